@@ -1,0 +1,88 @@
+#!/bin/sh
+# Makes the machine image's root file system: Debian root + Kubernetes + configuration + container images, unpacked.
+# $1 ROOT    the root file system (mmdebstrap's), changed in place
+# $2 FILES   files that are laid over it
+# $3 BIN     folder with kubelet and kubeadm
+# $4 IMAGES  folder with docker-archive tars
+# Runs in a mount namespace of its own (unshare --mount), so that a killed build leaves no mount behind.
+set -eu
+root=$1 files=$2 bin=$3 images=$4
+say() { echo "== $*"; }
+
+say 'files'
+cp -R --no-preserve=ownership "$files/." "$root/"
+install -m 755 "$bin/kubelet" "$bin/kubeadm" "$root/usr/bin/"
+mkdir -p "$root/etc/cni/net.d" "$root/etc/kubernetes" "$root/opt"
+
+say 'units'
+# Roles enable these when they need them.
+systemctl --quiet --root="$root" disable containerd kubelet bird bird6 frr 2>&1
+# Nothing here helps a lab machine; each is a process, a timer or a wait at boot. udev: the devices of a container are
+# the host's, and ifupdown-pre would wait for a queue that never settles.
+systemctl --quiet --root="$root" mask \
+  apt-daily.service apt-daily.timer apt-daily-upgrade.service apt-daily-upgrade.timer dpkg-db-backup.timer \
+  e2scrub_all.timer e2scrub_reap.service fstrim.timer logrotate.timer systemd-tmpfiles-clean.timer \
+  systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket systemd-udevd-kernel.socket \
+  ifupdown-pre.service cloud-init-hotplugd.socket cloud-init-hotplugd.service systemd-pstore.service \
+  console-getty.service getty@tty1.service getty-static.service systemd-update-utmp.service \
+  systemd-update-utmp-runlevel.service systemd-random-seed.service systemd-modules-load.service \
+  systemd-binfmt.service proc-sys-fs-binfmt_misc.automount sys-kernel-config.mount sys-kernel-debug.mount \
+  sys-kernel-tracing.mount sys-fs-fuse-connections.mount dev-hugepages.mount systemd-firstboot.service \
+  systemd-repart.service systemd-hwdb-update.service systemd-journal-flush.service systemd-logind.service \
+  systemd-ask-password-console.path systemd-ask-password-wall.path kmod-static-nodes.service 2>&1
+systemctl --quiet --root="$root" set-default multi-user.target
+
+say 'container images'
+mount --bind "$root" "$root"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs tmpfs "$root/run"
+mkdir -p "$root/run/images"
+mount --bind "$images" "$root/run/images"
+# The same snapshotter and paths as in the machine, without the CRI plugin: nothing runs here.
+cat > "$root/run/containerd.toml" <<'EOF'
+version = 2
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.opt"]
+EOF
+chroot "$root" /usr/bin/containerd --config /run/containerd.toml --log-level warn &
+containerd=$!
+trap 'kill $containerd 2>/dev/null || true' EXIT
+tries=0
+until chroot "$root" ctr version > /dev/null 2>&1; do
+  tries=$((tries + 1))
+  if [ $tries -gt 100 ] || ! kill -0 $containerd; then echo 'containerd did not start' >&2; exit 1; fi
+  sleep 0.1
+done
+for image in "$images"/*.tar; do
+  chroot "$root" ctr --namespace k8s.io images import --snapshotter overlayfs "/run/images/$(basename "$image")"
+done
+chroot "$root" ctr --namespace k8s.io images ls -q
+# The layers are unpacked; their blobs would double the image. containerd's own option discard_unpacked_layers forgets
+# the same blobs, and keeps manifests and configs (JSON, the only blobs that begin with a brace).
+blobs=$root/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256
+layers=
+for blob in "$blobs"/*; do
+  if [ "$(head -c 1 "$blob")" != '{' ]; then layers="$layers ${blob##*/}"; fi
+done
+for layer in $layers; do
+  chroot "$root" ctr --namespace k8s.io content rm "sha256:$layer" > /dev/null
+done
+kill $containerd
+wait $containerd || true
+trap - EXIT
+# containerd collects what was removed later, in its own time, which here never comes.
+for layer in $layers; do rm -f "$blobs/$layer"; done
+umount -l "$root/run" "$root/dev" "$root/proc"
+
+say 'clean'
+rm -rf "$root"/etc/ssh/ssh_host_* "$root/var/lib/dbus/machine-id" "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* \
+  "$root"/var/log/*.log "$root"/var/log/apt "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old \
+  "$root/var/log/journal" "$root"/usr/share/doc "$root"/usr/bin/containerd-stress \
+  "$root"/usr/bin/containerd-shim "$root"/usr/bin/containerd-shim-runc-v1
+# Only the plugins that a lab's CNI configuration names.
+for plugin in "$root"/usr/lib/cni/*; do
+  case ${plugin##*/} in bridge | host-local | loopback | portmap | ptp) ;; *) rm "$plugin" ;; esac
+done
+# Empty and not absent: systemd then makes an id at boot without treating it as a first boot, which would apply presets
+# and so enable every service that was disabled above (machine-id(5), "First Boot Semantics").
+: > "$root/etc/machine-id"

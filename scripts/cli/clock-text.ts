@@ -1,0 +1,15 @@
+/** A duration in milliseconds as people read it: "0.4 s", "12 s", "2 min 05 s". */
+export function durationText(ms: number): string {
+  const seconds = ms / 1000;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`;
+}
+
+/** An estimate of the time left, from seconds. */
+export function leftText(seconds: number): string {
+  return seconds < 60
+    ? `about ${Math.max(1, Math.round(seconds))} s left`
+    : `about ${Math.ceil(seconds / 60)} min left`;
+}

@@ -1,0 +1,105 @@
+import { appendFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { LabPlan } from '../plan/types.ts';
+import { UserError } from '../shared/errors.ts';
+import type { Secrets } from '../shared/secrets.ts';
+
+/** One line of the journal: what a step of which command did, and how long it took. */
+export interface JournalEntry {
+  readonly at: string;
+  readonly command: string;
+  readonly step: string;
+  readonly outcome: 'started' | 'changed' | 'unchanged' | 'failed';
+  readonly ms?: number;
+  readonly message?: string;
+}
+
+/** The lab's folder on this host, .lab/<name>/, mode 0700. Nothing else reads or writes it. */
+export class LabState {
+  readonly dir: string;
+
+  constructor(root: string, lab: string) {
+    this.dir = join(root, '.lab', lab);
+  }
+
+  path(...parts: string[]): string {
+    return join(this.dir, ...parts);
+  }
+
+  async create(): Promise<void> {
+    for (const folder of ['', 'logs', 'reports']) await mkdir(this.path(folder), { recursive: true, mode: 0o700 });
+  }
+
+  async savePlan(plan: LabPlan): Promise<void> {
+    await this.write('plan.json', `${JSON.stringify(plan, null, 2)}\n`);
+  }
+
+  async loadPlan(): Promise<LabPlan | undefined> {
+    return this.readJson<LabPlan>('plan.json');
+  }
+
+  /** The plan of a lab that must exist. Throws UserError where there is none. */
+  async requirePlan(): Promise<LabPlan> {
+    const plan = await this.loadPlan();
+    if (plan === undefined) {
+      throw new UserError('There is no lab here yet.', {
+        details: [`looked for ${this.path('plan.json')}`],
+        next: 'npx labup --yes',
+      });
+    }
+    return plan;
+  }
+
+  async loadSecrets(): Promise<Secrets | undefined> {
+    return this.readJson<Secrets>('secrets.json');
+  }
+
+  async requireSecrets(): Promise<Secrets> {
+    const secrets = await this.loadSecrets();
+    if (secrets === undefined) {
+      throw new UserError(`The lab's keys are missing from ${this.dir}.`, {
+        next: 'npx labdown --yes && npx labup --yes',
+      });
+    }
+    return secrets;
+  }
+
+  async saveSecrets(secrets: Secrets): Promise<void> {
+    await this.write('secrets.json', `${JSON.stringify(secrets, null, 2)}\n`);
+  }
+
+  /** Writes a file of the state folder atomically with mode 0600. */
+  async write(name: string, content: string): Promise<void> {
+    const temporary = this.path(`${name}.new`);
+    await writeFile(temporary, content, { mode: 0o600 });
+    await rename(temporary, this.path(name));
+  }
+
+  async read(name: string): Promise<string | undefined> {
+    return readFile(this.path(name), 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw error;
+    });
+  }
+
+  async journal(entry: JournalEntry): Promise<void> {
+    await appendFile(this.path('journal.ndjson'), `${JSON.stringify(entry)}\n`, { mode: 0o600 });
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.dir, { recursive: true, force: true });
+  }
+
+  private async readJson<T>(name: string): Promise<T | undefined> {
+    const text = await this.read(name);
+    if (text === undefined) return undefined;
+    try {
+      return JSON.parse(text) as T;
+    } catch (cause) {
+      throw new UserError(`${this.path(name)} is damaged.`, {
+        details: [String(cause)],
+        next: 'npx labdown --yes && npx labup --yes',
+      });
+    }
+  }
+}

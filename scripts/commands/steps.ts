@@ -1,0 +1,26 @@
+import type { Emit } from '../shared/events.ts';
+
+/** One line of a command's visible list. */
+export interface StepTitle {
+  readonly id: string;
+  readonly title: string;
+  readonly why: string;
+}
+
+/** What a step came to: its value, and whether anything had to be changed. */
+export interface StepResult<T> {
+  readonly value: T;
+  readonly changed: boolean;
+}
+
+/** Runs the steps of a command one after another and shows them; the real one is in cli/, tests have their own. */
+export interface StepRunner {
+  run<T>(id: string, work: (emit: Emit) => Promise<StepResult<T>>): Promise<T>;
+}
+
+/** How long one step took, for the timing table. */
+export interface StepTiming {
+  readonly step: string;
+  readonly ms: number;
+  readonly changed: boolean;
+}

@@ -1,0 +1,162 @@
+import { Readable } from 'node:stream';
+import { NodeSSH } from 'node-ssh';
+import type { ClientChannel } from 'ssh2';
+import { Interrupted, messageOf } from '../shared/errors.ts';
+import type { RenderedFile } from '../shared/files.ts';
+import { CommandError } from './command-error.ts';
+import type { Executor, RunOptions, RunResult } from './executor.ts';
+import { lineSplitter } from './local.ts';
+import { quoteArgv } from './quote.ts';
+
+/** How to reach a machine over SSH. */
+export interface SshTarget {
+  readonly name: string;
+  readonly address: string;
+  readonly user: string;
+  /** Private key in OpenSSH format. */
+  readonly privateKey: string;
+  /** The one host key that is accepted, as a public key line ("ssh-ed25519 AAAA…"). */
+  readonly hostKey: string;
+}
+
+/** A machine over one SSH connection that all its commands share. */
+export interface RemoteMachine extends Executor {
+  readonly name: string;
+  readonly address: string;
+  /** Writes files atomically with their mode and owner; returns the paths whose content or mode was not as wanted. */
+  writeFiles(files: readonly RenderedFile[]): Promise<readonly string[]>;
+  close(): void;
+}
+
+/** Opens the connection. Throws when the machine does not answer, or when its host key is not the pinned one. */
+export async function connectSsh(target: SshTarget, timeoutMs: number): Promise<RemoteMachine> {
+  const pinned = Buffer.from(target.hostKey.split(' ')[1] ?? '', 'base64');
+  const ssh = new NodeSSH();
+  await ssh.connect({
+    host: target.address,
+    username: target.user,
+    privateKey: target.privateKey,
+    readyTimeout: timeoutMs,
+    keepaliveInterval: 5_000,
+    keepaliveCountMax: 3,
+    hostVerifier: (key: Buffer) => key.equals(pinned),
+  });
+  // After the hand-over node-ssh listens no more; an unheard 'error' would end the process. Commands see the close.
+  ssh.connection?.on('error', () => ssh.dispose());
+  const run = (argv: readonly string[], options: RunOptions = {}) =>
+    runRemote(ssh, target.name, argv, options);
+  return {
+    where: target.name,
+    name: target.name,
+    address: target.address,
+    run,
+    writeFiles: (files) => writeFiles(run, files),
+    close: () => ssh.dispose(),
+  };
+}
+
+async function runRemote(
+  ssh: NodeSSH,
+  where: string,
+  argv: readonly string[],
+  options: RunOptions,
+): Promise<RunResult> {
+  const { input, timeoutMs, signal, env, cwd, okCodes = [0], onLine } = options;
+  if (signal?.aborted) throw new Interrupted();
+  const environment = Object.entries(env ?? {}).map(([name, value]) => `${name}=${value}`);
+  const words = environment.length === 0 ? argv : ['env', ...environment, ...argv];
+  let channel: ClientChannel | undefined;
+  let how: string | undefined;
+  const stop = (reason: string) => {
+    how = reason;
+    channel?.close();
+  };
+  const timer =
+    timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => stop(`timeout after ${timeoutMs / 1000} s`), timeoutMs);
+  const onAbort = () => stop('interrupted');
+  signal?.addEventListener('abort', onAbort, { once: true });
+  const stdout: Buffer[] = [];
+  const stderr: Buffer[] = [];
+  const lines = onLine === undefined ? undefined : lineSplitter(onLine);
+  try {
+    const ended = await ssh.execCommand(quoteArgv(words), {
+      ...(cwd === undefined ? {} : { cwd }),
+      ...(input === undefined ? {} : { stdin: Readable.from([Buffer.from(input)], { objectMode: false }) }),
+      onChannel: (opened) => {
+        channel = opened;
+        if (how !== undefined) opened.close();
+      },
+      onStdout: (chunk) => {
+        stdout.push(chunk);
+        lines?.push(chunk.toString('utf8'));
+      },
+      onStderr: (chunk) => stderr.push(chunk),
+    });
+    lines?.end();
+    const said = {
+      stdout: Buffer.concat(stdout).toString('utf8'),
+      stderr: Buffer.concat(stderr).toString('utf8'),
+    };
+    if (ended.code !== null && how === undefined && okCodes.includes(ended.code)) {
+      return { exitCode: ended.code, ...said };
+    }
+    if (signal?.aborted) throw new Interrupted();
+    const lost = ended.code === null ? (ended.signal ?? 'connection lost') : undefined;
+    const reason = how ?? lost;
+    throw new CommandError(where, argv, {
+      exitCode: ended.code,
+      ...said,
+      ...(reason === undefined ? {} : { how: reason }),
+    });
+  } catch (error) {
+    if (error instanceof CommandError || error instanceof Interrupted) throw error;
+    throw new CommandError(
+      where,
+      argv,
+      { exitCode: null, how: messageOf(error), stdout: '', stderr: '' },
+      error,
+    );
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+// Reads the files as JSON on standard input, so that no content is ever in an argv; each is replaced atomically.
+const WRITE_FILES = `
+import base64, json, os, shutil, sys
+for f in json.load(sys.stdin):
+    path, mode, data = f["path"], f["mode"], base64.b64decode(f["content"])
+    try:
+        old = open(path, "rb").read()
+        same = old == data and os.stat(path).st_mode & 0o7777 == mode
+    except FileNotFoundError:
+        same = False
+    if same:
+        continue
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    tmp = path + ".lab-new"
+    fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as out:
+        out.write(data)
+    if f["owner"]:
+        user, _, group = f["owner"].partition(":")
+        shutil.chown(tmp, user, group or None)
+    os.chmod(tmp, mode)
+    os.replace(tmp, path)
+    print(path)
+`;
+
+async function writeFiles(run: Executor['run'], files: readonly RenderedFile[]): Promise<readonly string[]> {
+  if (files.length === 0) return [];
+  const wanted = files.map((file) => ({
+    path: file.path,
+    mode: file.mode ?? 0o644,
+    owner: file.owner ?? '',
+    content: Buffer.from(file.content).toString('base64'),
+  }));
+  const { stdout } = await run(['python3', '-I', '-S', '-c', WRITE_FILES], { input: JSON.stringify(wanted) });
+  return stdout.split('\n').filter((line) => line !== '');
+}

@@ -1,0 +1,80 @@
+import { connectSsh, type RemoteMachine, type SshTarget } from '../exec/ssh.ts';
+import { LabFailure } from '../shared/errors.ts';
+import type { Emit } from '../shared/events.ts';
+import { TIMEOUTS } from '../shared/timeouts.ts';
+import { waitFor } from '../shared/wait.ts';
+
+/** Opens an SSH connection; tests put their own in its place. */
+export type Connect = (target: SshTarget, timeoutMs: number) => Promise<RemoteMachine>;
+
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** Connects to every machine at once, waiting for those that still boot. Throws LabFailure naming the first that does not. */
+export async function connectMachines(
+  targets: readonly SshTarget[],
+  emit: Emit,
+  signal?: AbortSignal,
+  connect: Connect = connectSsh,
+): Promise<ReadonlyMap<string, RemoteMachine>> {
+  const connected = new Map<string, RemoteMachine>();
+  try {
+    await Promise.all(
+      targets.map(async (target) => {
+        const machine = await waitFor({
+          what: `${target.name} to accept SSH`,
+          timeoutMs: TIMEOUTS.machineSsh,
+          look: async () => ({ done: true, value: await connect(target, HANDSHAKE_TIMEOUT_MS) }),
+          next: `npx lab status; npx lab logs ${target.name}`,
+          signal,
+          emit,
+        });
+        connected.set(target.name, machine);
+      }),
+    );
+  } catch (error) {
+    for (const machine of connected.values()) machine.close();
+    throw error;
+  }
+  return new Map(targets.flatMap(({ name }) => [[name, must(connected, name)] as const]));
+}
+
+/** The machine of that name. Throws where there is no connection to it. */
+export function must(machines: ReadonlyMap<string, RemoteMachine>, name: string): RemoteMachine {
+  const machine = machines.get(name);
+  if (machine === undefined) throw new LabFailure(`There is no connection to ${name}.`);
+  return machine;
+}
+
+/**
+ * Waits for cloud-init's own verdict on every machine, read from its result file: running `cloud-init status` would
+ * cost each machine half a second of CPU per look (https://cloudinit.readthedocs.io/en/latest/explanation/failure_states.html).
+ */
+export async function waitForCloudInit(
+  machines: ReadonlyMap<string, RemoteMachine>,
+  emit: Emit,
+  signal?: AbortSignal,
+): Promise<void> {
+  await Promise.all(
+    [...machines.values()].map(async (machine) => {
+      const errors = await waitFor({
+        what: `cloud-init on ${machine.name}`,
+        timeoutMs: TIMEOUTS.cloudInit,
+        look: async () => {
+          const { stdout } = await machine.run(['cat', '/run/cloud-init/result.json'], { okCodes: [0, 1] });
+          if (stdout.trim() === '') return { done: false, why: 'not finished' };
+          const result = JSON.parse(stdout) as { v1: { errors: readonly string[] } };
+          return { done: true, value: result.v1.errors };
+        },
+        next: `npx lab logs ${machine.name}`,
+        signal,
+        emit,
+      });
+      if (errors.length > 0) {
+        throw new LabFailure(`cloud-init failed on ${machine.name}.`, {
+          details: errors,
+          next: `npx lab exec ${machine.name} -- cat /var/log/cloud-init-output.log`,
+        });
+      }
+    }),
+  );
+}

@@ -1,0 +1,169 @@
+import { randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { request } from 'node:http';
+import { basename } from 'node:path';
+import type { Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { LabFailure } from '../../shared/errors.ts';
+
+/**
+ * The REST API that Incus and LXD share, over the daemon's unix socket. The command line tools are thin clients of it;
+ * spoken directly, instance configuration (which holds SSH host keys) is never in an argv.
+ * https://linuxcontainers.org/incus/docs/main/rest-api/
+ */
+export interface IncusApi {
+  /** GET; undefined where there is no such object (404). */
+  get<T>(path: string): Promise<T | undefined>;
+  post(path: string, body: unknown): Promise<void>;
+  put(path: string, body: unknown): Promise<void>;
+  /** DELETE; an object that is already gone is no error. */
+  remove(path: string): Promise<void>;
+  /** POST of a split image: its metadata tarball and its root file system. */
+  postImage(path: string, metadataFile: string, rootfsFile: string): Promise<void>;
+}
+
+interface Envelope {
+  readonly type: 'sync' | 'async' | 'error';
+  readonly error?: string;
+  readonly error_code?: number;
+  readonly metadata?: unknown;
+  readonly operation?: string;
+}
+
+/** An answer of the daemon that is an error. */
+export class IncusError extends LabFailure {
+  readonly code: number;
+
+  constructor(method: string, path: string, code: number, message: string) {
+    super(`The container daemon refused ${method} ${path}: ${message}`, { details: [`status ${code}`] });
+    this.code = code;
+  }
+}
+
+const OPERATION_TIMEOUT_S = 300;
+
+/** An API client on a daemon's unix socket. Every asynchronous operation is waited for; its error is thrown. */
+export function incusApi(socketPath: string): IncusApi {
+  const settle = async (method: string, path: string, answer: Envelope): Promise<unknown> => {
+    if (answer.type === 'error') {
+      throw new IncusError(method, path, answer.error_code ?? 0, answer.error ?? 'unknown error');
+    }
+    if (answer.type === 'sync') return answer.metadata;
+    const wait = `${answer.operation ?? ''}/wait?timeout=${OPERATION_TIMEOUT_S}`;
+    const operation = await send(socketPath, 'GET', wait, noBody);
+    const outcome = operation.metadata as { status_code?: number; err?: string; status?: string } | undefined;
+    if (operation.type === 'error' || outcome?.status_code !== 200) {
+      const why = operation.error ?? outcome?.err ?? `operation is ${outcome?.status ?? 'lost'}`;
+      throw new IncusError(method, path, outcome?.status_code ?? operation.error_code ?? 0, why);
+    }
+    return outcome;
+  };
+  const call = async (method: string, path: string, body?: unknown) =>
+    settle(method, path, await send(socketPath, method, path, body === undefined ? noBody : jsonBody(body)));
+  return {
+    async get<T>(path: string) {
+      return (await call('GET', path).catch(notFoundIs(undefined))) as T | undefined;
+    },
+    async post(path, body) {
+      await call('POST', path, body);
+    },
+    async put(path, body) {
+      await call('PUT', path, body);
+    },
+    async remove(path) {
+      await call('DELETE', path).catch(notFoundIs(undefined));
+    },
+    async postImage(path, metadataFile, rootfsFile) {
+      const body = await multipartBody([
+        { name: 'metadata', file: metadataFile },
+        { name: 'rootfs', file: rootfsFile },
+      ]);
+      await settle('POST', path, await send(socketPath, 'POST', path, body));
+    },
+  };
+}
+
+function notFoundIs<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (error instanceof IncusError && error.code === 404) return value;
+    throw error;
+  };
+}
+
+interface Body {
+  readonly headers: Readonly<Record<string, string | number>>;
+  readonly write: (to: Writable) => Promise<void>;
+}
+
+const noBody: Body = {
+  headers: {},
+  write: async (to) => {
+    to.end();
+  },
+};
+
+function jsonBody(value: unknown): Body {
+  const text = JSON.stringify(value);
+  return {
+    headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
+    write: async (to) => {
+      to.end(text);
+    },
+  };
+}
+
+/** Files as multipart/form-data, streamed: an image does not fit in memory comfortably. */
+async function multipartBody(
+  parts: readonly { readonly name: string; readonly file: string }[],
+): Promise<Body> {
+  const boundary = `lab-${randomUUID()}`;
+  const heads = parts.map(
+    ({ name, file }) =>
+      `--${boundary}\r\ncontent-disposition: form-data; name="${name}"; filename="${basename(file)}"\r\n` +
+      'content-type: application/octet-stream\r\n\r\n',
+  );
+  const end = `--${boundary}--\r\n`;
+  const sizes = await Promise.all(parts.map(async ({ file }) => (await stat(file)).size));
+  const length =
+    sizes.reduce((sum, size) => sum + size + 2, 0) +
+    heads.reduce((sum, head) => sum + head.length, end.length);
+  async function* content(): AsyncGenerator<Buffer | string> {
+    for (const [index, { file }] of parts.entries()) {
+      yield heads[index] ?? '';
+      yield* createReadStream(file, { highWaterMark: 1 << 20 });
+      yield '\r\n';
+    }
+    yield end;
+  }
+  return {
+    headers: { 'content-type': `multipart/form-data; boundary=${boundary}`, 'content-length': length },
+    write: (to) => pipeline(content(), to),
+  };
+}
+
+function send(socketPath: string, method: string, path: string, body: Body): Promise<Envelope> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ socketPath, method, path, headers: body.headers }, (incoming) => {
+      const chunks: Buffer[] = [];
+      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+      incoming.on('error', reject);
+      incoming.on('end', () => {
+        const text = Buffer.concat(chunks).toString('utf8');
+        try {
+          resolve(JSON.parse(text) as Envelope);
+        } catch (cause) {
+          const details = [text.slice(0, 200)];
+          reject(
+            new LabFailure(`The container daemon answered ${method} ${path} with no JSON.`, {
+              details,
+              cause,
+            }),
+          );
+        }
+      });
+    });
+    outgoing.on('error', reject);
+    body.write(outgoing).catch(reject);
+  });
+}

@@ -1,0 +1,162 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type BackgroundProcess, isRunning, startBackground } from '../../exec/background.ts';
+import type { Executor } from '../../exec/executor.ts';
+import { UserError } from '../../shared/errors.ts';
+import type { Emit } from '../../shared/events.ts';
+import { RUN_DIR } from '../../shared/labels.ts';
+import { TIMEOUTS } from '../../shared/timeouts.ts';
+import { waitFor } from '../../shared/wait.ts';
+import { type IncusApi, incusApi } from './api.ts';
+
+/** A container daemon that this host may have: Incus, or LXD 5, whose API is the same. */
+interface DaemonKind {
+  readonly name: 'incus' | 'lxd';
+  readonly program: string;
+  readonly stateDir: string;
+  readonly unit: string;
+  readonly start: readonly string[];
+  readonly shutdown: readonly string[];
+  /** What the daemon mounts for itself and leaves mounted when it stops. */
+  readonly mounts: readonly string[];
+}
+
+const KINDS: readonly DaemonKind[] = [
+  {
+    name: 'incus',
+    program: '/usr/libexec/incus/incusd',
+    stateDir: '/var/lib/incus',
+    unit: 'incus.service',
+    start: ['/usr/libexec/incus/incusd', '--group', 'incus-admin'],
+    shutdown: ['incus', 'admin', 'shutdown', '--timeout', '60'],
+    mounts: ['/var/lib/incus/shmounts', '/var/lib/incus/guestapi'],
+  },
+  {
+    name: 'lxd',
+    program: '/usr/sbin/lxd',
+    stateDir: '/var/lib/lxd',
+    unit: 'lxd.service',
+    start: ['/usr/sbin/lxd', '--group', 'lxd'],
+    shutdown: ['lxd', 'shutdown', '--timeout', '60'],
+    mounts: ['/var/lib/lxd/shmounts', '/var/lib/lxd/devlxd'],
+  },
+  {
+    name: 'lxd',
+    program: '/snap/bin/lxd',
+    stateDir: '/var/snap/lxd/common/lxd',
+    unit: 'snap.lxd.daemon.service',
+    start: [],
+    shutdown: [],
+    mounts: [],
+  },
+];
+
+const MARKER = join(RUN_DIR, 'daemon.json');
+
+/** A daemon that answers. */
+export interface Daemon {
+  readonly kind: 'incus' | 'lxd';
+  readonly version: string;
+  readonly storageDrivers: readonly string[];
+  readonly api: IncusApi;
+}
+
+interface ServerInfo {
+  readonly auth: string;
+  readonly environment: {
+    readonly server_version: string;
+    readonly storage_supported_drivers?: readonly { readonly Name: string }[] | null;
+  };
+}
+
+/** The daemon that answers on this host, Incus first; undefined where none does. */
+export async function findDaemon(): Promise<Daemon | undefined> {
+  for (const { name, stateDir } of KINDS) {
+    const socket = join(stateDir, 'unix.socket');
+    if (!existsSync(socket)) continue;
+    const api = incusApi(socket);
+    const info = await api.get<ServerInfo>('/1.0').catch(() => undefined);
+    if (info?.auth !== 'trusted') continue;
+    const storageDrivers = (info.environment.storage_supported_drivers ?? []).map((driver) => driver.Name);
+    return { kind: name, version: info.environment.server_version, storageDrivers, api };
+  }
+  return undefined;
+}
+
+/** Whether a daemon's program is installed, running or not. */
+export function daemonInstalled(): boolean {
+  return KINDS.some((kind) => existsSync(kind.program));
+}
+
+/** The daemon, started if it is installed but does not answer. Tells whether it had to be started. */
+export async function ensureDaemon(
+  local: Executor,
+  emit: Emit,
+): Promise<{ daemon: Daemon; changed: boolean }> {
+  const running = await findDaemon();
+  if (running) return { daemon: running, changed: false };
+  const kind = KINDS.find(({ program }) => existsSync(program));
+  if (kind === undefined) {
+    throw new UserError('Neither Incus nor LXD is installed.', {
+      next: 'labup --yes   (installs it with apt)',
+    });
+  }
+  emit({ type: 'note', text: `starting ${kind.name}` });
+  if (existsSync('/run/systemd/system')) {
+    await local.run(['systemctl', 'start', kind.unit], { timeoutMs: TIMEOUTS.daemonReady });
+  } else {
+    await mkdir(RUN_DIR, { recursive: true, mode: 0o755 });
+    const process = await startBackground(kind.start, join(RUN_DIR, 'daemon.log'));
+    await writeFile(MARKER, JSON.stringify(process));
+  }
+  const daemon = await waitFor({
+    what: `${kind.name} to answer on its socket`,
+    timeoutMs: TIMEOUTS.daemonReady,
+    look: async () => {
+      const found = await findDaemon();
+      return found ? { done: true, value: found } : { done: false, why: 'no answer' };
+    },
+    next: `cat ${join(RUN_DIR, 'daemon.log')}`,
+    emit,
+  });
+  return { daemon, changed: true };
+}
+
+/** The daemon that labup started by hand, if it still runs. */
+export async function ourDaemon(): Promise<BackgroundProcess | undefined> {
+  const text = await readFile(MARKER, 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const process = JSON.parse(text) as BackgroundProcess;
+  return isRunning(process) ? process : undefined;
+}
+
+/** Stops the daemon that labup started and unmounts what it left; a daemon of anybody else is not touched. */
+export async function stopOurDaemon(local: Executor, emit: Emit): Promise<void> {
+  const process = await ourDaemon();
+  if (process !== undefined) {
+    const kind = KINDS.find(({ program }) => existsSync(program));
+    if (kind !== undefined) {
+      emit({ type: 'note', text: `stopping ${kind.name}` });
+      await local.run(kind.shutdown, { timeoutMs: TIMEOUTS.daemonReady });
+      await waitFor({
+        what: `${kind.name} to stop`,
+        timeoutMs: TIMEOUTS.daemonReady,
+        look: async () =>
+          isRunning(process)
+            ? { done: false, why: `process ${process.pid} runs` }
+            : { done: true, value: true },
+      });
+    }
+  }
+  if (!existsSync(MARKER)) return;
+  for (const mount of await leftMounts()) await local.run(['umount', mount]);
+  await rm(RUN_DIR, { recursive: true, force: true });
+}
+
+/** What a stopped daemon left mounted. */
+export async function leftMounts(): Promise<readonly string[]> {
+  const mounted = await readFile('/proc/self/mounts', 'utf8');
+  const points = mounted.split('\n').map((line) => line.split(' ')[1] ?? '');
+  return KINDS.flatMap(({ mounts }) => mounts).filter((mount) => points.includes(mount));
+}

@@ -1,0 +1,127 @@
+import { createHash } from 'node:crypto';
+import type { LabPlan, MachinePlan } from '../../plan/types.ts';
+import { UserError } from '../../shared/errors.ts';
+import type { Emit } from '../../shared/events.ts';
+import { OWNER_KEY, RECIPE_KEY } from '../../shared/labels.ts';
+import type { CloudInit, MachineImage } from '../driver.ts';
+import type { IncusApi } from './api.ts';
+import { inProject, poolOf } from './names.ts';
+
+/** The parts of an instance that the lab looks at. */
+export interface Instance {
+  readonly name: string;
+  readonly status: string;
+  readonly config: Readonly<Record<string, string>>;
+}
+
+/** All instances of the lab's project. */
+export async function listInstances(api: IncusApi, lab: string): Promise<readonly Instance[]> {
+  return (await api.get<readonly Instance[]>(inProject(lab, '/1.0/instances', 'recursion=1'))) ?? [];
+}
+
+/** Creates what is missing and starts what is stopped, all machines at once. Returns whether anything changed. */
+export async function ensureInstances(
+  api: IncusApi,
+  plan: LabPlan,
+  image: MachineImage,
+  fingerprint: string,
+  cloudInit: ReadonlyMap<string, CloudInit>,
+  emit: Emit,
+): Promise<boolean> {
+  const existing = new Map((await listInstances(api, plan.lab)).map((instance) => [instance.name, instance]));
+  const jobs = plan.machines.map((machine) => {
+    const documents = cloudInit.get(machine.name);
+    if (documents === undefined) throw new Error(`no cloud-init documents for ${machine.name}`);
+    return { machine, documents, recipe: recipeOf(image, documents), seen: existing.get(machine.name) };
+  });
+  for (const { machine, recipe, seen } of jobs) refuseOther(plan, machine, recipe, seen);
+  const changes = await Promise.all(
+    jobs.map(async ({ machine, documents, recipe, seen }) => {
+      if (seen?.status === 'Running') return false;
+      if (seen === undefined) {
+        emit({ type: 'note', text: `creating ${machine.name}` });
+        await api.post(
+          inProject(plan.lab, '/1.0/instances'),
+          instanceBody(plan, machine, documents, recipe, fingerprint),
+        );
+      }
+      emit({ type: 'note', text: `starting ${machine.name}` });
+      await api.put(inProject(plan.lab, `/1.0/instances/${machine.name}/state`), {
+        action: 'start',
+        timeout: 60,
+      });
+      return true;
+    }),
+  );
+  return changes.includes(true);
+}
+
+/** Stops and deletes every instance of the lab's project, all at once. */
+export async function removeInstances(api: IncusApi, lab: string, emit: Emit): Promise<void> {
+  await Promise.all(
+    (await listInstances(api, lab)).map(async ({ name, status }) => {
+      emit({ type: 'note', text: `removing ${name}` });
+      const path = `/1.0/instances/${name}`;
+      if (status !== 'Stopped') {
+        await api.put(inProject(lab, `${path}/state`), { action: 'stop', force: true, timeout: 30 });
+      }
+      await api.remove(inProject(lab, path));
+    }),
+  );
+}
+
+function refuseOther(plan: LabPlan, machine: MachinePlan, recipe: string, seen: Instance | undefined): void {
+  if (seen === undefined) return;
+  if (seen.config[OWNER_KEY] !== plan.lab) {
+    throw new UserError(
+      `An instance named ${machine.name} exists and does not belong to lab "${plan.lab}".`,
+      {
+        next: 'remove it, or choose another lab name in lab.yaml',
+      },
+    );
+  }
+  if (seen.config[RECIPE_KEY] !== recipe) {
+    throw new UserError(
+      `Machine ${machine.name} was made from another image, plan or key than the one wanted now.`,
+      {
+        next: 'npx labdown --yes && npx labup --yes',
+      },
+    );
+  }
+}
+
+function recipeOf(image: MachineImage, { userData, metaData, networkConfig }: CloudInit): string {
+  return createHash('sha256').update([image.key, userData, metaData, networkConfig].join('\0')).digest('hex');
+}
+
+function instanceBody(
+  plan: LabPlan,
+  machine: MachinePlan,
+  { userData, metaData, networkConfig }: CloudInit,
+  recipe: string,
+  fingerprint: string,
+): unknown {
+  return {
+    name: machine.name,
+    type: 'container',
+    source: { type: 'image', fingerprint },
+    profiles: [],
+    config: {
+      [OWNER_KEY]: plan.lab,
+      [RECIPE_KEY]: recipe,
+      // kubelet, containerd and kube-proxy mount file systems and write sysctls: not possible in a user namespace here.
+      'security.privileged': 'true',
+      'security.nesting': 'true',
+      'raw.lxc': 'lxc.cap.drop=\nlxc.mount.auto=\nlxc.mount.auto=proc:rw sys:rw cgroup:rw',
+      'user.user-data': userData,
+      'user.meta-data': metaData,
+      'user.network-config': networkConfig,
+    },
+    devices: {
+      root: { type: 'disk', path: '/', pool: poolOf(plan.lab) },
+      eth0: { type: 'nic', network: plan.network.bridge, name: 'eth0' },
+      // kubelet refuses to start without /dev/kmsg.
+      kmsg: { type: 'unix-char', source: '/dev/kmsg', path: '/dev/kmsg' },
+    },
+  };
+}

@@ -1,0 +1,120 @@
+import type { LabPlan } from '../../plan/types.ts';
+import { UserError } from '../../shared/errors.ts';
+import { OWNER_KEY } from '../../shared/labels.ts';
+import type { MachineImage } from '../driver.ts';
+import type { IncusApi } from './api.ts';
+import type { Daemon } from './daemon.ts';
+import { inProject, poolOf, projectOf } from './names.ts';
+
+/** What all objects of the API have in common. */
+interface Labelled {
+  readonly name: string;
+  readonly config: Readonly<Record<string, string>>;
+}
+
+/** The project, storage pool and bridge of a lab. Returns whether anything had to be made. */
+export async function ensureResources(daemon: Daemon, plan: LabPlan): Promise<boolean> {
+  const { api } = daemon;
+  const owner = { [OWNER_KEY]: plan.lab };
+  const project = await ensureObject(api, plan.lab, '/1.0/projects', {
+    name: projectOf(plan.lab),
+    config: {
+      ...owner,
+      'features.images': 'true',
+      'features.profiles': 'true',
+      'features.storage.volumes': 'true',
+      'features.networks': 'false',
+    },
+  });
+  const btrfs = daemon.storageDrivers.includes('btrfs');
+  const pool = await ensureObject(api, plan.lab, '/1.0/storage-pools', {
+    name: poolOf(plan.lab),
+    // btrfs on a loop file clones the image for each machine in no time; plain directories copy it.
+    driver: btrfs ? 'btrfs' : 'dir',
+    config: { ...owner, ...(btrfs ? { size: '30GiB' } : {}) },
+  });
+  const network = await ensureObject(api, plan.lab, '/1.0/networks', {
+    name: plan.network.bridge,
+    type: 'bridge',
+    // No NAT, no DHCP, no DNS, no firewall rules: lab traffic has no way out of this bridge (DESIGN, safety).
+    config: {
+      ...owner,
+      'ipv4.address': `${plan.network.hostAddress}/${plan.network.prefixLength}`,
+      'ipv4.nat': 'false',
+      'ipv4.dhcp': 'false',
+      'ipv4.firewall': 'false',
+      'ipv6.address': 'none',
+      'ipv6.firewall': 'false',
+      'dns.mode': 'none',
+    },
+  });
+  return project || pool || network;
+}
+
+async function ensureObject(
+  api: IncusApi,
+  lab: string,
+  collection: string,
+  wanted: Labelled & Readonly<Record<string, unknown>>,
+): Promise<boolean> {
+  const path = `${collection}/${encodeURIComponent(wanted.name)}`;
+  const seen = await api.get<Labelled>(path);
+  if (seen === undefined) {
+    await api.post(collection, wanted);
+    return true;
+  }
+  if (seen.config[OWNER_KEY] !== lab) {
+    const what = collection.slice('/1.0/'.length).replace(/s$/, '').replace('-', ' ');
+    throw new UserError(`The ${what} "${wanted.name}" exists and does not belong to lab "${lab}".`, {
+      details: [`owner label: ${seen.config[OWNER_KEY] ?? 'none'}`],
+      next: 'choose another name (name or network.bridge in lab.yaml), or remove that one yourself',
+    });
+  }
+  return false;
+}
+
+interface ImageInfo {
+  readonly fingerprint: string;
+  readonly aliases: readonly { readonly name: string }[];
+}
+
+const aliasOf = (image: MachineImage): string => `machine-${image.key.slice(0, 16)}`;
+
+/** Imports the machine image unless this project has it. Returns whether it was imported. */
+export async function ensureImage(api: IncusApi, lab: string, image: MachineImage): Promise<boolean> {
+  const alias = aliasOf(image);
+  if ((await findImage(api, lab, image)) !== undefined) return false;
+  await api.postImage(inProject(lab, '/1.0/images'), image.metadataFile, image.rootfsFile);
+  const images = await listImages(api, lab);
+  const fresh = images.find(({ aliases }) => aliases.length === 0);
+  if (fresh === undefined) throw new Error('the imported image is not listed');
+  await api.post(inProject(lab, '/1.0/images/aliases'), { name: alias, target: fresh.fingerprint });
+  return true;
+}
+
+/** The fingerprint of the machine image in this project. */
+export async function findImage(
+  api: IncusApi,
+  lab: string,
+  image: MachineImage,
+): Promise<string | undefined> {
+  const images = await listImages(api, lab);
+  return images.find(({ aliases }) => aliases.some(({ name }) => name === aliasOf(image)))?.fingerprint;
+}
+
+/** All images of the lab's project. */
+export async function listImages(api: IncusApi, lab: string): Promise<readonly ImageInfo[]> {
+  return (await api.get<readonly ImageInfo[]>(inProject(lab, '/1.0/images', 'recursion=1'))) ?? [];
+}
+
+/** The names of a collection's objects that carry this lab's owner label. */
+export async function ownedBy(api: IncusApi, lab: string, collection: string): Promise<readonly string[]> {
+  const all = (await api.get<readonly Labelled[]>(`${collection}?recursion=1`)) ?? [];
+  return all.filter(({ config }) => config[OWNER_KEY] === lab).map(({ name }) => name);
+}
+
+/** Whether any lab, this one or another, still owns something of the daemon. */
+export async function anyOwned(api: IncusApi): Promise<boolean> {
+  const projects = (await api.get<readonly Labelled[]>('/1.0/projects?recursion=1')) ?? [];
+  return projects.some(({ config }) => config[OWNER_KEY] !== undefined);
+}

@@ -1,0 +1,109 @@
+/** How a probe can end. `wrong-backend` and `wrong-source` are derived by the judge, the rest comes from the probe. */
+export const OUTCOMES = [
+  'ok',
+  'refused',
+  'timeout',
+  'no-route',
+  'host-unreachable',
+  'denied',
+  'dns-nxdomain',
+  'dns-error',
+  'wrong-backend',
+  'wrong-source',
+  'corrupt',
+  'harness-error',
+] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/**
+ * What is known about a cell. `harness`: the probe or its proof failed, so nothing is known. `blocked`: not probed,
+ * because something below it is known to be broken. `skipped`: not probed on purpose.
+ */
+export const VERDICTS = ['passed', 'failed', 'flaky', 'blocked', 'skipped', 'harness'] as const;
+export type Verdict = (typeof VERDICTS)[number];
+
+export type Protocol = 'tcp' | 'udp';
+
+/** The outcome that the lab's state predicts, with every backend and source address that would be right. */
+export interface Expectation {
+  readonly outcome: Outcome;
+  /** Pod addresses that may answer; empty unless the outcome is ok. */
+  readonly servers: readonly string[];
+  /** Client addresses that the server may see; empty unless the outcome is ok. */
+  readonly clients: readonly string[];
+  /** One plain sentence: which rule or route makes it so. */
+  readonly why: string;
+}
+
+/** Where a connection starts. */
+export type VantagePoint =
+  | { readonly kind: 'node'; readonly name: string; readonly address: string }
+  | { readonly kind: 'router'; readonly name: string; readonly address: string }
+  | { readonly kind: 'client'; readonly name: string; readonly address: string }
+  /** `address` is absent while the pod does not run. `node` is the machine that the pod is on, or is meant to be on. */
+  | { readonly kind: 'pod'; readonly name: string; readonly address?: string; readonly node: string };
+
+export const TARGET_KINDS = ['pod', 'name', 'cluster-ip', 'node-port', 'external-ip'] as const;
+export type TargetKind = (typeof TARGET_KINDS)[number];
+
+/** Where a connection goes. `to` is the readable half of the cell's id and does not hold addresses that vary. */
+export interface Target {
+  readonly kind: TargetKind;
+  readonly to: string;
+  /** An address, or the name that the vantage point itself must resolve. */
+  readonly address: string;
+  readonly port: number;
+  readonly protocol: Protocol;
+  /** Absent for a pod's own address. */
+  readonly service?: string;
+  /** node-port only: the machine that is addressed. */
+  readonly node?: string;
+  /** pod and name only: the pods behind the address. */
+  readonly pods?: readonly string[];
+}
+
+/** One connection to try, and what must come of it. */
+export interface Cell extends Target {
+  /** `from>to:port/protocol`, stable from run to run. */
+  readonly id: string;
+  readonly from: string;
+  readonly expected: Expectation;
+  /** The id of the failed check that makes it pointless to try. */
+  readonly blockedBy?: string;
+}
+
+/** What a probe saw. */
+export interface Observation {
+  readonly outcome: Outcome;
+  readonly server: string | null;
+  readonly client: string | null;
+  readonly attempts: number;
+  /** Milliseconds from SYN to connected; null for UDP and for connections that did not come about. */
+  readonly connectMs: number | null;
+  readonly detail: string | null;
+}
+
+export interface CellResult {
+  readonly cell: Cell;
+  /** null where nothing was tried: blocked and skipped cells. */
+  readonly observed: Observation | null;
+  readonly verdict: Verdict;
+  /** What is worth knowing about a cell that did not simply pass. */
+  readonly detail: string | null;
+}
+
+/** A name to be resolved at a vantage point. */
+export interface DnsQuestion {
+  readonly id: string;
+  readonly from: string;
+  readonly name: string;
+  readonly type: 'A' | 'SRV' | 'PTR';
+  /** The server to ask; the vantage point's own resolver if absent. */
+  readonly server?: string;
+}
+
+export interface DnsAnswer {
+  readonly outcome: 'ok' | 'dns-nxdomain' | 'dns-error' | 'harness-error';
+  readonly answers: readonly string[];
+  readonly detail: string | null;
+}

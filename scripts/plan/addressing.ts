@@ -1,0 +1,49 @@
+import { type Cidr, nthAddress, nthBlock, parseCidr } from '../shared/ip.ts';
+import type { LabSpec, MachineSpec } from '../spec/types.ts';
+import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
+import type { RoutePlan } from './types.ts';
+
+/** Cluster DNS has the tenth address of the service CIDR, by the convention that kubeadm follows too. */
+const DNS_NUMBER = 10;
+
+/** A prefix of a checked spec. Throws where the spec was not checked, which is a bug. */
+export function checkedCidr(text: string): Cidr {
+  const cidr = parseCidr(text);
+  if (cidr === undefined) throw new Error(`not a checked prefix: ${text}`);
+  return cidr;
+}
+
+/** True for machines that are nodes of the cluster. */
+export function isNode(machine: { readonly role: MachineSpec['role'] }): boolean {
+  return machine.role === 'control-plane' || machine.role === 'worker';
+}
+
+/** The pod block of every Kubernetes node, by name: consecutive blocks of the pod CIDR in machine order. */
+export function podBlocks(spec: LabSpec): ReadonlyMap<string, string> {
+  const podCidr = checkedCidr(spec.kubernetes.podCidr);
+  const nodes = spec.machines.filter(isNode);
+  return new Map(nodes.map(({ name }, index) => [name, nthBlock(podCidr, POD_BLOCK_LENGTH, index)]));
+}
+
+/** The address of cluster DNS. */
+export function dnsAddress(spec: LabSpec): string {
+  return nthAddress(checkedCidr(spec.kubernetes.serviceCidr), DNS_NUMBER);
+}
+
+/** The prefixes of the external IPs that services have. */
+export function externalPrefixes(spec: LabSpec): readonly string[] {
+  return [`${spec.echo.externalIp}/32`];
+}
+
+/**
+ * The static routes of a machine, besides the connected one to the subnet. No machine has a default route.
+ * A node finds service addresses on its own link, so that a connection from the node itself gets as far as kube-proxy's
+ * rules in the OUTPUT chain; a routed client sends all lab prefixes to the router; the router learns its routes by BGP.
+ */
+export function routesOf(machine: MachineSpec, spec: LabSpec, routerAddress: string): readonly RoutePlan[] {
+  const { podCidr, serviceCidr } = spec.kubernetes;
+  if (isNode(machine)) return [{ to: serviceCidr }];
+  if (machine.role !== 'client' || machine.routed !== true) return [];
+  const prefixes = [podCidr, serviceCidr, ...externalPrefixes(spec), ...spec.bgp.routerPrefixes];
+  return prefixes.map((to) => ({ to, via: routerAddress }));
+}

@@ -1,0 +1,99 @@
+import type { LabSpec, MachineSpec } from '../spec/types.ts';
+import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
+import { checkedCidr, dnsAddress, externalPrefixes, isNode, podBlocks, routesOf } from './addressing.ts';
+import { peeringsOf } from './peering.ts';
+import type { LabPlan, MachinePlan } from './types.ts';
+
+/** What Debian 12's source package `kubernetes` (1.20.5+really1.20.2) holds. */
+export const DEBIAN_KUBERNETES_VERSION = 'v1.20.2';
+const API_PORT = 6443;
+
+const BGP = {
+  /** Pod blocks, service CIDR, external and router prefixes of the largest lab stay well below this. */
+  maximumPrefix: 200,
+  maximumPaths: 8,
+  keepaliveSeconds: 3,
+  holdSeconds: 9,
+} as const;
+
+const ECHO = { namespace: 'echo-server', clientPod: 'echo-client1', tcpPort: 1234, udpPort: 5678 } as const;
+
+/** The complete lab for a checked spec. Pure: the same spec and choices give the same plan. */
+export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
+  const subnet = checkedCidr(spec.network.subnet);
+  const workers = spec.machines.filter(({ role }) => role === 'worker');
+  const [firstWorker] = workers;
+  const controlPlane = theOne(spec, 'control-plane');
+  if (firstWorker === undefined) throw new Error('not a checked spec: it has no worker');
+  return {
+    schemaVersion: 1,
+    lab: spec.name,
+    choices,
+    network: {
+      bridge: spec.network.bridge,
+      subnet: spec.network.subnet,
+      prefixLength: subnet.length,
+      hostAddress: spec.network.host,
+    },
+    machines: planMachines(spec),
+    kubernetes: {
+      version: DEBIAN_KUBERNETES_VERSION,
+      podCidr: spec.kubernetes.podCidr,
+      podBlockLength: POD_BLOCK_LENGTH,
+      serviceCidr: spec.kubernetes.serviceCidr,
+      dnsAddress: dnsAddress(spec),
+      domain: 'cluster.local',
+      apiServer: `${controlPlane.address}:${API_PORT}`,
+    },
+    bgp: {
+      clusterAsn: spec.bgp.clusterAsn,
+      routerAsn: spec.bgp.routerAsn,
+      peerings: peeringsOf(spec.machines, spec.bgp),
+      routerPrefixes: spec.bgp.routerPrefixes,
+      externalPrefixes: externalPrefixes(spec),
+      ...BGP,
+      // Every worker may announce the same external IP, and all of them must be next hops.
+      maximumPaths: Math.max(BGP.maximumPaths, workers.length),
+    },
+    echo: {
+      variant: spec.echo.variant,
+      namespace: ECHO.namespace,
+      externalIp: spec.echo.externalIp,
+      servers: workers.map(({ name }, index) => ({
+        pod: `echo-server${index + 1}`,
+        hostname: `server${index + 1}`,
+        node: name,
+      })),
+      clientPod: { pod: ECHO.clientPod, node: firstWorker.name },
+      tcpPort: ECHO.tcpPort,
+      udpPort: ECHO.udpPort,
+    },
+  };
+}
+
+function planMachines(spec: LabSpec): MachinePlan[] {
+  const blocks = podBlocks(spec);
+  const router = theOne(spec, 'router');
+  return spec.machines.map((machine) => {
+    const podBlock = blocks.get(machine.name);
+    return {
+      name: machine.name,
+      role: machine.role,
+      address: machine.address,
+      ...(podBlock === undefined ? {} : { podBlock }),
+      ...asnOf(machine, spec),
+      routes: routesOf(machine, spec, router.address),
+    };
+  });
+}
+
+function asnOf(machine: MachineSpec, spec: LabSpec): { readonly asn?: number } {
+  if (machine.role === 'router') return { asn: spec.bgp.routerAsn };
+  return isNode(machine) ? { asn: spec.bgp.clusterAsn } : {};
+}
+
+function theOne(spec: LabSpec, role: 'control-plane' | 'router'): MachineSpec {
+  const machine = spec.machines.find((each) => each.role === role);
+  if (machine === undefined) throw new Error(`not a checked spec: it has no ${role}`);
+  return machine;
+}

@@ -1,0 +1,19 @@
+/** Every wait of the lab, in milliseconds. A timeout always fails; nothing ever just sleeps. */
+export const TIMEOUTS = {
+  daemonReady: 60_000,
+  machineSsh: 60_000,
+  cloudInit: 120_000,
+  containerd: 30_000,
+  apiServer: 120_000,
+  nodeRegistered: 60_000,
+  nodesReady: 120_000,
+  podsReady: 120_000,
+  bgpEstablished: 60_000,
+  routes: 60_000,
+  dns: 60_000,
+  command: 60_000,
+  provision: 300_000,
+} as const;
+
+/** How often a named condition is looked at again, in milliseconds. */
+export const POLL_MS = 250;

@@ -1,0 +1,44 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Interrupted, LabFailure, messageOf } from './errors.ts';
+import type { Emit } from './events.ts';
+import { POLL_MS } from './timeouts.ts';
+
+/** What one look at a condition found: done with a value, or not yet and why. */
+export type Look<T> =
+  | { readonly done: true; readonly value: T }
+  | { readonly done: false; readonly why: string };
+
+export interface WaitOptions<T> {
+  /** The condition in words, e.g. "k8sworker1 to accept SSH". */
+  readonly what: string;
+  readonly timeoutMs: number;
+  /** One look. A throw counts as "not yet", with the error's message as the reason. */
+  readonly look: () => Promise<Look<T>>;
+  readonly next?: string;
+  readonly pollMs?: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly emit?: Emit;
+}
+
+/** Looks at a named condition until it holds. Throws LabFailure with the last reason on timeout, Interrupted on abort. */
+export async function waitFor<T>(options: WaitOptions<T>): Promise<T> {
+  const { what, timeoutMs, look, signal, emit, pollMs = POLL_MS } = options;
+  const deadline = performance.now() + timeoutMs;
+  let why = 'not looked at yet';
+  for (;;) {
+    if (signal?.aborted) throw new Interrupted(options.next);
+    const seen = await look().catch((error: unknown) => ({ done: false as const, why: messageOf(error) }));
+    if (seen.done) return seen.value;
+    if (seen.why !== why) emit?.({ type: 'note', text: `waiting for ${what}: ${seen.why}` });
+    why = seen.why;
+    if (performance.now() + pollMs > deadline) {
+      throw new LabFailure(`Waited ${Math.round(timeoutMs / 1000)} s for ${what}, in vain.`, {
+        details: [`last seen: ${why}`],
+        ...(options.next === undefined ? {} : { next: options.next }),
+      });
+    }
+    await delay(pollMs, undefined, { signal }).catch(() => {
+      throw new Interrupted(options.next);
+    });
+  }
+}

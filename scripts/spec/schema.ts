@@ -1,0 +1,164 @@
+import { z } from 'zod';
+import {
+  ADDRESS_PATTERN,
+  ASN_MAX,
+  ASN_MIN,
+  addressFault,
+  asnFault,
+  BRIDGE_PATTERN,
+  bridgeFault,
+  CIDR_PATTERN,
+  cidrFault,
+  type Fault,
+  NAME_PATTERN,
+  nameFault,
+} from './formats.ts';
+
+export const DRIVER_NAMES = ['multipass', 'incus', 'ssh'] as const;
+export const DISTRIBUTION_NAMES = ['k3s', 'kubeadm'] as const;
+export const ARTIFACTS_NAMES = ['online', 'bundle', 'debian'] as const;
+export const MACHINE_ROLES = ['control-plane', 'worker', 'router', 'client'] as const;
+export const ECHO_VARIANTS = ['full', 'simple'] as const;
+
+/** The version of lab.yaml that this release reads. */
+export const SPEC_VERSION = 1;
+
+// kube-apiserver refuses more than 20 host bits; a /28 still holds the API's and DNS's fixed addresses and the echo services.
+const SERVICE_LENGTHS = [12, 28] as const;
+// kubeadm refuses a pod subnet longer than a node's default /24, and one more than 16 bits wider than a node's block.
+const POD_LENGTHS = [10, 24] as const;
+const SUBNET_LENGTHS = [8, 29] as const;
+const ROUTER_PREFIX_LENGTHS = [8, 32] as const;
+/** Far below maximum-prefix, at which a session is closed. */
+const ROUTER_PREFIXES_MAX = 64;
+
+/** Reports a Fault through zod; the fix travels in `params.hint`. */
+function faultCheck<T>(find: (value: T) => Fault | undefined): z.core.CheckFn<T> {
+  return (context) => {
+    const fault = find(context.value);
+    if (fault === undefined) return;
+    const { message, hint } = fault;
+    context.issues.push({ code: 'custom', input: context.value, message, params: { hint } });
+  };
+}
+
+// `pattern`, `minimum` and `maximum` in meta() are for editors, through the JSON Schema; the checks decide.
+function cidr([shortest, longest]: readonly [number, number], description: string) {
+  return z
+    .string()
+    .check(faultCheck((text) => cidrFault(text, shortest, longest)))
+    .meta({ description, pattern: CIDR_PATTERN });
+}
+
+function address(description: string) {
+  return z.string().check(faultCheck(addressFault)).meta({ description, pattern: ADDRESS_PATTERN });
+}
+
+function name(description: string) {
+  return z.string().check(faultCheck(nameFault)).meta({ description, pattern: NAME_PATTERN, maxLength: 63 });
+}
+
+function asn(description: string) {
+  return z.number().check(faultCheck(asnFault)).meta({
+    description,
+    type: 'integer',
+    minimum: ASN_MIN,
+    maximum: ASN_MAX,
+  });
+}
+
+export const machineSchema = z
+  .strictObject({
+    name: name('Host name, instance name and node name of the machine.'),
+    role: z
+      .enum(MACHINE_ROLES)
+      .describe('Exactly one control-plane and one router, 1 to 20 workers, any number of clients.'),
+    address: address('Its address in network.subnet.'),
+    routed: z
+      .boolean()
+      .optional()
+      .describe(
+        'Clients only: whether routes to the pod, service and external prefixes lead through the router.',
+      ),
+  })
+  .describe('One machine of the lab.');
+
+export const networkSchema = z.strictObject({
+  subnet: cidr(SUBNET_LENGTHS, 'The lab network. It must not overlap a network of the host.').default(
+    '192.168.13.0/24',
+  ),
+  host: address(
+    "The host's own address on the lab bridge. Default: the first address of the subnet.",
+  ).optional(),
+  bridge: z
+    .string()
+    .check(faultCheck(bridgeFault))
+    .meta({
+      description: 'Interface name of the lab bridge on the host.',
+      pattern: BRIDGE_PATTERN,
+      maxLength: 15,
+    })
+    .default('labbr0'),
+});
+
+export const kubernetesSchema = z.strictObject({
+  podCidr: cidr(POD_LENGTHS, 'Pod addresses; every node gets a /26 of it.').default('10.255.0.0/16'),
+  serviceCidr: cidr(SERVICE_LENGTHS, 'ClusterIP addresses; cluster DNS is the tenth.').default(
+    '10.96.0.0/12',
+  ),
+});
+
+export const bgpSchema = z.strictObject({
+  clusterAsn: asn('AS number of all Kubernetes nodes (iBGP mesh).').default(65001),
+  routerAsn: asn('AS number of the router (eBGP to every worker).').default(65000),
+  routerPrefixes: z
+    .array(cidr(ROUTER_PREFIX_LENGTHS, 'A prefix that the router originates.'))
+    .max(ROUTER_PREFIXES_MAX)
+    .default(['5.5.5.5/32'])
+    .describe('Prefixes that the router originates, so that the nodes show a route learned from it.'),
+});
+
+export const echoSchema = z.strictObject({
+  variant: z
+    .enum(ECHO_VARIANTS)
+    .default('full')
+    .describe(
+      'full: every service type, externalTrafficPolicy Local. simple: a NodePort with policy Cluster.',
+    ),
+  externalIp: address('External IP of the LoadBalancer service, announced by BGP.').default('2.2.2.2'),
+});
+
+/** Strict: unknown keys fail. Absent sections and keys take the values of the default lab. */
+export const labSchema = z
+  .strictObject({
+    version: z.literal(SPEC_VERSION).describe('Version of this file format.'),
+    name: name('Name of the lab: its state folder and its project. A second lab needs another.').default(
+      'bgp-lab',
+    ),
+    driver: z
+      .enum([...DRIVER_NAMES, 'auto'])
+      .default('auto')
+      .describe('Where machines come from. auto: multipass if installed, else incus.'),
+    distribution: z
+      .enum([...DISTRIBUTION_NAMES, 'auto'])
+      .default('auto')
+      .describe('How Kubernetes gets on them. auto: k3s with online artifacts, else kubeadm.'),
+    artifacts: z
+      .enum([...ARTIFACTS_NAMES, 'auto'])
+      .default('auto')
+      .describe('Where binaries and images come from. auto: online if reachable, else debian.'),
+    network: networkSchema.prefault({}).describe('The network that all machines share.'),
+    machines: z
+      .array(machineSchema)
+      .optional()
+      .describe(
+        'All machines, in the order in which they get pod blocks. Default: the seven of the default lab.',
+      ),
+    kubernetes: kubernetesSchema.prefault({}).describe('Address plan of the cluster.'),
+    bgp: bgpSchema.prefault({}).describe('AS numbers and prefixes of the router.'),
+    echo: echoSchema.prefault({}).describe('The echo workload.'),
+  })
+  .describe('A Kubernetes BGP lab (lab.yaml).');
+
+/** A spec with every value acceptable by itself; what spans several values is not checked yet. */
+export type ParsedSpec = z.output<typeof labSchema>;
