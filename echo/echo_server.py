@@ -44,9 +44,11 @@ def log(text: str) -> None:
 
 
 def log_peer(protocol: str, server: tuple[str, int], client: tuple[str, int], payload: bytes, note: str = "") -> None:
-    """One line per connection or datagram; the payload is escaped so that it stays one line."""
-    first = payload.split(b"\n", 1)[0][:FIRST_LINE_MAX].decode("ascii", "backslashreplace")
-    shown = first.encode("unicode_escape").decode("ascii")
+    """One line per connection or datagram; the payload is escaped so that it stays one line.
+
+    repr escapes it without importing a codec, which would fail when all file descriptors are in use.
+    """
+    shown = repr(payload.split(b"\n", 1)[0][:FIRST_LINE_MAX])[2:-1]
     log(f'{protocol} server={server[0]}:{server[1]} client={client[0]}:{client[1]} first="{shown}"{note}')
 
 

@@ -6,11 +6,13 @@ Used by the cluster DNS feeder in this folder and by bird/announcer.py, which is
 """
 import http.client
 import json
+import os
 import random
 import socket
 import ssl
 import threading
 import time
+import traceback
 import urllib.parse
 from typing import Any, Callable, Iterator, Optional
 
@@ -126,8 +128,14 @@ class Mirror:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Starts the thread, which ends with the process."""
-        threading.Thread(target=self._run, name=self.path, daemon=True).start()
+        """Starts the thread. It ends with the process, and the process with it: a copy that went stale is worse."""
+        def run() -> None:
+            try:
+                self._run()
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        threading.Thread(target=run, name=self.path, daemon=True).start()
 
     def snapshot(self) -> Objects:
         """A copy of the map; its objects are never modified."""

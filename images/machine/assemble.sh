@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the machine image's root file system: Debian root + Kubernetes + configuration + container images, unpacked.
+# Makes the machine image: its root file system is Debian root + Kubernetes + configuration + container images, unpacked.
 # $1 ROOT    the root file system (mmdebstrap's), changed in place
 # $2 FILES   files that are laid over it
 # $3 BIN     folder with kubelet and kubeadm
@@ -16,10 +16,20 @@ mkdir -p "$root/etc/cni/net.d" "$root/etc/kubernetes" "$root/opt"
 
 say 'units'
 # Roles enable these when they need them.
-systemctl --quiet --root="$root" disable containerd kubelet bird bird6 frr 2>&1
+chroot "$root" systemctl --quiet disable containerd kubelet bird bird6 frr 2>&1
+# lab-cloud-init runs the stages of these four; the generator's only use is to decide whether to pull them in.
+chroot "$root" systemctl --quiet mask \
+  cloud-init-local.service cloud-init.service cloud-config.service cloud-final.service cloud-init.target
+mkdir -p "$root/etc/systemd/system-generators"
+for generator in cloud-init cryptsetup gpt-auto hibernate-resume integritysetup rc-local run system-update sysv veritysetup; do
+  case $generator in cloud-init) name=cloud-init-generator ;; *) name=systemd-$generator-generator ;; esac
+  ln -sf /dev/null "$root/etc/systemd/system-generators/$name"
+done
+rm -f "$root"/etc/cloud/cloud.cfg.d/*
+chroot "$root" systemctl --quiet enable lab-cloud-init 2>&1
 # Nothing here helps a lab machine; each is a process, a timer or a wait at boot. udev: the devices of a container are
 # the host's, and ifupdown-pre would wait for a queue that never settles.
-systemctl --quiet --root="$root" mask \
+chroot "$root" systemctl --quiet mask \
   apt-daily.service apt-daily.timer apt-daily-upgrade.service apt-daily-upgrade.timer dpkg-db-backup.timer \
   e2scrub_all.timer e2scrub_reap.service fstrim.timer logrotate.timer systemd-tmpfiles-clean.timer \
   systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket systemd-udevd-kernel.socket \
@@ -30,7 +40,7 @@ systemctl --quiet --root="$root" mask \
   sys-kernel-tracing.mount sys-fs-fuse-connections.mount dev-hugepages.mount systemd-firstboot.service \
   systemd-repart.service systemd-hwdb-update.service systemd-journal-flush.service systemd-logind.service \
   systemd-ask-password-console.path systemd-ask-password-wall.path kmod-static-nodes.service 2>&1
-systemctl --quiet --root="$root" set-default multi-user.target
+chroot "$root" systemctl --quiet set-default multi-user.target
 
 say 'container images'
 mount --bind "$root" "$root"
@@ -77,7 +87,8 @@ umount -l "$root/run" "$root/dev" "$root/proc"
 say 'clean'
 rm -rf "$root"/etc/ssh/ssh_host_* "$root/var/lib/dbus/machine-id" "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* \
   "$root"/var/log/*.log "$root"/var/log/apt "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old \
-  "$root/var/log/journal" "$root"/usr/share/doc "$root"/usr/bin/containerd-stress \
+  "$root/var/log/journal" "$root/etc/apt/apt.conf.d/99mmdebstrap" "$root/usr/lib/sysctl.d/99-protect-links.conf" \
+  "$root"/usr/bin/containerd-stress \
   "$root"/usr/bin/containerd-shim "$root"/usr/bin/containerd-shim-runc-v1
 # Only the plugins that a lab's CNI configuration names.
 for plugin in "$root"/usr/lib/cni/*; do

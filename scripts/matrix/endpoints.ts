@@ -37,8 +37,6 @@ export interface EchoPod {
   readonly hostname?: string;
   readonly subdomain?: string;
   readonly ready: boolean;
-  /** Ports that the pod's containers declare. */
-  readonly ports: readonly { readonly port: number; readonly protocol: Protocol }[];
 }
 
 const protocol = z
@@ -53,9 +51,7 @@ const serviceObject = z.object({
   spec: z.object({
     type: z.enum(['ClusterIP', 'NodePort', 'LoadBalancer']).default('ClusterIP'),
     clusterIP: z.string().optional(),
-    ports: z
-      .array(z.object({ port: z.number(), protocol, nodePort: z.number().optional() }))
-      .default([]),
+    ports: z.array(z.object({ port: z.number(), protocol, nodePort: z.number().optional() })).default([]),
     externalIPs: z.array(z.string()).default([]),
     externalTrafficPolicy: z.enum(['Local', 'Cluster']).default('Cluster'),
     healthCheckNodePort: z.number().optional(),
@@ -85,9 +81,6 @@ const podObject = z.object({
     nodeName: z.string().optional(),
     hostname: z.string().optional(),
     subdomain: z.string().optional(),
-    containers: z.array(
-      z.object({ ports: z.array(z.object({ containerPort: z.number(), protocol })).default([]) }),
-    ),
   }),
   status: z.object({
     podIP: z.string().optional(),
@@ -126,25 +119,19 @@ export function serverPods(endpoints: Endpoints): readonly (EchoPod & { readonly
   );
 }
 
-function itemsOf<T extends z.ZodType>(kind: string, text: string, schema: T): z.output<T>[] {
+function itemsOf<T>(kind: string, text: string, schema: z.ZodType<T>): readonly T[] {
+  const fail = (details: readonly string[], cause: unknown) =>
+    new HarnessError(`kubectl's list of ${kind} objects is not what was expected.`, { details, cause });
   let document: unknown;
   try {
     document = JSON.parse(text);
   } catch (cause) {
-    throw new HarnessError(`kubectl's list of ${kind} objects is no JSON.`, {
-      details: [messageOf(cause)],
-      cause,
-    });
+    throw fail([messageOf(cause)], cause);
   }
-  const parsed = list
-    .transform(({ items }) => items.filter((item) => item.kind === kind))
-    .pipe(z.array(schema))
-    .safeParse(document);
-  if (!parsed.success) {
-    throw new HarnessError(`kubectl's list of ${kind} objects is not what was expected.`, {
-      details: z.prettifyError(parsed.error).split('\n'),
-    });
-  }
+  const listed = list.safeParse(document);
+  if (!listed.success) throw fail(z.prettifyError(listed.error).split('\n'), listed.error);
+  const parsed = z.array(schema).safeParse(listed.data.items.filter((item) => item.kind === kind));
+  if (!parsed.success) throw fail(z.prettifyError(parsed.error).split('\n'), parsed.error);
   return parsed.data;
 }
 
@@ -177,11 +164,6 @@ function podOf({ metadata: { name, deletionTimestamp }, spec, status }: z.output
     ...(spec.hostname === undefined ? {} : { hostname: spec.hostname }),
     ...(spec.subdomain === undefined ? {} : { subdomain: spec.subdomain }),
     ready: isReady && deletionTimestamp === undefined,
-    ports: spec.containers.flatMap(({ ports }) =>
-      ports.flatMap(({ containerPort, protocol }) =>
-        isProbed(protocol) ? [{ port: containerPort, protocol }] : [],
-      ),
-    ),
   };
   return pod;
 }

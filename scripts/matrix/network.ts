@@ -1,26 +1,8 @@
+import type { Announcement } from '../bgp/checks/expected.ts';
+import { nodesOf } from '../bgp/checks/expected.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
-import { machinesOf } from '../plan/types.ts';
 import { contains, parseCidr } from '../shared/ip.ts';
 import type { EchoService, Endpoints } from './endpoints.ts';
-
-/** A prefix and the nodes that announce it over BGP now. */
-export interface Announcement {
-  readonly prefix: string;
-  readonly nodes: readonly string[];
-}
-
-/** The Kubernetes nodes, in plan order. */
-export function nodesOf(plan: LabPlan): readonly MachinePlan[] {
-  return machinesOf(plan, 'control-plane', 'worker');
-}
-
-/** The nodes that have an eBGP session with the router, in plan order: the next hops that it can have. */
-export function routerPeers(plan: LabPlan): readonly MachinePlan[] {
-  const ends = plan.bgp.peerings
-    .filter(({ kind }) => kind === 'ebgp')
-    .flatMap(({ a, b }) => [a.machine, b.machine]);
-  return nodesOf(plan).filter(({ name }) => ends.includes(name));
-}
 
 /** The machine of that name. Throws where the plan has none: names reach us from the cluster. */
 export function machineNamed(plan: LabPlan, name: string): MachinePlan {

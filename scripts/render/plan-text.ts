@@ -13,6 +13,8 @@ export interface PlanTextExtra {
   readonly toBuild: readonly string[];
   /** Everything outside the state folder that labup would create or change. */
   readonly hostChanges: readonly string[];
+  /** The echo services, one line each. */
+  readonly services?: readonly string[];
   /** Harmless findings about the host. */
   readonly warnings?: readonly string[];
 }
@@ -25,7 +27,7 @@ export function renderPlan(plan: LabPlan, extra: PlanTextExtra): string {
     ['Addresses', addressLines(plan)],
     ['BGP sessions', sessionLines(plan)],
     ['Static routes', routeLines(plan)],
-    ['Echo services', echoLines(plan)],
+    ['Echo services', [...echoLines(plan), ...(extra.services ?? [])]],
     [
       'Steps',
       extra.steps.flatMap(({ title, why }, index) =>
@@ -39,7 +41,7 @@ export function renderPlan(plan: LabPlan, extra: PlanTextExtra): string {
   ];
   const body = sections
     .filter(([, lines]) => lines.length > 0)
-    .map(([title, lines]) => [title, ...lines.map((line) => `  ${line}`.trimEnd())].join('\n'));
+    .map(([title, lines]) => [title, ...lines.flatMap(fit).map((line) => `  ${line}`.trimEnd())].join('\n'));
   return `${[`Plan of lab "${plan.lab}"`, ...body].join('\n\n')}\n`;
 }
 
@@ -102,12 +104,13 @@ function sessionLines(plan: LabPlan): string[] {
 function routeLines(plan: LabPlan): string[] {
   return plan.machines.flatMap(({ name, role, routes }) => {
     const none = role === 'router' ? 'none: it learns its routes by BGP' : 'none';
-    const texts = routes.map(({ to, via }) => `${to} ${via === undefined ? 'on-link' : `via ${via}`}`);
-    return wrap(
-      texts.join(', ') || none,
-      `${name.padEnd(nameWidth(plan))}  `,
-      ' '.repeat(nameWidth(plan) + 2),
-    );
+    const gateways = [...new Set(routes.map(({ via }) => via))];
+    const texts = gateways.map((gateway) => {
+      const prefixes = routes.filter(({ via }) => via === gateway).map(({ to }) => to);
+      return `${prefixes.join(', ')} ${gateway === undefined ? 'on-link' : `via ${gateway}`}`;
+    });
+    const indent = nameWidth(plan) + 2;
+    return wrap(texts.join('; ') || none, name.padEnd(indent), ' '.repeat(indent));
   });
 }
 
@@ -147,6 +150,11 @@ function table(rows: readonly (readonly string[])[]): string[] {
       .join('  ')
       .trimEnd(),
   );
+}
+
+/** Long names make long rows: those lose their alignment and wrap. */
+function fit(line: string): string[] {
+  return line.length <= WIDTH - 2 ? [line] : wrap(line.replace(/ {2,}/g, ' '), '', '    ');
 }
 
 /** Words of `text` in lines that, indented by a section's two columns, fit the width. Longer words stay whole. */

@@ -92,12 +92,12 @@ function unknownKey(parent: readonly PathPart[], key: string): Complaint {
 function wrongType(path: readonly PathPart[], found: unknown, expected: string): Complaint {
   const hint = example(path);
   if (found === undefined) return { path, message: 'is missing', hint: hint.replace('write', 'add') };
-  if (found === null) return { path, at: 'key', message: 'has no value', hint: `${hint}, or remove the key` };
+  const what = typeof path.at(-1) === 'number' ? 'entry' : 'key';
+  if (found === null)
+    return { path, at: 'key', message: 'has no value', hint: `${hint}, or remove the ${what}` };
   const kind = KINDS[expected] ?? expected;
   const quoted = typeof found === 'string' ? 'the text ' : '';
   const message = `must be ${kind}, not ${quoted}${show(found)}`;
-  if (expected === 'string' && typeof found !== 'object')
-    return { path, message, hint: `put it in quotes: "${found}"` };
   if (expected === 'number' && typeof found === 'string' && /^\d+$/.test(found)) {
     return { path, message, hint: `remove the quotes: ${found}` };
   }

@@ -37,7 +37,7 @@ const UNUSABLE: readonly (readonly [string, string])[] = [
 /** A machine's or lab's name: a DNS label that is also an instance name. */
 export function nameFault(name: string): Fault | undefined {
   if (new RegExp(NAME_PATTERN).test(name)) return undefined;
-  const length = name.length > 63 ? ` and it has ${name.length} characters, 63 at most` : '';
+  const length = name.length > 63 ? `; it has ${name.length} characters, 63 at most` : '';
   return {
     message: `${show(name)} is no DNS label: lower-case letters, digits and "-", first a letter, last no "-"${length}`,
     hint: `use for example "${asName(name)}"`,
@@ -45,6 +45,7 @@ export function nameFault(name: string): Fault | undefined {
 }
 
 function asName(text: string): string {
+  if (!/[a-z0-9]/i.test(text)) return 'lab1';
   const cleaned = text.toLowerCase().replace(/[^a-z0-9]+/g, '-');
   const started = /^[a-z]/.test(cleaned) ? cleaned : `m${cleaned.replace(/^-+/, '')}`;
   return started.slice(0, 63).replace(/-+$/, '');
@@ -87,6 +88,8 @@ export function cidrFault(text: string, shortest: number, longest: number): Faul
   if (cidr === undefined) {
     return { message: `${show(text)} is no IPv4 prefix`, hint: 'write address/length, like 192.168.13.0/24' };
   }
+  if (cidr.length === 0)
+    return { message: `${text} is every address`, hint: 'write the prefixes one by one' };
   if (cidr.length < shortest || cidr.length > longest) {
     const size = cidr.length < shortest ? 'large' : 'small';
     return {

@@ -59,7 +59,14 @@ export function readSource(text: string): ReadSource {
   let documents: readonly Document.Parsed[];
   try {
     // Duplicate keys are found below, with both places; they would stop the parser's other findings.
-    documents = [...parseAllDocuments(text, { lineCounter: lines, uniqueKeys: false, prettyErrors: false })];
+    documents = [
+      ...parseAllDocuments(text, {
+        lineCounter: lines,
+        uniqueKeys: false,
+        prettyErrors: false,
+        logLevel: 'error',
+      }),
+    ];
   } catch (error) {
     // The parser recurses: a RangeError is the call stack's end.
     return {
@@ -99,6 +106,8 @@ export function readSource(text: string): ReadSource {
     };
   }
 
+  const unresolved = unresolvedAliases(document, place);
+  if (unresolved.length > 0) return { complaints: unresolved };
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: 100 });
@@ -127,6 +136,23 @@ function syntaxHint(code: string): string {
   if (code === 'MISSING_CHAR') return 'close the quote or bracket, or add the missing character';
   if (code === 'TAG_RESOLVE_FAILED') return 'remove the tag ("!...")';
   return 'correct the line; lab.yaml of this release is an example';
+}
+
+/** Every alias without an anchor before it. */
+function unresolvedAliases(
+  document: Document.Parsed,
+  place: (offset: number) => Position,
+): PlacedComplaint[] {
+  const found: PlacedComplaint[] = [];
+  visit(document, {
+    Alias(_key, alias) {
+      if (alias.resolve(document) !== undefined) return;
+      const at = place(rangeStart(alias) ?? 0);
+      const hint = `write the value out, or put "&${alias.source}" before the value above that is meant`;
+      found.push({ path: [], message: `the alias *${alias.source} names no anchor`, hint, ...at });
+    },
+  });
+  return found;
 }
 
 /** Every key that stands twice in one map, at its second place. */

@@ -15,7 +15,7 @@ export type LineOf = (path: readonly PathPart[]) => number | undefined;
 /** The rules over several values of a spec. Returns everything that is wrong, in no particular order. */
 export function validateDraft(draft: Draft, lineOf: LineOf): Complaint[] {
   return [
-    ...labName(draft),
+    ...reservedNames(draft),
     ...machineCounts(draft),
     ...duplicates(draft, 'name', lineOf),
     ...duplicates(draft, 'address', lineOf),
@@ -27,10 +27,18 @@ export function validateDraft(draft: Draft, lineOf: LineOf): Complaint[] {
   ];
 }
 
-function labName(draft: Draft): Complaint[] {
-  if (draft.name !== 'default') return [];
-  const message = '"default" is the name of the project that Incus itself uses';
-  return [{ path: ['name'], message, hint: 'use another name, for example "bgp-lab"' }];
+function reservedNames(draft: Draft): Complaint[] {
+  const complaints: Complaint[] = [];
+  if (draft.name === 'default') {
+    const message = '"default" is the name of the project that Incus itself uses';
+    complaints.push({ path: ['name'], message, hint: 'use another name, for example "bgp-lab"' });
+  }
+  for (const { path, name } of draft.machines ?? []) {
+    if (name !== 'localhost') continue;
+    const message = '"localhost" is the name of every machine to itself';
+    complaints.push({ path: [...path, 'name'], message, hint: 'use another name' });
+  }
+  return complaints;
 }
 
 function machineCounts(draft: Draft): Complaint[] {

@@ -6,11 +6,13 @@
 Each module gets a process of its own, because one that makes network namespaces moves its process into them.
 """
 import json
+import os
 import sys
 import unittest
 from pathlib import Path
 from typing import Any, Iterator
 
+OUT = os.fdopen(os.dup(1), "w")
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.dont_write_bytecode = True
@@ -39,7 +41,7 @@ class Reporter(unittest.TestResult):
         self.failed = ""
 
     def report(self, test: Any, status: str, note: str = "") -> None:
-        print(json.dumps({"id": test.id(), "status": status, "note": note}), flush=True)
+        print(json.dumps({"id": test.id(), "status": status, "note": note}), file=OUT, flush=True)
 
     def addSuccess(self, test: Any) -> None:
         if not self.failed:
@@ -71,4 +73,5 @@ if __name__ == "__main__":
         modules = sorted(path.stem for path in HERE.glob("*_test.py"))
         print(json.dumps({module: [test.id() for test in each(load(module))] for module in modules}))
     else:
+        sys.stdout = sys.stderr  # what the code under test prints must not get between our lines
         load(sys.argv[1]).run(Reporter())

@@ -60,8 +60,11 @@ class Program:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self.process.kill()
-        self.process.wait()
+        try:
+            self.stop()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         for stream in (self.process.stdin, self.errors):
             if stream:
                 stream.close()

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import type { LabPlan, MachinePlan } from '../../plan/types.ts';
 import { UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
@@ -94,6 +95,20 @@ function recipeOf(image: MachineImage, { userData, metaData, networkConfig }: Cl
   return createHash('sha256').update([image.key, userData, metaData, networkConfig].join('\0')).digest('hex');
 }
 
+/**
+ * What LXC itself must allow beyond a privileged container: kept capabilities, writable /proc/sys and cgroups, and all
+ * device nodes, since runc gives privileged pods (kube-proxy) "a *:* rwm" and a child cgroup cannot have more than ours.
+ */
+export function rawLxc(cgroupV2: boolean): string {
+  return [
+    'lxc.cap.drop=',
+    'lxc.mount.auto=',
+    'lxc.mount.auto=proc:rw sys:rw cgroup:rw',
+    `lxc.${cgroupV2 ? 'cgroup2' : 'cgroup'}.devices.deny=`,
+    `lxc.${cgroupV2 ? 'cgroup2' : 'cgroup'}.devices.allow=a`,
+  ].join('\n');
+}
+
 function instanceBody(
   plan: LabPlan,
   machine: MachinePlan,
@@ -112,7 +127,7 @@ function instanceBody(
       // kubelet, containerd and kube-proxy mount file systems and write sysctls: not possible in a user namespace here.
       'security.privileged': 'true',
       'security.nesting': 'true',
-      'raw.lxc': 'lxc.cap.drop=\nlxc.mount.auto=\nlxc.mount.auto=proc:rw sys:rw cgroup:rw',
+      'raw.lxc': rawLxc(existsSync('/sys/fs/cgroup/cgroup.controllers')),
       'user.user-data': userData,
       'user.meta-data': metaData,
       'user.network-config': networkConfig,

@@ -1,0 +1,56 @@
+#!/bin/sh
+# Runs in the build chroot. $1 = VERSION, e.g. v1.20.2. /build holds the downloaded source package and pause.go;
+# the binaries end up in /build/bin.
+set -eu
+version=$1
+cd /build
+export HOME=/build GOPATH=/build/go GOCACHE=/build/cache GO111MODULE=off CGO_ENABLED=0
+export PATH=/usr/lib/go-1.19/bin:$PATH
+# Fewer garbage collections in the compiler; its processes are short.
+export GOGC=300
+minor=${version#v1.}
+minor=${minor%%.*}
+
+tree=$GOPATH/src/k8s.io/kubernetes
+mkdir -p "$tree" bin
+tar -xf kubernetes_*.orig.tar.* -C "$tree" --strip-components=1
+tar -xf kubernetes_*.debian.tar.* -C "$tree"
+cd "$tree"
+grep -v '^#' debian/patches/series | while read -r patch; do patch --quiet -p1 < "debian/patches/$patch"; done
+
+# The vendored reflect2 1.0.1 crashes on Go 1.18 and later: every component panics in YAML. Debian's is 1.0.2.
+rm -rf vendor/github.com/modern-go/reflect2
+cp -r /usr/share/gocode/src/github.com/modern-go/reflect2 vendor/github.com/modern-go/
+# As one more command of the tree, so that one build makes all.
+mkdir cmd/pause
+cp /build/pause.go cmd/pause/
+
+# kube-apiserver's OpenAPI is the one generated file that the source does not carry. Makefile.generated_files makes it
+# from every folder that asks for it; here in the background, next to the commands that do not need it.
+boilerplate=vendor/k8s.io/code-generator/hack/boilerplate.go.txt
+openapi() {
+  go build -o /build/openapi-gen ./vendor/k8s.io/kube-openapi/cmd/openapi-gen
+  folders=$(find vendor/k8s.io/ pkg plugin cmd -follow -name '*.go' \
+    -not -path 'vendor/k8s.io/code-generator/*' -not -path 'vendor/k8s.io/sample-apiserver/*' \
+    -exec grep -l '+k8s:openapi-gen=' {} + | xargs -n1 dirname | LC_ALL=C sort -u |
+    sed 's,^,k8s.io/kubernetes/,' | paste -sd,)
+  /build/openapi-gen --input-dirs "$folders" --output-package k8s.io/kubernetes/pkg/generated/openapi \
+    --output-file-base zz_generated.openapi --go-header-file "$boilerplate" --report-filename /build/violations
+}
+openapi &
+generating=$!
+
+stamp=k8s.io/kubernetes/vendor/k8s.io
+flags='-s -w'
+for package in $stamp/component-base/version $stamp/client-go/pkg/version; do
+  flags="$flags -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=$minor -X $package.gitTreeState=archive"
+done
+# providerless and dockerless are upstream's own build tags: no cloud providers, no dockershim. A lab on containerd uses
+# neither, and they are a third of the compile. -v names each package as it is built, which is the progress.
+build() {
+  go build -v -trimpath -tags providerless,dockerless -gcflags=all=-dwarf=false -ldflags "$flags" -o /build/bin/ "$@" 2>&1
+}
+build ./cmd/kube-controller-manager ./cmd/kube-scheduler ./cmd/kubelet ./cmd/kube-proxy ./cmd/kubeadm ./cmd/pause
+wait $generating
+build ./cmd/kube-apiserver
+test "$(/build/bin/kubeadm version -o short)" = "$version"

@@ -1,0 +1,83 @@
+import type { SessionState } from './frr.ts';
+import type { RouteTable } from './tables.ts';
+import { routeTable, withLength } from './tables.ts';
+
+/** Asks BIRD for its protocols with all details. */
+export function showProtocols(): readonly string[] {
+  return ['birdc', 'show', 'protocols', 'all'];
+}
+
+const PROTOCOL_LINE = /^(\S+)\s+BGP\s+\S+\s+\S+/;
+const DETAIL_LINE = /^\s+(BGP state|Neighbor address|Neighbor AS):\s+(\S+)/;
+
+/** Reads `birdc show protocols all` of BIRD 1.6: its BGP sessions. Throws where it is no BIRD that speaks. */
+export function parseProtocols(text: string): readonly SessionState[] {
+  const sessions: Map<string, string>[] = [];
+  for (const line of linesOf(text)) {
+    if (/^\S/.test(line)) {
+      sessions.push(new Map(PROTOCOL_LINE.test(line) ? [['protocol', 'BGP']] : []));
+      continue;
+    }
+    const [, key, value] = DETAIL_LINE.exec(line) ?? [];
+    if (key !== undefined && value !== undefined) sessions.at(-1)?.set(key, value);
+  }
+  return sessions
+    .filter((session) => session.has('protocol'))
+    .map((session) => ({
+      neighbor: session.get('Neighbor address') ?? '',
+      remoteAsn: Number(session.get('Neighbor AS')),
+      state: session.get('BGP state') ?? '',
+    }));
+}
+
+/** Asks BIRD for its table. */
+export function showRoutes(): readonly string[] {
+  return ['birdc', 'show', 'route'];
+}
+
+/** prefix (blank where it is that of the line before), destination, [protocol ...], '*' for the best, (preference/metric) */
+const ROUTE_LINE = /^(\S*)\s+(.+?)\s+\[[^\]]*\]\s+(\*\s+)?\(([^)]*)\)/;
+/** A further next hop of a multipath route. */
+const HOP_LINE = /^\t(via \S+ on \S+)/;
+
+/**
+ * Reads `birdc show route` of BIRD 1.6: per prefix the next hops of the best route and of those that are as good, which
+ * `merge paths on` gives to the kernel together.
+ */
+export function parseRoutes(text: string): RouteTable {
+  const routes: { prefix: string; hops: string[]; best: boolean; rank: string }[] = [];
+  for (const line of linesOf(text)) {
+    const further = HOP_LINE.exec(line)?.[1];
+    if (further !== undefined) {
+      routes.at(-1)?.hops.push(hopName(further));
+      continue;
+    }
+    const [, prefix, destination, best, rank] = ROUTE_LINE.exec(line) ?? [];
+    if (destination === undefined || rank === undefined)
+      throw new Error(`not a line of BIRD's "show route": ${line}`);
+    routes.push({
+      prefix: prefix ? withLength(prefix) : (routes.at(-1)?.prefix ?? ''),
+      hops: destination === 'multipath' ? [] : [hopName(destination)],
+      best: best !== undefined,
+      rank,
+    });
+  }
+  const bestRank = new Map(routes.filter(({ best }) => best).map(({ prefix, rank }) => [prefix, rank]));
+  return routeTable(
+    routes
+      .filter(({ prefix, rank }) => bestRank.get(prefix) === rank)
+      .map(({ prefix, hops }) => ({ prefix, nextHops: hops })),
+  );
+}
+
+function hopName(destination: string): string {
+  return /^via (\S+) on/.exec(destination)?.[1] ?? destination;
+}
+
+/** The lines behind BIRD's greeting, blank ones and the table's heading left out. */
+function linesOf(text: string): readonly string[] {
+  const [greeting, ...lines] = text.split('\n');
+  if (greeting === undefined || !/^BIRD \S+ ready\.$/.test(greeting.trim()))
+    throw new Error(`BIRD did not answer: ${greeting?.trim() || 'nothing'}`);
+  return lines.filter((line) => line.trim() !== '' && !line.startsWith('name     proto'));
+}

@@ -1,0 +1,77 @@
+import type { Executor } from '../../exec/executor.ts';
+import type { LabPlan } from '../../plan/types.ts';
+import { machinesOf } from '../../plan/types.ts';
+import type { Answer } from './ask.ts';
+import { ask, read } from './ask.ts';
+import { parseProtocols, parseRoutes, showProtocols, showRoutes } from './bird.ts';
+import type { SessionState } from './frr.ts';
+import { parseBgpRoutes, parseBgpSummary, parseRib, showBgpRoutes, showBgpSummary, showRib } from './frr.ts';
+import type { RouteTable } from './tables.ts';
+import { parseKernelRoutes, showKernelRoutes } from './tables.ts';
+
+/** A table of one machine, in the order in which a route gets from one to the next. */
+export interface NamedTable {
+  /** 'bgp', 'rib', 'fib' and 'kernel' on the router; 'bird' and 'kernel' on a node. */
+  readonly name: string;
+  /** In words, for titles. */
+  readonly label: string;
+  readonly table: Answer<RouteTable>;
+}
+
+/** What one BGP speaker says about its sessions and routes. */
+export interface BgpObservation {
+  readonly sessions: Answer<readonly SessionState[]>;
+  readonly tables: readonly NamedTable[];
+}
+
+/** Asks the router (FRR) for sessions, BGP table, RIB and kernel table in one call. */
+export async function observeRouter(executor: Executor, signal?: AbortSignal): Promise<BgpObservation> {
+  const answers = await ask(
+    executor,
+    { sessions: showBgpSummary(), bgp: showBgpRoutes(), rib: showRib(), kernel: showKernelRoutes() },
+    { signal },
+  );
+  return {
+    sessions: read(answers.sessions, parseBgpSummary),
+    tables: [
+      { name: 'bgp', label: 'BGP table', table: read(answers.bgp, parseBgpRoutes) },
+      { name: 'rib', label: 'RIB', table: read(answers.rib, (text) => parseRib(text).selected) },
+      { name: 'fib', label: 'FIB', table: read(answers.rib, (text) => parseRib(text).installed) },
+      { name: 'kernel', label: 'kernel', table: read(answers.kernel, parseKernelRoutes) },
+    ],
+  };
+}
+
+/** Asks a node (BIRD) for sessions, table and kernel table in one call. */
+export async function observeNode(executor: Executor, signal?: AbortSignal): Promise<BgpObservation> {
+  const answers = await ask(
+    executor,
+    { sessions: showProtocols(), bird: showRoutes(), kernel: showKernelRoutes() },
+    { signal },
+  );
+  return {
+    sessions: read(answers.sessions, parseProtocols),
+    tables: [
+      { name: 'bird', label: 'BIRD table', table: read(answers.bird, parseRoutes) },
+      { name: 'kernel', label: 'kernel', table: read(answers.kernel, parseKernelRoutes) },
+    ],
+  };
+}
+
+/** Asks every BGP speaker of the plan at once, by machine name. Throws Interrupted on abort only. */
+export async function observeBgp(
+  plan: LabPlan,
+  executors: ReadonlyMap<string, Executor>,
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, BgpObservation>> {
+  const speakers = machinesOf(plan, 'router', 'control-plane', 'worker');
+  const observed = await Promise.all(
+    speakers.map(async ({ name, role }): Promise<[string, BgpObservation][]> => {
+      const executor = executors.get(name);
+      if (executor === undefined) return [];
+      const observe = role === 'router' ? observeRouter : observeNode;
+      return [[name, await observe(executor, signal)]];
+    }),
+  );
+  return new Map(observed.flat());
+}

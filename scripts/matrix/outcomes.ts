@@ -1,0 +1,21 @@
+import type { Expectation, Outcome, VantagePoint } from './types.ts';
+
+/** A connection that must succeed. */
+export function works(servers: readonly string[], clients: readonly string[], why: string): Expectation {
+  return { outcome: 'ok', servers, clients, why };
+}
+
+/** A connection that must fail, in exactly this way. */
+export function fails(outcome: Outcome, why: string): Expectation {
+  return { outcome, servers: [], clients: [], why };
+}
+
+/** From a machine without a route and without a default route: the kernel refuses at once. */
+export function noRoute(from: VantagePoint): Expectation {
+  return fails('no-route', `${from.name} has no route to this address and no default route.`);
+}
+
+/** The address that a server sees when nothing translates the connection; none while the pod does not run. */
+export function ownAddress(from: VantagePoint): readonly string[] {
+  return from.address === undefined ? [] : [from.address];
+}

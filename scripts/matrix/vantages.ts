@@ -1,0 +1,39 @@
+import type { Executor } from '../exec/executor.ts';
+import { PROBE_TIMEOUT_MS } from './probe-protocol.ts';
+
+/** A place where the probe can be run. `run` rejects where the probe could not be run to its end. */
+export interface Vantage {
+  readonly name: string;
+  run(input: string, onLine: (line: string) => void): Promise<void>;
+}
+
+/** The longest a probe run may take, in milliseconds: a name, a connection and a conversation, and slow start-up. */
+export const PROBE_RUN_TIMEOUT_MS = PROBE_TIMEOUT_MS * 3 + 15_000;
+
+/**
+ * A vantage point where `argv` runs probe.py: on a machine ['python3', '/path/probe.py'], for a pod
+ * `podProbe(...)` on whatever runs kubectl.
+ */
+export function probeVantage(
+  name: string,
+  executor: Executor,
+  argv: readonly string[],
+  signal?: AbortSignal,
+): Vantage {
+  return {
+    name,
+    run: async (input, onLine) => {
+      await executor.run(argv, { input, onLine, signal, timeoutMs: PROBE_RUN_TIMEOUT_MS });
+    },
+  };
+}
+
+/** The command that runs the probe in a container of a pod, standard input passed through. */
+export function podProbe(
+  kubectl: readonly string[],
+  pod: { readonly namespace: string; readonly name: string; readonly container?: string },
+  argv: readonly string[],
+): readonly string[] {
+  const container = pod.container === undefined ? [] : ['-c', pod.container];
+  return [...kubectl, 'exec', '-i', '-n', pod.namespace, pod.name, ...container, '--', ...argv];
+}

@@ -1,0 +1,94 @@
+import type { Document } from 'yaml';
+import type { LabPlan } from '../plan/types.ts';
+import { theMachine } from '../plan/types.ts';
+import { CLUSTER_DNS_IMAGE, ECHO_IMAGE } from '../shared/versions.ts';
+import { fillIn, readYamlAsset, readYamlDocument, writeDocuments } from './yaml.ts';
+
+type Path = readonly (string | number)[];
+
+/** The echo workloads of the plan's variant: namespace, services, one server pod per worker, the client pod. */
+export function renderEcho(plan: LabPlan): string {
+  return writeDocuments([
+    namespace(plan),
+    ...services(plan),
+    ...plan.echo.servers.map((server) => serverPod(plan, server)),
+    clientPod(plan),
+  ]);
+}
+
+/** Cluster DNS: service account, permissions, Service kube-dns, and the Deployment on the control plane. */
+export function renderClusterDns(plan: LabPlan): string {
+  const documents = readYamlAsset('manifests', 'cluster-dns', 'cluster-dns.yaml');
+  const controlPlane = theMachine(plan, 'control-plane');
+  const [apiHost, apiPort] = plan.kubernetes.apiServer.split(':');
+  const pod: Path = ['spec', 'template', 'spec'];
+  const container: Path = [...pod, 'containers', 0];
+  const deployment = ofKind(documents, 'Deployment');
+  fillIn(ofKind(documents, 'Service'), ['spec', 'clusterIP'], plan.kubernetes.dnsAddress);
+  fillIn(deployment, [...pod, 'nodeSelector', 'kubernetes.io/hostname'], controlPlane.name);
+  fillIn(deployment, [...container, 'image'], CLUSTER_DNS_IMAGE);
+  const environment = [controlPlane.address, plan.kubernetes.domain, apiHost, apiPort];
+  environment.forEach((value, index) => {
+    fillIn(deployment, [...container, 'env', index, 'value'], value);
+  });
+  return writeDocuments(documents);
+}
+
+function namespace(plan: LabPlan): Document {
+  const document = readYamlDocument('manifests', 'echo', 'namespace.yaml');
+  fillIn(document, ['metadata', 'name'], plan.echo.namespace);
+  return document;
+}
+
+function services(plan: LabPlan): readonly Document[] {
+  const documents = readYamlAsset('manifests', 'echo', `services-${plan.echo.variant}.yaml`);
+  for (const document of documents) {
+    fillIn(document, ['metadata', 'namespace'], plan.echo.namespace);
+    if (document.hasIn(['spec', 'externalIPs'])) {
+      fillIn(document, ['spec', 'externalIPs', 0], plan.echo.externalIp);
+    }
+    const port: Path = ['spec', 'ports', 0];
+    if (!document.hasIn(port)) continue;
+    const number = portNumber(plan, document.getIn([...port, 'protocol']));
+    fillIn(document, [...port, 'port'], number);
+    fillIn(document, [...port, 'targetPort'], number);
+  }
+  return documents;
+}
+
+function serverPod(plan: LabPlan, server: LabPlan['echo']['servers'][number]): Document {
+  const document = readYamlDocument('manifests', 'echo', 'server-pod.yaml');
+  fillIn(document, ['metadata', 'name'], server.pod);
+  fillIn(document, ['metadata', 'namespace'], plan.echo.namespace);
+  fillIn(document, ['spec', 'hostname'], server.hostname);
+  fillIn(document, ['spec', 'nodeSelector', 'kubernetes.io/hostname'], server.node);
+  for (const index of [0, 1]) {
+    const container: Path = ['spec', 'containers', index];
+    const number = portNumber(plan, document.getIn([...container, 'ports', 0, 'protocol']));
+    fillIn(document, [...container, 'image'], ECHO_IMAGE);
+    fillIn(document, [...container, 'args', 1], String(number));
+    fillIn(document, [...container, 'ports', 0, 'containerPort'], number);
+    const probe: Path = [...container, 'readinessProbe', 'tcpSocket', 'port'];
+    if (document.hasIn(probe)) fillIn(document, probe, number);
+  }
+  return document;
+}
+
+function clientPod(plan: LabPlan): Document {
+  const document = readYamlDocument('manifests', 'echo', 'client-pod.yaml');
+  fillIn(document, ['metadata', 'name'], plan.echo.clientPod.pod);
+  fillIn(document, ['metadata', 'namespace'], plan.echo.namespace);
+  fillIn(document, ['spec', 'nodeSelector', 'kubernetes.io/hostname'], plan.echo.clientPod.node);
+  fillIn(document, ['spec', 'containers', 0, 'image'], ECHO_IMAGE);
+  return document;
+}
+
+function portNumber(plan: LabPlan, protocol: unknown): number {
+  return protocol === 'UDP' ? plan.echo.udpPort : plan.echo.tcpPort;
+}
+
+function ofKind(documents: readonly Document[], kind: string): Document {
+  const [document, ...more] = documents.filter((each) => each.get('kind') === kind);
+  if (document === undefined || more.length > 0) throw new Error(`expected one ${kind}`);
+  return document;
+}

@@ -1,0 +1,137 @@
+import { z } from 'zod';
+import { CHECK_VERDICTS } from '../bgp/checks/check.ts';
+import type { CellResult } from '../matrix/types.ts';
+import { OUTCOMES, VERDICTS } from '../matrix/types.ts';
+import type { LabRun } from './run.ts';
+import { summarize } from './summary.ts';
+
+const count = z.int().nonnegative();
+
+const checkSchema = z.strictObject({
+  id: z.string().describe('Stable from run to run; the part before the first dot is the group.'),
+  title: z.string(),
+  verdict: z.enum(CHECK_VERDICTS),
+  expected: z.string(),
+  observed: z.string(),
+  why: z.string().describe('Why the lab should be so.'),
+});
+
+const cellSchema = z.strictObject({
+  id: z.string().describe('from>to:port/protocol, stable from run to run.'),
+  from: z.string().describe('A machine, or pod/NAME.'),
+  to: z.string().describe('pod/NAME, a DNS name, SERVICE/cluster-ip, SERVICE/NODE or SERVICE/EXTERNAL-IP.'),
+  address: z.string().describe('What was addressed: an IPv4 address, or a name to be resolved at "from".'),
+  port: z.int().min(1).max(65535),
+  protocol: z.enum(['tcp', 'udp']),
+  expected: z.strictObject({
+    outcome: z.enum(OUTCOMES),
+    servers: z.array(z.string()).describe('Pod addresses that may answer; empty unless the outcome is ok.'),
+    clients: z
+      .array(z.string())
+      .describe('Client addresses that the server may see; empty unless the outcome is ok.'),
+    why: z.string().describe('The rule or route that makes it so.'),
+  }),
+  observed: z
+    .strictObject({
+      outcome: z.enum(OUTCOMES),
+      server: z.string().nullable().describe('The address of the pod that answered, as it says itself.'),
+      client: z.string().nullable().describe('The address that the pod saw.'),
+      attempts: count.describe('How often it was tried.'),
+      connectMs: z
+        .number()
+        .nonnegative()
+        .nullable()
+        .describe('Milliseconds from SYN to connected; null for UDP.'),
+    })
+    .nullable()
+    .describe('null where nothing was tried: blocked and skipped cells.'),
+  verdict: z.enum(VERDICTS),
+  detail: z.string().optional().describe('What is worth knowing about a cell that did not simply pass.'),
+});
+
+/** What `labtest --json` prints and report.schema.json publishes. */
+export const reportSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  lab: z.string(),
+  startedAt: z.iso.datetime(),
+  durationMs: z.number().nonnegative(),
+  summary: z
+    .strictObject({
+      planned: count.describe('The sum of the rest; 0 is an error.'),
+      passed: count,
+      failed: count,
+      flaky: count.describe('Failed at the first try and passed at the second.'),
+      blocked: count.describe('Not tried, because something below is known to be broken.'),
+      skipped: count,
+      harness: count.describe('The probe failed, or its proof; nothing is known about these cells.'),
+    })
+    .describe('Cells only; checks carry their own verdicts.'),
+  checks: z.array(checkSchema),
+  cells: z.array(cellSchema),
+});
+
+export type LabReport = z.infer<typeof reportSchema>;
+
+/**
+ * The report of a run as one document. `planned`: the cells of the matrix, so that none can go missing unseen. Throws
+ * HarnessError where results and plan do not match.
+ */
+export function buildReport(run: LabRun, planned?: readonly { readonly id: string }[]): LabReport {
+  return {
+    schemaVersion: 1,
+    lab: run.lab,
+    startedAt: run.startedAt.toISOString(),
+    durationMs: Math.round(run.durationMs),
+    summary: summarize(run, planned),
+    checks: run.checks.map(({ id, title, verdict, expected, observed, why }) => ({
+      id,
+      title,
+      verdict,
+      expected,
+      observed,
+      why,
+    })),
+    cells: run.cells.map(cellOf),
+  };
+}
+
+function cellOf({ cell, observed, verdict, detail }: CellResult): LabReport['cells'][number] {
+  const { id, from, to, address, port, protocol, expected } = cell;
+  return {
+    id,
+    from,
+    to,
+    address,
+    port,
+    protocol,
+    expected: {
+      outcome: expected.outcome,
+      servers: [...expected.servers],
+      clients: [...expected.clients],
+      why: expected.why,
+    },
+    observed:
+      observed === null
+        ? null
+        : {
+            outcome: observed.outcome,
+            server: observed.server,
+            client: observed.client,
+            attempts: observed.attempts,
+            connectMs: observed.connectMs,
+          },
+    verdict,
+    ...(detail === null ? {} : { detail }),
+  };
+}
+
+/** The report as text: one JSON document with a final newline. */
+export function reportText(report: LabReport): string {
+  return `${JSON.stringify(report, null, 2)}\n`;
+}
+
+/** The text of report.schema.json, generated from the schema above. */
+export function reportJsonSchema(): string {
+  const schema = { title: 'labtest report', ...z.toJSONSchema(reportSchema) };
+  return `${JSON.stringify(schema, null, 2)}\n`;
+}

@@ -1,0 +1,82 @@
+import junitReportBuilder, { type Builder, type TestSuite } from 'junit-report-builder';
+import type { Check } from '../bgp/checks/check.ts';
+import type { CellResult } from '../matrix/types.ts';
+import type { LabRun } from './run.ts';
+import { describeExpected, describeObserved } from './words.ts';
+
+/**
+ * The package's module.exports is the builder, but its types say that the builder is the property `default` of it
+ * (seen in 5.1.2: dist/index.js against dist/index.d.ts).
+ */
+const builder = junitReportBuilder as unknown as Builder;
+
+/**
+ * The run as JUnit XML: one suite per vantage point, one for the checks. A harness error is an <error>, not a
+ * <failure>; blocked and skipped cells are <skipped>; a flaky cell passes and says so in its output.
+ */
+export function toJunit(run: LabRun): string {
+  const report = builder.newBuilder();
+  const timestamp = run.startedAt.toISOString().slice(0, 'yyyy-mm-ddThh:mm:ss'.length);
+  for (const from of [...new Set(run.cells.map(({ cell }) => cell.from))]) {
+    const suite = report.testSuite().name(`from ${from}`).timestamp(timestamp);
+    for (const result of run.cells.filter(({ cell }) => cell.from === from)) addCell(suite, from, result);
+  }
+  if (run.checks.length > 0) {
+    const suite = report.testSuite().name('checks').timestamp(timestamp);
+    for (const check of run.checks) addCheck(suite, check);
+  }
+  return report.build();
+}
+
+function addCell(suite: TestSuite, from: string, { cell, observed, verdict, detail }: CellResult): void {
+  const testCase = suite.testCase().className(from).name(cell.id);
+  if (observed?.connectMs != null) testCase.time(observed.connectMs / 1000);
+  const story = [
+    `expected: ${describeExpected(cell.expected)}`,
+    `observed: ${describeObserved(observed)}`,
+    ...(detail === null ? [] : [`detail: ${detail}`]),
+    `why: ${cell.expected.why}`,
+  ].join('\n');
+  switch (verdict) {
+    case 'failed':
+      testCase.failure(
+        `expected ${describeExpected(cell.expected)}, observed ${describeObserved(observed)}`,
+        observed?.outcome,
+      );
+      testCase.stacktrace(story);
+      break;
+    case 'harness':
+      testCase.error(detail ?? 'the harness failed', 'harness-error', story);
+      break;
+    case 'blocked':
+    case 'skipped':
+      testCase.skipped();
+      testCase.standardOutput(`${verdict}: ${detail ?? ''}`);
+      break;
+    case 'flaky':
+      testCase.standardOutput(`flaky\n${story}`);
+      break;
+    case 'passed':
+      break;
+  }
+}
+
+function addCheck(suite: TestSuite, check: Check): void {
+  const testCase = suite.testCase().className('checks').name(check.id);
+  const story = `${check.title}\nexpected: ${check.expected}\nobserved: ${check.observed}\nwhy: ${check.why}`;
+  switch (check.verdict) {
+    case 'failed':
+      testCase.failure(`expected ${check.expected}, observed ${check.observed}`, 'check');
+      testCase.stacktrace(story);
+      break;
+    case 'harness':
+      testCase.error(check.observed, 'harness-error', story);
+      break;
+    case 'blocked':
+    case 'skipped':
+      testCase.skipped();
+      break;
+    case 'passed':
+      break;
+  }
+}

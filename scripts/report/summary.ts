@@ -1,0 +1,91 @@
+import { CHECK_VERDICTS } from '../bgp/checks/check.ts';
+import type { Verdict } from '../matrix/types.ts';
+import { VERDICTS } from '../matrix/types.ts';
+import { EXIT, type ExitCode, HarnessError } from '../shared/errors.ts';
+import type { LabRun } from './run.ts';
+
+/** How many cells were planned and what became of them; `planned` is the sum of the rest. */
+export type Summary = Readonly<Record<'planned' | Verdict, number>>;
+
+/**
+ * Counts the cells of a run. `planned` is how many cells the matrix had: throws HarnessError where a result is missing,
+ * is there twice, or was never planned, because then the counts would lie.
+ */
+export function summarize(
+  run: LabRun,
+  planned: readonly { readonly id: string }[] = plannedOf(run),
+): Summary {
+  const ids = run.cells.map(({ cell }) => cell.id);
+  refuse(
+    'have more than one result',
+    ids.filter((id, index) => ids.indexOf(id) !== index),
+  );
+  refuse(
+    'have no result',
+    missingFrom(
+      ids,
+      planned.map(({ id }) => id),
+    ),
+  );
+  refuse(
+    'were never planned',
+    missingFrom(
+      planned.map(({ id }) => id),
+      ids,
+    ),
+  );
+  const checkIds = run.checks.map(({ id }) => id);
+  refuse(
+    'are checks with the same id',
+    checkIds.filter((id, index) => checkIds.indexOf(id) !== index),
+  );
+  const counts = countBy(
+    VERDICTS,
+    run.cells.map(({ verdict }) => verdict),
+  );
+  return { planned: planned.length, ...counts };
+}
+
+/** How many of the checks have which verdict. */
+export function summarizeChecks(run: LabRun): Readonly<Record<(typeof CHECK_VERDICTS)[number], number>> {
+  return countBy(
+    CHECK_VERDICTS,
+    run.checks.map(({ verdict }) => verdict),
+  );
+}
+
+/**
+ * The exit code of a run. Something that is wrong for certain goes before what is not known: 1 where a cell or check
+ * failed; 4 where a cell or check has no verdict, or none passed at all; 1 where something was blocked; 3 where a cell
+ * was flaky and `strict` is set; else 0.
+ */
+export function exitCodeOf(run: LabRun, options: { readonly strict?: boolean } = {}): ExitCode {
+  const verdicts = [...run.cells, ...run.checks].map(({ verdict }) => verdict);
+  if (verdicts.includes('failed')) return EXIT.wrong;
+  if (verdicts.includes('harness')) return EXIT.harness;
+  if (verdicts.includes('blocked')) return EXIT.wrong;
+  if (!run.cells.some(({ verdict }) => verdict === 'passed' || verdict === 'flaky')) return EXIT.harness;
+  if (options.strict === true && verdicts.includes('flaky')) return EXIT.flaky;
+  return EXIT.pass;
+}
+
+function plannedOf(run: LabRun): readonly { readonly id: string }[] {
+  return run.cells.map(({ cell }) => cell);
+}
+
+function countBy<T extends string>(names: readonly T[], seen: readonly T[]): Record<T, number> {
+  const entries = names.map((name) => [name, seen.filter((each) => each === name).length]);
+  return Object.fromEntries(entries) as Record<T, number>;
+}
+
+function missingFrom(present: readonly string[], wanted: readonly string[]): readonly string[] {
+  const known = new Set(present);
+  return wanted.filter((id) => !known.has(id));
+}
+
+function refuse(what: string, ids: readonly string[]): void {
+  if (ids.length > 0)
+    throw new HarnessError(`The results do not add up: ${ids.length} ${what}.`, {
+      details: ids.slice(0, 10),
+    });
+}

@@ -1,0 +1,25 @@
+/** Breaks a text at spaces into lines of at most `width`; the first is indented by `first`, the others by `rest`. */
+export function wrap(text: string, width: number, rest: string, first = ''): string[] {
+  const lines: string[] = [];
+  let line = first;
+  let isEmpty = true;
+  for (const word of text
+    .replaceAll(/\s*\n\s*/g, ' ')
+    .split(' ')
+    .flatMap((each) => pieces(each, width - rest.length))) {
+    if (!isEmpty && line.length + 1 + word.length > width) {
+      lines.push(line.trimEnd());
+      line = rest;
+      isEmpty = true;
+    }
+    line += isEmpty ? word : ` ${word}`;
+    isEmpty = false;
+  }
+  return [...lines, line.trimEnd()];
+}
+
+/** A word that is longer than a line is cut. */
+function pieces(word: string, size: number): string[] {
+  if (word.length <= size) return [word];
+  return [word.slice(0, size), ...pieces(word.slice(size), size)];
+}

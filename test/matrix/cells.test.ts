@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest';
+import { buildCells } from '../../scripts/matrix/cells.ts';
+import { announcements } from '../../scripts/matrix/network.ts';
+import { checkWorkloads } from '../../scripts/matrix/workloads.ts';
+import { endpointsOf, planOf } from './fixtures.ts';
+
+const plan = planOf();
+const READY_SERVERS = ['echo-server1', 'echo-server2', 'echo-server3'];
+
+describe('buildCells', () => {
+  const cells = buildCells(plan, endpointsOf());
+
+  it('covers every target from every vantage point', () => {
+    const froms = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'];
+    expect([...new Set(cells.map(({ from }) => from))]).toEqual([
+      ...froms,
+      'pod/echo-client1',
+      'bgp',
+      'routed',
+      'ubuntu',
+    ]);
+    // 3 pods and 4 names on TCP and UDP, 4 ClusterIPs, 3 node ports on 4 nodes, 1 external IP.
+    expect(cells.length).toBe(8 * (6 + 8 + 4 + 12 + 1));
+  });
+
+  it('has unique ids', () => {
+    expect(new Set(cells.map(({ id }) => id)).size).toBe(cells.length);
+  });
+
+  it('has ids without addresses that vary from lab to lab', () => {
+    expect(cells.filter(({ id }) => /10\.\d+\.\d+/.test(id))).toEqual([]);
+    expect(cells.map(({ id }) => id)).toContain('routed>echo-lb-tcp/2.2.2.2:1234/tcp');
+  });
+
+  it('expects a success with no server or no client from nobody', () => {
+    const hollow = cells.filter(
+      ({ expected }) =>
+        (expected.outcome === 'ok') === (expected.servers.length === 0 || expected.clients.length === 0),
+    );
+    expect(hollow).toEqual([]);
+  });
+
+  it('has cells that must fail from every machine, and some that must work', () => {
+    for (const from of new Set(cells.map((cell) => cell.from))) {
+      const outcomes = cells.filter((cell) => cell.from === from).map(({ expected }) => expected.outcome);
+      expect(outcomes).toContain('ok');
+      expect(new Set(outcomes).size).toBeGreaterThan(1);
+    }
+  });
+
+  it('blocks the cells of a client pod that does not run', () => {
+    const endpoints = endpointsOf({ ready: READY_SERVERS });
+    const blocked = buildCells(plan, endpoints).filter(({ blockedBy }) => blockedBy !== undefined);
+    expect(new Set(blocked.map(({ from }) => from))).toEqual(new Set(['pod/echo-client1']));
+    expect(blocked.length).toBe(31);
+    const failed = checkWorkloads(plan, endpoints).filter(({ verdict }) => verdict === 'failed');
+    expect(failed.map(({ id }) => id)).toEqual([blocked[0]?.blockedBy]);
+  });
+
+  it('plans nothing for an empty namespace, which the workload checks then fail', () => {
+    const nothing = { services: [], pods: [] };
+    expect(buildCells(plan, nothing)).toEqual([]);
+    expect(checkWorkloads(plan, nothing).map(({ verdict }) => verdict)).toEqual(['failed', 'failed', 'failed']);
+  });
+
+  it('fits a lab with 20 workers', () => {
+    const machines = [
+      '  - { name: m, role: control-plane, address: 192.168.13.30 }',
+      ...Array.from(
+        { length: 20 },
+        (_, index) => `  - { name: w${index + 1}, role: worker, address: 192.168.13.${40 + index} }`,
+      ),
+      '  - { name: r, role: router, address: 192.168.13.39 }',
+    ];
+    const big = planOf(`version: 1\nmachines:\n${machines.join('\n')}\n`);
+    const cells = buildCells(big, endpointsOf());
+    expect(new Set(cells.map(({ id }) => id)).size).toBe(cells.length);
+  });
+});
+
+describe('announcements', () => {
+  it.each([
+    [[...READY_SERVERS], ['k8sworker1', 'k8sworker2', 'k8sworker3']],
+    [['echo-server3'], ['k8sworker3']],
+    [[], []],
+  ])('with %j ready come from %j', (ready, nodes) => {
+    expect(announcements(plan, endpointsOf({ ready }))).toEqual([{ prefix: '2.2.2.2/32', nodes }]);
+  });
+
+  it('expect the external IP absent where no service has it', () => {
+    expect(announcements(plan, endpointsOf({ variant: 'simple' }))).toEqual([{ prefix: '2.2.2.2/32', nodes: [] }]);
+  });
+});

@@ -1,0 +1,155 @@
+import { readdirSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { dnsAddress, podBlocks } from '../../scripts/plan/addressing.ts';
+import { decide } from '../../scripts/plan/choices.ts';
+import { peeringsOf } from '../../scripts/plan/peering.ts';
+import { planLab } from '../../scripts/plan/plan.ts';
+import { machinesOf, type PeeringPlan, theMachine } from '../../scripts/plan/types.ts';
+import { contains, overlaps, parseCidr } from '../../scripts/shared/ip.ts';
+import { BARE_HOST, defaultPlan, planOf, VALID_SPECS } from './fixtures.ts';
+
+function cidr(text: string) {
+  const parsed = parseCidr(text);
+  if (parsed === undefined) throw new Error(`no prefix: ${text}`);
+  return parsed;
+}
+
+describe.each(VALID_SPECS)('%s', (name, path) => {
+  const { spec, plan } = planOf(path);
+
+  it('has the plan that was reviewed', async () => {
+    const text = `${JSON.stringify(plan, undefined, 2)}\n`;
+    await expect(text).toMatchFileSnapshot(`../golden/${name}/plan.json`);
+  });
+
+  it('is pure: planned twice it is the same, and the spec is not touched', () => {
+    const before = structuredClone(spec);
+    expect(planLab(spec, decide(spec, BARE_HOST))).toEqual(plan);
+    expect(spec).toEqual(before);
+  });
+
+  it('gives every node its own block inside the pod CIDR', () => {
+    const nodes = machinesOf(plan, 'control-plane', 'worker');
+    const blocks = nodes.map(({ podBlock }) => cidr(podBlock ?? 'none'));
+    expect(new Set(nodes.map(({ podBlock }) => podBlock)).size).toBe(nodes.length);
+    for (const [index, block] of blocks.entries()) {
+      expect(contains(cidr(plan.kubernetes.podCidr), block.address)).toBe(true);
+      for (const other of blocks.slice(index + 1)) expect(overlaps(block, other)).toBe(false);
+    }
+    for (const machine of machinesOf(plan, 'router', 'client'))
+      expect(machine).not.toHaveProperty('podBlock');
+  });
+
+  it('has each pair of nodes once in the mesh, and the router with each worker', () => {
+    const pairs = (kind: PeeringPlan['kind']) =>
+      plan.bgp.peerings
+        .filter((peering) => peering.kind === kind)
+        .map(({ a, b }) => [a.machine, b.machine].sort().join());
+    const nodes = machinesOf(plan, 'control-plane', 'worker').map((machine) => machine.name);
+    const wanted = nodes.flatMap((a, index) => nodes.slice(index + 1).map((b) => [a, b].sort().join()));
+    expect(pairs('ibgp').sort()).toEqual(wanted.sort());
+    const router = theMachine(plan, 'router').name;
+    const workers = machinesOf(plan, 'worker').map((machine) => [machine.name, router].sort().join());
+    expect(pairs('ebgp').sort()).toEqual(workers.sort());
+    for (const { kind, a, b } of plan.bgp.peerings) expect(a.asn === b.asn).toBe(kind === 'ibgp');
+  });
+
+  it('has an echo server on every worker and none elsewhere, and room for all next hops', () => {
+    const workers = machinesOf(plan, 'worker').map((machine) => machine.name);
+    expect(plan.echo.servers.map(({ node }) => node)).toEqual(workers);
+    expect(plan.echo.clientPod.node).toBe(workers[0]);
+    expect(plan.bgp.maximumPaths).toBeGreaterThanOrEqual(Math.max(8, workers.length));
+    expect(contains(cidr(plan.kubernetes.serviceCidr), plan.kubernetes.dnsAddress)).toBe(true);
+  });
+
+  it('gives no machine a default route', () => {
+    for (const { to } of plan.machines.flatMap(({ routes }) => routes))
+      expect(to).not.toMatch(/^(default|0\.0\.0\.0)/);
+  });
+});
+
+it('has a golden folder for valid specs only', () => {
+  const withPlan = readdirSync('test/golden', { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('/plan.json'))
+    .map((file) => file.replace('/plan.json', ''));
+  expect(withPlan.sort()).toEqual(VALID_SPECS.map(([name]) => name).sort());
+});
+
+describe('the default lab', () => {
+  const machine = (name: string) => defaultPlan.machines.find((each) => each.name === name);
+
+  it('has the addresses, blocks and AS numbers that are documented', () => {
+    expect(
+      defaultPlan.machines.map(({ name, address, asn, podBlock }) => [name, address, asn, podBlock]),
+    ).toEqual([
+      ['k8smaster1', '192.168.13.30', 65001, '10.255.0.0/26'],
+      ['k8sworker1', '192.168.13.35', 65001, '10.255.0.64/26'],
+      ['k8sworker2', '192.168.13.36', 65001, '10.255.0.128/26'],
+      ['k8sworker3', '192.168.13.37', 65001, '10.255.0.192/26'],
+      ['bgp', '192.168.13.39', 65000, undefined],
+      ['routed', '192.168.13.40', undefined, undefined],
+      ['ubuntu', '192.168.13.104', undefined, undefined],
+    ]);
+  });
+
+  it('routes nodes on-link to services, the routed client through the router, and nobody else', () => {
+    const via = '192.168.13.39';
+    expect(machine('k8smaster1')?.routes).toEqual([{ to: '10.96.0.0/12' }]);
+    expect(machine('k8sworker3')?.routes).toEqual([{ to: '10.96.0.0/12' }]);
+    expect(machine('routed')?.routes).toEqual([
+      { to: '10.255.0.0/16', via },
+      { to: '10.96.0.0/12', via },
+      { to: '2.2.2.2/32', via },
+      { to: '5.5.5.5/32', via },
+    ]);
+    expect(machine('bgp')?.routes).toEqual([]);
+    expect(machine('ubuntu')?.routes).toEqual([]);
+  });
+
+  it('has six iBGP sessions and three eBGP sessions, none of these with the control plane', () => {
+    const kinds = defaultPlan.bgp.peerings.map(({ kind }) => kind);
+    expect(kinds.filter((kind) => kind === 'ibgp')).toHaveLength(6);
+    const external = defaultPlan.bgp.peerings.filter(({ kind }) => kind === 'ebgp');
+    expect(external.map(({ a, b }) => `${a.machine}-${b.machine}`)).toEqual([
+      'bgp-k8sworker1',
+      'bgp-k8sworker2',
+      'bgp-k8sworker3',
+    ]);
+  });
+
+  it('has the fixed values that others rely on', () => {
+    expect(defaultPlan.kubernetes).toMatchObject({
+      version: 'v1.20.2',
+      dnsAddress: '10.96.0.10',
+      domain: 'cluster.local',
+    });
+    expect(defaultPlan.bgp).toMatchObject({
+      holdSeconds: 9,
+      keepaliveSeconds: 3,
+      maximumPaths: 8,
+      maximumPrefix: 200,
+    });
+    expect(defaultPlan.bgp.externalPrefixes).toEqual(['2.2.2.2/32']);
+  });
+});
+
+describe('an unchecked spec is a bug, not a plan', () => {
+  const { spec } = planOf('lab.yaml');
+  const choices = defaultPlan.choices;
+  it.each(['control-plane', 'router', 'worker'])('without a %s', (role) => {
+    const machines = spec.machines.filter((each) => each.role !== role);
+    expect(() => planLab({ ...spec, machines }, choices)).toThrow(`not a checked spec: it has no ${role}`);
+  });
+  it('with a pod CIDR that is too small', () => {
+    const kubernetes = { ...spec.kubernetes, podCidr: '10.255.0.0/25' };
+    expect(() => podBlocks({ ...spec, kubernetes })).toThrow(RangeError);
+  });
+  it('with a service CIDR that is none', () => {
+    const kubernetes = { ...spec.kubernetes, serviceCidr: 'x' };
+    expect(() => dnsAddress({ ...spec, kubernetes })).toThrow('not a checked prefix: x');
+  });
+});
+
+it('peers nobody with nobody', () => {
+  expect(peeringsOf([], { clusterAsn: 1, routerAsn: 2 })).toEqual([]);
+});

@@ -1,0 +1,179 @@
+"""probe/probe.py against real routes, filters and routers, in network namespaces that end with this process.
+
+    client 10.1.0.2 -- 10.1.0.1 router 10.2.0.1 -- 10.2.0.2 server (echo server, and a second address 10.2.0.3)
+"""
+import contextlib
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+import unittest
+from typing import Any
+
+from support import ROOT, probe_one, run_probe
+
+CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000  # linux/sched.h
+PORTS = {"tcp": 1234, "udp": 5678}
+CLIENT = ("ip", "netns", "exec", "client")
+resources = contextlib.ExitStack()
+
+
+def sh(script: str) -> None:
+    """Runs each line as a command."""
+    for line in script.strip().splitlines():
+        subprocess.run(line.split(), check=True)
+
+
+def setUpModule() -> None:
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        raise unittest.SkipTest("network namespaces need root and the ip command")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS | CLONE_NEWNET) != 0:
+        raise unittest.SkipTest(f"no new namespaces here: {os.strerror(ctypes.get_errno())}")
+    os.makedirs("/run/netns", exist_ok=True)
+    # The names of our namespaces exist only in our own mount namespace. icmp_ratemask=0 leaves only the limit that
+    # test_what_a_router_says knows; icmp_ratelimit=0 would empty that one too, for both count in the same peer entry.
+    sh("""
+        mount --make-rprivate /
+        mount -t tmpfs tmpfs /run/netns
+        ip netns add client
+        ip netns add router
+        ip netns add server
+        ip -n client link add eth0 type veth peer name c netns router
+        ip -n server link add eth0 type veth peer name s netns router
+        ip -n client addr add 10.1.0.2/24 dev eth0
+        ip -n router addr add 10.1.0.1/24 dev c
+        ip -n router addr add 10.2.0.1/24 dev s
+        ip -n server addr add 10.2.0.2/24 dev eth0
+        ip -n server addr add 10.2.0.3/24 dev eth0
+        ip -n client link set lo up
+        ip -n server link set lo up
+        ip -n client link set eth0 up
+        ip -n server link set eth0 up
+        ip -n router link set c up
+        ip -n router link set s up
+        ip netns exec router sysctl -qw net.ipv4.ip_forward=1
+        ip netns exec router sysctl -qw net.ipv4.icmp_ratemask=0
+        ip -n client route add 10.0.0.0/8 via 10.1.0.1
+        ip -n server route add default via 10.2.0.1
+        ip -n client route add blackhole 10.11.0.0/24
+        ip -n client route add unreachable 10.12.0.0/24
+        ip -n client route add prohibit 10.13.0.0/24
+        ip -n router route add blackhole 10.21.0.0/24
+        ip -n router route add unreachable 10.22.0.0/24
+        ip -n router route add prohibit 10.23.0.0/24
+    """)
+    for protocol, port in PORTS.items():
+        process = resources.enter_context(subprocess.Popen(
+            ["ip", "netns", "exec", "server", sys.executable, "-B", str(ROOT / "echo/echo_server.py"), protocol,
+             str(port)], stdout=subprocess.PIPE, text=True))
+        resources.callback(process.kill)
+        assert process.stdout and "listening" in process.stdout.readline()
+
+
+def tearDownModule() -> None:
+    resources.close()
+
+
+def probe(host: str, protocol: str, port: int = 0) -> dict[str, Any]:
+    return probe_one(CLIENT, protocol=protocol, host=host, port=port or PORTS[protocol])
+
+
+class Routes(unittest.TestCase):
+    def assert_outcomes(self, table: dict[str, tuple[str, Any]],
+                        protocols: tuple[str, ...] = ("tcp", "udp")) -> dict[str, dict[str, Any]]:
+        """One probe of every address over both protocols; the result of each."""
+        cells = [{"id": f"{protocol} {host}", "protocol": protocol, "host": host, "port": PORTS[protocol]}
+                 for host in table for protocol in protocols]
+        _, lines = run_probe({"timeoutMs": 400, "cells": cells}, CLIENT)
+        results = {line["id"]: line for line in lines[:-1]}
+        self.assertEqual({name: (result["outcome"], result["errno"]) for name, result in results.items()},
+                         {cell["id"]: table[cell["host"]] for cell in cells})
+        return results
+
+    def test_through_the_router(self) -> None:
+        results = self.assert_outcomes({"10.2.0.2": ("ok", None), "10.2.0.3": ("ok", None)})
+        for result in results.values():
+            self.assertEqual((result["server"], result["client"]), (result["address"], "10.1.0.2"))
+
+    def test_local_routes(self) -> None:
+        self.assert_outcomes({
+            "192.0.2.1": ("no-route", "ENETUNREACH"),  # none at all
+            "10.11.0.1": ("no-route", "EINVAL"),  # blackhole
+            "10.12.0.1": ("host-unreachable", "EHOSTUNREACH"),  # unreachable
+            "10.13.0.1": ("denied", "EACCES"),  # prohibit
+        })
+
+    def test_what_a_router_says_is_typed_for_udp_too(self) -> None:
+        # Five messages: a router sends one host so many at once and then one per second (ip_error, net/ipv4/route.c).
+        unreachable, none = ("host-unreachable", "EHOSTUNREACH"), ("no-route", "ENETUNREACH")
+        self.assert_outcomes({"10.22.0.1": unreachable, "10.99.0.1": none}, ("tcp",))
+        results = self.assert_outcomes({"10.22.0.1": unreachable, "10.23.0.1": unreachable, "10.99.0.1": none}, ("udp",))
+        self.assertIn("ICMP type 3 code 13 from 10.1.0.1", results["udp 10.23.0.1"]["detail"])
+
+    def test_a_silent_router_and_a_dead_neighbour_are_timeouts(self) -> None:
+        self.assert_outcomes({"10.21.0.1": ("timeout", None), "10.1.0.99": ("timeout", None)})
+
+    def test_a_closed_port_behind_the_router_is_refused(self) -> None:
+        for protocol in ("tcp", "udp"):
+            self.assertEqual(probe("10.2.0.2", protocol, 9)["outcome"], "refused")
+
+
+class Filters(unittest.TestCase):
+    """A REJECT or DROP rule in each place a Kubernetes lab has them."""
+
+    def outcome(self, namespace: str, chain: str, protocol: str, *action: str) -> str:
+        rule = [chain, "-p", protocol, "-d", "10.2.0.2", *action]
+        iptables = ("ip", "netns", "exec", namespace, "iptables", "-w")
+        added = subprocess.run([*iptables, "-A", *rule], capture_output=True, text=True, check=False)
+        if added.returncode != 0:
+            self.skipTest(f"no iptables here: {added.stderr.strip()}")
+        try:
+            return str(probe("10.2.0.2", protocol)["outcome"])
+        finally:
+            subprocess.run([*iptables, "-D", *rule], check=True)
+
+    def setUp(self) -> None:
+        if not shutil.which("iptables"):
+            self.skipTest("no iptables here")
+
+    def test_forward_reject_is_refused(self) -> None:
+        for protocol in ("tcp", "udp"):
+            self.assertEqual(self.outcome("router", "FORWARD", protocol, "-j", "REJECT"), "refused")
+
+    def test_forward_drop_is_a_timeout(self) -> None:
+        for protocol in ("tcp", "udp"):
+            self.assertEqual(self.outcome("router", "FORWARD", protocol, "-j", "DROP"), "timeout")
+
+    def test_output_drop_is_a_timeout_for_tcp_and_denied_for_udp(self) -> None:
+        self.assertEqual(self.outcome("client", "OUTPUT", "tcp", "-j", "DROP"), "timeout")
+        self.assertEqual(self.outcome("client", "OUTPUT", "udp", "-j", "DROP"), "denied")
+
+    def test_administratively_prohibited_is_host_unreachable(self) -> None:
+        for protocol in ("tcp", "udp"):
+            self.assertEqual(self.outcome("router", "FORWARD", protocol, "-j", "REJECT", "--reject-with",
+                                          "icmp-admin-prohibited"), "host-unreachable")
+
+    def test_a_reset_from_the_path_is_refused(self) -> None:
+        self.assertEqual(self.outcome("router", "FORWARD", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"),
+                         "refused")
+
+
+class Names(unittest.TestCase):
+    """The machine's own resolver, when nothing answers it."""
+
+    def test_no_name_server_is_a_dns_error_for_cells_and_for_questions(self) -> None:
+        script = "mount --bind \"$0\" /etc/resolv.conf; exec \"$@\""
+        conf = f"/run/netns/resolv.conf.{os.getpid()}"
+        with open(conf, "w", encoding="ascii") as file:
+            file.write("nameserver 10.12.0.53\nsearch svc.cluster.local\n")
+        _, lines = run_probe({"timeoutMs": 400, "cells": [{"id": "c", "protocol": "tcp", "host": "no.such", "port": 1}],
+                              "dns": [{"id": "d", "name": "no.such", "type": "A"},
+                                      {"id": "s", "name": "no.such", "type": "A", "server": "192.0.2.1"}]},
+                             (*CLIENT, "sh", "-c", script, conf))
+        outcomes = {line["id"]: line for line in lines[:-1]}
+        self.assertEqual({line["outcome"] for line in outcomes.values()}, {"dns-error"})
+        self.assertIn("10.12.0.53: No route to host", outcomes["c"]["detail"])
+        self.assertEqual(outcomes["c"]["attempts"], 0)
+        self.assertIn("Network is unreachable", outcomes["s"]["detail"])

@@ -1,0 +1,67 @@
+import { describe, it } from 'vitest';
+import { machinesOf } from '../../scripts/plan/types.ts';
+import { renderMetaData, renderNetworkConfig, renderUserData } from '../../scripts/render/cloud-init.ts';
+import { renderRouterFiles } from '../../scripts/render/frr.ts';
+import { renderKubeadmInit, renderKubeadmJoin } from '../../scripts/render/kubeadm.ts';
+import { renderClusterDns, renderEcho } from '../../scripts/render/manifests.ts';
+import { renderNodeFiles } from '../../scripts/render/node.ts';
+import { labPlan, labSecrets, machine } from './fixture.ts';
+import { expectGolden } from './golden.ts';
+
+const plan = labPlan();
+const secrets = labSecrets(plan);
+const CA_HASH = `sha256:${'0'.repeat(64)}`;
+
+describe('the default lab', () => {
+  it.each(plan.machines)('cloud-init of $name', async (each) => {
+    await expectGolden(`cloud-init/${each.name}/user-data`, renderUserData(plan, each, secrets));
+    await expectGolden(`cloud-init/${each.name}/network-config`, renderNetworkConfig(plan, each));
+    await expectGolden(`cloud-init/${each.name}/meta-data`, renderMetaData(plan, each));
+  });
+
+  it.each(machinesOf(plan, 'control-plane', 'worker'))('files of node $name', async (node) => {
+    // The two programs have tests of their own; here they would only be copies.
+    for (const { path, content } of renderNodeFiles(plan, node, secrets).filter(
+      (each) => !each.path.endsWith('.py'),
+    )) {
+      await expectGolden(`files/${node.name}${path}`, content);
+    }
+  });
+
+  it('files of the router', async () => {
+    for (const { path, content } of renderRouterFiles(plan, secrets)) {
+      await expectGolden(`files/bgp${path}`, content);
+    }
+  });
+
+  it('kubeadm', async () => {
+    await expectGolden('kubeadm/init.yaml', renderKubeadmInit(plan, secrets));
+    const join = renderKubeadmJoin(plan, machine(plan, 'k8sworker1'), secrets, CA_HASH);
+    await expectGolden('kubeadm/join-k8sworker1.yaml', join);
+  });
+
+  it('manifests', async () => {
+    await expectGolden('manifests/echo-full.yaml', renderEcho(plan));
+    await expectGolden('manifests/echo-simple.yaml', renderEcho(labPlan(3, 'simple')));
+    await expectGolden('manifests/cluster-dns.yaml', renderClusterDns(plan));
+  });
+});
+
+describe.each([1, 20])('a lab with %i workers', (workers) => {
+  const sized = labPlan(workers);
+  const sizedSecrets = labSecrets(sized);
+
+  it('what depends on the number of workers', async () => {
+    const folder = `workers-${workers}`;
+    const last = machine(sized, `k8sworker${workers}`);
+    for (const node of [machine(sized, 'k8smaster1'), last]) {
+      const files = renderNodeFiles(sized, node, sizedSecrets);
+      const bird = files.find(({ path }) => path === '/etc/bird/bird.conf');
+      await expectGolden(`${folder}/${node.name}-bird.conf`, bird?.content ?? '');
+    }
+    const frr = renderRouterFiles(sized, sizedSecrets).find(({ path }) => path === '/etc/frr/frr.conf');
+    await expectGolden(`${folder}/frr.conf`, frr?.content ?? '');
+    await expectGolden(`${folder}/user-data`, renderUserData(sized, last, sizedSecrets));
+    await expectGolden(`${folder}/echo-full.yaml`, renderEcho(sized));
+  });
+});
