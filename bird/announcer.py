@@ -199,7 +199,7 @@ def read_config(path: str) -> dict[str, Any]:
     """The configuration file; SystemExit names what is wrong with it."""
     try:
         with open(path, encoding="utf-8") as file:
-            config = json.load(file)
+            config: dict[str, Any] = json.load(file)
         for key, kind in CONFIG_KEYS.items():
             if not isinstance(config.get(key), kind):
                 raise ValueError(f"{key} is missing or no {kind.__name__}")

@@ -37,10 +37,10 @@ def header(server: tuple[str, int], client: tuple[str, int]) -> bytes:
 
 
 def log(text: str) -> None:
-    """One line on standard output, at once: a log that is read over `kubectl logs` must not sit in a buffer."""
+    """One line on standard output, at once, in one write: print() may not be called by a handler that interrupts it."""
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-    print(f"{stamp}.{int(now * 1000) % 1000:03d}Z {text}", flush=True)
+    os.write(1, f"{stamp}.{int(now * 1000) % 1000:03d}Z {text}\n".encode())
 
 
 def log_peer(protocol: str, server: tuple[str, int], client: tuple[str, int], payload: bytes, note: str = "") -> None:

@@ -79,8 +79,8 @@ def tcp(address: str, port: int, timeout: float, result: dict[str, Any]) -> Task
             if not (yield Wait(sock, selectors.EVENT_WRITE, started + timeout)):
                 raise Failed("timeout", f"no answer to the connection request within {milliseconds(timeout):g} ms")
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:
-            raise failed_with(number, "connect")
+        if number:  # a reset while connecting is ECONNREFUSED, so ECONNRESET came right after
+            raise failed_with(number, "connected, then" if number == errno.ECONNRESET else "connect")
         note_local(sock, result)
         connected = time.monotonic()
         result["connectMs"] = milliseconds(connected - started)

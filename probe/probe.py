@@ -109,9 +109,9 @@ def check(value: Any, rules: dict[str, Check], optional: tuple[str, ...], where:
 
 def read_job(text: str) -> dict[str, Any]:
     """The document, checked and with its defaults; ValueError says what is wrong with it."""
-    job = json.loads(text)
-    check(job, JOB_RULES, tuple(JOB_RULES), "job")
-    job = {"timeoutMs": DEFAULT_TIMEOUT_MS, "cells": [], "dns": []} | job
+    document = json.loads(text)
+    check(document, JOB_RULES, tuple(JOB_RULES), "job")
+    job: dict[str, Any] = {"timeoutMs": DEFAULT_TIMEOUT_MS, "cells": [], "dns": []} | document
     for index, cell in enumerate(job["cells"]):
         check(cell, CELL_RULES, ("tries",), f"cells[{index}]")
     for index, item in enumerate(job["dns"]):

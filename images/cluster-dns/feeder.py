@@ -90,7 +90,8 @@ def write(path: str, text: str) -> None:
 
 def answers(address: str, port: int, name: str) -> bool:
     """Asks dnsmasq for an A record and says whether there is one; tries for 50 ms."""
-    question = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + struct.pack("!BHH", 0, 1, 1)
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    question = labels + struct.pack("!BHH", 0, 1, 1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(0.05)
         try:
@@ -103,7 +104,7 @@ def answers(address: str, port: int, name: str) -> bool:
         except OSError:
             return False
     _id, flags, _questions, found = struct.unpack_from("!4H", reply)
-    return flags & 15 == 0 and found > 0
+    return bool(flags & 15 == 0 and found > 0)
 
 
 class Ready(http.server.BaseHTTPRequestHandler):

@@ -25,10 +25,10 @@ Objects = dict[tuple[str, str], KubeObject]  # by namespace and name
 
 
 def log(text: str) -> None:
-    """One line with the time in UTC on standard output, at once."""
+    """One line with the time in UTC on standard output, in one write: signal handlers and threads use it too."""
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-    print(f"{stamp}.{int(now * 1000) % 1000:03d}Z {text}", flush=True)
+    os.write(1, f"{stamp}.{int(now * 1000) % 1000:03d}Z {text}\n".encode())
 
 
 class Gone(Exception):

@@ -47,7 +47,8 @@ def build_records(services: Objects, endpoints: Objects, zone: str) -> Records:
             for host, address, ports in _endpoints(endpoints.get((namespace, name), {})):
                 own.add((address, f"{host}.{full}"))
                 other.add((address, full))
-                srv.update((f"_{port}._{protocol}.{full}", f"{host}.{full}", number) for port, protocol, number in ports)
+                srv.update((f"_{port}._{protocol}.{full}", f"{host}.{full}", number)
+                           for port, protocol, number in ports)
         elif spec.get("clusterIP"):
             own.update((address, full) for address in spec.get("clusterIPs") or [spec["clusterIP"]])
             srv.update((f"_{port}._{protocol}.{full}", full, number)

@@ -4,6 +4,7 @@
 # mirror and signatures.
 # $1 = LISTS (folder with *.packages.txt)  $2 = OUT (gets NAME.tar per list)
 set -eu
+umask 022
 lists=$1 out=$2
 work=$out/.work
 mkdir -p "$work/debs"

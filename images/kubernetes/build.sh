@@ -4,6 +4,7 @@
 # $4 = SUITE  $5 = VERSION (as stamped, e.g. v1.20.2); the rest are further options of mmdebstrap.
 # Runs in a mount namespace of its own (unshare --mount), so that a killed build leaves no mount behind.
 set -eu
+umask 022
 here=$(dirname "$(readlink -f "$0")")
 work=$1 out=$2 sources=$3 suite=$4 version=$5
 shift 5

@@ -5,6 +5,8 @@ set -eu
 version=$1
 cd /build
 export HOME=/build GOPATH=/build/go GOCACHE=/build/cache GO111MODULE=off CGO_ENABLED=0
+# The one from outside names a folder that this chroot does not have.
+export TMPDIR=/tmp
 export PATH=/usr/lib/go-1.19/bin:$PATH
 # Fewer garbage collections in the compiler; its processes are short.
 export GOGC=300

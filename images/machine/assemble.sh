@@ -6,11 +6,17 @@
 # $4 IMAGES  folder with docker-archive tars
 # Runs in a mount namespace of its own (unshare --mount), so that a killed build leaves no mount behind.
 set -eu
+umask 022
 root=$1 files=$2 bin=$3 images=$4
+# The one from outside names a folder that the root file system does not have.
+unset TMPDIR
 say() { echo "== $*"; }
 
 say 'files'
+# Whatever modes the files have here: a checkout under umask 077 must not make an image that only root can read.
+chmod -R u=rwX,go=rX "$files"
 cp -R --no-preserve=ownership "$files/." "$root/"
+chmod 755 "$root"/usr/local/sbin/*
 install -m 755 "$bin/kubelet" "$bin/kubeadm" "$root/usr/bin/"
 mkdir -p "$root/etc/cni/net.d" "$root/etc/kubernetes" "$root/opt"
 
@@ -72,7 +78,9 @@ chroot "$root" ctr --namespace k8s.io images ls -q
 blobs=$root/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256
 layers=
 for blob in "$blobs"/*; do
-  if [ "$(head -c 1 "$blob")" != '{' ]; then layers="$layers ${blob##*/}"; fi
+  # Gone already: containerd collects on its own what no image refers to, such as an import's index.
+  if ! first=$(head -c 1 "$blob" 2> /dev/null); then continue; fi
+  if [ "$first" != '{' ]; then layers="$layers ${blob##*/}"; fi
 done
 for layer in $layers; do
   chroot "$root" ctr --namespace k8s.io content rm "sha256:$layer" > /dev/null
@@ -83,6 +91,7 @@ trap - EXIT
 # containerd collects what was removed later, in its own time, which here never comes.
 for layer in $layers; do rm -f "$blobs/$layer"; done
 umount -l "$root/run" "$root/dev" "$root/proc"
+umount -l "$root"
 
 say 'clean'
 rm -rf "$root"/etc/ssh/ssh_host_* "$root/var/lib/dbus/machine-id" "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* \

@@ -2,10 +2,12 @@
 # Installs the machine image's packages into a root file system and packs it.
 # $1 = WORK (an empty folder)  $2 = OUT (gets root.squashfs)  $3 = SOURCES  $4 = SUITE; the rest are further options of mmdebstrap.
 set -eu
+umask 022
 here=$(dirname "$(readlink -f "$0")")
 work=$1 out=$2 sources=$3 suite=$4
 shift 4
-mmdebstrap --mode=root --variant=minbase --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
+# --verbose shows what apt and dpkg say: in the log when it fails, and as progress before that.
+mmdebstrap --verbose --mode=root --variant=minbase --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
   --aptopt='Acquire::Languages "none"' --aptopt='Apt::Install-Recommends "false"' --dpkgopt=force-unsafe-io \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \

@@ -1,5 +1,4 @@
-import { Listr, type ListrTaskWrapper, PRESET_TIMER, ProcessOutput } from 'listr2';
-import { ListrLogger } from 'listr2';
+import { Listr, ListrLogger, type ListrTaskWrapper, PRESET_TIMER, ProcessOutput } from 'listr2';
 import type { StepResult, StepRunner, StepTitle } from '../commands/steps.ts';
 import type { Emit } from '../shared/events.ts';
 import { leftText } from './clock-text.ts';
@@ -61,7 +60,8 @@ export function liveSteps(titles: readonly StepTitle[], stream: NodeJS.WriteStre
       const task = await slot.shown.promise;
       try {
         const { value, changed } = await work((event) => {
-          if (event.type === 'progress') task.output = progressText(event.done, event.total, event.secondsLeft);
+          if (event.type === 'progress')
+            task.output = progressText(event.done, event.total, event.secondsLeft);
           else task.output = event.type === 'warning' ? `warning: ${event.text}` : event.text;
         });
         if (!changed) task.title = `${slot.title} (nothing to do)`;

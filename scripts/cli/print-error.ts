@@ -1,5 +1,5 @@
-import pc from 'picocolors';
 import { CommanderError } from 'commander';
+import pc from 'picocolors';
 import { EXIT, type ExitCode, LabError, messageOf } from '../shared/errors.ts';
 
 /** What a thrown thing means to the caller of the command. */

@@ -27,12 +27,19 @@ export async function ensureControlPlane(
 ): Promise<boolean> {
   if (await isDone(machine)) return false;
   await resetLeftovers(machine, emit);
-  const config = { path: '/etc/kubernetes/lab-init.yaml', content: renderKubeadmInit(plan, secrets), mode: 0o600 };
+  const config = {
+    path: '/etc/kubernetes/lab-init.yaml',
+    content: renderKubeadmInit(plan, secrets),
+    mode: 0o600,
+  };
   await machine.writeFiles([config]);
-  await machine.run(['kubeadm', 'init', '--config', config.path, '--skip-phases', INIT_SKIP, '--skip-token-print'], {
-    timeoutMs: TIMEOUTS.provision,
-    onLine: (line) => noteOf(line, emit),
-  });
+  await machine.run(
+    ['kubeadm', 'init', '--config', config.path, '--skip-phases', INIT_SKIP, '--skip-token-print'],
+    {
+      timeoutMs: TIMEOUTS.provision,
+      onLine: (line) => noteOf(line, emit),
+    },
+  );
   await machine.run(['touch', DONE]);
   return true;
 }
@@ -80,7 +87,8 @@ async function isDone(machine: RemoteMachine): Promise<boolean> {
 
 // An earlier run that was stopped in the middle leaves certificates and manifests that kubeadm refuses to touch.
 async function resetLeftovers(machine: RemoteMachine, emit: Emit): Promise<void> {
-  const files = '/etc/kubernetes/manifests/kube-apiserver.yaml /etc/kubernetes/kubelet.conf /etc/kubernetes/pki/ca.crt';
+  const files =
+    '/etc/kubernetes/manifests/kube-apiserver.yaml /etc/kubernetes/kubelet.conf /etc/kubernetes/pki/ca.crt';
   const { stdout } = await machine.run(['sh', '-c', `ls -d ${files} 2>/dev/null || true`]);
   if (stdout === '') return;
   emit({ type: 'note', text: `${machine.name}: undoing a half-made node` });

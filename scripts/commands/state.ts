@@ -1,5 +1,6 @@
 import { appendFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type BackgroundProcess, isRunning, thisProcess } from '../exec/background.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { UserError } from '../shared/errors.ts';
 import type { Secrets } from '../shared/secrets.ts';
@@ -27,7 +28,8 @@ export class LabState {
   }
 
   async create(): Promise<void> {
-    for (const folder of ['', 'logs', 'reports']) await mkdir(this.path(folder), { recursive: true, mode: 0o700 });
+    for (const folder of ['', 'logs', 'reports'])
+      await mkdir(this.path(folder), { recursive: true, mode: 0o700 });
   }
 
   async savePlan(plan: LabPlan): Promise<void> {
@@ -88,6 +90,27 @@ export class LabState {
 
   async remove(): Promise<void> {
     await rm(this.dir, { recursive: true, force: true });
+  }
+
+  /** Runs work that no other command may do on this lab meanwhile. Throws UserError where one is at it. */
+  async locked<T>(command: string, work: () => Promise<T>): Promise<T> {
+    const file = this.path('lock.json');
+    const mine = JSON.stringify({ command, ...thisProcess() });
+    await writeFile(file, mine, { flag: 'wx', mode: 0o600 }).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+      const holder = await this.readJson<BackgroundProcess & { command: string }>('lock.json');
+      if (holder !== undefined && isRunning(holder)) {
+        throw new UserError(`${holder.command} is at work on this lab (process ${holder.pid}).`, {
+          next: `wait for it, or stop it: kill ${holder.pid}`,
+        });
+      }
+      await writeFile(file, mine, { mode: 0o600 });
+    });
+    try {
+      return await work();
+    } finally {
+      await rm(file, { force: true });
+    }
   }
 
   private async readJson<T>(name: string): Promise<T | undefined> {

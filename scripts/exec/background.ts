@@ -30,6 +30,11 @@ export function isRunning({ pid, startTime }: BackgroundProcess): boolean {
   return startTimeOf(pid) === startTime;
 }
 
+/** This process, as another one can recognise it. */
+export function thisProcess(): BackgroundProcess {
+  return { pid: process.pid, startTime: startTimeOf(process.pid) ?? '' };
+}
+
 // Field 22 of /proc/PID/stat, counted after the command name, which may hold spaces (proc(5)).
 function startTimeOf(pid: number): string | undefined {
   try {

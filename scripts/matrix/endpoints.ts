@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { HarnessError, messageOf } from '../shared/errors.ts';
+import { sortAddresses } from './outcomes.ts';
 import type { Protocol } from './types.ts';
 
 /** The state of the cluster that expectations follow from: what the API server says, not what a manifest wished. */
@@ -102,7 +103,7 @@ export function parseEndpoints(servicesJson: string, endpointsJson: string, pods
   const ready = new Map(
     endpoints.map(({ metadata: { name }, subsets }) => [
       name,
-      [...new Set(subsets.flatMap(({ addresses }) => addresses.map(({ ip }) => ip)))].sort(),
+      sortAddresses(subsets.flatMap(({ addresses }) => addresses.map(({ ip }) => ip))),
     ]),
   );
   return {
@@ -135,7 +136,10 @@ function itemsOf<T>(kind: string, text: string, schema: z.ZodType<T>): readonly 
   return parsed.data;
 }
 
-function serviceOf({ metadata: { name }, spec, status }: z.output<typeof serviceObject>, backends: string[]) {
+function serviceOf(
+  { metadata: { name }, spec, status }: z.output<typeof serviceObject>,
+  backends: readonly string[],
+) {
   const ingress = status?.loadBalancer?.ingress.flatMap(({ ip }) => (ip === undefined ? [] : [ip])) ?? [];
   const external = spec.type === 'ClusterIP' ? spec.externalIPs : [...spec.externalIPs, ...ingress];
   const service: EchoService = {

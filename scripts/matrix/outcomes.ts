@@ -1,8 +1,14 @@
+import { toNumber } from '../shared/ip.ts';
 import type { Expectation, Outcome, VantagePoint } from './types.ts';
 
 /** A connection that must succeed. */
 export function works(servers: readonly string[], clients: readonly string[], why: string): Expectation {
-  return { outcome: 'ok', servers, clients, why };
+  return { outcome: 'ok', servers: sortAddresses(servers), clients: sortAddresses(clients), why };
+}
+
+/** IPv4 addresses in numeric order, each once. */
+export function sortAddresses(addresses: readonly string[]): readonly string[] {
+  return [...new Set(addresses)].sort((a, b) => toNumber(a) - toNumber(b));
 }
 
 /** A connection that must fail, in exactly this way. */

@@ -64,7 +64,8 @@ function bootCommands(machine: MachinePlan): YAMLSeq {
   return commands;
 }
 
-// "replace" and not "add": bootcmd may run more than once per boot.
+// "replace" and not "add": bootcmd may run more than once per boot. "onlink": it may run before eth0 has its address,
+// when the kernel would refuse the gateway as unreachable.
 function routeWords({ to, via }: RoutePlan): readonly string[] {
-  return via === undefined ? [to, 'dev', NIC, 'scope', 'link'] : [to, 'via', via, 'dev', NIC];
+  return via === undefined ? [to, 'dev', NIC, 'scope', 'link'] : [to, 'via', via, 'dev', NIC, 'onlink'];
 }

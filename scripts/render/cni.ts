@@ -9,7 +9,7 @@ import { fillTemplate } from './template.ts';
  * address. Leases are kept in /run: they end with the pods at a reboot.
  */
 export function renderCniConflist(machine: MachinePlan): string {
-  return fillTemplate(readAsset('bird', 'cni.conflist'), {
+  return fillTemplate(readAsset('bird', 'cni', '10-lab.conflist'), {
     POD_BLOCK: podBlockOf(machine),
     NODE_ADDRESS: machine.address,
   });
@@ -17,5 +17,5 @@ export function renderCniConflist(machine: MachinePlan): string {
 
 /** The rules, for iptables-restore, that masquerade what leaves the pod network. */
 export function renderNatOutgoingRules(plan: LabPlan): string {
-  return fillTemplate(readAsset('bird', 'nat-outgoing.rules'), { POD_CIDR: plan.kubernetes.podCidr });
+  return fillTemplate(readAsset('bird', 'cni', 'nat-outgoing.rules'), { POD_CIDR: plan.kubernetes.podCidr });
 }

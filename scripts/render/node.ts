@@ -26,6 +26,11 @@ export function renderNodeFiles(plan: LabPlan, machine: MachinePlan, secrets: Se
       content: readAsset('bird', 'units', 'bird.conf'),
     },
     { path: '/etc/cni/net.d/10-lab.conflist', content: renderCniConflist(machine) },
+    {
+      path: '/usr/lib/cni/lab-default-route',
+      content: readAsset('bird', 'cni', 'lab-default-route'),
+      mode: 0o755,
+    },
     { path: '/etc/lab/nat-outgoing.rules', content: renderNatOutgoingRules(plan) },
     unitFile('lab-nat-outgoing.service'),
     { path: '/usr/local/lib/lab/announcer.py', content: readAsset('bird', 'announcer.py') },

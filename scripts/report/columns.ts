@@ -8,9 +8,13 @@ export interface Column {
   readonly mark: string;
 }
 
-/** Neighbouring columns under one two-line heading. */
+/** Neighbouring columns of the same kind, port and protocol. */
 export interface ColumnGroup {
+  /** The first line of the heading, shared with neighbouring groups of the same kind. */
   readonly title: string;
+  /** The second line: short, because it stands over a few columns. */
+  readonly label: string;
+  /** The same in full, for the legend. */
   readonly subtitle: string;
   readonly columns: readonly Column[];
   /** What the marks mean, one text per column. */
@@ -24,31 +28,39 @@ export function columnKey(cell: Cell): string {
 
 /** The columns of a matrix, grouped: pods, names, ClusterIPs, each node port, external IPs; in the order of the cells. */
 export function groupColumns(cells: readonly Cell[]): readonly ColumnGroup[] {
-  const groups = new Map<string, { title: string; subtitle: string; cells: Map<string, Cell> }>();
+  const groups = new Map<string, { heading: Heading; cells: Map<string, Cell> }>();
   for (const cell of cells) {
-    const { title, subtitle } = headingOf(cell);
-    const group = groups.get(`${title} ${subtitle}`) ?? { title, subtitle, cells: new Map<string, Cell>() };
-    groups.set(`${title} ${subtitle}`, group);
+    const heading = headingOf(cell);
+    const key = `${heading.title} ${heading.subtitle}`;
+    const group = groups.get(key) ?? { heading, cells: new Map<string, Cell>() };
+    groups.set(key, group);
     if (!group.cells.has(columnKey(cell))) group.cells.set(columnKey(cell), cell);
   }
-  return [...groups.values()].map(({ title, subtitle, cells }) => {
-    const columns = [...cells.entries()].map(([key], index) => ({ key, mark: markOf(index) }));
-    return { title, subtitle, columns, names: [...cells.values()].map(nameOf) };
-  });
+  const grouped = [...groups.values()].map(({ heading, cells }) => ({
+    ...heading,
+    columns: [...cells.keys()].map((key, index) => ({ key, mark: markOf(index) })),
+    names: [...cells.values()].map(nameOf),
+  }));
+  // TCP and UDP of one kind side by side, whatever the order of the services.
+  const titles = [...new Set(grouped.map(({ title }) => title))];
+  return titles.flatMap((title) => grouped.filter((group) => group.title === title));
 }
 
-function headingOf(cell: Cell): { readonly title: string; readonly subtitle: string } {
-  switch (cell.kind) {
+type Heading = Pick<ColumnGroup, 'title' | 'label' | 'subtitle'>;
+
+function headingOf({ kind, address, port, protocol }: Cell): Heading {
+  const subtitle = `${port}/${protocol}`;
+  switch (kind) {
     case 'pod':
-      return { title: 'pod IP', subtitle: cell.protocol };
+      return { title: 'pod IP', label: protocol, subtitle: protocol };
     case 'name':
-      return { title: 'name', subtitle: cell.protocol };
+      return { title: 'name', label: protocol, subtitle: protocol };
     case 'cluster-ip':
-      return { title: 'ClusterIP', subtitle: cell.protocol };
+      return { title: 'ClusterIP', label: protocol, subtitle: protocol };
     case 'node-port':
-      return { title: 'NodePort', subtitle: `${cell.port}/${cell.protocol}` };
+      return { title: 'NodePort', label: `${port}`, subtitle };
     case 'external-ip':
-      return { title: cell.address, subtitle: `${cell.port}/${cell.protocol}` };
+      return { title: address, label: `${port}`, subtitle };
   }
 }
 

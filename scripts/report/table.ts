@@ -1,11 +1,12 @@
 import pc from 'picocolors';
 import type { CellResult, Verdict } from '../matrix/types.ts';
 import { checkLines } from './check-lines.ts';
-import { type ColumnGroup, columnKey, groupColumns } from './columns.ts';
+import { groupColumns } from './columns.ts';
+import { matrixBlocks } from './matrix-blocks.ts';
 import type { LabRun } from './run.ts';
 import { summarize, summarizeChecks } from './summary.ts';
 import { describeExpected, describeObserved } from './words.ts';
-import { wrap } from './wrap.ts';
+import { wrap, wrapItems } from './wrap.ts';
 
 export interface TableOptions {
   readonly color: boolean;
@@ -17,7 +18,6 @@ export interface TableOptions {
 
 const MAX_WIDTH = 100;
 const MIN_WIDTH = 60;
-const GAP = '  ';
 
 type Paint = ReturnType<typeof pc.createColors>;
 
@@ -26,68 +26,16 @@ export function renderTable(run: LabRun, options: TableOptions): string {
   const width = Math.max(MIN_WIDTH, Math.min(options.width ?? MAX_WIDTH, MAX_WIDTH));
   const paint = pc.createColors(options.color);
   const sections = [
-    ...matrixBlocks(run, width, paint),
+    ...matrixBlocks(run.cells, width, (result) => symbolOf(result, paint)),
     legend(run, width),
     ...notableCells(run, width, paint),
     checkLines(run.checks, { width, paint, verbose: options.verbose === true }),
-    totals(run, paint),
+    totals(run, width, paint),
   ];
   return `${sections
     .filter((lines) => lines.length > 0)
     .map((lines) => lines.join('\n'))
     .join('\n\n')}\n`;
-}
-
-function matrixBlocks(run: LabRun, width: number, paint: Paint): readonly string[][] {
-  const froms = [...new Set(run.cells.map(({ cell }) => cell.from))];
-  const labelWidth = Math.max(0, ...froms.map((from) => from.length));
-  const results = new Map(
-    run.cells.map((result) => [`${result.cell.from} ${columnKey(result.cell)}`, result]),
-  );
-  const groups = groupColumns(run.cells.map(({ cell }) => cell));
-  return blocksOf(groups, width - labelWidth).map((block) => {
-    const heading = (text: (group: ColumnGroup) => string) =>
-      trimmed([''.padEnd(labelWidth), ...block.map((group) => text(group).padEnd(widthOf(group)))].join(GAP));
-    const rows = froms.map((from) =>
-      trimmed(
-        [
-          from.padEnd(labelWidth),
-          ...block.map((group) => {
-            const marks = group.columns.map(({ key }) => symbolOf(results.get(`${from} ${key}`), paint));
-            return marks.join('') + ' '.repeat(widthOf(group) - marks.length);
-          }),
-        ].join(GAP),
-      ),
-    );
-    return [
-      heading(({ title }) => title),
-      heading(({ subtitle }) => subtitle),
-      heading(({ columns }) => columns.map(({ mark }) => mark).join('')),
-      ...rows,
-    ];
-  });
-}
-
-function widthOf({ title, subtitle, columns }: ColumnGroup): number {
-  return Math.max(title.length, subtitle.length, columns.length);
-}
-
-/** As many groups side by side as fit. */
-function blocksOf(groups: readonly ColumnGroup[], width: number): readonly ColumnGroup[][] {
-  const blocks: ColumnGroup[][] = [];
-  let used = 0;
-  for (const group of groups) {
-    const needed = GAP.length + widthOf(group);
-    const block = blocks.at(-1);
-    if (block === undefined || used + needed > width) {
-      blocks.push([group]);
-      used = needed;
-    } else {
-      block.push(group);
-      used += needed;
-    }
-  }
-  return blocks;
 }
 
 /** Every kind of result has its own sign, so that colour is never needed to tell them apart. */
@@ -141,9 +89,10 @@ function legend(run: LabRun, width: number): string[] {
   }
   const columns = [...explained].flatMap(([key, subtitles]) => {
     const [title = '', text = ''] = key.split('\n');
-    return wrap(`${title} ${subtitles.join(' and ')}: ${text}`, width, '    ');
+    const [first = '', ...others] = text.split(', ');
+    return wrapItems([`${title} ${subtitles.join(' and ')}: ${first}`, ...others], '  ', width, '    ');
   });
-  return [...wrap(signs.join('   '), width, ''), ...columns];
+  return [...wrapItems(signs, '   ', width, ''), ...columns];
 }
 
 function notableCells(run: LabRun, width: number, paint: Paint): readonly string[][] {
@@ -198,7 +147,7 @@ function unknownCells(run: LabRun, width: number, paint: Paint): readonly string
   });
 }
 
-function totals(run: LabRun, paint: Paint): string[] {
+function totals(run: LabRun, width: number, paint: Paint): string[] {
   const { planned, ...cells } = summarize(run);
   const checks = summarizeChecks(run);
   const listed = (counts: Readonly<Record<string, number>>) =>
@@ -208,14 +157,10 @@ function totals(run: LabRun, paint: Paint): string[] {
       .join(', ');
   const allPassed = cells.passed === planned && planned > 0 && checks.passed === run.checks.length;
   const seconds = (run.durationMs / 1000).toFixed(1);
-  const lines = [
-    `cells:  ${planned} planned: ${listed(cells)}`,
-    `checks: ${run.checks.length} planned: ${listed(checks)}`,
-    `${run.lab}: ${allPassed ? 'everything is as it should be' : 'not everything is as it should be'} (${seconds} s)`,
+  const conclusion = `${run.lab}: ${allPassed ? 'everything is as it should be' : 'not everything is as it should be'} (${seconds} s)`;
+  return [
+    ...wrap(`cells:  ${planned} planned: ${listed(cells)}`, width, '        '),
+    ...wrap(`checks: ${run.checks.length} planned: ${listed(checks)}`, width, '        '),
+    ...wrap(conclusion, width, '').map((line) => (allPassed ? paint.green(line) : paint.red(line))),
   ];
-  return lines.map((line, index) => (index < 2 ? line : allPassed ? paint.green(line) : paint.red(line)));
-}
-
-function trimmed(line: string): string {
-  return line.trimEnd();
 }

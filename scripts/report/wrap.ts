@@ -23,3 +23,17 @@ function pieces(word: string, size: number): string[] {
   if (word.length <= size) return [word];
   return [word.slice(0, size), ...pieces(word.slice(size), size)];
 }
+
+/** Like wrap, for a list whose items must not be torn apart. */
+export function wrapItems(
+  items: readonly string[],
+  separator: string,
+  width: number,
+  rest: string,
+): string[] {
+  const unbroken = items.map((item) => item.replaceAll(' ', NO_BREAK));
+  const gap = ' '.padStart(separator.length, NO_BREAK);
+  return wrap(unbroken.join(gap), width, rest).map((line) => line.replaceAll(NO_BREAK, ' ').trimEnd());
+}
+
+const NO_BREAK = '\u00a0';

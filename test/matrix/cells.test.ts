@@ -60,7 +60,11 @@ describe('buildCells', () => {
   it('plans nothing for an empty namespace, which the workload checks then fail', () => {
     const nothing = { services: [], pods: [] };
     expect(buildCells(plan, nothing)).toEqual([]);
-    expect(checkWorkloads(plan, nothing).map(({ verdict }) => verdict)).toEqual(['failed', 'failed', 'failed']);
+    expect(checkWorkloads(plan, nothing).map(({ verdict }) => verdict)).toEqual([
+      'failed',
+      'failed',
+      'failed',
+    ]);
   });
 
   it('fits a lab with 20 workers', () => {
@@ -68,7 +72,7 @@ describe('buildCells', () => {
       '  - { name: m, role: control-plane, address: 192.168.13.30 }',
       ...Array.from(
         { length: 20 },
-        (_, index) => `  - { name: w${index + 1}, role: worker, address: 192.168.13.${40 + index} }`,
+        (_, index) => `  - { name: k8sworker${index + 1}, role: worker, address: 192.168.13.${40 + index} }`,
       ),
       '  - { name: r, role: router, address: 192.168.13.39 }',
     ];
@@ -88,6 +92,8 @@ describe('announcements', () => {
   });
 
   it('expect the external IP absent where no service has it', () => {
-    expect(announcements(plan, endpointsOf({ variant: 'simple' }))).toEqual([{ prefix: '2.2.2.2/32', nodes: [] }]);
+    expect(announcements(plan, endpointsOf({ variant: 'simple' }))).toEqual([
+      { prefix: '2.2.2.2/32', nodes: [] },
+    ]);
   });
 });

@@ -21,7 +21,7 @@ describe('parseEndpoints', () => {
       externalIps: ['2.2.2.2'],
       policy: 'Local',
       healthCheckNodePort: 31999,
-      backends: [...POD_IPS].sort(),
+      backends: [...POD_IPS],
     });
     expect(services[4]).toMatchObject({ name: 'headless', ports: [], policy: 'Cluster' });
     expect(services[4]).not.toHaveProperty('clusterIp');
@@ -59,6 +59,9 @@ describe('parseEndpoints', () => {
   });
 
   it('accepts an empty namespace', () => {
-    expect(parseEndpoints('{"items":[]}', '{"items":[]}', '{"items":[]}')).toEqual({ services: [], pods: [] });
+    expect(parseEndpoints('{"items":[]}', '{"items":[]}', '{"items":[]}')).toEqual({
+      services: [],
+      pods: [],
+    });
   });
 });

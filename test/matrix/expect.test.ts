@@ -5,7 +5,7 @@ import type { LabPlan } from '../../scripts/plan/types.ts';
 import { CLIENT_IP, endpointsOf, POD_IPS, planOf, type Wish } from './fixtures.ts';
 
 const [POD1, POD2, POD3] = POD_IPS;
-const ALL = [...POD_IPS].sort();
+const ALL = [...POD_IPS];
 const MASTER = '192.168.13.30';
 const [WORKER1, WORKER2, WORKER3] = ['192.168.13.35', '192.168.13.36', '192.168.13.37'];
 const WORKERS = [WORKER1, WORKER2, WORKER3];
@@ -24,7 +24,7 @@ function check(cells: ReadonlyMap<string, Cell>, [id, outcome, servers = [], cli
   expect(cell, `there is no cell ${id}`).toBeDefined();
   const { why, ...expected } = cell?.expected ?? {};
   expect(expected).toEqual({ outcome, servers, clients });
-  expect(why).toMatch(/^[A-Z k].*\.$/s);
+  expect(why).toMatch(/^\S.{20,}\.$/);
 }
 
 describe('full variant, all pods ready', () => {
@@ -75,7 +75,9 @@ describe('full variant, all pods ready', () => {
     ['routed>echo-lb-tcp/2.2.2.2:1234/tcp', 'ok', ALL, [ROUTED]],
     ['ubuntu>echo-lb-tcp/2.2.2.2:1234/tcp', 'no-route'],
   ];
-  it.each(rows)('%s: %s', (...row) => check(cells, row));
+  it.each(rows.map((row) => ({ id: row[0], outcome: row[1], row })))('$id: $outcome', ({ row }) =>
+    check(cells, row),
+  );
 });
 
 describe('full variant, only the pod on k8sworker2 ready', () => {
@@ -90,10 +92,14 @@ describe('full variant, only the pod on k8sworker2 ready', () => {
     ['pod/echo-client1>headless:1234/tcp', 'ok', [POD2], [CLIENT_IP]],
     ['routed>echo-ci-tcp/cluster-ip:1234/tcp', 'ok', [POD2], WORKERS],
   ];
-  it.each(rows)('%s: %s', (...row) => check(cells, row));
+  it.each(rows.map((row) => ({ id: row[0], outcome: row[1], row })))('$id: $outcome', ({ row }) =>
+    check(cells, row),
+  );
 
   it('has no cell for a pod that is not ready', () => {
-    expect([...cells.keys()].filter((id) => id.includes('echo-server1') || id.includes('server1.'))).toEqual([]);
+    expect([...cells.keys()].filter((id) => id.includes('echo-server1') || id.includes('server1.'))).toEqual(
+      [],
+    );
   });
 });
 
@@ -113,7 +119,9 @@ describe('full variant, no pod ready', () => {
     ['routed>echo-lb-tcp/2.2.2.2:1234/tcp', 'no-route'],
     ['pod/echo-client1>echo-lb-tcp/2.2.2.2:1234/tcp', 'no-route'],
   ];
-  it.each(rows)('%s: %s', (...row) => check(cells, row));
+  it.each(rows.map((row) => ({ id: row[0], outcome: row[1], row })))('$id: $outcome', ({ row }) =>
+    check(cells, row),
+  );
 });
 
 describe('simple variant: policy Cluster', () => {
@@ -127,7 +135,9 @@ describe('simple variant: policy Cluster', () => {
     ['pod/echo-client1>echo-np-tcp/k8sworker3:31234/tcp', 'ok', ALL, [WORKER3]],
     ['routed>echo-np-tcp/cluster-ip:1234/tcp', 'ok', ALL, WORKERS],
   ];
-  it.each(rows)('%s: %s', (...row) => check(cells, row));
+  it.each(rows.map((row) => ({ id: row[0], outcome: row[1], row })))('$id: $outcome', ({ row }) =>
+    check(cells, row),
+  );
 
   it('has no external IP', () => {
     expect([...cells.keys()].filter((id) => id.includes('2.2.2.2'))).toEqual([]);
@@ -147,7 +157,9 @@ describe('the LoadBalancer service switched to policy Cluster', () => {
     ['pod/echo-client1>echo-lb-tcp/2.2.2.2:1234/tcp', 'ok', ALL, [WORKER1]],
     ['ubuntu>echo-lb-tcp/k8smaster1:32153/tcp', 'ok', ALL, [MASTER]],
   ];
-  it.each(rows)('%s: %s', (...row) => check(cells, row));
+  it.each(rows.map((row) => ({ id: row[0], outcome: row[1], row })))('$id: $outcome', ({ row }) =>
+    check(cells, row),
+  );
 });
 
 describe('a Local service that nobody can ask about', () => {

@@ -47,7 +47,11 @@ export interface KubeService {
 const ALL = ['echo-server1', 'echo-server2', 'echo-server3', 'echo-client1'];
 
 /** What `kubectl get services,endpoints,pods -n echo-server -o json` says, written after API objects of v1.20. */
-export function kubectlJson({ variant = 'full', ready = ALL, edit = (service) => service }: Wish = {}): string {
+export function kubectlJson({
+  variant = 'full',
+  ready = ALL,
+  edit = (service) => service,
+}: Wish = {}): string {
   const services = (variant === 'full' ? fullServices() : simpleServices()).map(edit);
   const servers = POD_IPS.map((ip, index) => ({ name: `echo-server${index + 1}`, ip, node: NODES[index] }));
   const isReady = ({ name }: { name: string }) => ready.includes(name);

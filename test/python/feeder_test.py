@@ -14,6 +14,7 @@ from scheduler import Scheduler
 from support import FakeApi, Program, eventually, free_port
 
 SERVICES, ENDPOINTS = "/api/v1/services", "/api/v1/endpoints"
+KUBERNETES = {"spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443}]}}
 ADDRESSES = "127.0.0.1,127.0.0.2"
 
 
@@ -24,8 +25,7 @@ class Feeder(unittest.TestCase):
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         (folder / "token").write_text("secret\n")
         self.fake = self.enterContext(FakeApi())
-        self.fake.put(SERVICES, "default", "kubernetes",
-                      spec={"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443}]})
+        self.fake.put(SERVICES, "default", "kubernetes", **KUBERNETES)
         self.fake.put(SERVICES, "echo", "headless", spec={"clusterIP": "None"})
         self.endpoints("10.255.0.3")
         self.port, self.ready_port = free_port(), free_port()
@@ -105,7 +105,7 @@ class Feeder(unittest.TestCase):
 
     def test_a_change_of_something_else_changes_nothing(self) -> None:
         program = self.start()
-        self.fake.put(SERVICES, "default", "kubernetes", spec=self.fake.objects[SERVICES]["default", "kubernetes"]["spec"])
+        self.fake.put(SERVICES, "default", "kubernetes", **KUBERNETES)
         self.endpoints("10.255.0.4")
         program.line("dnsmasq reload")
         self.assertEqual(len([line for line in program.lines if "served after" in line]), 2)
@@ -126,6 +126,15 @@ class Feeder(unittest.TestCase):
         back.objects = self.fake.objects
         program.line("served after")
         eventually(lambda: self.get("/ready") == 200, 2, "ready")
+
+    def test_services_alone_are_no_complete_list(self) -> None:
+        self.fake.held.add(ENDPOINTS)
+        program = self.start(until="")
+        eventually(lambda: any("watch=1" in path for path, *_ in self.fake.requests), 5, "the watch of Services")
+        time.sleep(0.3)  # long enough to serve them, which it must not
+        self.assertEqual(self.get("/ready"), 503)
+        self.fake.release()
+        self.assertIn(" 3 addresses, ", program.line("served after"))
 
     def test_keeps_answering_while_the_api_is_away(self) -> None:
         program = self.start()
@@ -155,7 +164,7 @@ class Feeder(unittest.TestCase):
 
     def test_sigterm_ends_it_and_dnsmasq(self) -> None:
         program = self.start()
-        self.assertEqual(program.stop(), 0)
+        self.assertEqual(program.stop(), 0, program.stderr())
         self.assertEqual(self.ask("kubernetes.default.svc.cluster.local")[0], "dns-error")
 
     def test_without_its_environment_it_says_what_is_missing(self) -> None:

@@ -1,6 +1,5 @@
 """images/cluster-dns/kube_watch.py against a stand-in API server (support.FakeApi)."""
 import contextlib
-import io
 import shutil
 import socket
 import ssl
@@ -8,6 +7,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import unittest.mock
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ PATH = "/api/v1/services"
 class Mirroring(unittest.TestCase):
     def setUp(self) -> None:
         self.fake = FakeApi()
-        self.path = f"/api/v1/{self.id()}"  # a Mirror never ends: those of other tests still write into `out`
+        self.path = f"/api/v1/{self.id()}"  # a Mirror never ends: those of other tests still log
         self.changes = 0
-        self.out = io.StringIO()
-        self.enterContext(contextlib.redirect_stdout(self.out))
+        self.logged: list[str] = []
+        self.enterContext(unittest.mock.patch("kube_watch.log", self.logged.append))
 
     def tearDown(self) -> None:
         self.fake.stop()
@@ -40,11 +40,11 @@ class Mirroring(unittest.TestCase):
         def holds() -> bool:
             return {key: item["spec"] for key, item in mirror.snapshot().items()} == {
                 ("n", name): spec for name, spec in expected.items()}
-        eventually(holds, 5, f"{expected}, got {mirror.snapshot()}; {self.out.getvalue()}")
+        eventually(holds, 5, f"{expected}, got {mirror.snapshot()}; {self.logged}")
 
     def wait_for_line(self, text: str) -> None:
         """Until the mirror has logged this."""
-        eventually(lambda: [line for line in self.out.getvalue().splitlines() if self.path in line and text in line],
+        eventually(lambda: [line for line in self.logged if self.path in line and text in line],
                    5, text)
 
     def test_follows_additions_changes_and_deletions(self) -> None:
@@ -93,7 +93,10 @@ class Mirroring(unittest.TestCase):
         eventually(lambda: mirror.synced, 5, "synced")
         self.fake.bookmark(self.path)
         eventually(lambda: mirror._version == str(self.fake.version), 5, "the bookmark's version")
-        self.assertEqual(self.changes, 1)
+        self.fake.put(self.path, "n", "a", spec=1)
+        self.wait_for(mirror, a=1)
+        eventually(lambda: self.changes == 2, 5, "the list and the object, and nothing else")
+        self.assertEqual(len(self.fake.requests), 2, "the watch did not go on")
 
     def test_a_server_that_ends_each_watch_at_once_is_not_hammered(self) -> None:
         self.fake.stopped = True

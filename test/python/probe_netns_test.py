@@ -109,7 +109,8 @@ class Routes(unittest.TestCase):
         # Five messages: a router sends one host so many at once and then one per second (ip_error, net/ipv4/route.c).
         unreachable, none = ("host-unreachable", "EHOSTUNREACH"), ("no-route", "ENETUNREACH")
         self.assert_outcomes({"10.22.0.1": unreachable, "10.99.0.1": none}, ("tcp",))
-        results = self.assert_outcomes({"10.22.0.1": unreachable, "10.23.0.1": unreachable, "10.99.0.1": none}, ("udp",))
+        results = self.assert_outcomes(
+            {"10.22.0.1": unreachable, "10.23.0.1": unreachable, "10.99.0.1": none}, ("udp",))
         self.assertIn("ICMP type 3 code 13 from 10.1.0.1", results["udp 10.23.0.1"]["detail"])
 
     def test_a_silent_router_and_a_dead_neighbour_are_timeouts(self) -> None:

@@ -126,7 +126,7 @@ class Misbehaviour(unittest.TestCase):
         def reset(sock: socket.socket) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         result = self.tcp(reset)
-        self.assert_outcome(result, "corrupt", "reading the header")
+        self.assert_outcome(result, "corrupt", "connected, then")
         self.assertEqual(result["errno"], "ECONNRESET")
 
     def test_silence_after_the_connection_is_a_timeout_that_says_so(self) -> None:
@@ -143,7 +143,8 @@ class Misbehaviour(unittest.TestCase):
     def test_a_changed_echo_is_corrupt_but_names_the_server(self) -> None:
         def serve(sock: socket.socket) -> None:
             sock.sendall(self.HEADER)
-            sock.sendall(sock.recv(100).swapcase()[::-1] + b"\n")
+            sock.recv(100)
+            sock.sendall(b"another line\n")
         result = self.tcp(serve)
         self.assert_outcome(result, "corrupt", "got back")
         self.assertEqual((result["server"], result["serverPort"]), ("10.0.0.1", 1234))

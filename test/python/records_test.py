@@ -21,7 +21,8 @@ def built(services: list[Any], endpoint: list[Any]) -> Records:
 
 class Hosts(unittest.TestCase):
     def test_a_cluster_ip_service_has_its_address(self) -> None:
-        records = built([service("web", clusterIP="10.96.0.7")], [endpoints("web", {"addresses": [{"ip": "10.0.0.1"}]})])
+        records = built([service("web", clusterIP="10.96.0.7")],
+                        [endpoints("web", {"addresses": [{"ip": "10.0.0.1"}]})])
         self.assertEqual(records, Records([("10.96.0.7", "web.echo.svc.cluster.local")], []))
 
     def test_every_family_of_a_dual_stack_service(self) -> None:
@@ -56,7 +57,8 @@ class Hosts(unittest.TestCase):
 class Srv(unittest.TestCase):
     def test_named_ports_of_a_cluster_ip_service_lead_to_the_service(self) -> None:
         records = built([service("web", clusterIP="10.96.0.7", ports=[
-            {"name": "http", "port": 80, "targetPort": 8080}, {"name": "dns", "port": 53, "protocol": "UDP"}, {"port": 9},
+            {"name": "http", "port": 80, "targetPort": 8080}, {"name": "dns", "port": 53, "protocol": "UDP"},
+            {"port": 9},
         ])], [])
         self.assertEqual(records.services, [
             ("_dns._udp.web.echo.svc.cluster.local", "web.echo.svc.cluster.local", 53),

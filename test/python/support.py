@@ -117,6 +117,7 @@ class FakeApi:
         self.requests: list[tuple[str, dict[str, str], Any]] = []  # path and query, headers, client certificate
         self.changed = threading.Condition()
         self.stopped = False
+        self.held: set[str] = set()  # paths that are not answered for now
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -127,6 +128,8 @@ class FakeApi:
                 certificate = self.connection.getpeercert() if context else None
                 api.requests.append((self.path, dict(self.headers), certificate))
                 query = dict(urllib.parse.parse_qsl(url.query))
+                with api.changed:
+                    api.changed.wait_for(lambda: url.path not in api.held)
                 if "watch" in query:
                     self.watch(url.path, int(query["resourceVersion"]))
                 else:
@@ -210,6 +213,12 @@ class FakeApi:
             self.version += 1
             self.events.clear()
             self.oldest = self.version
+
+    def release(self) -> None:
+        """Answers what was held."""
+        with self.changed:
+            self.held.clear()
+            self.changed.notify_all()
 
     def _event(self, path: str, event: dict[str, Any]) -> None:
         self.events.append((self.version, path, json.loads(json.dumps(event))))

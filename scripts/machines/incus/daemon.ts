@@ -34,10 +34,10 @@ const KINDS: readonly DaemonKind[] = [
   },
   {
     name: 'lxd',
-    program: '/usr/sbin/lxd',
+    program: '/usr/bin/lxd',
     stateDir: '/var/lib/lxd',
     unit: 'lxd.service',
-    start: ['/usr/sbin/lxd', '--group', 'lxd'],
+    start: ['/usr/bin/lxd', '--group', 'lxd'],
     shutdown: ['lxd', 'shutdown', '--timeout', '60'],
     mounts: ['/var/lib/lxd/shmounts', '/var/lib/lxd/devlxd'],
   },

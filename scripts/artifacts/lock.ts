@@ -1,0 +1,46 @@
+import { createHash } from 'node:crypto';
+import { createServer, type Server } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Interrupted } from '../shared/errors.ts';
+import { POLL_MS } from '../shared/timeouts.ts';
+
+/** A lock that is held. */
+export interface Lock {
+  release(): Promise<void>;
+}
+
+/**
+ * Takes a lock that ends with the process that holds it, however that ends: the name of an abstract Unix socket
+ * (unix(7)), which the kernel gives to one process at a time and takes back by itself. So there is no lock file that a
+ * killed labup could leave behind, and no guess whether its owner still lives. Undefined where another holds it.
+ */
+export async function tryLock(name: string): Promise<Lock | undefined> {
+  const server = createServer((socket) => socket.destroy());
+  const held = await listen(server, `\0k8s-bgp-lab/${createHash('sha256').update(name).digest('hex')}`);
+  if (!held) return undefined;
+  server.unref();
+  return { release: () => new Promise((resolve) => server.close(() => resolve())) };
+}
+
+/** Takes a lock, waiting for the process that holds it. `onWait` is called once, when there is something to wait for. */
+export async function lockWhenFree(name: string, onWait: () => void, signal?: AbortSignal): Promise<Lock> {
+  for (let told = false; ; told = true) {
+    if (signal?.aborted) throw new Interrupted();
+    const lock = await tryLock(name);
+    if (lock !== undefined) return lock;
+    if (!told) onWait();
+    await delay(POLL_MS, undefined, { signal }).catch(() => {
+      throw new Interrupted();
+    });
+  }
+}
+
+function listen(server: Server, path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE') resolve(false);
+      else reject(error);
+    });
+    server.listen(path, () => resolve(true));
+  });
+}

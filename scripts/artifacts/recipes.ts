@@ -1,0 +1,90 @@
+import { K8S_IMAGE_REPOSITORY, K8S_VERSION, PAUSE_TAG } from '../shared/versions.ts';
+import { buildContainerImages } from './build-container-images.ts';
+import { buildMachineImage } from './build-machine-image.ts';
+import { CONTAINER_IMAGES } from './container-images.ts';
+import { debianArchitecture, SUITE } from './debian.ts';
+import type { Recipe } from './recipe.ts';
+
+/** Every artifact, each after those that it needs. `seconds` and `lines` were measured with an empty cache. */
+export function recipes(architecture = debianArchitecture()): readonly Recipe[] {
+  const debian = { suite: SUITE, architecture };
+  return [
+    {
+      id: 'kubernetes',
+      title: `Kubernetes ${K8S_VERSION} from Debian's source package`,
+      revision: 1,
+      needs: [],
+      needsNetwork: true,
+      assets: ['images/kubernetes', 'images/pause'],
+      parameters: { ...debian, version: K8S_VERSION },
+      seconds: 190,
+      lines: 2150,
+      build: (context) =>
+        context.script(
+          'kubernetes/build.sh',
+          context.work,
+          context.out,
+          context.sources,
+          SUITE,
+          K8S_VERSION,
+          ...context.mmdebstrapOptions,
+        ),
+    },
+    {
+      id: 'machine-root',
+      title: 'the packages of the machine image',
+      revision: 1,
+      needs: [],
+      needsNetwork: true,
+      assets: ['images/machine/packages.txt', 'images/machine/root.sh'],
+      parameters: debian,
+      seconds: 45,
+      lines: 900,
+      build: ({ script, work, out, sources, mmdebstrapOptions }) =>
+        script('machine/root.sh', work, out, sources, SUITE, ...mmdebstrapOptions),
+    },
+    {
+      id: 'container-layers',
+      title: 'the packages of the container images',
+      revision: 1,
+      needs: [],
+      needsNetwork: true,
+      assets: ['images/containers'],
+      parameters: debian,
+      seconds: 10,
+      lines: 60,
+      build: ({ script, out, sources, mmdebstrapOptions }) =>
+        script('containers/build.sh', out, sources, SUITE, ...mmdebstrapOptions),
+    },
+    {
+      id: 'container-images',
+      title: 'the container images',
+      revision: 1,
+      needs: ['kubernetes', 'container-layers'],
+      needsNetwork: false,
+      assets: CONTAINER_IMAGES.flatMap(({ python = {} }) => Object.keys(python)),
+      parameters: { ...debian, images: JSON.stringify(CONTAINER_IMAGES) },
+      seconds: 4,
+      lines: 1,
+      build: buildContainerImages,
+    },
+    {
+      id: 'machine-image',
+      title: 'the machine image',
+      revision: 1,
+      needs: ['machine-root', 'kubernetes', 'container-images'],
+      needsNetwork: false,
+      assets: [
+        'images/machine/assemble.sh',
+        'images/machine/build.sh',
+        'images/machine/files',
+        'images/machine/metadata.yaml',
+        'images/machine/templates',
+      ],
+      parameters: { ...debian, registry: K8S_IMAGE_REPOSITORY, pause: PAUSE_TAG },
+      seconds: 15,
+      lines: 40,
+      build: buildMachineImage,
+    },
+  ];
+}

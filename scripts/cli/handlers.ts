@@ -1,0 +1,42 @@
+import type { ArtifactsName, DistributionName, DriverName, EchoVariant } from '../spec/types.ts';
+
+export interface LabArgs {
+  readonly file: string;
+  readonly json?: boolean;
+}
+
+export interface UpArgs extends LabArgs {
+  readonly yes?: boolean;
+  readonly dryRun?: boolean;
+  readonly driver?: DriverName | 'auto';
+  readonly distribution?: DistributionName | 'auto';
+  readonly artifacts?: ArtifactsName | 'auto';
+  readonly echo?: EchoVariant;
+}
+
+export interface TestArgs extends LabArgs {
+  readonly junit?: string;
+  readonly strict?: boolean;
+  readonly verbose?: boolean;
+}
+
+export interface DownArgs extends LabArgs {
+  readonly yes?: boolean;
+  readonly name?: string;
+}
+
+export interface LogsArgs extends LabArgs {
+  readonly lines: number;
+}
+
+/** What each command does with its parsed arguments. Every handler notes the exit code; none ends the process. */
+export interface Handlers {
+  up(args: UpArgs): Promise<void>;
+  test(args: TestArgs): Promise<void>;
+  down(args: DownArgs): Promise<void>;
+  status(args: LabArgs): Promise<void>;
+  ssh(machine: string, args: LabArgs): Promise<void>;
+  exec(machine: string, command: readonly string[], args: LabArgs): Promise<void>;
+  kubectl(args: readonly string[], options: LabArgs): Promise<void>;
+  logs(machine: string | undefined, args: LogsArgs): Promise<void>;
+}

@@ -1,0 +1,101 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { readAsset } from '../shared/assets.ts';
+import { ARTIFACTS_NAMES, DISTRIBUTION_NAMES, DRIVER_NAMES, ECHO_VARIANTS } from '../spec/schema.ts';
+import type { Handlers } from './handlers.ts';
+
+export type BinName = 'lab' | 'labup' | 'labtest' | 'labdown';
+
+/** The command line of one bin. What was typed is handed to `handlers`; commander's own errors are thrown. */
+export function program(name: BinName, handlers: Handlers): Command {
+  const root = new Command(name).version(
+    (JSON.parse(readAsset('package.json')) as { version: string }).version,
+  );
+  root.exitOverride().showHelpAfterError('(--help shows the options)');
+  if (name === 'labup') defineUp(root, handlers);
+  else if (name === 'labtest') defineTest(root, handlers);
+  else if (name === 'labdown') defineDown(root, handlers);
+  else {
+    root.description('Look at and work with a running lab.');
+    root.enablePositionalOptions();
+    defineUp(root.command('up'), handlers);
+    defineTest(root.command('test'), handlers);
+    defineDown(root.command('down'), handlers);
+    defineVerbs(root, handlers);
+  }
+  return root;
+}
+
+function withLab(command: Command): Command {
+  return command
+    .option('-f, --file <lab.yaml>', 'the lab to work on', 'lab.yaml')
+    .option('--json', 'print one JSON document on standard output and nothing else');
+}
+
+function defineUp(command: Command, handlers: Handlers): void {
+  withLab(command)
+    .description('Bring the lab up. Looks first, does only what is missing; run it again to continue.')
+    .option('-y, --yes', 'install what is missing without asking')
+    .option('--dry-run', 'print the plan and touch nothing')
+    .addOption(new Option('--driver <name>', 'where machines come from').choices(['auto', ...DRIVER_NAMES]))
+    .addOption(
+      new Option('--distribution <name>', 'what installs Kubernetes').choices([
+        'auto',
+        ...DISTRIBUTION_NAMES,
+      ]),
+    )
+    .addOption(
+      new Option('--artifacts <name>', 'where binaries come from').choices(['auto', ...ARTIFACTS_NAMES]),
+    )
+    .addOption(new Option('--echo <variant>', 'which echo workloads').choices([...ECHO_VARIANTS]))
+    .action((options) => handlers.up(options));
+}
+
+function defineTest(command: Command, handlers: Handlers): void {
+  withLab(command)
+    .description('Prove how traffic reaches the lab: connectivity matrix, BGP and DNS checks.')
+    .option('--junit <file>', 'also write the results as JUnit XML')
+    .option('--strict', 'exit 3 if a cell passed only at the second try')
+    .option('--verbose', 'show every check, not only those that did not pass')
+    .action((options) => handlers.test(options));
+}
+
+function defineDown(command: Command, handlers: Handlers): void {
+  withLab(command)
+    .description('Remove the lab: everything that carries its owner label, then look for leftovers.')
+    .option('-y, --yes', 'remove without asking')
+    .option('--name <lab>', "the lab's name, where lab.yaml is gone")
+    .action((options) => handlers.down(options));
+}
+
+function defineVerbs(root: Command, handlers: Handlers): void {
+  withLab(root.command('status'))
+    .description('Show machines, nodes and BGP sessions.')
+    .action((options) => handlers.status(options));
+  withLab(root.command('ssh'))
+    .description('Open a shell on a machine.')
+    .argument('<machine>')
+    .action((machine, options) => handlers.ssh(machine, options));
+  withLab(root.command('exec'))
+    .description('Run a command on a machine; its exit code is ours.')
+    .argument('<machine>')
+    .argument('<command...>', 'the command, after --')
+    .passThroughOptions()
+    .action((machine, words, options) => handlers.exec(machine, words, options));
+  withLab(root.command('kubectl'))
+    .description('Run kubectl against the lab.')
+    .argument('[args...]')
+    .passThroughOptions()
+    .allowUnknownOption()
+    .helpOption(false)
+    .action((args, options) => handlers.kubectl(args, options));
+  withLab(root.command('logs'))
+    .description('Show the journal of a machine, or the steps of labup without one.')
+    .argument('[machine]')
+    .option('-n, --lines <count>', 'how many lines', positiveInteger, 200)
+    .action((machine, options) => handlers.logs(machine, options));
+}
+
+function positiveInteger(text: string): number {
+  if (!/^[1-9]\d{0,6}$/.test(text)) throw new InvalidArgumentError('It must be a whole number above 0.');
+  return Number(text);
+}

@@ -1,0 +1,35 @@
+import pc from 'picocolors';
+import type { LabStatus, MachineStatus } from '../commands/status.ts';
+
+/** The lab's state as a table. */
+export function statusText({ lab, state, machines, problems }: LabStatus): string {
+  const paint = state === 'up' ? pc.green : pc.red;
+  const rows = machines.map((machine) => [
+    machine.name,
+    machine.role,
+    machine.address,
+    machine.state,
+    machine.node ?? '-',
+    sessionsText(machine),
+  ]);
+  const table = [['MACHINE', 'ROLE', 'ADDRESS', 'STATE', 'NODE', 'BGP'], ...rows];
+  const widths = (table[0] ?? []).map((_, column) =>
+    Math.max(...table.map((row) => (row[column] ?? '').length)),
+  );
+  const lines = table.map((row) =>
+    row
+      .map((text, column) => text.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+  return [
+    `lab "${lab}": ${paint(state)}`,
+    ...(machines.length > 0 ? ['', ...lines] : []),
+    ...problems.map((text) => `problem: ${text}`),
+    '',
+  ].join('\n');
+}
+
+function sessionsText({ sessions }: MachineStatus): string {
+  return sessions === undefined ? '-' : `${sessions.established}/${sessions.planned} established`;
+}

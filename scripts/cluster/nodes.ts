@@ -1,0 +1,59 @@
+import type { LabPlan, MachinePlan } from '../plan/types.ts';
+import { machinesOf } from '../plan/types.ts';
+import type { Emit } from '../shared/events.ts';
+import { TIMEOUTS } from '../shared/timeouts.ts';
+import { waitFor } from '../shared/wait.ts';
+import type { Kubectl } from './kubectl.ts';
+
+interface NodeList {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly spec: { readonly podCIDR?: string };
+    readonly status: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+  }[];
+}
+
+/** Gives every node object the pod block of the plan (the controller manager allocates none). Returns whether one lacked it. */
+export async function ensurePodBlocks(kubectl: Kubectl, plan: LabPlan): Promise<boolean> {
+  const { items } = await kubectl.json<NodeList>(['get', 'nodes']);
+  const missing = items.flatMap(({ metadata, spec }) => {
+    const machine = plan.machines.find(({ name }) => name === metadata.name);
+    return machine === undefined || spec.podCIDR !== undefined ? [] : [machine];
+  });
+  await Promise.all(missing.map((machine) => setPodBlock(kubectl, machine)));
+  return missing.length > 0;
+}
+
+async function setPodBlock(kubectl: Kubectl, { name, podBlock }: MachinePlan): Promise<void> {
+  const patch = JSON.stringify({ spec: { podCIDR: podBlock, podCIDRs: [podBlock] } });
+  await kubectl.run(['patch', 'node', name, '--patch', patch]);
+}
+
+/** Waits until every node of the plan is registered and Ready. */
+export async function waitForNodes(
+  kubectl: Kubectl,
+  plan: LabPlan,
+  emit: Emit,
+  signal?: AbortSignal,
+): Promise<void> {
+  const wanted = machinesOf(plan, 'control-plane', 'worker').map(({ name }) => name);
+  await waitFor({
+    what: 'all nodes to be Ready',
+    timeoutMs: TIMEOUTS.nodesReady,
+    look: async () => {
+      const { items } = await kubectl.json<NodeList>(['get', 'nodes']);
+      const ready = items
+        .filter(({ status }) =>
+          status.conditions?.some((each) => each.type === 'Ready' && each.status === 'True'),
+        )
+        .map(({ metadata }) => metadata.name);
+      const missing = wanted.filter((name) => !ready.includes(name));
+      return missing.length === 0
+        ? { done: true, value: undefined }
+        : { done: false, why: `not yet: ${missing.join(', ')}` };
+    },
+    next: 'npx lab kubectl describe nodes',
+    signal,
+    emit,
+  });
+}

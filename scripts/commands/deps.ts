@@ -1,0 +1,45 @@
+import type { Executor } from '../exec/executor.ts';
+import type { Connect } from '../machines/connect.ts';
+import type { MachineDriver, MachineImage } from '../machines/driver.ts';
+import type { Emit } from '../shared/events.ts';
+import type { StepRunner, StepTitle } from './steps.ts';
+
+/** What a lab is made from, once it is there. */
+export interface LabArtifacts {
+  readonly image: MachineImage;
+  /** A kubectl for this host. */
+  readonly kubectl: string;
+}
+
+/** Where images and binaries come from. */
+export interface ArtifactSource {
+  /** What the cache lacks, with an estimate of how long making it takes. */
+  missing(): Promise<readonly { readonly name: string; readonly minutes: number }[]>;
+  /** Whether what is needed for making it can be reached. */
+  reachable(): Promise<boolean>;
+  /** Everything, made or taken from the cache; tells whether anything was made. */
+  ensure(
+    emit: Emit,
+    signal?: AbortSignal,
+  ): Promise<{ readonly artifacts: LabArtifacts; readonly changed: boolean }>;
+}
+
+/** The effects of a command, handed in so that a test can run every command in-process with its own. */
+export interface Deps {
+  /** Where lab.yaml is looked for and .lab/ is kept. */
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly local: Executor;
+  readonly driver: MachineDriver;
+  readonly artifacts: ArtifactSource;
+  /** The folder of images and binaries that all labs share. */
+  readonly cacheDir: string;
+  readonly connect: Connect;
+  readonly signal?: AbortSignal | undefined;
+  /** Shows the steps of a command while they run. */
+  readonly steps: (titles: readonly StepTitle[]) => StepRunner;
+  /** Asks a yes-or-no question; undefined where nobody can answer (no terminal). */
+  readonly ask?: ((question: string) => Promise<boolean>) | undefined;
+  /** Tells the user something outside of any step, on standard error. */
+  readonly say: (line: string) => void;
+}

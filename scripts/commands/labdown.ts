@@ -1,0 +1,57 @@
+import type { ObservedThing } from '../machines/driver.ts';
+import { LabFailure } from '../shared/errors.ts';
+import { requireConsent } from './consent.ts';
+import type { Deps } from './deps.ts';
+import { labName } from './load-plan.ts';
+import { LabState } from './state.ts';
+import type { StepTitle } from './steps.ts';
+
+export interface DownOptions {
+  readonly file: string;
+  readonly name?: string | undefined;
+  readonly yes: boolean;
+}
+
+/** labdown, in order. */
+export const DOWN_STEPS: readonly StepTitle[] = [
+  {
+    id: 'remove',
+    title: 'Machines, bridge and storage',
+    why: "everything that carries this lab's owner label",
+  },
+  { id: 'leftovers', title: 'Leftovers', why: 'looked for by label; none may be there' },
+];
+
+/** The result of a labdown. */
+export interface DownResult {
+  readonly lab: string;
+  readonly removed: readonly ObservedThing[];
+}
+
+/**
+ * `labdown`: removes everything of the lab by its owner label, so it works with .lab/ deleted and with a half-built
+ * lab, and again on nothing. Throws LabFailure (exit 1) naming whatever is left.
+ */
+export async function labdown(deps: Deps, options: DownOptions): Promise<DownResult> {
+  const lab = labName(deps, options);
+  const seen = await deps.driver.observe(lab);
+  const would = seen.map(({ kind, name }) => `remove ${kind} ${name}`);
+  await requireConsent(deps, options.yes, would, 'npx labdown');
+  const steps = deps.steps(DOWN_STEPS);
+  await steps.run('remove', async (emit) => {
+    await deps.driver.remove(lab, emit);
+    await new LabState(deps.cwd, lab).remove();
+    return { value: undefined, changed: seen.length > 0 };
+  });
+  await steps.run('leftovers', async () => {
+    const left = await deps.driver.observe(lab);
+    if (left.length > 0) {
+      throw new LabFailure(`Not everything of lab "${lab}" could be removed.`, {
+        details: left.map(({ kind, name, state }) => `${kind} ${name} (${state})`),
+        next: 'npx labdown --yes',
+      });
+    }
+    return { value: undefined, changed: false };
+  });
+  return { lab, removed: seen };
+}

@@ -1,0 +1,102 @@
+import { gatherHostFacts } from '../machines/host-facts.ts';
+import { missingPackages } from '../machines/packages.ts';
+import { checkHost } from '../plan/host-conflicts.ts';
+import { formatHostProblem, hostError, isError } from '../plan/host-problem.ts';
+import type { LabPlan } from '../plan/types.ts';
+import { type PlanTextExtra, renderPlan } from '../render/plan-text.ts';
+import { requireConsent } from './consent.ts';
+import type { Deps } from './deps.ts';
+import { type PlanOptions, planFromSpec, refuseOtherPlan } from './load-plan.ts';
+import { LabState } from './state.ts';
+import type { StepTiming } from './steps.ts';
+import { timedSteps } from './timing.ts';
+import { bringUp, UP_STEPS } from './up.ts';
+
+export interface UpOptions extends PlanOptions {
+  readonly yes: boolean;
+}
+
+/** What labup would do on this host, looked up without changing anything. */
+interface Preview {
+  readonly plan: LabPlan;
+  readonly text: PlanTextExtra;
+  readonly packages: readonly string[];
+}
+
+/** The result of a labup. */
+export interface UpResult {
+  readonly plan: LabPlan;
+  readonly stateDir: string;
+  readonly changed: boolean;
+  readonly durationMs: number;
+  readonly timings: readonly StepTiming[];
+}
+
+/** `labup`: preflight, consent, then the steps. Throws UserError before anything was touched, LabFailure after. */
+export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
+  const started = performance.now();
+  const { plan, text, packages } = await preview(deps, options);
+  for (const warning of text.warnings ?? []) deps.say(`warning: ${warning}`);
+  for (const [what, { value, why }] of Object.entries(plan.choices)) deps.say(`${what}: ${value} (${why})`);
+  const installs = packages.map((name) => `install ${name} with apt`);
+  await requireConsent(deps, options.yes, installs, 'npx labup');
+
+  const state = new LabState(deps.cwd, plan.lab);
+  await state.create();
+  return state.locked('labup', async () => {
+    await state.savePlan(plan);
+    const timed = timedSteps(deps.steps(UP_STEPS), 'labup', state);
+    await bringUp(deps, timed.steps, plan, state, packages);
+    await state.write('timings.json', `${JSON.stringify(timed.timings, null, 2)}\n`);
+    return {
+      plan,
+      stateDir: state.dir,
+      changed: timed.timings.some(({ changed }) => changed),
+      durationMs: Math.round(performance.now() - started),
+      timings: timed.timings,
+    };
+  });
+}
+
+/** `labup --dry-run`: the plan as text (and as data), and nothing touched. */
+export async function dryRun(deps: Deps, options: UpOptions): Promise<{ plan: LabPlan; text: string }> {
+  const { plan, text } = await preview(deps, options);
+  return { plan, text: renderPlan(plan, text) };
+}
+
+async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
+  const plan = planFromSpec(deps, options);
+  refuseOtherPlan(await new LabState(deps.cwd, plan.lab).loadPlan(), plan);
+  const [ours, missing] = await Promise.all([deps.driver.observe(plan.lab), deps.artifacts.missing()]);
+  const [facts, wanted, networkReachable] = await Promise.all([
+    gatherHostFacts(deps.local, deps.cacheDir, ours, plan.network.bridge),
+    missingPackages(deps.local, missing.length > 0),
+    missing.length > 0 ? deps.artifacts.reachable() : true,
+  ]);
+  const problems = checkHost(plan, {
+    ...facts,
+    networkReachable,
+    missingArtifacts: missing.map(({ name }) => name),
+  });
+  const error = hostError(problems);
+  if (error !== undefined) throw error;
+  return {
+    plan,
+    packages: wanted.map((need) => need.package),
+    text: {
+      steps: UP_STEPS,
+      toInstall: wanted.map((need) => `${need.package} (${need.for})`),
+      toBuild: missing.map(({ name, minutes }) => `${name} (about ${minutes} min)`),
+      hostChanges: hostChanges(plan),
+      warnings: problems.filter((problem) => !isError(problem)).map(formatHostProblem),
+    },
+  };
+}
+
+function hostChanges({ lab, network }: LabPlan): readonly string[] {
+  return [
+    `bridge ${network.bridge} with ${network.hostAddress}, no NAT, no DHCP`,
+    `project and storage pool "${lab}" of the container daemon, the daemon itself started if it does not run`,
+    `.lab/${lab}/ here: plan, keys, kubeconfig, logs`,
+  ];
+}

@@ -1,0 +1,69 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { daemonInstalled } from '../machines/incus/daemon.ts';
+import { type ChoiceFlags, decide } from '../plan/choices.ts';
+import { planLab } from '../plan/plan.ts';
+import type { LabPlan } from '../plan/types.ts';
+import { UserError } from '../shared/errors.ts';
+import { loadSpec } from '../spec/load.ts';
+import type { EchoVariant } from '../spec/types.ts';
+import type { Deps } from './deps.ts';
+
+/** What the command line says about the plan. */
+export interface PlanOptions extends ChoiceFlags {
+  readonly file: string;
+  readonly echo?: EchoVariant | undefined;
+}
+
+/** lab.yaml as a plan for this host. Throws UserError on a bad spec or on a choice that this version lacks. */
+export function planFromSpec(deps: Pick<Deps, 'cwd' | 'env'>, options: PlanOptions): LabPlan {
+  const spec = loadSpec(join(deps.cwd, options.file));
+  const choices = decide(
+    spec,
+    {
+      multipassInstalled: onPath(deps.env.PATH, 'multipass'),
+      incusOrLxdInstalled: daemonInstalled(),
+      // Only the online artifacts would use it, and this version does not have them.
+      internetReachable: false,
+    },
+    options,
+  );
+  const wanted =
+    options.echo === undefined ? spec : { ...spec, echo: { ...spec.echo, variant: options.echo } };
+  return planLab(wanted, choices);
+}
+
+/** The lab's name as lab.yaml or --name gives it, for commands that need no plan. */
+export function labName(
+  deps: Pick<Deps, 'cwd'>,
+  options: { file: string; name?: string | undefined },
+): string {
+  return options.name ?? loadSpec(join(deps.cwd, options.file)).name;
+}
+
+/**
+ * Refuses to turn a lab into another one: what exists was made from `saved`. Only the echo workloads can change in
+ * place. Throws UserError that names what differs.
+ */
+export function refuseOtherPlan(saved: LabPlan | undefined, wanted: LabPlan): void {
+  if (saved === undefined) return;
+  const differing = (Object.keys(wanted) as (keyof LabPlan)[]).filter(
+    (key) => key !== 'choices' && !isDeepStrictEqual(fixed(saved)[key], fixed(wanted)[key]),
+  );
+  if (differing.length === 0) return;
+  throw new UserError(`Lab "${saved.lab}" was made from another plan.`, {
+    details: differing.map((key) => `differs: ${key}`),
+    next: 'npx labdown --yes && npx labup --yes   (or undo the change in lab.yaml)',
+  });
+}
+
+// As it comes back from plan.json, and without what may change.
+function fixed(plan: LabPlan): LabPlan {
+  const copy = JSON.parse(JSON.stringify(plan)) as LabPlan;
+  return { ...copy, echo: { ...copy.echo, variant: 'full' } };
+}
+
+function onPath(path: string | undefined, program: string): boolean {
+  return (path ?? '').split(':').some((folder) => folder !== '' && existsSync(join(folder, program)));
+}

@@ -1,0 +1,217 @@
+import { checkBgp } from '../bgp/checks/judge.ts';
+import { observeBgp } from '../bgp/checks/observe.ts';
+import { ensureBirdNode, ensureRouter } from '../bgp/speakers.ts';
+import { ensureContainerd, ensureControlPlane, ensureJoined, readAdminAccess } from '../cluster/kubeadm.ts';
+import { type Kubectl, kubectlWith } from '../cluster/kubectl.ts';
+import { ensurePodBlocks, waitForNodes } from '../cluster/nodes.ts';
+import { newSecrets } from '../exec/keys.ts';
+import type { RemoteMachine } from '../exec/ssh.ts';
+import { connectMachines, must, waitForCloudInit } from '../machines/connect.ts';
+import type { CloudInit } from '../machines/driver.ts';
+import { installPackages } from '../machines/packages.ts';
+import { announcements } from '../matrix/network.ts';
+import { readEndpoints } from '../matrix/read-endpoints.ts';
+import { type LabPlan, machinesOf, theMachine } from '../plan/types.ts';
+import { renderMetaData, renderNetworkConfig, renderUserData } from '../render/cloud-init.ts';
+import { renderClusterDns, renderEcho } from '../render/manifests.ts';
+import type { Emit } from '../shared/events.ts';
+import type { Secrets } from '../shared/secrets.ts';
+import { TIMEOUTS } from '../shared/timeouts.ts';
+import { waitFor } from '../shared/wait.ts';
+import { applyManifests, removeEndedPods, waitForPods } from '../workloads/apply.ts';
+
+import { sshTargets, writeSshFiles } from './access.ts';
+import type { Deps } from './deps.ts';
+import type { LabState } from './state.ts';
+import type { StepRunner, StepTitle } from './steps.ts';
+
+/** labup, in order. */
+export const UP_STEPS: readonly StepTitle[] = [
+  { id: 'packages', title: 'Host packages', why: 'the container daemon and what builds images, from apt' },
+  { id: 'artifacts', title: 'Images and binaries', why: 'made once from Debian packages, then cached' },
+  { id: 'host', title: 'Bridge, storage and image', why: "a project, pool and bridge of the lab's own" },
+  {
+    id: 'machines',
+    title: 'Machines',
+    why: 'created, booted by cloud-init, reached over SSH with pinned keys',
+  },
+  {
+    id: 'control-plane',
+    title: 'Control plane, router and BIRD',
+    why: 'kubeadm init, while FRR and BIRD are configured',
+  },
+  { id: 'join', title: 'Workers', why: 'kubeadm join, all at once' },
+  {
+    id: 'workloads',
+    title: 'Cluster DNS and echo',
+    why: 'dnsmasq fed from the API; TCP and UDP echo servers',
+  },
+  {
+    id: 'bgp',
+    title: 'BGP sessions and routes',
+    why: 'Established at both ends, next hops right down to the kernels',
+  },
+];
+
+/** Brings the lab of the plan up; each step looks first and does only what is missing. */
+export async function bringUp(
+  deps: Deps,
+  steps: StepRunner,
+  plan: LabPlan,
+  state: LabState,
+  packages: readonly string[],
+): Promise<void> {
+  const { driver, local, signal } = deps;
+
+  await steps.run('packages', async (emit) => {
+    if (packages.length > 0) await installPackages(local, packages, emit);
+    return { value: undefined, changed: packages.length > 0 };
+  });
+
+  const { image, kubectl: kubectlBinary } = await steps.run('artifacts', async (emit) => {
+    const { artifacts, changed } = await deps.artifacts.ensure(emit, signal);
+    return { value: artifacts, changed };
+  });
+
+  await steps.run('host', async (emit) => {
+    const host = await driver.ensureHost(plan, emit);
+    const imported = await driver.ensureImage(plan, image, emit);
+    return { value: undefined, changed: host || imported };
+  });
+
+  const secrets = await ensureSecrets(state, plan);
+  const targets = await sshTargets(driver, plan, secrets);
+  const machines = await steps.run('machines', async (emit) => {
+    const changed = await driver.ensureMachines(plan, image, cloudInitOf(plan, secrets), emit);
+    const connected = await connectMachines(targets, emit, signal, deps.connect);
+    await waitForCloudInit(connected, emit, signal);
+    await writeSshFiles(state, targets);
+    return { value: connected, changed };
+  });
+
+  try {
+    const { kubectl, ca } = await steps.run('control-plane', async (emit) => {
+      const changed = await Promise.all([
+        controlPlane(machines, plan, secrets, emit),
+        ensureRouter(must(machines, theMachine(plan, 'router').name), plan, secrets),
+        ...machinesOf(plan, 'worker').map(async (node) => {
+          const machine = must(machines, node.name);
+          await ensureContainerd(machine);
+          return ensureBirdNode(machine, plan, node, secrets);
+        }),
+      ]);
+      const access = await readAdminAccess(must(machines, theMachine(plan, 'control-plane').name));
+      await state.write('kubeconfig', access.kubeconfig);
+      const value = { kubectl: kubectlWith(local, kubectlBinary, state.path('kubeconfig')), ca: access.ca };
+      return { value, changed: changed.includes(true) };
+    });
+
+    await steps.run('join', async (emit) => {
+      const changed = await Promise.all(
+        machinesOf(plan, 'worker').map((node) =>
+          ensureJoined(must(machines, node.name), node, plan, secrets, ca, emit),
+        ),
+      );
+      const blocks = await ensurePodBlocks(kubectl, plan);
+      await waitForNodes(kubectl, plan, emit, signal);
+      return { value: undefined, changed: blocks || changed.includes(true) };
+    });
+
+    await steps.run('workloads', async (emit) => {
+      const changed = await workloads(kubectl, plan, emit, signal);
+      return { value: undefined, changed };
+    });
+
+    await steps.run('bgp', async (emit) => {
+      await waitForBgp(kubectl, plan, machines, emit, signal);
+      return { value: undefined, changed: false };
+    });
+  } finally {
+    for (const machine of machines.values()) machine.close();
+  }
+}
+
+async function controlPlane(
+  machines: ReadonlyMap<string, RemoteMachine>,
+  plan: LabPlan,
+  secrets: Secrets,
+  emit: Emit,
+): Promise<boolean> {
+  const node = theMachine(plan, 'control-plane');
+  const machine = must(machines, node.name);
+  await ensureContainerd(machine);
+  const bird = ensureBirdNode(machine, plan, node, secrets);
+  const made = await ensureControlPlane(machine, plan, secrets, emit);
+  return (await bird) || made;
+}
+
+async function workloads(
+  kubectl: Kubectl,
+  plan: LabPlan,
+  emit: Emit,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const { namespace, servers, clientPod } = plan.echo;
+  const ended = await removeEndedPods(kubectl, namespace);
+  const applied = await applyManifests(kubectl, `${renderClusterDns(plan)}---\n${renderEcho(plan)}`);
+  const pods = [...servers.map(({ pod }) => pod), clientPod.pod];
+  await Promise.all([
+    waitForPods(kubectl, namespace, pods, emit, signal),
+    waitForPods(kubectl, 'kube-system', [], emit, signal),
+  ]);
+  return ended || applied;
+}
+
+async function waitForBgp(
+  kubectl: Kubectl,
+  plan: LabPlan,
+  machines: ReadonlyMap<string, RemoteMachine>,
+  emit: Emit,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await waitFor({
+    what: 'every BGP session and route to be as planned',
+    timeoutMs: TIMEOUTS.bgpEstablished,
+    look: async () => {
+      const endpoints = await readEndpoints(kubectl, plan);
+      const observed = await observeBgp(plan, machines, signal);
+      const wrong = checkBgp(plan, announcements(plan, endpoints), observed).filter(
+        ({ verdict }) => verdict !== 'passed',
+      );
+      const [first] = wrong;
+      return first === undefined
+        ? { done: true, value: undefined }
+        : {
+            done: false,
+            why: `${first.title}: ${first.observed}, not ${first.expected} (${wrong.length} wrong)`,
+          };
+    },
+    next: 'npx labtest   (names every session and route that is wrong)',
+    signal,
+    emit,
+  });
+}
+
+async function ensureSecrets(state: LabState, plan: LabPlan): Promise<Secrets> {
+  const saved = await state.loadSecrets();
+  if (saved !== undefined) return saved;
+  const secrets = newSecrets(
+    plan.lab,
+    plan.machines.map(({ name }) => name),
+  );
+  await state.saveSecrets(secrets);
+  return secrets;
+}
+
+function cloudInitOf(plan: LabPlan, secrets: Secrets): ReadonlyMap<string, CloudInit> {
+  return new Map(
+    plan.machines.map((machine) => [
+      machine.name,
+      {
+        userData: renderUserData(plan, machine, secrets),
+        metaData: renderMetaData(plan, machine),
+        networkConfig: renderNetworkConfig(plan, machine),
+      },
+    ]),
+  );
+}

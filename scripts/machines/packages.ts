@@ -1,0 +1,61 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Executor } from '../exec/executor.ts';
+import type { Emit } from '../shared/events.ts';
+import { TIMEOUTS } from '../shared/timeouts.ts';
+import { daemonInstalled } from './incus/daemon.ts';
+
+/** A program that the lab runs on this host, and the Debian package that brings it. */
+interface Need {
+  readonly program: string;
+  readonly package: string;
+  readonly for: string;
+}
+
+const ALWAYS: readonly Need[] = [
+  { program: 'ssh', package: 'openssh-client', for: 'npx lab ssh' },
+  { program: 'mkfs.btrfs', package: 'btrfs-progs', for: 'copy-on-write machines' },
+  { program: 'unsquashfs', package: 'squashfs-tools', for: 'the machine image' },
+];
+
+const TO_BUILD: readonly Need[] = [
+  { program: 'mmdebstrap', package: 'mmdebstrap', for: 'building the images' },
+  { program: 'mksquashfs', package: 'squashfs-tools', for: 'building the machine image' },
+];
+
+const PATHS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+
+/** The Debian packages that this host lacks, each with what it is for. `building` adds those that only a build needs. */
+export async function missingPackages(
+  local: Executor,
+  building: boolean,
+): Promise<readonly { readonly package: string; readonly for: string }[]> {
+  const needs = [...ALWAYS, ...(building ? TO_BUILD : [])].filter(
+    ({ program }) => !PATHS.some((path) => existsSync(join(path, program))),
+  );
+  const daemon = daemonInstalled() ? [] : [{ package: await daemonPackage(local), for: 'the machines' }];
+  const seen = new Set<string>();
+  return [...daemon, ...needs].filter((need) => !seen.has(need.package) && seen.add(need.package));
+}
+
+/** Installs packages with apt, without questions and without recommendations. */
+export async function installPackages(
+  local: Executor,
+  packages: readonly string[],
+  emit: Emit,
+): Promise<void> {
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  const options = { timeoutMs: TIMEOUTS.provision, env, onLine: (line: string) => note(line, emit) };
+  await local.run(['apt-get', 'update'], options);
+  await local.run(['apt-get', 'install', '--yes', '--no-install-recommends', ...packages], options);
+}
+
+// Incus where this Debian has it (13 and later), else LXD (12), whose API is the same.
+async function daemonPackage(local: Executor): Promise<string> {
+  const { stdout } = await local.run(['apt-cache', 'policy', 'incus']);
+  return /Candidate: (?!\(none\))/.test(stdout) ? 'incus' : 'lxd';
+}
+
+function note(line: string, emit: Emit): void {
+  if (line.trim() !== '') emit({ type: 'note', text: line.slice(0, 100) });
+}

@@ -1,0 +1,38 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { writeDockerArchive } from '../../scripts/artifacts/docker-archive.ts';
+
+it('writes what "docker save" writes, and the same bytes names for the same input', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'archive-'));
+  const layer = join(folder, 'layer');
+  writeFileSync(layer, 'not really a tar file');
+  const file = join(folder, 'image.tar');
+  const archive = {
+    reference: 'registry.lab.internal/lab/x:1',
+    layers: [layer],
+    environment: ['PATH=/bin'],
+    entrypoint: ['/x'],
+    architecture: 'amd64',
+  };
+  const tar = async (args: readonly string[]) => {
+    execFileSync('tar', args);
+  };
+  await writeDockerArchive(archive, file, join(folder, 'staging'), tar);
+  expect(existsSync(join(folder, 'staging'))).toBe(false);
+
+  const digest = execFileSync('sha256sum', [layer]).toString().slice(0, 64);
+  const names = execFileSync('tar', ['-tf', file]).toString().trim().split('\n');
+  const read = (name: string) => JSON.parse(execFileSync('tar', ['-xOf', file, name]).toString());
+  const [manifest] = read('manifest.json');
+  expect(names).toEqual(['manifest.json', manifest.Config, `${digest}.tar`]);
+  expect(manifest).toMatchObject({ RepoTags: ['registry.lab.internal/lab/x:1'], Layers: [`${digest}.tar`] });
+  expect(read(manifest.Config)).toMatchObject({
+    os: 'linux',
+    architecture: 'amd64',
+    config: { Entrypoint: ['/x'], Env: ['PATH=/bin'] },
+    rootfs: { type: 'layers', diff_ids: [`sha256:${digest}`] },
+  });
+});

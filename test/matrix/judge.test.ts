@@ -1,0 +1,158 @@
+import { describe, expect, it } from 'vitest';
+import { buildCells } from '../../scripts/matrix/cells.ts';
+import { cellsToRetry, judgeCells } from '../../scripts/matrix/judge.ts';
+import { notObserved } from '../../scripts/matrix/run.ts';
+import { testCells } from '../../scripts/matrix/test-cells.ts';
+import type { Cell, Observation } from '../../scripts/matrix/types.ts';
+import { OUTCOMES } from '../../scripts/matrix/types.ts';
+import { endpointsOf, fakeVantage, lineOf, planOf, rightly } from './fixtures.ts';
+
+const cells = buildCells(planOf(), endpointsOf());
+const ubuntu = cells.filter(({ from }) => from === 'ubuntu');
+
+function named(id: string): Cell {
+  const cell = cells.find((each) => each.id === id);
+  if (cell === undefined) throw new Error(`no cell ${id}`);
+  return cell;
+}
+
+const positive = named('ubuntu>echo-np-tcp/k8sworker1:31234/tcp');
+const negative = named('ubuntu>echo-np-tcp/k8smaster1:31234/tcp');
+
+function judge(cell: Cell, seen: Partial<Observation>, others: readonly Cell[] = []) {
+  const observed = new Map([
+    ...others.map((each) => [each.id, rightly(each)] as const),
+    [cell.id, rightly(cell, seen)],
+  ]);
+  const result = judgeCells([...others, cell], observed).at(-1);
+  if (result === undefined) throw new Error('no result');
+  return result;
+}
+
+describe('judgeCells', () => {
+  it('passes what is as expected', () => {
+    expect(judge(positive, {})).toMatchObject({ verdict: 'passed', detail: null });
+    expect(judge(negative, {}, [positive])).toMatchObject({ verdict: 'passed', detail: null });
+  });
+
+  it('derives wrong-backend from a server that may not answer', () => {
+    const result = judge(positive, { server: '10.255.0.202' });
+    expect(result).toMatchObject({ verdict: 'failed', observed: { outcome: 'wrong-backend' } });
+    expect(result.detail).toBe('answered by 10.255.0.202, not by 10.255.0.74');
+  });
+
+  it('derives wrong-source from a client address that may not be seen', () => {
+    const result = judge(positive, { client: '192.168.13.35' });
+    expect(result).toMatchObject({ verdict: 'failed', observed: { outcome: 'wrong-source' } });
+    expect(result.detail).toBe('the server saw 192.168.13.35, not 192.168.13.104');
+  });
+
+  it('does not take an answer without addresses for a success', () => {
+    expect(judge(positive, { server: null }).verdict).toBe('failed');
+    expect(judge(positive, { client: null }).verdict).toBe('failed');
+  });
+
+  it.each(['timeout', 'host-unreachable', 'ok'] as const)(
+    'fails another outcome than the expected: %s',
+    (outcome) => {
+      const expected = named('ubuntu>echo-lb-tcp/2.2.2.2:1234/tcp');
+      expect(judge(expected, { outcome }, [positive]).verdict).toBe('failed');
+    },
+  );
+
+  it('says who answered where nobody should', () => {
+    const result = judge(negative, { outcome: 'ok', server: '10.255.0.74', client: '192.168.13.30' }, [
+      positive,
+    ]);
+    expect(result.detail).toBe('it got through to 10.255.0.74 as 192.168.13.30');
+  });
+
+  it('needs a success from the same vantage point to believe a failure', () => {
+    const alone = judge(negative, {}, [named('routed>echo-np-tcp/k8sworker1:31234/tcp')]);
+    expect(alone.verdict).toBe('harness');
+    expect(alone.detail).toBe(
+      'nothing got through from ubuntu in this run, so a failure there proves nothing',
+    );
+  });
+
+  it('reports a cell without any observation as harness', () => {
+    const [result] = judgeCells([positive], new Map());
+    expect(result).toMatchObject({ verdict: 'harness', observed: { outcome: 'harness-error' } });
+  });
+
+  it('does not judge blocked cells', () => {
+    const [result] = judgeCells([{ ...positive, blockedBy: 'workloads.client-pod' }], new Map());
+    expect(result).toMatchObject({ verdict: 'blocked', observed: null });
+    expect(result?.detail).toContain('workloads.client-pod');
+  });
+});
+
+describe('a harness error', () => {
+  it.each(OUTCOMES)('is never taken for the expected outcome %s, nor for blocked', (outcome) => {
+    const cell: Cell = { ...negative, expected: { ...negative.expected, outcome } };
+    const observed = new Map([
+      [positive.id, rightly(positive)],
+      [cell.id, notObserved('ssh: connection lost')],
+    ]);
+    const result = judgeCells([positive, cell], observed)[1];
+    expect(result).toMatchObject({ verdict: 'harness', detail: 'ssh: connection lost' });
+  });
+
+  it('is no reason to try again', () => {
+    expect(cellsToRetry([positive], new Map([[positive.id, notObserved('x')]]))).toEqual([]);
+  });
+});
+
+describe('testCells', () => {
+  it('makes one call per vantage point when nothing fails', async () => {
+    const vantage = fakeVantage('ubuntu', ubuntu);
+    const { results } = await testCells(ubuntu, new Map([['ubuntu', vantage]]));
+    expect(new Set(results.map(({ verdict }) => verdict))).toEqual(new Set(['passed']));
+    expect(results.map(({ cell }) => cell.id)).toEqual(ubuntu.map(({ id }) => id));
+    expect(vantage.inputs).toHaveLength(1);
+  });
+
+  it('tries a failed cell once more, by itself, and calls it flaky if that is right', async () => {
+    const vantage = fakeVantage('ubuntu', ubuntu, (cell, call) =>
+      lineOf(cell, cell === positive && call === 1 ? { outcome: 'timeout', server: null, client: null } : {}),
+    );
+    const { results } = await testCells(ubuntu, new Map([['ubuntu', vantage]]));
+    expect(JSON.parse(vantage.inputs[1] ?? '').cells.map(({ id }: Cell) => id)).toEqual([positive.id]);
+    const result = results.find(({ cell }) => cell === positive);
+    expect(result).toMatchObject({ verdict: 'flaky', observed: { outcome: 'ok', attempts: 2 } });
+    expect(result?.detail).toContain('first try: timeout');
+  });
+
+  it('keeps a cell failed that fails twice, with both attempts', async () => {
+    const vantage = fakeVantage('ubuntu', ubuntu, (cell) =>
+      lineOf(cell, cell === positive ? { outcome: 'timeout', server: null, client: null } : {}),
+    );
+    const { results } = await testCells(ubuntu, new Map([['ubuntu', vantage]]));
+    const result = results.find(({ cell }) => cell === positive);
+    expect(result).toMatchObject({ verdict: 'failed', observed: { outcome: 'timeout', attempts: 2 } });
+    expect(vantage.inputs).toHaveLength(2);
+  });
+
+  it('keeps a cell failed whose second try broke', async () => {
+    const vantage = fakeVantage('ubuntu', ubuntu, (cell, call) =>
+      call === 1 ? lineOf(cell, cell === positive ? { outcome: 'refused' } : {}) : undefined,
+    );
+    const { results } = await testCells(ubuntu, new Map([['ubuntu', vantage]]));
+    expect(results.find(({ cell }) => cell === positive)?.verdict).toBe('failed');
+  });
+
+  it('does not probe blocked cells', async () => {
+    const blocked = ubuntu.map((cell) => ({ ...cell, blockedBy: 'x' }));
+    const { results } = await testCells(blocked, new Map());
+    expect(results.every(({ verdict, observed }) => verdict === 'blocked' && observed === null)).toBe(true);
+  });
+
+  it('believes no failure from a vantage point where everything times out', async () => {
+    const vantage = fakeVantage('ubuntu', ubuntu, (cell) =>
+      lineOf(cell, { outcome: 'timeout', server: null }),
+    );
+    const { results } = await testCells(ubuntu, new Map([['ubuntu', vantage]]));
+    expect(results.find(({ cell }) => cell === positive)?.verdict).toBe('failed');
+    expect(results.find(({ cell }) => cell === negative)?.verdict).toBe('harness');
+  });
+});
