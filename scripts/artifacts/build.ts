@@ -74,7 +74,7 @@ function contextOf(
       timeoutMs: COMMAND_TIMEOUT_MS,
       env: { LC_ALL: 'C.UTF-8', DEBIAN_FRONTEND: 'noninteractive', TMPDIR: work },
       onLine: (line) => {
-        output.write(`${line}\n`);
+        output.write(`${plain(line)}\n`);
         onLine();
       },
     });
@@ -99,10 +99,15 @@ function keyOf(keys: ReadonlyMap<RecipeId, string>, id: RecipeId): string {
 }
 
 function buildError(recipe: Recipe, log: string, error: unknown): LabError {
-  const said = error instanceof CommandError ? error.details.slice(1) : [messageOf(error)];
+  const said = error instanceof CommandError ? error.details.slice(1).map(plain) : [messageOf(error)];
   return new LabError(EXIT.wrong, `Building ${recipe.title} failed.`, {
     details: [...said, `log: ${log}`],
     next: 'Run labup again: what was built before is kept.',
     cause: error,
   });
+}
+
+// mmdebstrap gives dpkg a terminal, so that its lines end in CR LF.
+function plain(line: string): string {
+  return line.replace(/\r$/, '');
 }

@@ -15,6 +15,8 @@ const DONE = '/etc/kubernetes/lab-done';
 
 /** Starts containerd on a node and waits for its socket. */
 export async function ensureContainerd(machine: RemoteMachine): Promise<void> {
+  // kubelet is enabled for reboots; it is kubeadm that starts it the first time.
+  await machine.run(['systemctl', 'enable', '--quiet', 'containerd', 'kubelet']);
   await machine.run(['systemctl', 'start', 'containerd'], { timeoutMs: TIMEOUTS.containerd });
 }
 
@@ -40,20 +42,25 @@ export async function ensureControlPlane(
       onLine: (line) => noteOf(line, emit),
     },
   );
+  await machine.run(['rm', config.path]);
   await machine.run(['touch', DONE]);
   return true;
 }
 
-/** A worker joined by `kubeadm join`. Returns whether it had to be joined. */
-export async function ensureJoined(
+/** Whether this machine has joined the cluster with everything that `kubeadm join` does. */
+export async function isJoined(machine: RemoteMachine): Promise<boolean> {
+  return isDone(machine);
+}
+
+/** Joins a worker with `kubeadm join`, after undoing what an earlier try left. The join token must be usable. */
+export async function join(
   machine: RemoteMachine,
   node: MachinePlan,
   plan: LabPlan,
   secrets: Secrets,
   caCertificate: string,
   emit: Emit,
-): Promise<boolean> {
-  if (await isDone(machine)) return false;
+): Promise<void> {
   await resetLeftovers(machine, emit);
   const content = renderKubeadmJoin(plan, node, secrets, caCertHash(caCertificate));
   const config = { path: '/etc/kubernetes/lab-join.yaml', content, mode: 0o600 };
@@ -62,8 +69,8 @@ export async function ensureJoined(
     timeoutMs: TIMEOUTS.provision,
     onLine: (line) => noteOf(`${node.name}: ${line}`, emit),
   });
+  await machine.run(['rm', config.path]);
   await machine.run(['touch', DONE]);
-  return true;
 }
 
 /** The administrator's kubeconfig and the cluster's CA certificate (PEM), read from the control plane. */

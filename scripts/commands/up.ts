@@ -1,7 +1,8 @@
 import { checkBgp } from '../bgp/checks/judge.ts';
 import { observeBgp } from '../bgp/checks/observe.ts';
 import { ensureBirdNode, ensureRouter } from '../bgp/speakers.ts';
-import { ensureContainerd, ensureControlPlane, ensureJoined, readAdminAccess } from '../cluster/kubeadm.ts';
+import { ensureJoinToken } from '../cluster/join-token.ts';
+import { ensureContainerd, ensureControlPlane, isJoined, join, readAdminAccess } from '../cluster/kubeadm.ts';
 import { type Kubectl, kubectlWith } from '../cluster/kubectl.ts';
 import { ensurePodBlocks, waitForNodes } from '../cluster/nodes.ts';
 import { newSecrets } from '../exec/keys.ts';
@@ -11,7 +12,7 @@ import type { CloudInit } from '../machines/driver.ts';
 import { installPackages } from '../machines/packages.ts';
 import { announcements } from '../matrix/network.ts';
 import { readEndpoints } from '../matrix/read-endpoints.ts';
-import { type LabPlan, machinesOf, theMachine } from '../plan/types.ts';
+import { type LabPlan, type MachinePlan, machinesOf, theMachine } from '../plan/types.ts';
 import { renderMetaData, renderNetworkConfig, renderUserData } from '../render/cloud-init.ts';
 import { renderClusterDns, renderEcho } from '../render/manifests.ts';
 import type { Emit } from '../shared/events.ts';
@@ -107,19 +108,17 @@ export async function bringUp(
     });
 
     await steps.run('join', async (emit) => {
-      const changed = await Promise.all(
-        machinesOf(plan, 'worker').map((node) =>
-          ensureJoined(must(machines, node.name), node, plan, secrets, ca, emit),
-        ),
-      );
-      const blocks = await ensurePodBlocks(kubectl, plan);
-      await waitForNodes(kubectl, plan, emit, signal);
-      return { value: undefined, changed: blocks || changed.includes(true) };
+      const changed = await Promise.all([
+        applyWorkloads(kubectl, plan),
+        joinWorkers(machines, plan, secrets, kubectl, ca, emit, signal),
+      ]);
+      return { value: undefined, changed: changed.includes(true) };
     });
 
-    await steps.run('workloads', async (emit) => {
-      const changed = await workloads(kubectl, plan, emit, signal);
-      return { value: undefined, changed };
+    await steps.run('ready', async (emit) => {
+      await waitForNodes(kubectl, plan, emit, signal);
+      await waitForWorkloads(kubectl, plan, emit, signal);
+      return { value: undefined, changed: false };
     });
 
     await steps.run('bgp', async (emit) => {
@@ -145,21 +144,46 @@ async function controlPlane(
   return (await bird) || made;
 }
 
-async function workloads(
+async function joinWorkers(
+  machines: ReadonlyMap<string, RemoteMachine>,
+  plan: LabPlan,
+  secrets: Secrets,
+  kubectl: Kubectl,
+  ca: string,
+  emit: Emit,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const workers = machinesOf(plan, 'worker');
+  const missing: MachinePlan[] = [];
+  for (const node of workers) if (!(await isJoined(must(machines, node.name)))) missing.push(node);
+  if (missing.length > 0) {
+    await ensureJoinToken(kubectl, secrets, emit, signal);
+    await Promise.all(missing.map((node) => join(must(machines, node.name), node, plan, secrets, ca, emit)));
+  }
+  const blocks = await ensurePodBlocks(kubectl, plan);
+  return blocks || missing.length > 0;
+}
+
+async function applyWorkloads(kubectl: Kubectl, plan: LabPlan): Promise<boolean> {
+  const ended = await removeEndedPods(kubectl, plan.echo.namespace);
+  const applied = await applyManifests(kubectl, `${renderClusterDns(plan)}---\n${renderEcho(plan)}`);
+  return ended || applied;
+}
+
+async function waitForWorkloads(
   kubectl: Kubectl,
   plan: LabPlan,
   emit: Emit,
   signal: AbortSignal | undefined,
-): Promise<boolean> {
+): Promise<void> {
   const { namespace, servers, clientPod } = plan.echo;
-  const ended = await removeEndedPods(kubectl, namespace);
-  const applied = await applyManifests(kubectl, `${renderClusterDns(plan)}---\n${renderEcho(plan)}`);
-  const pods = [...servers.map(({ pod }) => pod), clientPod.pod];
+  const names = [...servers.map(({ pod }) => pod), clientPod.pod];
+  const nodes = machinesOf(plan, 'control-plane', 'worker').length;
   await Promise.all([
-    waitForPods(kubectl, namespace, pods, emit, signal),
-    waitForPods(kubectl, 'kube-system', [], emit, signal),
+    waitForPods(kubectl, namespace, { names }, emit, signal),
+    waitForPods(kubectl, 'kube-system', { selector: 'k8s-app=kube-dns', count: 1 }, emit, signal),
+    waitForPods(kubectl, 'kube-system', { selector: 'k8s-app=kube-proxy', count: nodes }, emit, signal),
   ]);
-  return ended || applied;
 }
 
 async function waitForBgp(

@@ -34,35 +34,48 @@ interface PodList {
   }[];
 }
 
-/** Waits until the named pods of a namespace are Ready; with no names, until every pod there is and there is one. */
+/** Which pods to wait for: by name, or by label selector with how many there must be. */
+export type PodSet =
+  | { readonly names: readonly string[] }
+  | { readonly selector: string; readonly count: number };
+
+/** Waits until all pods of a set are Ready. Throws LabFailure that tells each missing pod's state. */
 export async function waitForPods(
   kubectl: Kubectl,
   namespace: string,
-  names: readonly string[],
+  set: PodSet,
   emit: Emit,
   signal?: AbortSignal,
 ): Promise<void> {
+  const selection = 'names' in set ? [] : ['--selector', set.selector];
   await waitFor({
-    what: `the pods of namespace ${namespace} to be Ready`,
+    what: `${'names' in set ? 'the pods' : set.selector} of namespace ${namespace} to be Ready`,
     timeoutMs: TIMEOUTS.podsReady,
     look: async () => {
-      const { items } = await kubectl.json<PodList>(['get', 'pods', '-n', namespace]);
-      const pods = names.length === 0 ? items : items.filter(({ metadata }) => names.includes(metadata.name));
-      const waiting = pods
-        .filter((pod) => !isReady(pod))
-        .map((pod) => `${pod.metadata.name} ${reasonOf(pod)}`);
-      const absent = names.filter((name) => !pods.some(({ metadata }) => metadata.name === name));
-      if (pods.length > 0 && waiting.length === 0 && absent.length === 0)
-        return { done: true, value: undefined };
-      return {
-        done: false,
-        why: [...waiting, ...absent.map((name) => `${name} is absent`)].join(', ') || 'no pods',
-      };
+      const { items } = await kubectl.json<PodList>(['get', 'pods', '-n', namespace, ...selection]);
+      const missing = 'names' in set ? missingNames(items, set.names) : missingCount(items, set.count);
+      return missing.length === 0
+        ? { done: true, value: undefined }
+        : { done: false, why: missing.join(', ') };
     },
     next: `npx lab kubectl describe pods -n ${namespace}`,
     signal,
     emit,
   });
+}
+
+function missingNames(pods: PodList['items'], names: readonly string[]): readonly string[] {
+  return names.flatMap((name) => {
+    const pod = pods.find(({ metadata }) => metadata.name === name);
+    if (pod === undefined) return [`${name} is absent`];
+    return isReady(pod) ? [] : [`${name} ${reasonOf(pod)}`];
+  });
+}
+
+function missingCount(pods: PodList['items'], count: number): readonly string[] {
+  const waiting = pods.filter((pod) => !isReady(pod)).map((pod) => `${pod.metadata.name} ${reasonOf(pod)}`);
+  const ready = pods.length - waiting.length;
+  return ready >= count ? [] : [`${ready} of ${count} Ready`, ...waiting];
 }
 
 type Pod = PodList['items'][number];
