@@ -17,8 +17,8 @@ export function recipes(architecture = debianArchitecture()): readonly Recipe[] 
       needsNetwork: true,
       assets: ['images/kubernetes', 'images/pause'],
       parameters: { ...debian, version: K8S_VERSION },
-      seconds: 190,
-      lines: 2150,
+      seconds: 175,
+      lines: 2160,
       build: (context) =>
         context.script(
           'kubernetes/build.sh',
@@ -38,8 +38,8 @@ export function recipes(architecture = debianArchitecture()): readonly Recipe[] 
       needsNetwork: true,
       assets: ['images/machine/packages.txt', 'images/machine/root.sh'],
       parameters: debian,
-      seconds: 45,
-      lines: 900,
+      seconds: 40,
+      lines: 1920,
       build: ({ script, work, out, sources, mmdebstrapOptions }) =>
         script('machine/root.sh', work, out, sources, SUITE, ...mmdebstrapOptions),
     },
@@ -51,8 +51,8 @@ export function recipes(architecture = debianArchitecture()): readonly Recipe[] 
       needsNetwork: true,
       assets: ['images/containers'],
       parameters: debian,
-      seconds: 10,
-      lines: 60,
+      seconds: 8,
+      lines: 58,
       build: ({ script, out, sources, mmdebstrapOptions }) =>
         script('containers/build.sh', out, sources, SUITE, ...mmdebstrapOptions),
     },
@@ -64,7 +64,7 @@ export function recipes(architecture = debianArchitecture()): readonly Recipe[] 
       needsNetwork: false,
       assets: CONTAINER_IMAGES.flatMap(({ python = {} }) => Object.keys(python)),
       parameters: { ...debian, images: JSON.stringify(CONTAINER_IMAGES) },
-      seconds: 4,
+      seconds: 2,
       lines: 1,
       build: buildContainerImages,
     },
@@ -82,8 +82,8 @@ export function recipes(architecture = debianArchitecture()): readonly Recipe[] 
         'images/machine/templates',
       ],
       parameters: { ...debian, registry: K8S_IMAGE_REPOSITORY, pause: PAUSE_TAG },
-      seconds: 15,
-      lines: 40,
+      seconds: 12,
+      lines: 20,
       build: buildMachineImage,
     },
   ];

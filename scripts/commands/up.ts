@@ -31,26 +31,22 @@ export const UP_STEPS: readonly StepTitle[] = [
   { id: 'packages', title: 'Host packages', why: 'the container daemon and what builds images, from apt' },
   { id: 'artifacts', title: 'Images and binaries', why: 'made once from Debian packages, then cached' },
   { id: 'host', title: 'Bridge, storage and image', why: "a project, pool and bridge of the lab's own" },
-  {
-    id: 'machines',
-    title: 'Machines',
-    why: 'created, booted by cloud-init, reached over SSH with pinned keys',
-  },
+  { id: 'machines', title: 'Machines', why: 'booted by cloud-init, reached over SSH with pinned host keys' },
   {
     id: 'control-plane',
-    title: 'Control plane, router and BIRD',
+    title: 'Control plane and BGP',
     why: 'kubeadm init, while FRR and BIRD are configured',
   },
-  { id: 'join', title: 'Workers', why: 'kubeadm join, all at once' },
   {
-    id: 'workloads',
-    title: 'Cluster DNS and echo',
-    why: 'dnsmasq fed from the API; TCP and UDP echo servers',
+    id: 'join',
+    title: 'Workers and workloads',
+    why: 'kubeadm join, all at once; cluster DNS and echo applied',
   },
+  { id: 'ready', title: 'Nodes and pods', why: 'every node, cluster DNS and every echo pod Ready' },
   {
-    id: 'bgp',
-    title: 'BGP sessions and routes',
-    why: 'Established at both ends, next hops right down to the kernels',
+    id: 'routes',
+    title: 'Sessions and routes',
+    why: 'Established at both ends, next hops right in the kernels',
   },
 ];
 
@@ -121,7 +117,7 @@ export async function bringUp(
       return { value: undefined, changed: false };
     });
 
-    await steps.run('bgp', async (emit) => {
+    await steps.run('routes', async (emit) => {
       await waitForBgp(kubectl, plan, machines, emit, signal);
       return { value: undefined, changed: false };
     });

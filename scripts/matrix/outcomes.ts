@@ -1,9 +1,14 @@
 import { toNumber } from '../shared/ip.ts';
-import type { Expectation, Outcome, VantagePoint } from './types.ts';
+import type { ChainStep, Expectation, Outcome, VantagePoint } from './types.ts';
 
 /** A connection that must succeed. */
-export function works(servers: readonly string[], clients: readonly string[], why: string): Expectation {
-  return { outcome: 'ok', servers: sortAddresses(servers), clients: sortAddresses(clients), why };
+export function works(
+  servers: readonly string[],
+  clients: readonly string[],
+  why: string,
+  chain: readonly ChainStep[] = [],
+): Expectation {
+  return { outcome: 'ok', servers: sortAddresses(servers), clients: sortAddresses(clients), why, chain };
 }
 
 /** IPv4 addresses in numeric order, each once. */
@@ -12,8 +17,8 @@ export function sortAddresses(addresses: readonly string[]): readonly string[] {
 }
 
 /** A connection that must fail, in exactly this way. */
-export function fails(outcome: Outcome, why: string): Expectation {
-  return { outcome, servers: [], clients: [], why };
+export function fails(outcome: Outcome, why: string, chain: readonly ChainStep[] = []): Expectation {
+  return { outcome, servers: [], clients: [], why, chain };
 }
 
 /** From a machine without a route and without a default route: the kernel refuses at once. */

@@ -4,7 +4,7 @@ import { type Endpoints, parseEndpoints } from './endpoints.ts';
 
 /** Asks the API server, in one call, for the services, endpoints and pods that expectations follow from. */
 export async function readEndpoints(kubectl: Kubectl, plan: LabPlan): Promise<Endpoints> {
-  const answer = await kubectl.run([
+  const { stdout: answer } = await kubectl.run([
     'get',
     'services,endpoints,pods',
     '-n',

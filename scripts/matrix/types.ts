@@ -33,6 +33,36 @@ export interface Expectation {
   readonly clients: readonly string[];
   /** One plain sentence: which rule or route makes it so. */
   readonly why: string;
+  /** The packet's way, in order, to the answering pod or to where it ends. */
+  readonly chain: readonly ChainStep[];
+}
+
+/** What decides at one point of the packet's way. `rule` is kube-proxy or the pod network's masquerading. */
+export const CHAIN_LAYERS = ['dns', 'route', 'bgp', 'rule', 'link', 'endpoint', 'source'] as const;
+export type ChainLayer = (typeof CHAIN_LAYERS)[number];
+
+/** One step of the packet's way. */
+export interface ChainStep {
+  /** A machine's name, or pod/NAME. */
+  readonly at: string;
+  readonly layer: ChainLayer;
+  readonly text: string;
+}
+
+/** What was seen when a red cell's connection was made once more and every hop watched. */
+export interface Evidence {
+  /** The first hop that differs from the chain. */
+  readonly sentence: string;
+  readonly hops: readonly EvidenceHop[];
+  /** Where all of it is kept, if it was saved. */
+  readonly file?: string;
+}
+
+export interface EvidenceHop {
+  readonly at: string;
+  readonly agrees: boolean;
+  readonly text: string;
+  readonly detail: readonly string[];
 }
 
 /** Where a connection starts. */
@@ -70,6 +100,8 @@ export interface Cell extends Target {
   readonly expected: Expectation;
   /** The id of the failed check that makes it pointless to try. */
   readonly blockedBy?: string;
+  /** Why it is not tried on purpose; the expectation then says nothing and its outcome is harness-error. */
+  readonly skipped?: string;
 }
 
 /** What a probe saw. */
@@ -90,6 +122,8 @@ export interface CellResult {
   readonly verdict: Verdict;
   /** What is worth knowing about a cell that did not simply pass. */
   readonly detail: string | null;
+  /** Red cells only. */
+  readonly evidence?: Evidence;
 }
 
 /** A name to be resolved at a vantage point. */

@@ -7,6 +7,7 @@ export const TIMEOUTS = {
   apiServer: 120_000,
   nodeRegistered: 60_000,
   nodesReady: 120_000,
+  apply: 30_000,
   podsReady: 120_000,
   bgpEstablished: 60_000,
   routes: 60_000,

@@ -3,13 +3,25 @@ import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
 
-/** Applies manifests. Returns whether kubectl had to create or change an object. */
-export async function applyManifests(kubectl: Kubectl, yaml: string): Promise<boolean> {
-  const said = await kubectl.run(['apply', '-f', '-'], { input: yaml });
-  return said
-    .split('\n')
-    .filter((line) => line !== '')
-    .some((line) => !line.endsWith(' unchanged'));
+/**
+ * Applies manifests. Returns whether kubectl had to create or change an object. A young API server refuses pods until
+ * the controller manager has made the namespace's default service account, so refusals are waited out.
+ */
+export async function applyManifests(kubectl: Kubectl, yaml: string, signal?: AbortSignal): Promise<boolean> {
+  let created = false;
+  return waitFor({
+    what: 'the API server to accept the manifests',
+    timeoutMs: TIMEOUTS.apply,
+    look: async () => {
+      const said = await kubectl.run(['apply', '-f', '-'], { input: yaml, okCodes: [0, 1] });
+      const verdicts = said.stdout.split('\n').filter((line) => line !== '');
+      created ||= verdicts.some((line) => !line.endsWith(' unchanged'));
+      if (said.exitCode === 0) return { done: true, value: created };
+      return { done: false, why: said.stderr.trim().split('\n').at(-1) ?? 'refused' };
+    },
+    next: 'npx lab kubectl get events -A',
+    signal,
+  });
 }
 
 /** Deletes pods that have ended: the echo pods are never restarted, so a node's reboot ends them. Returns whether any had. */
