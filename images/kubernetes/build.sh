@@ -13,7 +13,7 @@ chroot=$work/chroot
 echo '== unpacking the Go toolchain and the source package'
 # The variant "extract" unpacks without running maintainer scripts: three times faster than installing.
 # shellcheck disable=SC2016 # the hook's variables are mmdebstrap's
-mmdebstrap --mode=root --variant=extract --skip=check/empty \
+mmdebstrap --mode=root --variant=extract \
   --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
   --aptopt='Acquire::Languages "none"' --aptopt='Apt::Install-Recommends "false"' \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \

@@ -34,7 +34,7 @@ done
 rm -f "$root"/etc/cloud/cloud.cfg.d/*
 chroot "$root" systemctl --quiet enable lab-cloud-init 2>&1
 # Nothing here helps a lab machine; each is a process, a timer or a wait at boot. udev: the devices of a container are
-# the host's, and ifupdown-pre would wait for a queue that never settles.
+# the host's, and ifupdown-pre does nothing but wait for udev.
 chroot "$root" systemctl --quiet mask \
   apt-daily.service apt-daily.timer apt-daily-upgrade.service apt-daily-upgrade.timer dpkg-db-backup.timer \
   e2scrub_all.timer e2scrub_reap.service fstrim.timer logrotate.timer systemd-tmpfiles-clean.timer \

@@ -1,11 +1,16 @@
-import { homedir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline/promises';
-import type { ArtifactSource, Deps } from '../commands/deps.ts';
+import { createInterface } from 'node:readline';
+import { cacheFolder } from '../artifacts/cache.ts';
+import { debianArtifacts } from '../commands/artifact-source.ts';
+import type { Deps } from '../commands/deps.ts';
 import type { StepRunner, StepTitle } from '../commands/steps.ts';
+import { runInteractive } from '../exec/interactive.ts';
 import { localExecutor } from '../exec/local.ts';
 import { connectSsh } from '../exec/ssh.ts';
+import { gatherHostFacts } from '../machines/host-facts.ts';
+import { daemonInstalled } from '../machines/incus/daemon.ts';
 import { incusDriver } from '../machines/incus/driver.ts';
+import { missingPackages } from '../machines/packages.ts';
+import { Interrupted } from '../shared/errors.ts';
 import { liveSteps, type ShownSteps } from './live-steps.ts';
 import { plainSteps } from './plain-steps.ts';
 
@@ -25,14 +30,34 @@ export interface RealDeps extends Deps {
 }
 
 /** The effects of a real run. `quiet` (for --json) shows no steps. */
-export function realDeps(
+export function realDeps(terminal: Terminal, quiet: boolean): RealDeps {
+  const { cwd, env, signal } = terminal;
+  const local = localExecutor();
+  const cacheDir = cacheFolder(env);
+  return {
+    cwd,
+    env,
+    local,
+    interactive: runInteractive,
+    host: {
+      facts: (ours, bridge) => gatherHostFacts(local, cacheDir, ours, bridge),
+      missingPackages: (building) => missingPackages(local, building),
+      daemonInstalled: () => daemonInstalled(),
+    },
+    driver: incusDriver(local),
+    artifacts: debianArtifacts(local, cacheDir),
+    connect: connectSsh,
+    signal,
+    ...display(terminal, quiet),
+  };
+}
+
+/** How a command shows its steps, says something and asks: a live list on a terminal, else plain lines. */
+export function display(
   terminal: Terminal,
   quiet: boolean,
-  artifacts: (cacheDir: string) => ArtifactSource,
-): RealDeps {
-  const { cwd, env, stdin, stderr, signal } = terminal;
-  const local = localExecutor();
-  const cacheDir = join(env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache'), 'k8s-bgp-lab');
+): Pick<RealDeps, 'steps' | 'ask' | 'say' | 'closeDisplay'> {
+  const { env, stdin, stderr } = terminal;
   const say = (line: string) => stderr.write(`${line}\n`);
   const live: ShownSteps[] = [];
   const steps = (titles: readonly StepTitle[]): StepRunner => {
@@ -42,28 +67,23 @@ export function realDeps(
     live.push(shown);
     return shown;
   };
-  const ask = async (question: string): Promise<boolean> => {
-    const lines = createInterface({ input: stdin, output: stderr });
-    try {
-      return /^y(es)?$/i.test((await lines.question(`${question} [y/N] `, { signal })).trim());
-    } finally {
-      lines.close();
-    }
-  };
   return {
-    cwd,
-    env,
-    local,
-    driver: incusDriver(local),
-    artifacts: artifacts(cacheDir),
-    cacheDir,
-    connect: connectSsh,
-    signal,
     steps,
-    ask: stdin.isTTY && stderr.isTTY && !quiet ? ask : undefined,
+    ask: stdin.isTTY && stderr.isTTY && !quiet ? (question) => ask(question, terminal) : undefined,
     say,
     closeDisplay: async () => {
       for (const shown of live) await shown.close();
     },
   };
+}
+
+// While readline reads a terminal, Ctrl-C is a key and no signal, and Ctrl-D the end: both are answers.
+function ask(question: string, { stdin, stderr, signal }: Terminal): Promise<boolean> {
+  const lines = createInterface({ input: stdin, output: stderr });
+  return new Promise<boolean>((resolve, reject) => {
+    lines.on('SIGINT', () => reject(new Interrupted()));
+    signal.addEventListener('abort', () => reject(new Interrupted()), { once: true });
+    lines.on('close', () => resolve(false));
+    lines.question(`${question} [y/N] `, (answer) => resolve(/^y(es)?$/i.test(answer.trim())));
+  }).finally(() => lines.close());
 }

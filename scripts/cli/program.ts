@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError, Option, type OutputConfiguration } from 'commander';
 import { readAsset } from '../shared/assets.ts';
 import { ARTIFACTS_NAMES, DISTRIBUTION_NAMES, DRIVER_NAMES, ECHO_VARIANTS } from '../spec/schema.ts';
 import type { Handlers } from './handlers.ts';
@@ -6,11 +6,12 @@ import type { Handlers } from './handlers.ts';
 export type BinName = 'lab' | 'labup' | 'labtest' | 'labdown';
 
 /** The command line of one bin. What was typed is handed to `handlers`; commander's own errors are thrown. */
-export function program(name: BinName, handlers: Handlers): Command {
+export function program(name: BinName, handlers: Handlers, output: OutputConfiguration): Command {
   const root = new Command(name).version(
     (JSON.parse(readAsset('package.json')) as { version: string }).version,
   );
-  root.exitOverride().showHelpAfterError('(--help shows the options)');
+  // Before any command is defined: each copies this.
+  root.exitOverride().showHelpAfterError('(--help shows the options)').configureOutput(output);
   if (name === 'labup') defineUp(root, handlers);
   else if (name === 'labtest') defineTest(root, handlers);
   else if (name === 'labdown') defineDown(root, handlers);
@@ -78,8 +79,7 @@ function defineVerbs(root: Command, handlers: Handlers): void {
   withLab(root.command('exec'))
     .description('Run a command on a machine; its exit code is ours.')
     .argument('<machine>')
-    .argument('<command...>', 'the command, after --')
-    .passThroughOptions()
+    .argument('<command...>', 'the command and its options, after --')
     .action((machine, words, options) => handlers.exec(machine, words, options));
   withLab(root.command('kubectl'))
     .description('Run kubectl against the lab.')

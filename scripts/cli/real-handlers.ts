@@ -1,27 +1,33 @@
-import { rename, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import pc from 'picocolors';
-import type { Deps } from '../commands/deps.ts';
 import { labdown } from '../commands/labdown.ts';
 import { labtest } from '../commands/labtest.ts';
 import { dryRun, labup } from '../commands/labup.ts';
 import { machineLog, stepLog } from '../commands/logs.ts';
 import { labStatus } from '../commands/status.ts';
 import { kubectlArgv, sshArgv } from '../commands/tools.ts';
-import { runInteractive } from '../exec/interactive.ts';
 import { buildReport, reportText } from '../report/json.ts';
-import { toJunit } from '../report/junit.ts';
 import { exitCodeOf } from '../report/summary.ts';
 import { renderTable } from '../report/table.ts';
-import { EXIT, UserError } from '../shared/errors.ts';
+import { EXIT, Interrupted, messageOf, UserError } from '../shared/errors.ts';
 import { durationText } from './clock-text.ts';
-import type { Terminal } from './deps.ts';
-import type { Handlers } from './handlers.ts';
+import type { RealDeps, Terminal } from './deps.ts';
+import type { Handlers, LabArgs } from './handlers.ts';
+import { failedRun, saveJunit } from './junit-file.ts';
 import { statusText } from './status-text.ts';
 import { slowestText } from './timing-text.ts';
 
-/** The handlers of a real run: call the command, print its result as text or JSON, note the exit code. */
-export function realHandlers(deps: Deps, terminal: Terminal): Handlers & { exitCode(): number } {
+/** Whatever the user's own command ends with is its result. */
+const ANY_CODE = Array.from({ length: 256 }, (_, value) => value);
+
+/**
+ * The handlers of a real run: call the command, print its result as text or JSON, note the exit code. `use` gives a
+ * command its effects, once its arguments are known.
+ */
+export function realHandlers(
+  use: (args: LabArgs) => RealDeps,
+  terminal: Terminal,
+): Handlers & { exitCode(): number } {
   let code: number = EXIT.pass;
   const print = (text: string) => terminal.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
   const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
@@ -29,6 +35,7 @@ export function realHandlers(deps: Deps, terminal: Terminal): Handlers & { exitC
     exitCode: () => code,
 
     async up(args) {
+      const deps = use(args);
       const options = { ...args, yes: args.yes === true };
       if (args.dryRun === true) {
         const { plan, text } = await dryRun(deps, options);
@@ -37,6 +44,7 @@ export function realHandlers(deps: Deps, terminal: Terminal): Handlers & { exitC
         return;
       }
       const result = await labup(deps, options);
+      await deps.closeDisplay();
       if (args.json) {
         const { plan, stateDir, changed, durationMs, timings } = result;
         printJson({ schemaVersion: 1, lab: plan.lab, stateDir, changed, durationMs, timings });
@@ -50,9 +58,19 @@ export function realHandlers(deps: Deps, terminal: Terminal): Handlers & { exitC
     },
 
     async test(args) {
-      const { run, planned } = await labtest(deps, args);
-      const report = buildReport(run, planned);
-      if (args.junit !== undefined) await writeAtomically(resolve(deps.cwd, args.junit), toJunit(run));
+      const deps = use(args);
+      const junit = args.junit === undefined ? undefined : resolve(deps.cwd, args.junit);
+      const startedAt = new Date();
+      const { run, report } = await labtest(deps, args)
+        .then(({ run, planned }) => ({ run, report: buildReport(run, planned) }))
+        .catch(async (error: unknown) => {
+          if (junit !== undefined && !(error instanceof Interrupted)) {
+            await saveJunit(junit, failedRun(startedAt, error)).catch((also) => deps.say(messageOf(also)));
+          }
+          throw error;
+        });
+      await deps.closeDisplay();
+      if (junit !== undefined) await saveJunit(junit, run);
       if (args.json) print(reportText(report));
       else {
         const width = terminal.stdout.columns ?? 100;
@@ -62,7 +80,9 @@ export function realHandlers(deps: Deps, terminal: Terminal): Handlers & { exitC
     },
 
     async down(args) {
+      const deps = use(args);
       const { lab, removed } = await labdown(deps, { ...args, yes: args.yes === true });
+      await deps.closeDisplay();
       if (args.json) printJson({ schemaVersion: 1, lab, removed, left: [] });
       else
         deps.say(
@@ -71,44 +91,47 @@ export function realHandlers(deps: Deps, terminal: Terminal): Handlers & { exitC
     },
 
     async status(args) {
-      const status = await labStatus(deps, args);
+      const status = await labStatus(use(args), args);
       if (args.json) printJson(status);
       else print(statusText(status));
       code = status.state === 'up' ? EXIT.pass : EXIT.wrong;
     },
 
     async ssh(machine, args) {
+      const deps = use(args);
       if (args.json)
-        throw new UserError('A shell has no JSON.', { next: `npx lab exec ${machine} --json -- COMMAND` });
-      code = await runInteractive(await sshArgv(deps, machine, [], args), deps.env);
+        throw new UserError('A shell has no JSON.', { next: `npx lab exec --json ${machine} -- COMMAND` });
+      code = await deps.interactive(await sshArgv(deps, machine, [], args), deps.env);
     },
 
     async exec(machine, command, args) {
+      const deps = use(args);
       const argv = await sshArgv(deps, machine, command, args);
-      if (args.json) {
-        const okCodes = Array.from({ length: 256 }, (_, value) => value);
-        const result = await deps.local.run(argv, { okCodes, signal: deps.signal });
+      if (!args.json) code = await deps.interactive(argv, deps.env);
+      else {
+        const result = await deps.local.run(argv, { okCodes: ANY_CODE, signal: deps.signal });
         printJson({ schemaVersion: 1, machine, command, ...result });
         code = result.exitCode;
-        return;
       }
-      code = await runInteractive(argv, deps.env);
     },
 
     async kubectl(args, options) {
-      code = await runInteractive(await kubectlArgv(deps, args, options), deps.env);
+      const deps = use(options);
+      const argv = await kubectlArgv(deps, args, options);
+      if (!options.json) code = await deps.interactive(argv, deps.env);
+      else {
+        const result = await deps.local.run(argv, { okCodes: ANY_CODE, signal: deps.signal });
+        printJson({ schemaVersion: 1, command: ['kubectl', ...args], ...result });
+        code = result.exitCode;
+      }
     },
 
     async logs(machine, args) {
+      const deps = use(args);
       const text = machine === undefined ? await stepLog(deps, args) : await machineLog(deps, machine, args);
       if (args.json)
         printJson({ schemaVersion: 1, machine: machine ?? null, lines: text.trimEnd().split('\n') });
       else print(text);
     },
   };
-}
-
-async function writeAtomically(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.new`, text);
-  await rename(`${path}.new`, path);
 }

@@ -29,6 +29,21 @@ async function setPodBlock(kubectl: Kubectl, { name, podBlock }: MachinePlan): P
   await kubectl.run(['patch', 'node', name, '--patch', patch]);
 }
 
+/** Waits until the API server says that it is ready. */
+export async function waitForApi(kubectl: Kubectl, emit: Emit, signal?: AbortSignal): Promise<void> {
+  await waitFor({
+    what: 'the API server to be ready',
+    timeoutMs: TIMEOUTS.apiServer,
+    look: async () => {
+      const { exitCode, stderr } = await kubectl.run(['get', '--raw', '/readyz'], { okCodes: [0, 1] });
+      return exitCode === 0 ? { done: true, value: undefined } : { done: false, why: stderr.trim() };
+    },
+    next: 'npx lab exec k8smaster1 -- journalctl -u kubelet',
+    signal,
+    emit,
+  });
+}
+
 /** Waits until every node of the plan is registered and Ready. */
 export async function waitForNodes(
   kubectl: Kubectl,

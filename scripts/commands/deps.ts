@@ -1,6 +1,7 @@
 import type { Executor } from '../exec/executor.ts';
 import type { Connect } from '../machines/connect.ts';
-import type { MachineDriver, MachineImage } from '../machines/driver.ts';
+import type { MachineDriver, MachineImage, ObservedThing } from '../machines/driver.ts';
+import type { HostFacts } from '../plan/host-facts.ts';
 import type { Emit } from '../shared/events.ts';
 import type { StepRunner, StepTitle } from './steps.ts';
 
@@ -24,16 +25,29 @@ export interface ArtifactSource {
   ): Promise<{ readonly artifacts: LabArtifacts; readonly changed: boolean }>;
 }
 
+/** What a command wants to know about this host; looking changes nothing. */
+export interface HostView {
+  /** What the lab can collide with; `ours` is what of it exists already. */
+  facts(
+    ours: readonly ObservedThing[],
+    bridge: string,
+  ): Promise<Omit<HostFacts, 'networkReachable' | 'missingArtifacts'>>;
+  /** The Debian packages that are missing, and what each is for. */
+  missingPackages(building: boolean): Promise<readonly { readonly package: string; readonly for: string }[]>;
+  daemonInstalled(): boolean;
+}
+
 /** The effects of a command, handed in so that a test can run every command in-process with its own. */
 export interface Deps {
   /** Where lab.yaml is looked for and .lab/ is kept. */
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly local: Executor;
+  /** Runs a program on the user's own terminal; returns its exit code. */
+  readonly interactive: (argv: readonly string[], env: Deps['env']) => Promise<number>;
+  readonly host: HostView;
   readonly driver: MachineDriver;
   readonly artifacts: ArtifactSource;
-  /** The folder of images and binaries that all labs share. */
-  readonly cacheDir: string;
   readonly connect: Connect;
   readonly signal?: AbortSignal | undefined;
   /** Shows the steps of a command while they run. */

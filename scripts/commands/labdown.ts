@@ -34,14 +34,20 @@ export interface DownResult {
  */
 export async function labdown(deps: Deps, options: DownOptions): Promise<DownResult> {
   const lab = labName(deps, options);
+  const state = new LabState(deps.cwd, lab);
   const seen = await deps.driver.observe(lab);
-  const would = seen.map(({ kind, name }) => `remove ${kind} ${name}`);
+  const would = [
+    ...seen.map(({ kind, name }) => `remove ${kind} ${name}`),
+    ...(state.exists() ? [`remove the folder ${state.dir}`] : []),
+  ];
   await requireConsent(deps, options.yes, would, 'npx labdown');
   const steps = deps.steps(DOWN_STEPS);
   await steps.run('remove', async (emit) => {
-    await deps.driver.remove(lab, emit);
-    await new LabState(deps.cwd, lab).remove();
-    return { value: undefined, changed: seen.length > 0 };
+    await state.lockedIfThere('labdown', async () => {
+      await deps.driver.remove(lab, emit);
+      await state.remove();
+    });
+    return { value: undefined, changed: would.length > 0 };
   });
   await steps.run('leftovers', async () => {
     const left = await deps.driver.observe(lab);

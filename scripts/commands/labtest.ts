@@ -16,12 +16,13 @@ import { podProbe, probeVantage, type Vantage } from '../matrix/vantages.ts';
 import { checkWorkloads } from '../matrix/workloads.ts';
 import type { LabPlan } from '../plan/types.ts';
 import type { LabRun } from '../report/run.ts';
-import { HarnessError, LabError, messageOf } from '../shared/errors.ts';
+import { HarnessError, Interrupted, LabError, messageOf } from '../shared/errors.ts';
 import { sshTargets } from './access.ts';
 import type { Deps } from './deps.ts';
 import { labName } from './load-plan.ts';
 import { LabState } from './state.ts';
 import type { StepTitle } from './steps.ts';
+import { cachedKubectl } from './tools.ts';
 
 export interface TestOptions {
   readonly file: string;
@@ -50,20 +51,21 @@ export async function labtest(deps: Deps, options: TestOptions): Promise<TestRes
   const plan = await state.requirePlan();
   const secrets = await state.requireSecrets();
   const steps = deps.steps(TEST_STEPS);
-  const kubectl = kubectlWith(
-    deps.local,
-    (await deps.artifacts.ensure(() => {})).artifacts.kubectl,
-    state.path('kubeconfig'),
-  );
+  const kubectl = kubectlWith(deps.local, await cachedKubectl(deps), state.path('kubeconfig'));
   const targets = await sshTargets(deps.driver, plan, secrets);
 
   const { machines, endpoints } = await steps.run('connect', async (emit) => {
-    const [connected, seen] = await Promise.all([
-      connectMachines(targets, emit, deps.signal, deps.connect),
-      readEndpoints(kubectl, plan),
-    ]).catch(asHarness);
-    await Promise.all([...connected.values()].map(ensureProbe));
-    return { value: { machines: connected, endpoints: seen }, changed: true };
+    const connecting = connectMachines(targets, emit, deps.signal, deps.connect);
+    const value = await Promise.all([connecting, readEndpoints(kubectl, plan)])
+      .then(async ([connected, seen]) => {
+        await Promise.all([...connected.values()].map(ensureProbe));
+        return { machines: connected, endpoints: seen };
+      })
+      .catch(async (error: unknown) => {
+        closeAll(await connecting.catch(() => new Map<string, RemoteMachine>()));
+        throw asHarness(error);
+      });
+    return { value, changed: true };
   });
   try {
     const bgp = await steps.run('bgp', async () => {
@@ -85,8 +87,12 @@ export async function labtest(deps: Deps, options: TestOptions): Promise<TestRes
       planned,
     };
   } finally {
-    for (const machine of machines.values()) machine.close();
+    closeAll(machines);
   }
+}
+
+function closeAll(machines: ReadonlyMap<string, RemoteMachine>): void {
+  for (const machine of machines.values()) machine.close();
 }
 
 async function probeAll(
@@ -112,8 +118,9 @@ async function probeAll(
 }
 
 // A lab that cannot be reached has not been tested: that is not a red cell.
-function asHarness(error: unknown): never {
-  throw new HarnessError(`The lab could not be reached: ${messageOf(error)}`, {
+function asHarness(error: unknown): LabError {
+  if (error instanceof Interrupted) return error;
+  return new HarnessError(`The lab could not be reached: ${messageOf(error)}`, {
     details: error instanceof LabError ? error.details : [],
     next: 'npx lab status; npx labup',
     cause: error,

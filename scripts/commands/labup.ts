@@ -1,5 +1,3 @@
-import { gatherHostFacts } from '../machines/host-facts.ts';
-import { missingPackages } from '../machines/packages.ts';
 import { checkHost } from '../plan/host-conflicts.ts';
 import { formatHostProblem, hostError, isError } from '../plan/host-problem.ts';
 import type { LabPlan } from '../plan/types.ts';
@@ -69,8 +67,8 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
   refuseOtherPlan(await new LabState(deps.cwd, plan.lab).loadPlan(), plan);
   const [ours, missing] = await Promise.all([deps.driver.observe(plan.lab), deps.artifacts.missing()]);
   const [facts, wanted, networkReachable] = await Promise.all([
-    gatherHostFacts(deps.local, deps.cacheDir, ours, plan.network.bridge),
-    missingPackages(deps.local, missing.length > 0),
+    deps.host.facts(ours, plan.network.bridge),
+    deps.host.missingPackages(missing.length > 0),
     missing.length > 0 ? deps.artifacts.reachable() : true,
   ]);
   const problems = checkHost(plan, {

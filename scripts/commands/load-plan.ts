@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { daemonInstalled } from '../machines/incus/daemon.ts';
 import { type ChoiceFlags, decide } from '../plan/choices.ts';
 import { planLab } from '../plan/plan.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { UserError } from '../shared/errors.ts';
+import { nameFault } from '../spec/formats.ts';
 import { loadSpec } from '../spec/load.ts';
 import type { EchoVariant } from '../spec/types.ts';
 import type { Deps } from './deps.ts';
@@ -17,13 +17,13 @@ export interface PlanOptions extends ChoiceFlags {
 }
 
 /** lab.yaml as a plan for this host. Throws UserError on a bad spec or on a choice that this version lacks. */
-export function planFromSpec(deps: Pick<Deps, 'cwd' | 'env'>, options: PlanOptions): LabPlan {
-  const spec = loadSpec(join(deps.cwd, options.file));
+export function planFromSpec(deps: Pick<Deps, 'cwd' | 'env' | 'host'>, options: PlanOptions): LabPlan {
+  const spec = loadSpec(resolve(deps.cwd, options.file));
   const choices = decide(
     spec,
     {
       multipassInstalled: onPath(deps.env.PATH, 'multipass'),
-      incusOrLxdInstalled: daemonInstalled(),
+      incusOrLxdInstalled: deps.host.daemonInstalled(),
       // Only the online artifacts would use it, and this version does not have them.
       internetReachable: false,
     },
@@ -34,12 +34,17 @@ export function planFromSpec(deps: Pick<Deps, 'cwd' | 'env'>, options: PlanOptio
   return planLab(wanted, choices);
 }
 
-/** The lab's name as lab.yaml or --name gives it, for commands that need no plan. */
+/** The lab's name as lab.yaml or --name gives it, for commands that need no plan. Throws UserError where it is none. */
 export function labName(
   deps: Pick<Deps, 'cwd'>,
   options: { file: string; name?: string | undefined },
 ): string {
-  return options.name ?? loadSpec(join(deps.cwd, options.file)).name;
+  const { name } = options;
+  if (name === undefined) return loadSpec(resolve(deps.cwd, options.file)).name;
+  // The name becomes a path below .lab/, which labdown removes.
+  const fault = nameFault(name);
+  if (fault !== undefined) throw new UserError(`--name: ${fault.message}`, { next: fault.hint });
+  return name;
 }
 
 /**

@@ -1,4 +1,5 @@
-import { appendFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { appendFile, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackgroundProcess, isRunning, thisProcess } from '../exec/background.ts';
 import type { LabPlan } from '../plan/types.ts';
@@ -25,6 +26,11 @@ export class LabState {
 
   path(...parts: string[]): string {
     return join(this.dir, ...parts);
+  }
+
+  /** Whether the folder is there, with or without a plan in it. */
+  exists(): boolean {
+    return existsSync(this.dir);
   }
 
   async create(): Promise<void> {
@@ -95,22 +101,35 @@ export class LabState {
   /** Runs work that no other command may do on this lab meanwhile. Throws UserError where one is at it. */
   async locked<T>(command: string, work: () => Promise<T>): Promise<T> {
     const file = this.path('lock.json');
-    const mine = JSON.stringify({ command, ...thisProcess() });
-    await writeFile(file, mine, { flag: 'wx', mode: 0o600 }).catch(async (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-      const holder = await this.readJson<BackgroundProcess & { command: string }>('lock.json');
-      if (holder !== undefined && isRunning(holder)) {
-        throw new UserError(`${holder.command} is at work on this lab (process ${holder.pid}).`, {
-          next: `wait for it, or stop it: kill ${holder.pid}`,
-        });
-      }
-      await writeFile(file, mine, { mode: 0o600 });
-    });
+    // Linked into place, so that a lock is whole or absent; one that cannot be read is nobody's.
+    const mine = this.path(`lock.json.${process.pid}`);
+    await writeFile(mine, JSON.stringify({ command, ...thisProcess() }), { mode: 0o600 });
+    try {
+      await link(mine, file).catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EEXIST') throw error;
+        const holder = await this.readJson<BackgroundProcess & { command: string }>('lock.json').catch(
+          () => undefined,
+        );
+        if (holder !== undefined && isRunning(holder)) {
+          throw new UserError(`${holder.command} is at work on this lab (process ${holder.pid}).`, {
+            next: `wait for it, or stop it: kill ${holder.pid}`,
+          });
+        }
+        await rename(mine, file);
+      });
+    } finally {
+      await rm(mine, { force: true });
+    }
     try {
       return await work();
     } finally {
       await rm(file, { force: true });
     }
+  }
+
+  /** The same where the folder may be gone already; the work may remove it. */
+  async lockedIfThere<T>(command: string, work: () => Promise<T>): Promise<T> {
+    return this.exists() ? this.locked(command, work) : work();
   }
 
   private async readJson<T>(name: string): Promise<T | undefined> {

@@ -8,6 +8,7 @@ import { sshTargets } from './access.ts';
 import type { Deps } from './deps.ts';
 import { labName } from './load-plan.ts';
 import { LabState } from './state.ts';
+import { cachedKubectl } from './tools.ts';
 
 export interface MachineStatus {
   readonly name: string;
@@ -50,6 +51,9 @@ export async function labStatus(
       problems: [],
     };
   }
+  const running = things
+    .filter(({ kind, state: is }) => kind === 'machine' && is === 'running')
+    .map(({ name }) => name);
   const problems: string[] = [];
   const note = (error: unknown) => {
     problems.push(messageOf(error));
@@ -57,7 +61,7 @@ export async function labStatus(
   };
   const [nodes, sessions] = await Promise.all([
     nodeStates(deps, state).catch(note),
-    sessionStates(deps, state, plan).catch(note),
+    sessionStates(deps, state, plan, running).catch(note),
   ]);
   const machines = plan.machines.map(({ name, role, address }) => {
     const thing = things.find((each) => each.kind === 'machine' && each.name === name);
@@ -95,8 +99,7 @@ interface NodeList {
 }
 
 async function nodeStates(deps: Deps, state: LabState): Promise<ReadonlyMap<string, string>> {
-  const { artifacts } = await deps.artifacts.ensure(silent, deps.signal);
-  const kubectl = kubectlWith(deps.local, artifacts.kubectl, state.path('kubeconfig'));
+  const kubectl = kubectlWith(deps.local, await cachedKubectl(deps), state.path('kubeconfig'));
   const { items } = await kubectl.json<NodeList>(['get', 'nodes'], { timeoutMs: 10_000 });
   return new Map(
     items.map(({ metadata, status }) => {
@@ -110,8 +113,11 @@ async function sessionStates(
   deps: Deps,
   state: LabState,
   plan: LabPlan,
+  running: readonly string[],
 ): Promise<ReadonlyMap<string, { established: number; planned: number }>> {
-  const targets = await sshTargets(deps.driver, plan, await state.requireSecrets());
+  // A machine that does not run would only be waited for.
+  const all = await sshTargets(deps.driver, plan, await state.requireSecrets());
+  const targets = all.filter(({ name }) => running.includes(name));
   const machines = await connectMachines(targets, silent, deps.signal, deps.connect);
   try {
     const observed = await observeBgp(plan, machines, deps.signal);

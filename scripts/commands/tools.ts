@@ -1,3 +1,4 @@
+import { quoteWord } from '../exec/quote.ts';
 import { UserError } from '../shared/errors.ts';
 import { silent } from '../shared/events.ts';
 import type { Deps } from './deps.ts';
@@ -9,7 +10,10 @@ interface LabOptions {
   readonly name?: string | undefined;
 }
 
-/** The argv of an SSH session to a machine, or of one command on it, with the lab's key and pinned host keys. */
+/**
+ * The argv of an SSH session to a machine, or of one command on it, with the lab's key and pinned host keys. The words
+ * of the command reach it as they are: ssh joins them for the machine's shell, so each is quoted.
+ */
 export async function sshArgv(
   deps: Deps,
   machine: string,
@@ -23,7 +27,7 @@ export async function sshArgv(
       details: [`machines: ${plan.machines.map(({ name }) => name).join(', ')}`],
     });
   }
-  return ['ssh', '-F', state.path('ssh_config'), machine, ...command];
+  return ['ssh', '-F', state.path('ssh_config'), machine, ...command.map(quoteWord)];
 }
 
 /** The argv of kubectl against the lab's API server, whatever the user's own kubeconfig says. */
@@ -34,6 +38,17 @@ export async function kubectlArgv(
 ): Promise<readonly string[]> {
   const state = new LabState(deps.cwd, labName(deps, options));
   await state.requirePlan();
-  const { artifacts } = await deps.artifacts.ensure(silent, deps.signal);
-  return [artifacts.kubectl, '--kubeconfig', state.path('kubeconfig'), ...args];
+  return [await cachedKubectl(deps), '--kubeconfig', state.path('kubeconfig'), ...args];
+}
+
+/** The cache's kubectl. Throws UserError where it is gone: only labup makes images and binaries, which takes minutes. */
+export async function cachedKubectl(deps: Pick<Deps, 'artifacts' | 'signal'>): Promise<string> {
+  const missing = await deps.artifacts.missing();
+  if (missing.length > 0) {
+    throw new UserError("The cache does not hold this lab's images and binaries any more.", {
+      details: missing.map(({ name }) => `missing: ${name}`),
+      next: 'npx labup --yes   (makes them again)',
+    });
+  }
+  return (await deps.artifacts.ensure(silent, deps.signal)).artifacts.kubectl;
 }

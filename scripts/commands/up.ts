@@ -4,9 +4,10 @@ import { ensureBirdNode, ensureRouter } from '../bgp/speakers.ts';
 import { ensureJoinToken } from '../cluster/join-token.ts';
 import { ensureContainerd, ensureControlPlane, isJoined, join, readAdminAccess } from '../cluster/kubeadm.ts';
 import { type Kubectl, kubectlWith } from '../cluster/kubectl.ts';
-import { ensurePodBlocks, waitForNodes } from '../cluster/nodes.ts';
+import { ensurePodBlocks, waitForApi, waitForNodes } from '../cluster/nodes.ts';
 import { newSecrets } from '../exec/keys.ts';
 import type { RemoteMachine } from '../exec/ssh.ts';
+import { bootTimes } from '../machines/boot-times.ts';
 import { connectMachines, must, waitForCloudInit } from '../machines/connect.ts';
 import type { CloudInit } from '../machines/driver.ts';
 import { installPackages } from '../machines/packages.ts';
@@ -19,7 +20,7 @@ import type { Emit } from '../shared/events.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
-import { applyManifests, removeEndedPods, waitForPods } from '../workloads/apply.ts';
+import { applyManifests, type Boots, removeEndedPods, waitForPods } from '../workloads/apply.ts';
 
 import { sshTargets, writeSshFiles } from './access.ts';
 import type { Deps } from './deps.ts';
@@ -87,6 +88,7 @@ export async function bringUp(
   });
 
   try {
+    const boots = await bootTimes(machines);
     const { kubectl, ca } = await steps.run('control-plane', async (emit) => {
       const changed = await Promise.all([
         controlPlane(machines, plan, secrets, emit),
@@ -99,13 +101,14 @@ export async function bringUp(
       ]);
       const access = await readAdminAccess(must(machines, theMachine(plan, 'control-plane').name));
       await state.write('kubeconfig', access.kubeconfig);
-      const value = { kubectl: kubectlWith(local, kubectlBinary, state.path('kubeconfig')), ca: access.ca };
-      return { value, changed: changed.includes(true) };
+      const client = kubectlWith(local, kubectlBinary, state.path('kubeconfig'));
+      await waitForApi(client, emit, signal);
+      return { value: { kubectl: client, ca: access.ca }, changed: changed.includes(true) };
     });
 
     await steps.run('join', async (emit) => {
       const changed = await Promise.all([
-        applyWorkloads(kubectl, plan),
+        applyWorkloads(kubectl, plan, boots, signal),
         joinWorkers(machines, plan, secrets, kubectl, ca, emit, signal),
       ]);
       return { value: undefined, changed: changed.includes(true) };
@@ -113,7 +116,7 @@ export async function bringUp(
 
     await steps.run('ready', async (emit) => {
       await waitForNodes(kubectl, plan, emit, signal);
-      await waitForWorkloads(kubectl, plan, emit, signal);
+      await waitForWorkloads(kubectl, plan, boots, emit, signal);
       return { value: undefined, changed: false };
     });
 
@@ -160,15 +163,21 @@ async function joinWorkers(
   return blocks || missing.length > 0;
 }
 
-async function applyWorkloads(kubectl: Kubectl, plan: LabPlan): Promise<boolean> {
-  const ended = await removeEndedPods(kubectl, plan.echo.namespace);
-  const applied = await applyManifests(kubectl, `${renderClusterDns(plan)}---\n${renderEcho(plan)}`);
+async function applyWorkloads(
+  kubectl: Kubectl,
+  plan: LabPlan,
+  boots: Boots,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const ended = await removeEndedPods(kubectl, plan.echo.namespace, boots);
+  const applied = await applyManifests(kubectl, `${renderClusterDns(plan)}---\n${renderEcho(plan)}`, signal);
   return ended || applied;
 }
 
 async function waitForWorkloads(
   kubectl: Kubectl,
   plan: LabPlan,
+  boots: Boots,
   emit: Emit,
   signal: AbortSignal | undefined,
 ): Promise<void> {
@@ -176,9 +185,16 @@ async function waitForWorkloads(
   const names = [...servers.map(({ pod }) => pod), clientPod.pod];
   const nodes = machinesOf(plan, 'control-plane', 'worker').length;
   await Promise.all([
-    waitForPods(kubectl, namespace, { names }, emit, signal),
-    waitForPods(kubectl, 'kube-system', { selector: 'k8s-app=kube-dns', count: 1 }, emit, signal),
-    waitForPods(kubectl, 'kube-system', { selector: 'k8s-app=kube-proxy', count: nodes }, emit, signal),
+    waitForPods(kubectl, namespace, { names }, boots, emit, signal),
+    waitForPods(kubectl, 'kube-system', { selector: 'k8s-app=kube-dns', count: 1 }, boots, emit, signal),
+    waitForPods(
+      kubectl,
+      'kube-system',
+      { selector: 'k8s-app=kube-proxy', count: nodes },
+      boots,
+      emit,
+      signal,
+    ),
   ]);
 }
 

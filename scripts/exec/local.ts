@@ -1,3 +1,4 @@
+import { StringDecoder } from 'node:string_decoder';
 import { $, ProcessOutput } from 'zx';
 import { Interrupted } from '../shared/errors.ts';
 import { CommandError } from './command-error.ts';
@@ -24,7 +25,7 @@ async function runLocal(argv: readonly string[], options: RunOptions = {}): Prom
   const started = performance.now();
   const running = shell`${argv}`;
   const lines = onLine === undefined ? undefined : lineSplitter(onLine);
-  if (lines) running.stdout.on('data', (chunk: Buffer) => lines.push(chunk.toString('utf8')));
+  if (lines) running.stdout.on('data', (chunk: Buffer) => lines.push(chunk));
   const output = await running.catch((error: unknown) => {
     if (error instanceof ProcessOutput) return error;
     throw error;
@@ -45,16 +46,21 @@ async function runLocal(argv: readonly string[], options: RunOptions = {}): Prom
   });
 }
 
-/** Cuts a stream of text into complete lines; `end` hands over what is left without a newline. */
-export function lineSplitter(onLine: (line: string) => void): { push(text: string): void; end(): void } {
+/**
+ * Cuts a stream of bytes into complete lines of UTF-8, wherever its chunks end; `end` hands over what is left without
+ * a newline.
+ */
+export function lineSplitter(onLine: (line: string) => void): { push(chunk: Buffer): void; end(): void } {
+  const decoder = new StringDecoder('utf8');
   let rest = '';
   return {
-    push(text) {
-      const lines = (rest + text).split('\n');
+    push(chunk) {
+      const lines = (rest + decoder.write(chunk)).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) onLine(line);
     },
     end() {
+      rest += decoder.end();
       if (rest !== '') onLine(rest);
       rest = '';
     },

@@ -1,8 +1,9 @@
 import { Readable } from 'node:stream';
 import { NodeSSH } from 'node-ssh';
 import type { ClientChannel } from 'ssh2';
-import { Interrupted, messageOf } from '../shared/errors.ts';
+import { Interrupted, LabFailure, messageOf } from '../shared/errors.ts';
 import type { RenderedFile } from '../shared/files.ts';
+import { TIMEOUTS } from '../shared/timeouts.ts';
 import { CommandError } from './command-error.ts';
 import type { Executor, RunOptions, RunResult } from './executor.ts';
 import { lineSplitter } from './local.ts';
@@ -12,6 +13,8 @@ import { quoteArgv } from './quote.ts';
 export interface SshTarget {
   readonly name: string;
   readonly address: string;
+  /** Default 22. */
+  readonly port?: number;
   readonly user: string;
   /** Private key in OpenSSH format. */
   readonly privateKey: string;
@@ -28,19 +31,39 @@ export interface RemoteMachine extends Executor {
   close(): void;
 }
 
-/** Opens the connection. Throws when the machine does not answer, or when its host key is not the pinned one. */
+/** Whoever answered showed another host key than the pinned one: it is not the machine that the lab made. */
+export class HostKeyError extends LabFailure {
+  constructor({ name, address }: SshTarget) {
+    super(`${name} does not show the SSH host key that it was made with, so it is not trusted.`, {
+      details: [`address: ${address}`, 'another machine has this address, or the key was replaced'],
+      next: 'npx labdown --yes && npx labup --yes',
+    });
+  }
+}
+
+/** Opens the connection. Throws HostKeyError where the host key is not the pinned one, else when nothing answers. */
 export async function connectSsh(target: SshTarget, timeoutMs: number): Promise<RemoteMachine> {
   const pinned = Buffer.from(target.hostKey.split(' ')[1] ?? '', 'base64');
   const ssh = new NodeSSH();
-  await ssh.connect({
-    host: target.address,
-    username: target.user,
-    privateKey: target.privateKey,
-    readyTimeout: timeoutMs,
-    keepaliveInterval: 5_000,
-    keepaliveCountMax: 3,
-    hostVerifier: (key: Buffer) => key.equals(pinned),
-  });
+  let trusted = true;
+  try {
+    await ssh.connect({
+      host: target.address,
+      port: target.port ?? 22,
+      username: target.user,
+      privateKey: target.privateKey,
+      readyTimeout: timeoutMs,
+      keepaliveInterval: 5_000,
+      keepaliveCountMax: 3,
+      hostVerifier: (key: Buffer) => {
+        trusted = key.equals(pinned);
+        return trusted;
+      },
+    });
+  } catch (error) {
+    ssh.dispose();
+    throw trusted ? error : new HostKeyError(target);
+  }
   // After the hand-over node-ssh listens no more; an unheard 'error' would end the process. Commands see the close.
   ssh.connection?.on('error', () => ssh.dispose());
   const run = (argv: readonly string[], options: RunOptions = {}) =>
@@ -67,9 +90,15 @@ async function runRemote(
   const words = environment.length === 0 ? argv : ['env', ...environment, ...argv];
   let channel: ClientChannel | undefined;
   let how: string | undefined;
+  let giveUp = () => {};
+  const stopped = new Promise<undefined>((resolve) => {
+    giveUp = () => resolve(undefined);
+  });
+  // The other side may never confirm the close, or not even have opened the channel: what ends us is our own clock.
   const stop = (reason: string) => {
-    how = reason;
+    how ??= reason;
     channel?.close();
+    giveUp();
   };
   const timer =
     timeoutMs === undefined
@@ -81,7 +110,7 @@ async function runRemote(
   const stderr: Buffer[] = [];
   const lines = onLine === undefined ? undefined : lineSplitter(onLine);
   try {
-    const ended = await ssh.execCommand(quoteArgv(words), {
+    const running = ssh.execCommand(quoteArgv(words), {
       ...(cwd === undefined ? {} : { cwd }),
       ...(input === undefined ? {} : { stdin: Readable.from([Buffer.from(input)], { objectMode: false }) }),
       onChannel: (opened) => {
@@ -90,23 +119,25 @@ async function runRemote(
       },
       onStdout: (chunk) => {
         stdout.push(chunk);
-        lines?.push(chunk.toString('utf8'));
+        lines?.push(chunk);
       },
       onStderr: (chunk) => stderr.push(chunk),
     });
+    const ended = await Promise.race([running, stopped]);
     lines?.end();
     const said = {
       stdout: Buffer.concat(stdout).toString('utf8'),
       stderr: Buffer.concat(stderr).toString('utf8'),
     };
-    if (ended.code !== null && how === undefined && okCodes.includes(ended.code)) {
-      return { exitCode: ended.code, ...said };
+    const code = ended?.code ?? null;
+    if (code !== null && how === undefined && okCodes.includes(code)) {
+      return { exitCode: code, ...said };
     }
     if (signal?.aborted) throw new Interrupted();
-    const lost = ended.code === null ? (ended.signal ?? 'connection lost') : undefined;
+    const lost = code === null ? (ended?.signal ?? 'connection lost') : undefined;
     const reason = how ?? lost;
     throw new CommandError(where, argv, {
-      exitCode: ended.code,
+      exitCode: code,
       ...said,
       ...(reason === undefined ? {} : { how: reason }),
     });
@@ -157,6 +188,9 @@ async function writeFiles(run: Executor['run'], files: readonly RenderedFile[]):
     owner: file.owner ?? '',
     content: Buffer.from(file.content).toString('base64'),
   }));
-  const { stdout } = await run(['python3', '-I', '-S', '-c', WRITE_FILES], { input: JSON.stringify(wanted) });
+  const { stdout } = await run(['python3', '-I', '-S', '-c', WRITE_FILES], {
+    input: JSON.stringify(wanted),
+    timeoutMs: TIMEOUTS.command,
+  });
   return stdout.split('\n').filter((line) => line !== '');
 }

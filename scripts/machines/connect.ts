@@ -1,4 +1,4 @@
-import { connectSsh, type RemoteMachine, type SshTarget } from '../exec/ssh.ts';
+import { connectSsh, HostKeyError, type RemoteMachine, type SshTarget } from '../exec/ssh.ts';
 import { LabFailure } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
@@ -9,33 +9,65 @@ export type Connect = (target: SshTarget, timeoutMs: number) => Promise<RemoteMa
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
-/** Connects to every machine at once, waiting for those that still boot. Throws LabFailure naming the first that does not. */
+/**
+ * Connects to every machine at once, waiting for those that still boot; commands on them end when `signal` aborts.
+ * Throws LabFailure naming the first that does not answer, HostKeyError at once for one with another key than its own:
+ * cloud-init has written the keys before sshd starts, so waiting would not change it.
+ */
 export async function connectMachines(
   targets: readonly SshTarget[],
   emit: Emit,
   signal?: AbortSignal,
   connect: Connect = connectSsh,
 ): Promise<ReadonlyMap<string, RemoteMachine>> {
+  const failed = new AbortController();
+  const ends = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
   const connected = new Map<string, RemoteMachine>();
   try {
     await Promise.all(
       targets.map(async (target) => {
-        const machine = await waitFor({
-          what: `${target.name} to accept SSH`,
-          timeoutMs: TIMEOUTS.machineSsh,
-          look: async () => ({ done: true, value: await connect(target, HANDSHAKE_TIMEOUT_MS) }),
-          next: `npx lab status; npx lab logs ${target.name}`,
-          signal,
-          emit,
-        });
-        connected.set(target.name, machine);
+        const machine = await connectOne(target, emit, ends, connect);
+        // Another one may have failed while this one was being reached.
+        if (failed.signal.aborted) machine.close();
+        else connected.set(target.name, machine);
       }),
     );
   } catch (error) {
+    failed.abort();
     for (const machine of connected.values()) machine.close();
     throw error;
   }
-  return new Map(targets.flatMap(({ name }) => [[name, must(connected, name)] as const]));
+  return new Map(targets.map(({ name }) => [name, interruptible(must(connected, name), signal)] as const));
+}
+
+async function connectOne(
+  target: SshTarget,
+  emit: Emit,
+  signal: AbortSignal,
+  connect: Connect,
+): Promise<RemoteMachine> {
+  const machine = await waitFor({
+    what: `${target.name} to accept SSH`,
+    timeoutMs: TIMEOUTS.machineSsh,
+    look: async () => {
+      const value = await connect(target, HANDSHAKE_TIMEOUT_MS).catch((error: unknown) => {
+        if (error instanceof HostKeyError) return error;
+        throw error;
+      });
+      return { done: true, value };
+    },
+    next: `npx lab status; npx lab logs ${target.name}`,
+    signal,
+    emit,
+  });
+  if (machine instanceof HostKeyError) throw machine;
+  return machine;
+}
+
+function interruptible(machine: RemoteMachine, signal: AbortSignal | undefined): RemoteMachine {
+  return signal === undefined
+    ? machine
+    : { ...machine, run: (argv, options) => machine.run(argv, { signal, ...options }) };
 }
 
 /** The machine of that name. Throws where there is no connection to it. */

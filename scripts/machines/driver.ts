@@ -22,7 +22,15 @@ export type Changed = boolean;
 
 /** What exists of a lab outside its state folder. */
 export interface ObservedThing {
-  readonly kind: 'machine' | 'network' | 'storage pool' | 'image' | 'project' | 'daemon' | 'mount' | 'link';
+  readonly kind:
+    | 'machine'
+    | 'network'
+    | 'routing rule'
+    | 'storage pool'
+    | 'image'
+    | 'project'
+    | 'daemon'
+    | 'mount';
   readonly name: string;
   readonly state: string;
 }

@@ -24,26 +24,39 @@ export async function applyManifests(kubectl: Kubectl, yaml: string, signal?: Ab
   });
 }
 
-/** Deletes pods that have ended: the echo pods are never restarted, so a node's reboot ends them. Returns whether any had. */
-export async function removeEndedPods(kubectl: Kubectl, namespace: string): Promise<boolean> {
-  const { items } = await kubectl.json<PodList>(['get', 'pods', '-n', namespace]);
-  const ended = items.filter(({ status }) => ['Failed', 'Succeeded'].includes(status.phase));
-  if (ended.length === 0) return false;
-  await kubectl.run(['delete', 'pods', '-n', namespace, ...ended.map(({ metadata }) => metadata.name)]);
-  return true;
-}
-
 interface PodList {
   readonly items: readonly {
     readonly metadata: { readonly name: string };
+    readonly spec: { readonly nodeName?: string };
     readonly status: {
       readonly phase: string;
       readonly conditions?: readonly { readonly type: string; readonly status: string }[];
       readonly containerStatuses?: readonly {
-        readonly state: { readonly waiting?: { readonly reason?: string; readonly message?: string } };
+        readonly state: {
+          readonly waiting?: { readonly reason?: string };
+          readonly running?: { readonly startedAt: string };
+        };
       }[];
     };
   }[];
+}
+
+/** When each node booted, in milliseconds since 1970. */
+export type Boots = ReadonlyMap<string, number>;
+
+/**
+ * Deletes pods that have ended, or whose containers are older than their node's last boot and so ended with it without
+ * kubelet having said so yet: the echo pods are never restarted. Returns whether there were any.
+ */
+export async function removeEndedPods(kubectl: Kubectl, namespace: string, boots: Boots): Promise<boolean> {
+  const { items } = await kubectl.json<PodList>(['get', 'pods', '-n', namespace]);
+  const ended = items.filter(
+    (pod) => ['Failed', 'Succeeded'].includes(pod.status.phase) || isOlderThanBoot(pod, boots),
+  );
+  if (ended.length === 0) return false;
+  const names = ended.map(({ metadata }) => metadata.name);
+  await kubectl.run(['delete', 'pods', '-n', namespace, '--grace-period', '1', ...names]);
+  return true;
 }
 
 /** Which pods to wait for: by name, or by label selector with how many there must be. */
@@ -56,6 +69,7 @@ export async function waitForPods(
   kubectl: Kubectl,
   namespace: string,
   set: PodSet,
+  boots: Boots,
   emit: Emit,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -65,7 +79,8 @@ export async function waitForPods(
     timeoutMs: TIMEOUTS.podsReady,
     look: async () => {
       const { items } = await kubectl.json<PodList>(['get', 'pods', '-n', namespace, ...selection]);
-      const missing = 'names' in set ? missingNames(items, set.names) : missingCount(items, set.count);
+      const missing =
+        'names' in set ? missingNames(items, set.names, boots) : missingCount(items, set.count, boots);
       return missing.length === 0
         ? { done: true, value: undefined }
         : { done: false, why: missing.join(', ') };
@@ -76,24 +91,34 @@ export async function waitForPods(
   });
 }
 
-function missingNames(pods: PodList['items'], names: readonly string[]): readonly string[] {
+function missingNames(pods: PodList['items'], names: readonly string[], boots: Boots): readonly string[] {
   return names.flatMap((name) => {
     const pod = pods.find(({ metadata }) => metadata.name === name);
     if (pod === undefined) return [`${name} is absent`];
-    return isReady(pod) ? [] : [`${name} ${reasonOf(pod)}`];
+    return isReady(pod, boots) ? [] : [`${name} ${reasonOf(pod)}`];
   });
 }
 
-function missingCount(pods: PodList['items'], count: number): readonly string[] {
-  const waiting = pods.filter((pod) => !isReady(pod)).map((pod) => `${pod.metadata.name} ${reasonOf(pod)}`);
+function missingCount(pods: PodList['items'], count: number, boots: Boots): readonly string[] {
+  const waiting = pods
+    .filter((pod) => !isReady(pod, boots))
+    .map((pod) => `${pod.metadata.name} ${reasonOf(pod)}`);
   const ready = pods.length - waiting.length;
   return ready >= count ? [] : [`${ready} of ${count} Ready`, ...waiting];
 }
 
 type Pod = PodList['items'][number];
 
-function isReady({ status }: Pod): boolean {
-  return status.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;
+function isReady(pod: Pod, boots: Boots): boolean {
+  const ready = pod.status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
+  return ready === true && !isOlderThanBoot(pod, boots);
+}
+
+function isOlderThanBoot({ spec, status }: Pod, boots: Boots): boolean {
+  const booted = boots.get(spec.nodeName ?? '');
+  const started = status.containerStatuses?.flatMap(({ state }) => state.running?.startedAt ?? []) ?? [];
+  // startedAt has whole seconds, and the boot time is a difference of two such.
+  return booted !== undefined && started.some((time) => Date.parse(time) < booted - 2000);
 }
 
 function reasonOf({ status }: Pod): string {

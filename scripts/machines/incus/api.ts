@@ -42,16 +42,23 @@ export class IncusError extends LabFailure {
 }
 
 const OPERATION_TIMEOUT_S = 300;
+/** For one answer: longer than any operation that it may wait for. In milliseconds. */
+const ANSWER_TIMEOUT_MS = (OPERATION_TIMEOUT_S + 30) * 1000;
 
-/** An API client on a daemon's unix socket. Every asynchronous operation is waited for; its error is thrown. */
-export function incusApi(socketPath: string): IncusApi {
+/**
+ * An API client on a daemon's unix socket. Every asynchronous operation is waited for; its error is thrown. A daemon
+ * that is gone, or silent for `timeoutMs`, is a LabFailure.
+ */
+export function incusApi(socketPath: string, timeoutMs = ANSWER_TIMEOUT_MS): IncusApi {
+  const send = (method: string, path: string, body: Body) =>
+    sendTo(socketPath, method, path, body, timeoutMs);
   const settle = async (method: string, path: string, answer: Envelope): Promise<unknown> => {
     if (answer.type === 'error') {
       throw new IncusError(method, path, answer.error_code ?? 0, answer.error ?? 'unknown error');
     }
     if (answer.type === 'sync') return answer.metadata;
     const wait = `${answer.operation ?? ''}/wait?timeout=${OPERATION_TIMEOUT_S}`;
-    const operation = await send(socketPath, 'GET', wait, noBody);
+    const operation = await send('GET', wait, noBody);
     const outcome = operation.metadata as { status_code?: number; err?: string; status?: string } | undefined;
     if (operation.type === 'error' || outcome?.status_code !== 200) {
       const why = operation.error ?? outcome?.err ?? `operation is ${outcome?.status ?? 'lost'}`;
@@ -60,7 +67,7 @@ export function incusApi(socketPath: string): IncusApi {
     return outcome;
   };
   const call = async (method: string, path: string, body?: unknown) =>
-    settle(method, path, await send(socketPath, method, path, body === undefined ? noBody : jsonBody(body)));
+    settle(method, path, await send(method, path, body === undefined ? noBody : jsonBody(body)));
   return {
     async get<T>(path: string) {
       return (await call('GET', path).catch(notFoundIs(undefined))) as T | undefined;
@@ -79,7 +86,7 @@ export function incusApi(socketPath: string): IncusApi {
         { name: 'metadata', file: metadataFile },
         { name: 'rootfs', file: rootfsFile },
       ]);
-      await settle('POST', path, await send(socketPath, 'POST', path, body));
+      await settle('POST', path, await send('POST', path, body));
     },
   };
 }
@@ -142,12 +149,25 @@ async function multipartBody(
   };
 }
 
-function send(socketPath: string, method: string, path: string, body: Body): Promise<Envelope> {
+function sendTo(
+  socketPath: string,
+  method: string,
+  path: string,
+  body: Body,
+  timeoutMs: number,
+): Promise<Envelope> {
   return new Promise((resolve, reject) => {
+    const lost = (cause: Error) =>
+      reject(
+        new LabFailure(`The container daemon did not answer ${method} ${path}: ${cause.message}`, {
+          details: [`socket: ${socketPath}`],
+          cause,
+        }),
+      );
     const outgoing = request({ socketPath, method, path, headers: body.headers }, (incoming) => {
       const chunks: Buffer[] = [];
       incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-      incoming.on('error', reject);
+      incoming.on('error', lost);
       incoming.on('end', () => {
         const text = Buffer.concat(chunks).toString('utf8');
         try {
@@ -163,7 +183,8 @@ function send(socketPath: string, method: string, path: string, body: Body): Pro
         }
       });
     });
-    outgoing.on('error', reject);
-    body.write(outgoing).catch(reject);
+    outgoing.setTimeout(timeoutMs, () => outgoing.destroy(new Error(`silent for ${timeoutMs / 1000} s`)));
+    outgoing.on('error', lost);
+    body.write(outgoing).catch(lost);
   });
 }

@@ -11,7 +11,7 @@ import { waitFor } from '../../shared/wait.ts';
 import { type IncusApi, incusApi } from './api.ts';
 
 /** A container daemon that this host may have: Incus, or LXD 5, whose API is the same. */
-interface DaemonKind {
+export interface DaemonKind {
   readonly name: 'incus' | 'lxd';
   readonly program: string;
   readonly stateDir: string;
@@ -52,7 +52,17 @@ const KINDS: readonly DaemonKind[] = [
   },
 ];
 
-const MARKER = join(RUN_DIR, 'daemon.json');
+/** Where daemons are looked for, and where the lab notes that it started one; tests put their own. */
+export interface DaemonHost {
+  readonly kinds: readonly DaemonKind[];
+  /** Exists where the host runs systemd (sd_booted(3)). */
+  readonly systemdDir: string;
+  readonly runDir: string;
+}
+
+const THIS_HOST: DaemonHost = { kinds: KINDS, systemdDir: '/run/systemd/system', runDir: RUN_DIR };
+
+const markerIn = ({ runDir }: DaemonHost): string => join(runDir, 'daemon.json');
 
 /** A daemon that answers. */
 export interface Daemon {
@@ -71,8 +81,8 @@ interface ServerInfo {
 }
 
 /** The daemon that answers on this host, Incus first; undefined where none does. */
-export async function findDaemon(): Promise<Daemon | undefined> {
-  for (const { name, stateDir } of KINDS) {
+export async function findDaemon(host: DaemonHost = THIS_HOST): Promise<Daemon | undefined> {
+  for (const { name, stateDir } of host.kinds) {
     const socket = join(stateDir, 'unix.socket');
     if (!existsSync(socket)) continue;
     const api = incusApi(socket);
@@ -85,57 +95,68 @@ export async function findDaemon(): Promise<Daemon | undefined> {
 }
 
 /** Whether a daemon's program is installed, running or not. */
-export function daemonInstalled(): boolean {
-  return KINDS.some((kind) => existsSync(kind.program));
+export function daemonInstalled(host: DaemonHost = THIS_HOST): boolean {
+  return host.kinds.some((kind) => existsSync(kind.program));
 }
 
 /** The daemon, started if it is installed but does not answer. Tells whether it had to be started. */
 export async function ensureDaemon(
   local: Executor,
   emit: Emit,
+  host: DaemonHost = THIS_HOST,
 ): Promise<{ daemon: Daemon; changed: boolean }> {
-  const running = await findDaemon();
+  const running = await findDaemon(host);
   if (running) return { daemon: running, changed: false };
-  const kind = KINDS.find(({ program }) => existsSync(program));
+  const kind = host.kinds.find(({ program }) => existsSync(program));
   if (kind === undefined) {
     throw new UserError('Neither Incus nor LXD is installed.', {
       next: 'labup --yes   (installs it with apt)',
     });
   }
   emit({ type: 'note', text: `starting ${kind.name}` });
-  if (existsSync('/run/systemd/system')) {
+  const log = join(host.runDir, 'daemon.log');
+  if (existsSync(host.systemdDir)) {
     await local.run(['systemctl', 'start', kind.unit], { timeoutMs: TIMEOUTS.daemonReady });
   } else {
-    await mkdir(RUN_DIR, { recursive: true, mode: 0o755 });
-    const process = await startBackground(kind.start, join(RUN_DIR, 'daemon.log'));
-    await writeFile(MARKER, JSON.stringify(process));
+    if (kind.start.length === 0) {
+      throw new UserError(`${kind.name} is installed (${kind.program}) but does not run.`, {
+        next: `start it (service ${kind.unit}), then run the command again`,
+      });
+    }
+    await mkdir(host.runDir, { recursive: true, mode: 0o755 });
+    const process = await startBackground(kind.start, log);
+    await writeFile(markerIn(host), JSON.stringify(process));
   }
   const daemon = await waitFor({
     what: `${kind.name} to answer on its socket`,
     timeoutMs: TIMEOUTS.daemonReady,
     look: async () => {
-      const found = await findDaemon();
+      const found = await findDaemon(host);
       return found ? { done: true, value: found } : { done: false, why: 'no answer' };
     },
-    next: `cat ${join(RUN_DIR, 'daemon.log')}`,
+    next: `cat ${log}`,
     emit,
   });
   return { daemon, changed: true };
 }
 
 /** The daemon that labup started by hand, if it still runs. */
-export async function ourDaemon(): Promise<BackgroundProcess | undefined> {
-  const text = await readFile(MARKER, 'utf8').catch(() => undefined);
+export async function ourDaemon(host: DaemonHost = THIS_HOST): Promise<BackgroundProcess | undefined> {
+  const text = await readFile(markerIn(host), 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
   const process = JSON.parse(text) as BackgroundProcess;
   return isRunning(process) ? process : undefined;
 }
 
 /** Stops the daemon that labup started and unmounts what it left; a daemon of anybody else is not touched. */
-export async function stopOurDaemon(local: Executor, emit: Emit): Promise<void> {
-  const process = await ourDaemon();
+export async function stopOurDaemon(
+  local: Executor,
+  emit: Emit,
+  host: DaemonHost = THIS_HOST,
+): Promise<void> {
+  const process = await ourDaemon(host);
   if (process !== undefined) {
-    const kind = KINDS.find(({ program }) => existsSync(program));
+    const kind = host.kinds.find(({ program }) => existsSync(program));
     if (kind !== undefined) {
       emit({ type: 'note', text: `stopping ${kind.name}` });
       await local.run(kind.shutdown, { timeoutMs: TIMEOUTS.daemonReady });
@@ -149,14 +170,15 @@ export async function stopOurDaemon(local: Executor, emit: Emit): Promise<void> 
       });
     }
   }
-  if (!existsSync(MARKER)) return;
-  for (const mount of await leftMounts()) await local.run(['umount', mount]);
-  await rm(RUN_DIR, { recursive: true, force: true });
+  if (!existsSync(markerIn(host))) return;
+  for (const mount of await leftMounts(host)) await local.run(['umount', mount]);
+  await rm(host.runDir, { recursive: true, force: true });
 }
 
-/** What a stopped daemon left mounted. */
-export async function leftMounts(): Promise<readonly string[]> {
+/** What a daemon that labup started left mounted when it stopped; nothing where labup started none. */
+export async function leftMounts(host: DaemonHost = THIS_HOST): Promise<readonly string[]> {
+  if (!existsSync(markerIn(host))) return [];
   const mounted = await readFile('/proc/self/mounts', 'utf8');
   const points = mounted.split('\n').map((line) => line.split(' ')[1] ?? '');
-  return KINDS.flatMap(({ mounts }) => mounts).filter((mount) => points.includes(mount));
+  return host.kinds.flatMap(({ mounts }) => mounts).filter((mount) => points.includes(mount));
 }

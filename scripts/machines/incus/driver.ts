@@ -1,17 +1,29 @@
-import { readFile } from 'node:fs/promises';
 import type { Executor } from '../../exec/executor.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { LabFailure } from '../../shared/errors.ts';
 import type { MachineDriver, ObservedThing } from '../driver.ts';
-import { type Daemon, ensureDaemon, findDaemon, leftMounts, ourDaemon, stopOurDaemon } from './daemon.ts';
+import {
+  type Daemon,
+  type DaemonHost,
+  daemonInstalled,
+  ensureDaemon,
+  findDaemon,
+  leftMounts,
+  ourDaemon,
+  stopOurDaemon,
+} from './daemon.ts';
+import { ensureGuard, guards, removeGuards } from './guard.ts';
 import { ensureInstances, listInstances, removeInstances } from './instances.ts';
 import { inProject, projectOf } from './names.ts';
 import { anyOwned, ensureImage, ensureResources, findImage, listImages, ownedBy } from './resources.ts';
 
-/** Machines as system containers of Incus or LXD, in a project, storage pool and bridge of the lab's own. */
-export function incusDriver(local: Executor): MachineDriver {
+/**
+ * Machines as system containers of Incus or LXD, in a project, storage pool and bridge of the lab's own. `host` says
+ * where a daemon is looked for; absent: where the packages put it.
+ */
+export function incusDriver(local: Executor, host?: DaemonHost): MachineDriver {
   const theDaemon = async (): Promise<Daemon> => {
-    const daemon = await findDaemon();
+    const daemon = await findDaemon(host);
     if (daemon === undefined)
       throw new LabFailure('The container daemon does not answer.', { next: 'npx labup' });
     return daemon;
@@ -19,9 +31,11 @@ export function incusDriver(local: Executor): MachineDriver {
   return {
     name: 'incus',
     async ensureHost(plan, emit) {
-      const { daemon, changed } = await ensureDaemon(local, emit);
+      const { daemon, changed } = await ensureDaemon(local, emit, host);
       emit({ type: 'note', text: `${daemon.kind} ${daemon.version}` });
-      return (await ensureResources(daemon, plan)) || changed;
+      const made = await ensureResources(daemon, plan);
+      const guarded = await ensureGuard(local, plan.network.bridge);
+      return made || guarded || changed;
     },
     async ensureImage(plan, image) {
       return ensureImage((await theDaemon()).api, plan.lab, image);
@@ -36,12 +50,14 @@ export function incusDriver(local: Executor): MachineDriver {
       return { name: machine, address: addressIn(plan, machine), user: 'root' };
     },
     async observe(lab) {
-      const daemon = await findDaemon();
-      return daemon === undefined ? observeHost() : observe(daemon, lab);
+      const daemon = await findDaemon(host);
+      return daemon === undefined ? observeHost(host) : observe(daemon, lab, local);
     },
     async remove(lab, emit) {
+      const running = await findDaemon(host);
+      if (running === undefined && !daemonInstalled(host)) return;
       // A daemon that labup started may have been stopped behind our back; what it holds is only seen when it runs.
-      const daemon = (await findDaemon()) ?? (await ensureDaemon(local, emit)).daemon;
+      const daemon = running ?? (await ensureDaemon(local, emit, host)).daemon;
       const { api } = daemon;
       if ((await ownedBy(api, lab, '/1.0/projects')).includes(projectOf(lab))) {
         await removeInstances(api, lab, emit);
@@ -50,10 +66,13 @@ export function incusDriver(local: Executor): MachineDriver {
         }
         await api.remove(`/1.0/projects/${projectOf(lab)}`);
       }
-      for (const collection of ['/1.0/storage-pools', '/1.0/networks']) {
-        for (const name of await ownedBy(api, lab, collection)) await api.remove(`${collection}/${name}`);
+      const bridges = await ownedBy(api, lab, '/1.0/networks');
+      for (const name of bridges) await api.remove(`/1.0/networks/${name}`);
+      await removeGuards(local, bridges);
+      for (const name of await ownedBy(api, lab, '/1.0/storage-pools')) {
+        await api.remove(`/1.0/storage-pools/${name}`);
       }
-      if (!(await anyOwned(api))) await stopOurDaemon(local, emit);
+      if (!(await anyOwned(api))) await stopOurDaemon(local, emit, host);
     },
   };
 }
@@ -64,7 +83,7 @@ function addressIn(plan: LabPlan, name: string): string {
   return machine.address;
 }
 
-async function observe({ api }: Daemon, lab: string): Promise<readonly ObservedThing[]> {
+async function observe({ api }: Daemon, lab: string, local: Executor): Promise<readonly ObservedThing[]> {
   const [projects, pools, networks] = await Promise.all(
     ['/1.0/projects', '/1.0/storage-pools', '/1.0/networks'].map((collection) =>
       ownedBy(api, lab, collection),
@@ -78,6 +97,10 @@ async function observe({ api }: Daemon, lab: string): Promise<readonly ObservedT
     ...named('project', projects),
     ...named('storage pool', pools),
     ...named('network', networks),
+    ...named(
+      'routing rule',
+      (await guards(local)).filter((bridge) => networks?.includes(bridge)),
+    ),
   ];
 }
 
@@ -94,10 +117,8 @@ async function observeProject(lab: string, api: Daemon['api']): Promise<readonly
 }
 
 // With no daemon to ask: what one that we started may have left behind.
-async function observeHost(): Promise<readonly ObservedThing[]> {
-  const marker = await readFile('/run/k8s-bgp-lab/daemon.json', 'utf8').catch(() => undefined);
-  if (marker === undefined) return [];
-  const process = await ourDaemon();
-  const mounts = (await leftMounts()).map((name) => ({ kind: 'mount' as const, name, state: 'mounted' }));
+async function observeHost(host?: DaemonHost): Promise<readonly ObservedThing[]> {
+  const process = await ourDaemon(host);
+  const mounts = (await leftMounts(host)).map((name) => ({ kind: 'mount' as const, name, state: 'mounted' }));
   return process ? [{ kind: 'daemon', name: `process ${process.pid}`, state: 'running' }, ...mounts] : mounts;
 }

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import type { LabPlan, MachinePlan } from '../../plan/types.ts';
-import { UserError } from '../../shared/errors.ts';
+import { LabFailure, messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { OWNER_KEY, RECIPE_KEY } from '../../shared/labels.ts';
 import type { CloudInit, MachineImage } from '../driver.ts';
 import type { IncusApi } from './api.ts';
-import { inProject, poolOf } from './names.ts';
+import { inProject, poolOf, projectOf } from './names.ts';
 
 /** The parts of an instance that the lab looks at. */
 export interface Instance {
@@ -20,7 +20,10 @@ export async function listInstances(api: IncusApi, lab: string): Promise<readonl
   return (await api.get<readonly Instance[]>(inProject(lab, '/1.0/instances', 'recursion=1'))) ?? [];
 }
 
-/** Creates what is missing and starts what is stopped, all machines at once. Returns whether anything changed. */
+/**
+ * Creates what is missing and starts what is stopped, all machines at once. Returns whether anything changed. Throws
+ * LabFailure naming the machines that could not be made, once the others are done.
+ */
 export async function ensureInstances(
   api: IncusApi,
   plan: LabPlan,
@@ -36,7 +39,7 @@ export async function ensureInstances(
     return { machine, documents, recipe: recipeOf(image, documents), seen: existing.get(machine.name) };
   });
   for (const { machine, recipe, seen } of jobs) refuseOther(plan, machine, recipe, seen);
-  const changes = await Promise.all(
+  const made = await Promise.allSettled(
     jobs.map(async ({ machine, documents, recipe, seen }) => {
       if (seen?.status === 'Running') return false;
       if (seen === undefined) {
@@ -54,13 +57,28 @@ export async function ensureInstances(
       return true;
     }),
   );
-  return changes.includes(true);
+  const failures = made.flatMap((each, index) =>
+    each.status === 'rejected' ? [{ name: jobs[index]?.machine.name, reason: each.reason as unknown }] : [],
+  );
+  if (failures.length > 0) {
+    throw new LabFailure(`Not made: ${failures.map(({ name }) => name).join(', ')}.`, {
+      details: failures.map(({ name, reason }) => `${name}: ${messageOf(reason)}`),
+      next: 'npx labup --yes   (continues where this one stopped)',
+      cause: failures[0]?.reason,
+    });
+  }
+  return made.some((each) => each.status === 'fulfilled' && each.value);
 }
 
-/** Stops and deletes every instance of the lab's project, all at once. */
+/**
+ * Stops and deletes every instance that carries the lab's owner label, all at once. Throws LabFailure where the lab's
+ * project holds others: they are somebody else's, and keep the project from being removed.
+ */
 export async function removeInstances(api: IncusApi, lab: string, emit: Emit): Promise<void> {
+  const all = await listInstances(api, lab);
+  const isOurs = ({ config }: Instance) => config[OWNER_KEY] === lab;
   await Promise.all(
-    (await listInstances(api, lab)).map(async ({ name, status }) => {
+    all.filter(isOurs).map(async ({ name, status }) => {
       emit({ type: 'note', text: `removing ${name}` });
       const path = `/1.0/instances/${name}`;
       if (status !== 'Stopped') {
@@ -69,6 +87,13 @@ export async function removeInstances(api: IncusApi, lab: string, emit: Emit): P
       await api.remove(inProject(lab, path));
     }),
   );
+  const others = all.filter((instance) => !isOurs(instance));
+  if (others.length > 0) {
+    throw new LabFailure(`Project "${projectOf(lab)}" holds instances that labup did not make.`, {
+      details: others.map(({ name, status }) => `${name} (${status.toLowerCase()})`),
+      next: 'remove them yourself (lxc or incus delete, with --project), then: npx labdown --yes',
+    });
+  }
 }
 
 function refuseOther(plan: LabPlan, machine: MachinePlan, recipe: string, seen: Instance | undefined): void {

@@ -1,5 +1,7 @@
-/** Names of what the driver makes: one project, pool and image per lab; the bridge's name comes from the plan. */
+/** The name of a lab's project. */
 export const projectOf = (lab: string): string => lab;
+
+/** The name of a lab's storage pool. The bridge's name comes from the plan. */
 export const poolOf = (lab: string): string => lab;
 
 /** An API path inside the lab's project. */

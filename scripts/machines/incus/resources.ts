@@ -43,6 +43,8 @@ export async function ensureResources(daemon: Daemon, plan: LabPlan): Promise<bo
       'ipv4.nat': 'false',
       'ipv4.dhcp': 'false',
       'ipv4.firewall': 'false',
+      // Else the daemon would switch forwarding on for the whole host.
+      'ipv4.routing': 'false',
       'ipv6.address': 'none',
       'ipv6.firewall': 'false',
       'dns.mode': 'none',
@@ -84,6 +86,10 @@ const aliasOf = (image: MachineImage): string => `machine-${image.key.slice(0, 1
 export async function ensureImage(api: IncusApi, lab: string, image: MachineImage): Promise<boolean> {
   const alias = aliasOf(image);
   if ((await findImage(api, lab, image)) !== undefined) return false;
+  // An import that was stopped before it got its alias would make the daemon refuse this one as a duplicate.
+  for (const { fingerprint } of (await listImages(api, lab)).filter(({ aliases }) => aliases.length === 0)) {
+    await api.remove(inProject(lab, `/1.0/images/${fingerprint}`));
+  }
   await api.postImage(inProject(lab, '/1.0/images'), image.metadataFile, image.rootfsFile);
   const images = await listImages(api, lab);
   const fresh = images.find(({ aliases }) => aliases.length === 0);

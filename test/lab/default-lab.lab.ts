@@ -1,0 +1,247 @@
+/**
+ * The real lab on this machine: brought up, proven, broken, repaired, removed. In the order written; each part leaves
+ * the lab as the next one needs it. Needs root on Debian and, for the first run, a package mirror.
+ */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { reportSchema } from '../../scripts/report/json.ts';
+import { capture, type Ended, host, hostSnapshot, until, Workplace } from './support.ts';
+
+const canRun = process.platform === 'linux' && process.getuid?.() === 0;
+if (!canRun) console.warn('SKIPPED: the lab tier needs root on a Linux host');
+
+describe.skipIf(!canRun)('the default lab', () => {
+  const place = new Workplace();
+  const { dir } = place;
+
+  afterAll(async () => {
+    await place.run('labdown', '--yes');
+    rmSync(dir, { recursive: true });
+  });
+
+  const expectPass = ({ code, stderr, stdout }: Ended) => {
+    expect(code, `${stdout.slice(-3000)}\n${stderr.slice(-3000)}`).toBe(0);
+  };
+  const proveLab = async () => {
+    const ended = await place.run('labtest', '--json');
+    expectPass(ended);
+    const report = reportSchema.parse(JSON.parse(ended.stdout));
+    expect(report.summary.harness).toBe(0);
+    return report;
+  };
+
+  let before: ReturnType<typeof hostSnapshot>;
+
+  it('labup builds what is missing and brings the lab up', async () => {
+    // First, so that packages and cache are there and "before" is the host between two labs.
+    expectPass(await place.run('labup', '--yes'));
+    expectPass(await place.run('labdown', '--yes'));
+    before = hostSnapshot();
+    expectPass(await place.run('labup', '--yes'));
+  });
+
+  it('labup again changes nothing', async () => {
+    const ended = await place.run('labup', '--json');
+    expectPass(ended);
+    const { changed, durationMs } = JSON.parse(ended.stdout) as { changed: boolean; durationMs: number };
+    console.info(`labup on a lab that is up: ${durationMs} ms`);
+    expect(changed).toBe(false);
+  });
+
+  it('labtest proves it, in at least 90 cells and without a harness error', async () => {
+    const report = await proveLab();
+    console.info(`labtest: ${report.summary.planned} cells in ${report.durationMs} ms`);
+    expect(report.summary.planned).toBeGreaterThanOrEqual(90);
+    expect(report.summary.passed).toBe(report.summary.planned);
+  });
+
+  describe('by hand, with nc', () => {
+    const nc = (machine: string, address: string, port: string) =>
+      place.exec(machine, 'sh', '-c', `echo hello | nc -w 2 ${address} ${port}`);
+    const pod = async (name: string) =>
+      (
+        await place.kubectl('get', 'pod', '-n', 'echo-server', name, '-o', 'jsonpath={.status.podIP}')
+      ).stdout.trim();
+
+    it.each([1, 2, 3])('ubuntu reaches worker %i: its own pod answers and sees ubuntu', async (n) => {
+      const { stdout } = await nc('ubuntu', `192.168.13.3${4 + n}`, '31234');
+      expect(stdout).toMatch(/^\w{3} \w{3} +\d+ \d\d:\d\d:\d\d UTC \d{4}$/m);
+      expect(stdout).toContain(`Server: ${await pod(`echo-server${n}`)}:1234`);
+      expect(stdout).toContain('Client: 192.168.13.104:');
+      expect(stdout).toContain('hello');
+    });
+
+    it("the master's NodePort does not answer", async () => {
+      const { code, stdout } = await nc('ubuntu', '192.168.13.30', '31234');
+      expect(stdout).toBe('');
+      expect(code).not.toBe(0);
+    });
+
+    it('ubuntu has no way to 2.2.2.2', async () => {
+      const { code, stderr } = await place.exec('ubuntu', 'nc', '-v', '-w', '2', '2.2.2.2', '1234');
+      expect(code).not.toBe(0);
+      expect(stderr).toContain('unreachable');
+    });
+
+    it.each([
+      ['bgp', '192.168.13.39'],
+      ['routed', '192.168.13.40'],
+    ])('%s reaches 2.2.2.2 and is seen as itself', async (machine, address) => {
+      const { stdout } = await nc(machine, '2.2.2.2', '1234');
+      expect(stdout).toContain(`Client: ${address}:`);
+    });
+
+    it('the client pod reaches a server by name, on TCP and UDP', async () => {
+      const inPod = (command: string) =>
+        place.kubectl('exec', '-n', 'echo-server', 'echo-client1', '--', 'sh', '-c', command);
+      expect((await inPod('echo hello | nc -w 2 server2.headless 1234')).stdout).toContain('hello');
+      const udp = await inPod('echo hello | nc -u -w 1 server2.headless 5678');
+      expect(udp.stdout).toContain(`Server: ${await pod('echo-server2')}:5678`);
+      expect((await inPod('nslookup headless.echo-server.svc.cluster.local')).stdout).toContain(
+        await pod('echo-server3'),
+      );
+    });
+  });
+
+  describe('safety', () => {
+    const uplink = /default .*?dev (\S+)/.exec(host('ip', 'route'))?.[1];
+    // The host's own name server may lie in one of the prefixes; that is not lab traffic.
+    const resolvers = [...host('cat', '/etc/resolv.conf').matchAll(/^nameserver (\S+)/gm)].map(
+      ([, ip]) => ip,
+    );
+    const prefixes = 'net 10.255.0.0/16 or net 10.96.0.0/12 or host 2.2.2.2 or host 5.5.5.5';
+    const filter = [`(${prefixes})`, ...resolvers.map((ip) => `not host ${ip}`)].join(' and ');
+
+    it.skipIf(uplink === undefined)('no packet for a lab prefix leaves by the uplink', async () => {
+      let inside: string[] = [];
+      const outside = await capture(uplink ?? '', filter, async () => {
+        inside = await capture('labbr0', filter, async () => {
+          await proveLab();
+        });
+      });
+      // The same filter on the lab's own bridge shows that it would have seen them.
+      expect(inside.length).toBeGreaterThan(100);
+      expect(outside).toEqual([]);
+    });
+
+    it('the host refuses to forward for the lab', () => {
+      const lookup = ['route', 'get', '2.2.2.2', 'from', '192.168.13.104', 'iif', 'labbr0'];
+      expect(host('ip', ...lookup)).toBe('');
+      expect(host('ip', 'rule')).toMatch(/iif labbr0 .*prohibit/);
+    });
+
+    it('no machine has a default route', async () => {
+      for (const machine of ['k8smaster1', 'k8sworker1', 'bgp', 'routed', 'ubuntu']) {
+        expect((await place.exec(machine, 'ip', 'route', 'show', 'default')).stdout).toBe('');
+      }
+    });
+  });
+
+  describe('when things change', () => {
+    const nextHops = async (): Promise<readonly string[]> => {
+      const { stdout } = await place.exec('bgp', 'ip', 'route', 'show', '2.2.2.2');
+      return [...stdout.matchAll(/via (\S+)/g)].map(([, ip]) => ip ?? '').sort();
+    };
+    const endpoints = async () =>
+      (
+        await place.kubectl(
+          'get',
+          'endpoints',
+          '-n',
+          'echo-server',
+          'echo-lb-tcp',
+          '-o',
+          'jsonpath={.subsets}',
+        )
+      ).stdout;
+
+    it("the router's next hops follow within 3 s when a worker's last pod goes", async () => {
+      expect(await nextHops()).toEqual(['192.168.13.35', '192.168.13.36', '192.168.13.37']);
+      expectPass(await place.kubectl('delete', 'pod', '-n', 'echo-server', 'echo-server3', '--wait=false'));
+      await until(
+        'the endpoint to be gone',
+        60_000,
+        async () => !(await endpoints()).includes('echo-server3'),
+      );
+      const took = await until(
+        'the next hop to be gone',
+        30_000,
+        async () => (await nextHops()).length === 2,
+      );
+      console.info(`next hop withdrawn ${Math.round(took)} ms after the endpoint`);
+      expect(took).toBeLessThan(3000);
+      expect(await nextHops()).toEqual(['192.168.13.35', '192.168.13.36']);
+      await until('the pod to be gone', 60_000, async () =>
+        (await place.kubectl('get', 'pod', '-n', 'echo-server', 'echo-server3')).stderr.includes('NotFound'),
+      );
+    });
+
+    it('labtest passes on what is there now', async () => {
+      const report = await proveLab();
+      expect(report.summary.passed).toBe(report.summary.planned);
+    });
+
+    it('labup brings the pod back', async () => {
+      expectPass(await place.run('labup'));
+      expect((await nextHops()).length).toBe(3);
+    });
+
+    it('a worker that was restarted behind our back is healed by labup', async () => {
+      expectPass(await place.exec('k8sworker2', 'true'));
+      await place.exec('k8sworker2', 'systemctl', 'reboot', '--force');
+      expectPass(await place.run('labup'));
+      await proveLab();
+    });
+
+    it('the echo-simple variant works, and back', async () => {
+      expectPass(await place.run('labup', '--echo', 'simple'));
+      const simple = await proveLab();
+      expect(simple.cells.some(({ to }) => to.includes('echo-lb-tcp'))).toBe(false);
+      expectPass(await place.run('labup'));
+      await proveLab();
+    });
+  });
+
+  describe('when labup is killed', () => {
+    it.each([
+      ['3/8', 'while storage is made'],
+      ['4/8', 'while machines boot'],
+      ['5/8', 'during kubeadm init'],
+      ['6/8', 'during kubeadm join'],
+    ])('at step %s, %s: the next labup continues', async (step) => {
+      if (step === '3/8') expectPass(await place.run('labdown', '--yes'));
+      const child = place.start('labup', '--yes');
+      let said = '';
+      child.stderr?.on('data', (chunk: Buffer) => {
+        said += chunk.toString();
+      });
+      const closed = new Promise((resolve) => child.once('close', resolve));
+      await until(`labup to reach ${step}`, 300_000, async () => said.includes(`] ${step}`));
+      // Not at the very beginning of the step.
+      await until(
+        'the step to be under way',
+        5_000,
+        async () => said.split(`] ${step}`)[1]?.includes('\n') === true,
+      );
+      child.kill('SIGKILL');
+      await closed;
+      if (step === '6/8') {
+        expectPass(await place.run('labup', '--yes'));
+        await proveLab();
+      }
+    });
+  });
+
+  describe('labdown', () => {
+    it('works with .lab/ deleted and leaves nothing', async () => {
+      rmSync(join(dir, '.lab'), { recursive: true });
+      expectPass(await place.run('labdown', '--yes'));
+      expect(hostSnapshot()).toEqual(before);
+    });
+
+    it('on nothing is no error', async () => {
+      expectPass(await place.run('labdown', '--yes'));
+    });
+  });
+});

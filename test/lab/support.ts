@@ -1,0 +1,119 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { copyFileSync, mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { packageRoot } from '../../scripts/shared/assets.ts';
+
+/** What a command of the package came to. */
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+type Bin = 'lab' | 'labup' | 'labtest' | 'labdown';
+
+/** A folder of its own with the default lab.yaml, where the built commands run as a user would run them. */
+export class Workplace {
+  readonly dir = mkdtempSync(join(tmpdir(), 'lab-tier-'));
+
+  constructor() {
+    copyFileSync(join(packageRoot, 'lab.yaml'), join(this.dir, 'lab.yaml'));
+  }
+
+  /** Starts a command of the package. */
+  start(bin: Bin, ...args: string[]): ChildProcess {
+    const file = join(packageRoot, 'dist', 'scripts', `${bin}.js`);
+    return spawn(process.execPath, [file, ...args], { cwd: this.dir, stdio: ['ignore', 'pipe', 'pipe'] });
+  }
+
+  /** Runs a command of the package to its end; its progress is shown. */
+  async run(bin: Bin, ...args: string[]): Promise<Ended> {
+    const child = this.start(bin, ...args);
+    let stdout = '';
+    let stderr = '';
+    child.stdout?.on('data', (chunk: Buffer) => {
+      stdout += chunk.toString();
+    });
+    child.stderr?.on('data', (chunk: Buffer) => {
+      stderr += chunk.toString();
+      process.stderr.write(chunk);
+    });
+    const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+    return { code, stdout, stderr };
+  }
+
+  /** Runs a command on a machine of the lab. */
+  exec(machine: string, ...argv: string[]): Promise<Ended> {
+    return this.run('lab', 'exec', machine, '--', ...argv);
+  }
+
+  /** Runs kubectl against the lab. */
+  kubectl(...argv: string[]): Promise<Ended> {
+    return this.run('lab', 'kubectl', ...argv);
+  }
+}
+
+/** Output of a host command; empty where the command is not installed. */
+export function host(...argv: [string, ...string[]]): string {
+  const [command, ...args] = argv;
+  const { stdout } = spawnSync(command, args, { encoding: 'utf8', input: '' });
+  return stdout ?? '';
+}
+
+/** Everything that a lab may leave on its host, in a form that can be compared. */
+export function hostSnapshot(): Readonly<Record<string, readonly string[]>> {
+  const lines = (text: string) =>
+    text
+      .split('\n')
+      .filter((line) => line !== '')
+      .sort();
+  return {
+    links: lines(host('ip', '-br', 'link')).map((line) => line.split(/[\s@]/)[0] ?? ''),
+    addresses: lines(host('ip', '-br', '-4', 'addr')).filter((line) => !line.includes('192.0.2.')),
+    routes: lines(host('ip', '-4', 'route')),
+    rules: lines(host('ip', 'rule')),
+    iptables: lines(host('iptables-save')).filter((line) => !line.startsWith('#')),
+    mounts: lines(readFileSync('/proc/self/mounts', 'utf8')).map((line) => line.split(' ')[1] ?? ''),
+    processes: lines(host('ps', '-eo', 'comm=')).filter((name) =>
+      /^(lxd|incusd|lxc|dnsmasq|containerd|kubelet|kube-|etcd|bird|bgpd|zebra|runc)/.test(name.trim()),
+    ),
+    forwarding: [host('sysctl', '-n', 'net.ipv4.ip_forward').trim()],
+  };
+}
+
+/** Looks at a condition until it holds; returns how long that took in milliseconds. Throws after `timeoutMs`. */
+export async function until(what: string, timeoutMs: number, look: () => Promise<boolean>): Promise<number> {
+  const started = performance.now();
+  while (!(await look())) {
+    if (performance.now() - started > timeoutMs)
+      throw new Error(`waited ${timeoutMs} ms for ${what}, in vain`);
+    await delay(100);
+  }
+  return performance.now() - started;
+}
+
+/** Packets of the lab's prefixes that pass an interface while `during` runs. */
+export async function capture(nic: string, filter: string, during: () => Promise<void>): Promise<string[]> {
+  const tcpdump = spawn('tcpdump', ['-i', nic, '-nn', '-l', '--immediate-mode', filter], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let seen = '';
+  let said = '';
+  tcpdump.stdout.on('data', (chunk: Buffer) => {
+    seen += chunk.toString();
+  });
+  tcpdump.stderr.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  const closed = new Promise((resolve) => tcpdump.once('close', resolve));
+  await until(`tcpdump to listen on ${nic}`, 10_000, async () => said.includes('listening on'));
+  try {
+    await during();
+  } finally {
+    tcpdump.kill('SIGINT');
+    await closed;
+  }
+  return seen.split('\n').filter((line) => line !== '');
+}
