@@ -32,6 +32,8 @@ done
 base=$work/base
 # Every busybox command that Debian's own packages above do not bring; nc must be OpenBSD's, busybox's has no -u.
 ln -s nc.openbsd "$base/usr/bin/nc"
+# busybox's own sh would run its own nc, whatever PATH says.
+ln -sf dash "$base/usr/bin/sh"
 for applet in $("$base/usr/bin/busybox" --list); do
   case $applet in init | linuxrc | dpkg | dpkg-deb | rpm) continue ;; esac
   if [ ! -e "$base/usr/bin/$applet" ]; then ln -s busybox "$base/usr/bin/$applet"; fi
