@@ -20,7 +20,13 @@ import type { Emit } from '../shared/events.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
-import { applyManifests, type Boots, removeEndedPods, waitForPods } from '../workloads/apply.ts';
+import {
+  applyManifests,
+  type Boots,
+  removeEndedPods,
+  removeOtherServices,
+  waitForPods,
+} from '../workloads/apply.ts';
 
 import { sshTargets, writeSshFiles } from './access.ts';
 import type { Deps } from './deps.ts';
@@ -170,8 +176,10 @@ async function applyWorkloads(
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   const ended = await removeEndedPods(kubectl, plan.echo.namespace, boots);
-  const applied = await applyManifests(kubectl, `${renderClusterDns(plan)}---\n${renderEcho(plan)}`, signal);
-  return ended || applied;
+  const echo = renderEcho(plan);
+  const other = await removeOtherServices(kubectl, plan.echo.namespace, echo);
+  const applied = await applyManifests(kubectl, `${renderClusterDns(plan)}---\n${echo}`, signal);
+  return ended || other || applied;
 }
 
 async function waitForWorkloads(

@@ -1,3 +1,4 @@
+import { parseAllDocuments } from 'yaml';
 import type { Kubectl } from '../cluster/kubectl.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
@@ -22,6 +23,27 @@ export async function applyManifests(kubectl: Kubectl, yaml: string, signal?: Ab
     next: 'npx lab kubectl get events -A',
     signal,
   });
+}
+
+/** The label of the services that labup made, so that it takes none away that somebody else added to the lab. */
+const MANAGED = 'app.kubernetes.io/managed-by=labup';
+
+/** Deletes labup's services that the manifests no longer name: those of the other variant. Returns whether any were there. */
+export async function removeOtherServices(
+  kubectl: Kubectl,
+  namespace: string,
+  yaml: string,
+): Promise<boolean> {
+  const { items } = await kubectl.json<{ items: readonly { metadata: { name: string } }[] }>([
+    ...['get', 'services', '-n', namespace, '--selector', MANAGED],
+  ]);
+  const wanted = parseAllDocuments(yaml)
+    .filter((document) => document.get('kind') === 'Service')
+    .map((document) => document.getIn(['metadata', 'name']));
+  const others = items.map(({ metadata }) => metadata.name).filter((name) => !wanted.includes(name));
+  if (others.length === 0) return false;
+  await kubectl.run(['delete', 'services', '-n', namespace, ...others]);
+  return true;
 }
 
 interface PodList {
