@@ -5,6 +5,7 @@ import { renderKubeadmInit, renderKubeadmJoin } from '../render/kubeadm.ts';
 import type { Emit } from '../shared/events.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
+import { runKubeadm, undoHalfMade } from './half-made.ts';
 
 // kubeadm's preflight asks for crictl, which Debian 12 lacks; the lab has checked the host already. CoreDNS has no
 // Debian package: the lab brings its own cluster DNS.
@@ -28,20 +29,15 @@ export async function ensureControlPlane(
   emit: Emit,
 ): Promise<boolean> {
   if (await isDone(machine)) return false;
-  await resetLeftovers(machine, emit);
+  await undoHalfMade(machine, emit);
   const config = {
     path: '/etc/kubernetes/lab-init.yaml',
     content: renderKubeadmInit(plan, secrets),
     mode: 0o600,
   };
   await machine.writeFiles([config]);
-  await machine.run(
-    ['kubeadm', 'init', '--config', config.path, '--skip-phases', INIT_SKIP, '--skip-token-print'],
-    {
-      timeoutMs: TIMEOUTS.provision,
-      onLine: (line) => noteOf(line, emit),
-    },
-  );
+  const args = ['init', '--config', config.path, '--skip-phases', INIT_SKIP, '--skip-token-print'];
+  await runKubeadm(machine, args, (line) => noteOf(line, emit));
   await machine.run(['rm', config.path]);
   await machine.run(['touch', DONE]);
   return true;
@@ -61,14 +57,12 @@ export async function join(
   caCertificate: string,
   emit: Emit,
 ): Promise<void> {
-  await resetLeftovers(machine, emit);
+  await undoHalfMade(machine, emit);
   const content = renderKubeadmJoin(plan, node, secrets, caCertHash(caCertificate));
   const config = { path: '/etc/kubernetes/lab-join.yaml', content, mode: 0o600 };
   await machine.writeFiles([config]);
-  await machine.run(['kubeadm', 'join', '--config', config.path, '--skip-phases', 'preflight'], {
-    timeoutMs: TIMEOUTS.provision,
-    onLine: (line) => noteOf(`${node.name}: ${line}`, emit),
-  });
+  const args = ['join', '--config', config.path, '--skip-phases', 'preflight'];
+  await runKubeadm(machine, args, (line) => noteOf(`${node.name}: ${line}`, emit));
   await machine.run(['rm', config.path]);
   await machine.run(['touch', DONE]);
 }
@@ -90,18 +84,6 @@ export function caCertHash(pem: string): string {
 
 async function isDone(machine: RemoteMachine): Promise<boolean> {
   return (await machine.run(['test', '-e', DONE], { okCodes: [0, 1] })).exitCode === 0;
-}
-
-// An earlier run that was stopped in the middle leaves certificates and manifests that kubeadm refuses to touch.
-async function resetLeftovers(machine: RemoteMachine, emit: Emit): Promise<void> {
-  const files =
-    '/etc/kubernetes/manifests/kube-apiserver.yaml /etc/kubernetes/kubelet.conf /etc/kubernetes/pki/ca.crt';
-  const { stdout } = await machine.run(['sh', '-c', `ls -d ${files} 2>/dev/null || true`]);
-  if (stdout === '') return;
-  emit({ type: 'note', text: `${machine.name}: undoing a half-made node` });
-  await machine.run(['kubeadm', 'reset', '--force', '--cri-socket', '/run/containerd/containerd.sock'], {
-    timeoutMs: TIMEOUTS.provision,
-  });
 }
 
 function noteOf(line: string, emit: Emit): void {
