@@ -1,22 +1,7 @@
 import type { RemoteMachine } from '../exec/ssh.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
-
-/**
- * kubeadm runs in a systemd unit of this name. When labup is killed, the kubeadm that it had started goes on without
- * it; by the name the next labup finds and ends it, where two at once would undo each other's work.
- */
-const UNIT = 'lab-kubeadm.service';
-
-/** Runs kubeadm on a machine, each line of its output handed to `onLine`. */
-export async function runKubeadm(
-  machine: RemoteMachine,
-  args: readonly string[],
-  onLine: (line: string) => void,
-): Promise<void> {
-  const transient = ['systemd-run', '--quiet', '--pipe', '--wait', '--collect', '--unit', UNIT];
-  await machine.run([...transient, 'kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
-}
+import { waitFor } from '../shared/wait.ts';
 
 // Files of which kubeadm writes at least one before it changes anything else.
 const TRACES = [
@@ -37,7 +22,7 @@ systemctl restart containerd
 
 /** Undoes what a kubeadm that was stopped in the middle has left, which the next one would refuse to touch. */
 export async function undoHalfMade(machine: RemoteMachine, emit: Emit): Promise<void> {
-  await machine.run(['systemctl', 'stop', UNIT], { okCodes: [0, 5], timeoutMs: TIMEOUTS.command });
+  await endKubeadm(machine);
   const { stdout } = await machine.run(['find', ...TRACES, '-maxdepth', '0'], { okCodes: [0, 1] });
   if (stdout === '') return;
   emit({ type: 'note', text: `${machine.name}: undoing a half-made node` });
@@ -46,4 +31,16 @@ export async function undoHalfMade(machine: RemoteMachine, emit: Emit): Promise<
     timeoutMs: TIMEOUTS.provision,
   });
   await machine.run(['sh', '-c', REMOVE_CONTAINERS], { timeoutMs: TIMEOUTS.command });
+}
+
+// When labup is killed, the kubeadm that it had started goes on without it; two at once undo each other's work.
+async function endKubeadm(machine: RemoteMachine): Promise<void> {
+  await waitFor({
+    what: `an earlier kubeadm on ${machine.name} to end`,
+    timeoutMs: TIMEOUTS.command,
+    look: async () => {
+      const { exitCode } = await machine.run(['pkill', '-KILL', '-x', 'kubeadm'], { okCodes: [0, 1] });
+      return exitCode === 1 ? { done: true, value: undefined } : { done: false, why: 'it was still there' };
+    },
+  });
 }

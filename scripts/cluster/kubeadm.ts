@@ -5,7 +5,7 @@ import { renderKubeadmInit, renderKubeadmJoin } from '../render/kubeadm.ts';
 import type { Emit } from '../shared/events.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
-import { runKubeadm, undoHalfMade } from './half-made.ts';
+import { undoHalfMade } from './half-made.ts';
 
 // kubeadm's preflight asks for crictl, which Debian 12 lacks; the lab has checked the host already. CoreDNS has no
 // Debian package: the lab brings its own cluster DNS.
@@ -37,7 +37,8 @@ export async function ensureControlPlane(
   };
   await machine.writeFiles([config]);
   const args = ['init', '--config', config.path, '--skip-phases', INIT_SKIP, '--skip-token-print'];
-  await runKubeadm(machine, args, (line) => noteOf(line, emit));
+  const onLine = (line: string) => noteOf(line, emit);
+  await machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
   await machine.run(['rm', config.path]);
   await machine.run(['touch', DONE]);
   return true;
@@ -62,7 +63,8 @@ export async function join(
   const config = { path: '/etc/kubernetes/lab-join.yaml', content, mode: 0o600 };
   await machine.writeFiles([config]);
   const args = ['join', '--config', config.path, '--skip-phases', 'preflight'];
-  await runKubeadm(machine, args, (line) => noteOf(`${node.name}: ${line}`, emit));
+  const onLine = (line: string) => noteOf(`${node.name}: ${line}`, emit);
+  await machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
   await machine.run(['rm', config.path]);
   await machine.run(['touch', DONE]);
 }
