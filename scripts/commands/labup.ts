@@ -95,6 +95,7 @@ function hostChanges({ lab, network }: LabPlan): readonly string[] {
   return [
     `bridge ${network.bridge} with ${network.hostAddress}, no NAT, no DHCP`,
     `project and storage pool "${lab}" of the container daemon, the daemon itself started if it does not run`,
+    'a routing rule that forwards nothing from the bridge; fs.inotify.max_user_instances at least 1024 meanwhile',
     `.lab/${lab}/ here: plan, keys, kubeconfig, logs`,
   ];
 }

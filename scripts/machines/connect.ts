@@ -67,7 +67,10 @@ async function connectOne(
 function interruptible(machine: RemoteMachine, signal: AbortSignal | undefined): RemoteMachine {
   return signal === undefined
     ? machine
-    : { ...machine, run: (argv, options) => machine.run(argv, { signal, ...options }) };
+    : {
+        ...machine,
+        run: (argv, options) => machine.run(argv, { ...options, signal: options?.signal ?? signal }),
+      };
 }
 
 /** The machine of that name. Throws where there is no connection to it. */

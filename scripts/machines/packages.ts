@@ -25,15 +25,24 @@ const TO_BUILD: readonly Need[] = [
 
 const PATHS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 
+/** What is there on this host; tests put their own. */
+interface Installed {
+  isThere(path: string): boolean;
+  daemonInstalled(): boolean;
+}
+
+const THIS_HOST: Installed = { isThere: existsSync, daemonInstalled: () => daemonInstalled() };
+
 /** The Debian packages that this host lacks, each with what it is for. `building` adds those that only a build needs. */
 export async function missingPackages(
   local: Executor,
   building: boolean,
+  host: Installed = THIS_HOST,
 ): Promise<readonly { readonly package: string; readonly for: string }[]> {
   const needs = [...ALWAYS, ...(building ? TO_BUILD : [])].filter(
-    ({ program }) => !PATHS.some((path) => existsSync(join(path, program))),
+    ({ program }) => !PATHS.some((path) => host.isThere(join(path, program))),
   );
-  const daemon = daemonInstalled() ? [] : [{ package: await daemonPackage(local), for: 'the machines' }];
+  const daemon = host.daemonInstalled() ? [] : [{ package: await daemonPackage(local), for: 'the machines' }];
   const seen = new Set<string>();
   return [...daemon, ...needs].filter((need) => !seen.has(need.package) && seen.add(need.package));
 }

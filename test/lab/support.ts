@@ -79,7 +79,9 @@ export function hostSnapshot(): Readonly<Record<string, readonly string[]>> {
     processes: lines(host('ps', '-eo', 'comm=')).filter((name) =>
       /^(lxd|incusd|lxc|dnsmasq|containerd|kubelet|kube-|etcd|bird|bgpd|zebra|runc)/.test(name.trim()),
     ),
-    forwarding: [host('sysctl', '-n', 'net.ipv4.ip_forward').trim()],
+    sysctls: ['net.ipv4.ip_forward', 'fs.inotify.max_user_instances'].map((name) =>
+      host('sysctl', name).trim(),
+    ),
   };
 }
 

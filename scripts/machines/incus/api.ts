@@ -61,7 +61,7 @@ export function incusApi(socketPath: string, timeoutMs = ANSWER_TIMEOUT_MS): Inc
     const operation = await send('GET', wait, noBody);
     const outcome = operation.metadata as { status_code?: number; err?: string; status?: string } | undefined;
     if (operation.type === 'error' || outcome?.status_code !== 200) {
-      const why = operation.error ?? outcome?.err ?? `operation is ${outcome?.status ?? 'lost'}`;
+      const why = operation.error || outcome?.err || `operation is ${outcome?.status ?? 'lost'}`;
       throw new IncusError(method, path, outcome?.status_code ?? operation.error_code ?? 0, why);
     }
     return outcome;

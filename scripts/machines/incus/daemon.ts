@@ -58,9 +58,16 @@ export interface DaemonHost {
   /** Exists where the host runs systemd (sd_booted(3)). */
   readonly systemdDir: string;
   readonly runDir: string;
+  /** The kernel's limit on inotify instances per user. */
+  readonly limitFile: string;
 }
 
-const THIS_HOST: DaemonHost = { kinds: KINDS, systemdDir: '/run/systemd/system', runDir: RUN_DIR };
+export const THIS_HOST: DaemonHost = {
+  kinds: KINDS,
+  systemdDir: '/run/systemd/system',
+  runDir: RUN_DIR,
+  limitFile: '/proc/sys/fs/inotify/max_user_instances',
+};
 
 const markerIn = ({ runDir }: DaemonHost): string => join(runDir, 'daemon.json');
 

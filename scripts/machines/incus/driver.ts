@@ -11,17 +11,19 @@ import {
   leftMounts,
   ourDaemon,
   stopOurDaemon,
+  THIS_HOST,
 } from './daemon.ts';
 import { ensureGuard, guards, removeGuards } from './guard.ts';
+import { ensureHostLimits, restoreHostLimits } from './host-limits.ts';
 import { ensureInstances, listInstances, removeInstances } from './instances.ts';
 import { inProject, projectOf } from './names.ts';
 import { anyOwned, ensureImage, ensureResources, findImage, listImages, ownedBy } from './resources.ts';
 
 /**
  * Machines as system containers of Incus or LXD, in a project, storage pool and bridge of the lab's own. `host` says
- * where a daemon is looked for; absent: where the packages put it.
+ * where a daemon is looked for.
  */
-export function incusDriver(local: Executor, host?: DaemonHost): MachineDriver {
+export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): MachineDriver {
   const theDaemon = async (): Promise<Daemon> => {
     const daemon = await findDaemon(host);
     if (daemon === undefined)
@@ -35,7 +37,8 @@ export function incusDriver(local: Executor, host?: DaemonHost): MachineDriver {
       emit({ type: 'note', text: `${daemon.kind} ${daemon.version}` });
       const made = await ensureResources(daemon, plan);
       const guarded = await ensureGuard(local, plan.network.bridge);
-      return made || guarded || changed;
+      const raised = await ensureHostLimits(host);
+      return made || guarded || raised || changed;
     },
     async ensureImage(plan, image) {
       return ensureImage((await theDaemon()).api, plan.lab, image);
@@ -72,7 +75,9 @@ export function incusDriver(local: Executor, host?: DaemonHost): MachineDriver {
       for (const name of await ownedBy(api, lab, '/1.0/storage-pools')) {
         await api.remove(`/1.0/storage-pools/${name}`);
       }
-      if (!(await anyOwned(api))) await stopOurDaemon(local, emit, host);
+      if (await anyOwned(api)) return;
+      await restoreHostLimits(host);
+      await stopOurDaemon(local, emit, host);
     },
   };
 }

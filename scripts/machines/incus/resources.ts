@@ -12,11 +12,31 @@ interface Labelled {
   readonly config: Readonly<Record<string, string>>;
 }
 
-/** The project, storage pool and bridge of a lab. Returns whether anything had to be made. */
+interface Wanted extends Labelled {
+  readonly collection: '/1.0/projects' | '/1.0/storage-pools' | '/1.0/networks';
+  readonly [property: string]: unknown;
+}
+
+/**
+ * The project, storage pool and bridge of a lab. Returns whether anything had to be made. Throws UserError, before
+ * anything is made, where one of them exists and is not this lab's.
+ */
 export async function ensureResources(daemon: Daemon, plan: LabPlan): Promise<boolean> {
   const { api } = daemon;
+  const wanted = resourcesOf(plan, daemon.storageDrivers.includes('btrfs'));
+  const seen = await Promise.all(
+    wanted.map(({ collection, name }) => api.get<Labelled>(`${collection}/${encodeURIComponent(name)}`)),
+  );
+  for (const [index, each] of wanted.entries()) refuseForeign(plan.lab, each, seen[index]);
+  const missing = wanted.filter((_, index) => seen[index] === undefined);
+  for (const { collection, ...body } of missing) await api.post(collection, body);
+  return missing.length > 0;
+}
+
+function resourcesOf(plan: LabPlan, btrfs: boolean): readonly Wanted[] {
   const owner = { [OWNER_KEY]: plan.lab };
-  const project = await ensureObject(api, plan.lab, '/1.0/projects', {
+  const project = {
+    collection: '/1.0/projects' as const,
     name: projectOf(plan.lab),
     config: {
       ...owner,
@@ -25,15 +45,16 @@ export async function ensureResources(daemon: Daemon, plan: LabPlan): Promise<bo
       'features.storage.volumes': 'true',
       'features.networks': 'false',
     },
-  });
-  const btrfs = daemon.storageDrivers.includes('btrfs');
-  const pool = await ensureObject(api, plan.lab, '/1.0/storage-pools', {
+  };
+  const pool = {
+    collection: '/1.0/storage-pools' as const,
     name: poolOf(plan.lab),
     // btrfs on a loop file clones the image for each machine in no time; plain directories copy it.
     driver: btrfs ? 'btrfs' : 'dir',
     config: { ...owner, ...(btrfs ? { size: '30GiB' } : {}) },
-  });
-  const network = await ensureObject(api, plan.lab, '/1.0/networks', {
+  };
+  const network = {
+    collection: '/1.0/networks' as const,
     name: plan.network.bridge,
     type: 'bridge',
     // No NAT, no DHCP, no DNS, no firewall rules: lab traffic has no way out of this bridge (DESIGN, safety).
@@ -49,30 +70,17 @@ export async function ensureResources(daemon: Daemon, plan: LabPlan): Promise<bo
       'ipv6.firewall': 'false',
       'dns.mode': 'none',
     },
-  });
-  return project || pool || network;
+  };
+  return [project, pool, network];
 }
 
-async function ensureObject(
-  api: IncusApi,
-  lab: string,
-  collection: string,
-  wanted: Labelled & Readonly<Record<string, unknown>>,
-): Promise<boolean> {
-  const path = `${collection}/${encodeURIComponent(wanted.name)}`;
-  const seen = await api.get<Labelled>(path);
-  if (seen === undefined) {
-    await api.post(collection, wanted);
-    return true;
-  }
-  if (seen.config[OWNER_KEY] !== lab) {
-    const what = collection.slice('/1.0/'.length).replace(/s$/, '').replace('-', ' ');
-    throw new UserError(`The ${what} "${wanted.name}" exists and does not belong to lab "${lab}".`, {
-      details: [`owner label: ${seen.config[OWNER_KEY] ?? 'none'}`],
-      next: 'choose another name (name or network.bridge in lab.yaml), or remove that one yourself',
-    });
-  }
-  return false;
+function refuseForeign(lab: string, { collection, name }: Wanted, seen: Labelled | undefined): void {
+  if (seen === undefined || seen.config[OWNER_KEY] === lab) return;
+  const what = collection.slice('/1.0/'.length).replace(/s$/, '').replace('-', ' ');
+  throw new UserError(`The ${what} "${name}" exists and does not belong to lab "${lab}".`, {
+    details: [`owner label: ${seen.config[OWNER_KEY] ?? 'none'}`],
+    next: 'choose another name (name or network.bridge in lab.yaml), or remove that one yourself',
+  });
 }
 
 interface ImageInfo {

@@ -1,0 +1,52 @@
+import type { MachineDriver, ObservedThing } from '../../scripts/machines/driver.ts';
+import type { LabPlan } from '../../scripts/plan/types.ts';
+
+/** A driver whose machines, bridge and project are names in memory. */
+export interface FakeDriver extends MachineDriver {
+  readonly calls: string[];
+  things: ObservedThing[];
+  /** What a removal leaves. */
+  stubborn: string[];
+}
+
+export function fakeDriver(): FakeDriver {
+  const note = (call: string) => driver.calls.push(call);
+  const ensure = (wanted: readonly ObservedThing[]): boolean => {
+    const missing = wanted.filter(({ name }) => !driver.things.some((thing) => thing.name === name));
+    driver.things = [...driver.things, ...missing];
+    return missing.length > 0;
+  };
+  const driver: FakeDriver = {
+    name: 'fake',
+    calls: [],
+    things: [],
+    stubborn: [],
+    async ensureHost(plan) {
+      note('ensureHost');
+      return ensure([
+        { kind: 'project', name: plan.lab, state: 'present' },
+        { kind: 'network', name: plan.network.bridge, state: 'present' },
+      ]);
+    },
+    async ensureImage() {
+      note('ensureImage');
+      return ensure([{ kind: 'image', name: 'image', state: 'present' }]);
+    },
+    async ensureMachines(plan) {
+      note('ensureMachines');
+      return ensure(plan.machines.map(({ name }) => ({ kind: 'machine', name, state: 'running' })));
+    },
+    async addressOf(plan: LabPlan, name) {
+      const machine = plan.machines.find((each) => each.name === name);
+      return { name, address: machine?.address ?? '', user: 'root' };
+    },
+    async observe() {
+      return driver.things;
+    },
+    async remove() {
+      note('remove');
+      driver.things = driver.things.filter(({ name }) => driver.stubborn.includes(name));
+    },
+  };
+  return driver;
+}

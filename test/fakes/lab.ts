@@ -1,0 +1,206 @@
+import { mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { display, type RealDeps } from '../../scripts/cli/deps.ts';
+import { main } from '../../scripts/cli/main.ts';
+import type { BinName } from '../../scripts/cli/program.ts';
+import type { HostView } from '../../scripts/commands/deps.ts';
+import type { Executor } from '../../scripts/exec/executor.ts';
+import { localExecutor } from '../../scripts/exec/local.ts';
+import type { Connect } from '../../scripts/machines/connect.ts';
+import { fakeMachine as bgpSpeaker, repliesOf } from '../bgp/fixtures.ts';
+import { kubectlJson } from '../matrix/fixtures.ts';
+import { CA_CERTIFICATE } from './ca.ts';
+import { type FakeDriver, fakeDriver } from './driver.ts';
+import { fakeMachine } from './machine.ts';
+import { type RecordingExecutor, type Reply, recordingExecutor } from './recording-executor.ts';
+import { type FakeTerminal, fakeTerminal } from './terminal.ts';
+
+/**
+ * A whole lab in this process, for running the real commands against: the driver keeps names, machines answer what a
+ * lab's machines answer (BGP from recorded transcripts), kubectl answers what a cluster's API server says. Nothing on
+ * the host is touched but the folder `cwd`.
+ */
+export interface FakeLab {
+  readonly cwd: string;
+  readonly driver: FakeDriver;
+  /** This host's commands: kubectl, ssh, apt. */
+  readonly local: RecordingExecutor;
+  readonly interactive: (readonly string[])[];
+  /** What each machine was asked, as "machine: command". */
+  readonly asked: string[];
+  /** What is missing from the cache, and from the host. */
+  missing: { name: string; minutes: number }[];
+  packages: { package: string; for: string }[];
+  facts: Partial<Awaited<ReturnType<HostView['facts']>>>;
+  connect: Connect;
+  /** Changes what kubectl or another program of the host says. */
+  reply: (line: string) => Reply | undefined | Promise<Reply | undefined>;
+  deps: (terminal: FakeTerminal, quiet: boolean) => RealDeps;
+  run(name: BinName, argv: readonly string[], options?: RunLab): Promise<Ran>;
+}
+
+export interface RunLab {
+  readonly tty?: boolean;
+  readonly signal?: AbortSignal;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Called as soon as the command runs, e.g. for typing. */
+  readonly meanwhile?: (terminal: FakeTerminal) => void;
+}
+
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+const GIB = 2 ** 30;
+const shell = localExecutor();
+
+export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
+  const cwd = mkdtempSync(join(tmpdir(), 'lab-'));
+  if (spec !== undefined) writeFileSync(join(cwd, 'lab.yaml'), spec);
+  const done = new Set<string>();
+  let applied = false;
+  const kubectl = (line: string): Reply => {
+    if (line.startsWith('get --raw')) return 'ok';
+    if (line.startsWith('get configmap cluster-info'))
+      return { stdout: `{"data": {"jws-kubeconfig-${tokenId()}": "x"}}` };
+    if (line.startsWith('get nodes')) return JSON.stringify({ items: NODES.map(nodeObject) });
+    if (line.startsWith('apply')) {
+      const verdict = applied ? 'unchanged' : 'created';
+      applied = true;
+      return `service/echo ${verdict}\n`;
+    }
+    if (line.startsWith('get pods')) return JSON.stringify({ items: podsOf(line) });
+    if (/^get services -n/.test(line)) return '{"items": []}';
+    if (/^get \S*services/.test(line)) return kubectlJson();
+    return '';
+  };
+  const tokenId = () =>
+    (
+      JSON.parse(readFileSync(join(cwd, '.lab/bgp-lab/secrets.json'), 'utf8')) as { joinToken: string }
+    ).joinToken.split('.')[0] ?? '';
+  const machine = (name: string): Executor => {
+    const isSpeaker = !['routed', 'ubuntu'].includes(name);
+    const speaker = isSpeaker ? bgpSpeaker(name, repliesOf(name), shell.run) : undefined;
+    return recordingExecutor(async (argv, options) => {
+      const line = argv.join(' ');
+      lab.asked.push(`${name}: ${line.split('\n')[0]}`);
+      if (line === 'cat /run/cloud-init/result.json') return '{"v1": {"errors": []}}';
+      if (line.includes('date +%s')) return '1000000 100\n';
+      if (line.startsWith('test -e')) return { exitCode: done.has(name) ? 0 : 1 };
+      if (line.startsWith('touch')) done.add(name);
+      if (line === 'cat /etc/kubernetes/pki/ca.crt') return CA_CERTIFICATE;
+      if (line === 'cat /etc/kubernetes/admin.conf') return 'kind: Config\n';
+      if (line.includes('birdc') || line.includes('vtysh')) return (await speaker?.run(argv, options)) ?? '';
+      if (line.includes('is-active')) {
+        const [, , , stamp = '', ...units] = argv;
+        return `${files.get(name)?.files.get(stamp)?.content ?? ''}\n${units.map(() => 'active\n').join('')}`;
+      }
+      return '';
+    }, name);
+  };
+  const files = new Map<string, ReturnType<typeof fakeMachine>>();
+  const lab: FakeLab = {
+    cwd,
+    driver: fakeDriver(),
+    local: recordingExecutor(async (argv) => {
+      const line = argv.join(' ');
+      const said = await lab.reply(line);
+      if (said !== undefined) return said;
+      return argv[0] === '/cache/kubectl'
+        ? kubectl(argv.slice(argv.indexOf('--request-timeout') + 2).join(' '))
+        : '';
+    }),
+    interactive: [],
+    asked: [],
+    missing: [],
+    packages: [],
+    facts: {},
+    connect: async ({ name, address }) => {
+      const known = files.get(name) ?? fakeMachine(name, machine(name), address);
+      files.set(name, known);
+      return known;
+    },
+    reply: () => undefined,
+    deps: (terminal, quiet) => ({
+      cwd,
+      env: terminal.env,
+      local: {
+        ...lab.local,
+        run: (argv, options) => lab.local.run(argv, { ...options, signal: terminal.signal }),
+      },
+      interactive: async (argv) => {
+        lab.interactive.push(argv);
+        return 0;
+      },
+      host: {
+        facts: async () => ({ ...BARE, ...lab.facts }),
+        missingPackages: async () => lab.packages,
+        daemonInstalled: () => true,
+      },
+      driver: lab.driver,
+      artifacts: {
+        missing: async () => lab.missing,
+        reachable: async () => true,
+        ensure: async () => {
+          const changed = lab.missing.length > 0;
+          lab.missing = [];
+          return {
+            artifacts: { image: { metadataFile: '', rootfsFile: '', key: 'key' }, kubectl: '/cache/kubectl' },
+            changed,
+          };
+        },
+      },
+      connect: (target, timeoutMs) => lab.connect(target, timeoutMs),
+      signal: terminal.signal,
+      ...display(terminal, quiet),
+    }),
+    async run(name, argv, { meanwhile, ...options } = {}) {
+      const terminal = fakeTerminal({ cwd, ...options });
+      const running = main(name, argv, terminal, (_, quiet) => lab.deps(terminal, quiet));
+      meanwhile?.(terminal);
+      return { code: await running, out: terminal.out(), err: terminal.err() };
+    },
+  };
+  return lab;
+}
+
+const BARE: Awaited<ReturnType<HostView['facts']>> = {
+  uid: 0,
+  routes: [],
+  addresses: [],
+  links: ['lo'],
+  bridgeIsOurs: true,
+  resolvers: [],
+  diskPath: '/cache',
+  freeDiskBytes: 100 * GIB,
+  freeMemoryBytes: 16 * GIB,
+  existingMachines: [],
+};
+
+const NODES = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'];
+const READY = { conditions: [{ type: 'Ready', status: 'True' }] };
+
+function nodeObject(name: string): unknown {
+  return { metadata: { name }, spec: { podCIDR: '10.255.0.0/26' }, status: READY };
+}
+
+function podsOf(line: string): readonly unknown[] {
+  const names = line.includes('kube-system')
+    ? NODES.map((node) => `pod-${node}`)
+    : ['echo-server1', 'echo-server2', 'echo-server3', 'echo-client1'];
+  return names.map((name) => ({ metadata: { name }, spec: {}, status: { phase: 'Running', ...READY } }));
+}
+
+/** Every file below a folder with its content, for showing that nothing was touched. */
+export function filesOf(folder: string): Readonly<Record<string, string>> {
+  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
+  return Object.fromEntries(
+    paths.map((path) => {
+      const full = join(folder, path);
+      return [path, statSync(full).isDirectory() ? '(folder)' : readFileSync(full, 'utf8')];
+    }),
+  );
+}
