@@ -77,7 +77,8 @@ export async function removeEndedPods(kubectl: Kubectl, namespace: string, boots
   );
   if (ended.length === 0) return false;
   const names = ended.map(({ metadata }) => metadata.name);
-  await kubectl.run(['delete', 'pods', '-n', namespace, '--grace-period', '1', ...names]);
+  // By force: nothing of them runs any more, and kubelet 1.20 may wait for ever to finish a pod that a reboot ended.
+  await kubectl.run(['delete', 'pods', '-n', namespace, '--grace-period', '0', '--force', ...names]);
   return true;
 }
 
