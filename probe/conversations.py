@@ -63,7 +63,17 @@ def parse_header(data: bytes) -> dict[str, Any]:
     return fields
 
 
-def tcp(address: str, port: int, timeout: float, result: dict[str, Any]) -> Task:
+def bind_source(sock: socket.socket, port: int) -> None:
+    """Fixes the source port; 0 leaves it to the kernel. Failed("harness-error") where it is taken."""
+    if port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("0.0.0.0", port))
+        except OSError as error:
+            raise failed_with(error.errno or 0, f"source port {port}") from None
+
+
+def tcp(address: str, port: int, timeout: float, result: dict[str, Any], source_port: int = 0) -> Task:
     """Connects, reads the header, sends a nonce line and wants the same line back. Fills `result`, raises Failed.
 
     `timeout` (seconds) is for the connection, and again for the conversation: a SYN that needed its retransmission
@@ -72,6 +82,7 @@ def tcp(address: str, port: int, timeout: float, result: dict[str, Any]) -> Task
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        bind_source(sock, source_port)
         started = time.monotonic()
         number = sock.connect_ex((address, port))
         note_local(sock, result)
@@ -125,8 +136,8 @@ def read_until(sock: socket.socket, end: bytes, deadline: float, what: str,
     return before, after
 
 
-def udp(address: str, port: int, timeout: float, result: dict[str, Any]) -> Task:
-    """Sends one nonce from a fresh port; the reply has to carry it and to come from the address that was probed.
+def udp(address: str, port: int, timeout: float, result: dict[str, Any], source_port: int = 0) -> Task:
+    """Sends one nonce from a fresh port (or the given one); the reply has to carry it and to come from the address that was probed.
 
     The socket is not connected, so that a reply from another address is seen and can be named; ICMP errors come from
     the socket's error queue (IP_RECVERR, ip(7)), without which a router's "unreachable" looks like silence.
@@ -134,6 +145,7 @@ def udp(address: str, port: int, timeout: float, result: dict[str, Any]) -> Task
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        bind_source(sock, source_port)
         nonce = new_nonce()
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as scout:  # connecting it only looks up the route

@@ -4,12 +4,14 @@
 Standard input is ONE JSON document, standard output one JSON line per finished item, then {"done":true,"count":N}:
 
     {"timeoutMs": 1500, "concurrency": 500,
-     "cells": [{"id": "a", "protocol": "tcp"|"udp", "host": "name or address", "port": 1234, "tries": 1}],
+     "cells": [{"id": "a", "protocol": "tcp"|"udp", "host": "name or address", "port": 1234, "tries": 1,
+                "sourcePort": 20001}],
      "dns":   [{"id": "b", "name": "headless.echo-server", "type": "A"|"SRV"|"PTR", "server": "10.96.0.10"}]}
 
 timeoutMs limits each wait: per full name, per TCP connection (the default leaves room for one SYN and its
 retransmission after 1 s), per TCP conversation after it, per UDP reply. A timeout, the only inconclusive outcome, is
-tried again up to `tries` times in all. Input that makes no sense gives {"error": ...} and exit code 2.
+tried again up to `tries` times in all. The kernel chooses the source port, unless `sourcePort` does, so that the flow is
+known before it starts. Input that makes no sense gives {"error": ...} and exit code 2.
 """
 import errno
 import json
@@ -40,7 +42,8 @@ def probe_cell(cell: dict[str, Any], timeout: float, resolver: Resolver) -> Task
         for attempt in range(1, cell.get("tries", 1) + 1):
             result = blank | {"address": address, "attempts": attempt}
             try:
-                yield from (tcp if cell["protocol"] == "tcp" else udp)(address, cell["port"], timeout, result)
+                talk = tcp if cell["protocol"] == "tcp" else udp
+                yield from talk(address, cell["port"], timeout, result, cell.get("sourcePort", 0))
                 break
             except Failed as failed:
                 result |= {"outcome": failed.outcome, "detail": failed.detail,
@@ -81,7 +84,7 @@ def word(value: Any) -> bool:
 
 CELL_RULES: dict[str, Check] = {
     "id": word, "protocol": lambda value: value in ("tcp", "udp"), "host": word, "port": whole(1, 65535),
-    "tries": whole(1, 100),
+    "tries": whole(1, 100), "sourcePort": whole(1, 65535),
 }
 DNS_RULES: dict[str, Check] = {
     "id": word, "name": word, "type": lambda value: value in tuple(TYPES),
@@ -113,7 +116,7 @@ def read_job(text: str) -> dict[str, Any]:
     check(document, JOB_RULES, tuple(JOB_RULES), "job")
     job: dict[str, Any] = {"timeoutMs": DEFAULT_TIMEOUT_MS, "cells": [], "dns": []} | document
     for index, cell in enumerate(job["cells"]):
-        check(cell, CELL_RULES, ("tries",), f"cells[{index}]")
+        check(cell, CELL_RULES, ("tries", "sourcePort"), f"cells[{index}]")
     for index, item in enumerate(job["dns"]):
         check(item, DNS_RULES, ("server",), f"dns[{index}]")
     ids = [item["id"] for item in (*job["cells"], *job["dns"])]

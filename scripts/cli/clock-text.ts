@@ -1,9 +1,10 @@
 /** A duration in milliseconds as people read it: "0.4 s", "12 s", "2 min 05 s". */
 export function durationText(ms: number): string {
   const seconds = ms / 1000;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  if (seconds < 60) return `${Math.round(seconds)} s`;
+  // Decided by what will be shown, so that 59.6 s is no "60 s".
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
   return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`;
 }
 

@@ -32,7 +32,7 @@ export interface RealDeps extends Deps {
 /** The effects of a real run. `quiet` (for --json) shows no steps. */
 export function realDeps(terminal: Terminal, quiet: boolean): RealDeps {
   const { cwd, env, signal } = terminal;
-  const local = localExecutor();
+  const local = localExecutor(signal);
   const cacheDir = cacheFolder(env);
   return {
     cwd,

@@ -18,6 +18,19 @@ export interface TestArgs extends LabArgs {
   readonly junit?: string;
   readonly strict?: boolean;
   readonly verbose?: boolean;
+  readonly only?: readonly string[];
+  readonly failFirst?: boolean;
+  /** The path of an earlier report. */
+  readonly diff?: string;
+  readonly html?: string;
+  readonly markdown?: string;
+  readonly watch?: boolean;
+  /** Seconds; with --watch only. */
+  readonly for?: number;
+}
+
+export interface PredictArgs extends LabArgs {
+  readonly only?: readonly string[];
 }
 
 export interface DownArgs extends LabArgs {
@@ -33,6 +46,9 @@ export interface LogsArgs extends LabArgs {
 export interface Handlers {
   up(args: UpArgs): Promise<void>;
   test(args: TestArgs): Promise<void>;
+  selftest(faults: readonly string[], args: LabArgs): Promise<void>;
+  predict(args: PredictArgs): Promise<void>;
+  explain(cell: string, args: LabArgs): Promise<void>;
   down(args: DownArgs): Promise<void>;
   status(args: LabArgs): Promise<void>;
   ssh(machine: string, args: LabArgs): Promise<void>;

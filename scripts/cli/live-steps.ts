@@ -1,4 +1,11 @@
-import { Listr, ListrLogger, type ListrTaskWrapper, PRESET_TIMER, ProcessOutput } from 'listr2';
+import {
+  DefaultRenderer,
+  Listr,
+  ListrLogger,
+  type ListrTaskWrapper,
+  PRESET_TIMER,
+  ProcessOutput,
+} from 'listr2';
 import type { StepResult, StepRunner, StepTitle } from '../commands/steps.ts';
 import type { Emit } from '../shared/events.ts';
 import { leftText } from './clock-text.ts';
@@ -27,12 +34,20 @@ function deferred<T>(): Deferred<T> {
   return { promise, resolve, reject };
 }
 
+/**
+ * The default renderer looks at standard output only: where that is no terminal, listr2 would write other lines, and
+ * there. We write to standard error, and have looked at that already.
+ */
+class RendererForAnyStream extends DefaultRenderer {
+  static override nonTTY = true;
+}
+
 /** Steps as a live list on a terminal: every step visible from the start, elapsed times, what is being waited for. */
 export function liveSteps(titles: readonly StepTitle[], stream: NodeJS.WriteStream): ShownSteps {
   const slots = new Map(
     titles.map(({ id, title }) => [id, { title, shown: deferred<Task>(), over: deferred<void>() }] as const),
   );
-  const list = new Listr<unknown>(
+  const list = new Listr<unknown, typeof RendererForAnyStream>(
     [...slots.values()].map(({ title, shown, over }) => ({
       title,
       task: async (_: unknown, task: unknown) => {
@@ -41,6 +56,7 @@ export function liveSteps(titles: readonly StepTitle[], stream: NodeJS.WriteStre
       },
     })),
     {
+      renderer: RendererForAnyStream,
       concurrent: false,
       exitOnError: true,
       registerSignalListeners: false, // listr2 would end the process itself with 127.
@@ -64,7 +80,7 @@ export function liveSteps(titles: readonly StepTitle[], stream: NodeJS.WriteStre
             task.output = progressText(event.done, event.total, event.secondsLeft);
           else task.output = event.type === 'warning' ? `warning: ${event.text}` : event.text;
         });
-        if (!changed) task.title = `${slot.title} (nothing to do)`;
+        if (!changed) task.title = `${slot.title} (nothing changed)`;
         slot.over.resolve();
         return value;
       } catch (error) {

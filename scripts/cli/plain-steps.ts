@@ -25,7 +25,7 @@ export function plainSteps(titles: readonly StepTitle[], write: (line: string) =
           else say(event.type === 'warning' ? `warning: ${event.text}` : event.text);
         });
         const took = durationText(performance.now() - started);
-        write(`${stamp()} ${name}: ${changed ? 'done' : 'nothing to do'} (${took})`);
+        write(`${stamp()} ${name}: ${changed ? 'done' : 'ok, nothing changed'} (${took})`);
         return value;
       } catch (error) {
         write(`${stamp()} ${name}: FAILED after ${durationText(performance.now() - started)}`);

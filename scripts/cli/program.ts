@@ -57,7 +57,24 @@ function defineTest(command: Command, handlers: Handlers): void {
     .option('--junit <file>', 'also write the results as JUnit XML')
     .option('--strict', 'exit 3 if a cell passed only at the second try')
     .option('--verbose', 'show every check, not only those that did not pass')
+    .option('--only <pattern...>', "only cells whose id contains a pattern, or matches one with '*' or '?'")
+    .option('--fail-first', 'what failed last time first; the rest only if that is right now')
+    .option('--diff <report.json>', 'also show what is different from an earlier report')
+    .option('--html <file>', 'also write the results as one HTML file')
+    .option('--markdown <file>', 'also write the results as Markdown')
+    .option('--watch', 'test again every few seconds until Ctrl-C, and show what changes')
+    .option('--for <seconds>', 'with --watch: end after this time', positiveInteger)
     .action((options) => handlers.test(options));
+  // Options behind the word are the subcommand's own.
+  command.enablePositionalOptions();
+  defineSelftest(command.command('selftest'), handlers);
+}
+
+function defineSelftest(command: Command, handlers: Handlers): void {
+  withLab(command)
+    .description('Prove labtest: make known faults one at a time, see that it finds each, undo them.')
+    .argument('[fault...]', 'only these faults')
+    .action((faults, options) => handlers.selftest(faults, options));
 }
 
 function defineDown(command: Command, handlers: Handlers): void {
@@ -72,6 +89,15 @@ function defineVerbs(root: Command, handlers: Handlers): void {
   withLab(root.command('status'))
     .description('Show machines, nodes and BGP sessions.')
     .action((options) => handlers.status(options));
+  withLab(root.command('predict'))
+    .description('Show what must happen in every cell, derived from what is there; no probe is sent.')
+    .option('--only <pattern...>', "only cells whose id contains a pattern, or matches one with '*' or '?'")
+    .action((options) => handlers.predict(options));
+  withLab(root.command('explain'))
+    .description("Show a packet's way, step by step, and what the last labtest saw of it.")
+    .argument('<cell>', 'the id of a cell, a part of it, or a pattern with * or ?')
+    .action((cell, options) => handlers.explain(cell, options));
+  defineSelftest(root.command('selftest'), handlers);
   withLab(root.command('ssh'))
     .description('Open a shell on a machine.')
     .argument('<machine>')

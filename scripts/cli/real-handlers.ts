@@ -1,20 +1,16 @@
-import { resolve } from 'node:path';
 import pc from 'picocolors';
 import { labdown } from '../commands/labdown.ts';
-import { labtest } from '../commands/labtest.ts';
+import type { labtest } from '../commands/labtest.ts';
 import { dryRun, labup } from '../commands/labup.ts';
 import { machineLog, stepLog } from '../commands/logs.ts';
 import { labStatus } from '../commands/status.ts';
 import { kubectlArgv, sshArgv } from '../commands/tools.ts';
-import { buildReport, reportText } from '../report/json.ts';
-import { exitCodeOf } from '../report/summary.ts';
-import { renderTable } from '../report/table.ts';
-import { EXIT, Interrupted, messageOf, UserError } from '../shared/errors.ts';
+import { EXIT, UserError } from '../shared/errors.ts';
 import { durationText } from './clock-text.ts';
 import type { RealDeps, Terminal } from './deps.ts';
 import type { Handlers, LabArgs } from './handlers.ts';
-import { failedRun, saveJunit } from './junit-file.ts';
 import { statusText } from './status-text.ts';
+import { testHandlers } from './test-handlers.ts';
 import { slowestText } from './timing-text.ts';
 
 /** Whatever the user's own command ends with is its result. */
@@ -22,15 +18,19 @@ const ANY_CODE = Array.from({ length: 256 }, (_, value) => value);
 
 /**
  * The handlers of a real run: call the command, print its result as text or JSON, note the exit code. `use` gives a
- * command its effects, once its arguments are known.
+ * command its effects, once its arguments are known. `runTest` is for tests of what becomes of a result.
  */
 export function realHandlers(
   use: (args: LabArgs) => RealDeps,
   terminal: Terminal,
+  runTest?: typeof labtest,
 ): Handlers & { exitCode(): number } {
   let code: number = EXIT.pass;
   const print = (text: string) => terminal.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
   const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
+  const setCode = (value: number) => {
+    code = value;
+  };
   return {
     exitCode: () => code,
 
@@ -57,27 +57,7 @@ export function realHandlers(
       deps.say('next: npx labtest   |   npx lab status   |   npx lab kubectl get pods -A -o wide');
     },
 
-    async test(args) {
-      const deps = use(args);
-      const junit = args.junit === undefined ? undefined : resolve(deps.cwd, args.junit);
-      const startedAt = new Date();
-      const { run, report } = await labtest(deps, args)
-        .then(({ run, planned }) => ({ run, report: buildReport(run, planned) }))
-        .catch(async (error: unknown) => {
-          if (junit !== undefined && !(error instanceof Interrupted)) {
-            await saveJunit(junit, failedRun(startedAt, error)).catch((also) => deps.say(messageOf(also)));
-          }
-          throw error;
-        });
-      await deps.closeDisplay();
-      if (junit !== undefined) await saveJunit(junit, run);
-      if (args.json) print(reportText(report));
-      else {
-        const width = terminal.stdout.columns ?? 100;
-        print(renderTable(run, { color: pc.isColorSupported, width, verbose: args.verbose === true }));
-      }
-      code = exitCodeOf(run, { strict: args.strict === true });
-    },
+    ...testHandlers(use, terminal, { print, printJson, setCode }, runTest),
 
     async down(args) {
       const deps = use(args);

@@ -1,128 +1,84 @@
-import type { Check } from '../bgp/checks/check.ts';
-import { checkBgp } from '../bgp/checks/judge.ts';
-import { observeBgp } from '../bgp/checks/observe.ts';
-import { type Kubectl, kubectlWith } from '../cluster/kubectl.ts';
-import type { RemoteMachine } from '../exec/ssh.ts';
-import { connectMachines } from '../machines/connect.ts';
-import { buildCells } from '../matrix/cells.ts';
-import { dnsChecks, judgeDns } from '../matrix/dns.ts';
-import type { Endpoints } from '../matrix/endpoints.ts';
-import { announcements } from '../matrix/network.ts';
-import { ensureProbe, MACHINE_PROBE, POD_PROBE } from '../matrix/probe-files.ts';
-import { readEndpoints } from '../matrix/read-endpoints.ts';
-import { type MatrixResults, testCells } from '../matrix/test-cells.ts';
 import type { Cell } from '../matrix/types.ts';
-import { podProbe, probeVantage, type Vantage } from '../matrix/vantages.ts';
-import { checkWorkloads } from '../matrix/workloads.ts';
-import type { LabPlan } from '../plan/types.ts';
-import type { LabRun } from '../report/run.ts';
-import { HarnessError, Interrupted, LabError, messageOf } from '../shared/errors.ts';
-import { sshTargets } from './access.ts';
 import type { Deps } from './deps.ts';
-import { labName } from './load-plan.ts';
-import { LabState } from './state.ts';
-import type { StepTitle } from './steps.ts';
-import { cachedKubectl } from './tools.ts';
+import { both, cellsWithIds, failedCells, isRight, onlyCells } from './labtest-options.ts';
+import { type LabOptions, type OpenLab, openLab, prepareProbes } from './open-lab.ts';
+import { lastReport, saveReports } from './reports.ts';
+import { type StepTitle, unseenSteps } from './steps.ts';
+import { RUN_STEPS, type RunOptions, type TestResult, testLab } from './test-run.ts';
 
-export interface TestOptions {
-  readonly file: string;
-  readonly name?: string | undefined;
+export interface TestOptions extends LabOptions {
+  /** Patterns of cell ids; without any the whole matrix is tested. */
+  readonly only?: readonly string[] | undefined;
+  /** First those cells alone that were not right in the last run; the rest only if they are right now. */
+  readonly failFirst?: boolean | undefined;
+  /** Called when the cells are known and before any is tried. */
+  readonly onPlanned?: (planned: readonly Cell[]) => void;
 }
 
 /** labtest, in order. */
 export const TEST_STEPS: readonly StepTitle[] = [
-  { id: 'connect', title: 'Connect', why: 'SSH to every machine, state of the cluster from its API' },
-  { id: 'bgp', title: 'BGP', why: 'sessions and routes at every speaker, down to the kernels' },
-  { id: 'matrix', title: 'Connectivity and DNS', why: 'one probe call per vantage point, all at once' },
+  { id: 'connect', title: 'Connect', why: 'SSH to every machine, and the cluster must be this lab' },
+  ...RUN_STEPS,
 ];
 
-/** The result of a labtest: the run, and the cells that were planned. */
-export interface TestResult {
-  readonly run: LabRun;
-  readonly planned: readonly Cell[];
-}
+const FAILED_FIRST: StepTitle = {
+  id: 'failed',
+  title: 'What failed last time',
+  why: 'alone, and the end if it still fails',
+};
 
-/** `labtest`: reads the state, derives what must happen, probes it. Throws HarnessError where that cannot be done. */
+/**
+ * `labtest`: reads the state, derives what must happen, probes it, and keeps the report in the state folder. Throws
+ * UserError, LabFailure or HarnessError where that cannot be done.
+ */
 export async function labtest(deps: Deps, options: TestOptions): Promise<TestResult> {
-  const startedAt = new Date();
-  const started = performance.now();
-  const lab = labName(deps, options);
-  const state = new LabState(deps.cwd, lab);
-  const plan = await state.requirePlan();
-  const secrets = await state.requireSecrets();
-  const steps = deps.steps(TEST_STEPS);
-  const kubectl = kubectlWith(deps.local, await cachedKubectl(deps), state.path('kubeconfig'));
-  const targets = await sshTargets(deps.driver, plan, secrets);
-
-  const { machines, endpoints } = await steps.run('connect', async (emit) => {
-    const connecting = connectMachines(targets, emit, deps.signal, deps.connect);
-    const value = await Promise.all([connecting, readEndpoints(kubectl, plan)])
-      .then(async ([connected, seen]) => {
-        await Promise.all([...connected.values()].map(ensureProbe));
-        return { machines: connected, endpoints: seen };
-      })
-      .catch(async (error: unknown) => {
-        closeAll(await connecting.catch(() => new Map<string, RemoteMachine>()));
-        throw asHarness(error);
-      });
+  const [connect, ...rest] = TEST_STEPS;
+  const titles =
+    connect === undefined ? rest : [connect, ...(options.failFirst ? [FAILED_FIRST] : []), ...rest];
+  const steps = deps.steps(titles);
+  const lab = await steps.run('connect', async (emit) => {
+    const value = await openLab(deps, options, emit);
+    await prepareProbes(value, emit);
     return { value, changed: true };
   });
   try {
-    const bgp = await steps.run('bgp', async () => {
-      const observed = await observeBgp(plan, machines, deps.signal);
-      return { value: checkBgp(plan, announcements(plan, endpoints), observed), changed: true };
-    });
-    const planned = buildCells(plan, endpoints);
-    const { results, dns } = await steps.run('matrix', async (emit) => {
-      emit({ type: 'note', text: `${planned.length} cells` });
-      return { value: await probeAll(deps, plan, endpoints, planned, machines, kubectl), changed: true };
-    });
-    const checks: readonly Check[] = [
-      ...checkWorkloads(plan, endpoints),
-      ...bgp,
-      ...judgeDns(dnsChecks(plan, endpoints), dns),
-    ];
-    return {
-      run: { lab, startedAt, durationMs: performance.now() - started, checks, cells: results },
-      planned,
+    const run: RunOptions = {
+      select: onlyCells(options.only),
+      ...(options.onPlanned === undefined ? {} : { onPlanned: options.onPlanned }),
     };
+    if (options.failFirst === true) {
+      const still = await steps.run('failed', async (emit) => {
+        const value = await testFailed(deps, lab, run, (text) => emit({ type: 'note', text }));
+        return { value, changed: value !== undefined };
+      });
+      if (still !== undefined) return still;
+    }
+    const result = await testLab(deps, lab, steps, run);
+    await saveReports(lab.state, result);
+    return result;
   } finally {
-    closeAll(machines);
+    lab.close();
   }
 }
 
-function closeAll(machines: ReadonlyMap<string, RemoteMachine>): void {
-  for (const machine of machines.values()) machine.close();
-}
-
-async function probeAll(
+/** Tests what was not right in the last run; its result if it still is not. Its report is not kept as the last one. */
+async function testFailed(
   deps: Deps,
-  plan: LabPlan,
-  endpoints: Endpoints,
-  cells: readonly Cell[],
-  machines: ReadonlyMap<string, RemoteMachine>,
-  kubectl: Kubectl,
-): Promise<MatrixResults> {
-  const pod = `pod/${plan.echo.clientPod.pod}`;
-  const inPod = podProbe(
-    [kubectl.binary, '--kubeconfig', kubectl.kubeconfig],
-    { namespace: plan.echo.namespace, name: plan.echo.clientPod.pod },
-    POD_PROBE,
-  );
-  const vantages: readonly Vantage[] = [
-    ...[...machines].map(([name, machine]) => probeVantage(name, machine, MACHINE_PROBE, deps.signal)),
-    probeVantage(pod, deps.local, inPod, deps.signal),
-  ];
-  const questions = dnsChecks(plan, endpoints).map(({ question }) => question);
-  return testCells(cells, new Map(vantages.map((vantage) => [vantage.name, vantage])), { dns: questions });
-}
-
-// A lab that cannot be reached has not been tested: that is not a red cell.
-function asHarness(error: unknown): LabError {
-  if (error instanceof Interrupted) return error;
-  return new HarnessError(`The lab could not be reached: ${messageOf(error)}`, {
-    details: error instanceof LabError ? error.details : [],
-    next: 'npx lab status; npx labup',
-    cause: error,
+  lab: OpenLab,
+  options: RunOptions,
+  note: (text: string) => void,
+): Promise<TestResult | undefined> {
+  const last = await lastReport(lab.state);
+  const failed = last === undefined ? [] : failedCells(last);
+  if (failed.length === 0) {
+    note(last === undefined ? 'there is no earlier run' : 'nothing failed');
+    return undefined;
+  }
+  note(`${failed.length} cells`);
+  const { select = (cells) => cells } = options;
+  const result = await testLab(deps, lab, unseenSteps, {
+    ...options,
+    select: both(select, cellsWithIds(failed)),
   });
+  return isRight(result) ? undefined : result;
 }

@@ -24,8 +24,6 @@ export function planFromSpec(deps: Pick<Deps, 'cwd' | 'env' | 'host'>, options: 
     {
       multipassInstalled: onPath(deps.env.PATH, 'multipass'),
       incusOrLxdInstalled: deps.host.daemonInstalled(),
-      // Only the online artifacts would use it, and this version does not have them.
-      internetReachable: false,
     },
     options,
   );

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { appendFile, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { appendFile, link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackgroundProcess, isRunning, thisProcess } from '../exec/background.ts';
 import type { LabPlan } from '../plan/types.ts';
@@ -34,7 +34,7 @@ export class LabState {
   }
 
   async create(): Promise<void> {
-    for (const folder of ['', 'logs', 'reports'])
+    for (const folder of ['', 'logs', 'reports', 'reports/evidence'])
       await mkdir(this.path(folder), { recursive: true, mode: 0o700 });
   }
 
@@ -88,6 +88,16 @@ export class LabState {
       if (error.code === 'ENOENT') return undefined;
       throw error;
     });
+  }
+
+  /** Names in one of the state folder's folders, sorted; none where there is no such folder. */
+  async list(folder: string): Promise<readonly string[]> {
+    return (await readdir(this.path(folder)).catch(emptyIfAbsent)).sort();
+  }
+
+  /** Removes a file of the state folder, if it is there. */
+  async removeFile(name: string): Promise<void> {
+    await rm(this.path(name), { force: true });
   }
 
   async journal(entry: JournalEntry): Promise<void> {
@@ -144,4 +154,9 @@ export class LabState {
       });
     }
   }
+}
+
+function emptyIfAbsent(error: NodeJS.ErrnoException): string[] {
+  if (error.code === 'ENOENT') return [];
+  throw error;
 }

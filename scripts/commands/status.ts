@@ -99,7 +99,7 @@ interface NodeList {
 }
 
 async function nodeStates(deps: Deps, state: LabState): Promise<ReadonlyMap<string, string>> {
-  const kubectl = kubectlWith(deps.local, await cachedKubectl(deps), state.path('kubeconfig'));
+  const kubectl = kubectlWith(deps.local, await cachedKubectl(deps, state), state.path('kubeconfig'));
   const { items } = await kubectl.json<NodeList>(['get', 'nodes'], { timeoutMs: 10_000 });
   return new Map(
     items.map(({ metadata, status }) => {

@@ -1,4 +1,4 @@
-import type { Emit } from '../shared/events.ts';
+import { type Emit, silent } from '../shared/events.ts';
 
 /** One line of a command's visible list. */
 export interface StepTitle {
@@ -24,3 +24,8 @@ export interface StepTiming {
   readonly ms: number;
   readonly changed: boolean;
 }
+
+/** Runs steps that nobody sees: those of a test within another command. */
+export const unseenSteps: StepRunner = {
+  run: async (_id, work) => (await work(silent)).value,
+};

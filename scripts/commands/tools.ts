@@ -1,9 +1,13 @@
+import { existsSync } from 'node:fs';
 import { quoteWord } from '../exec/quote.ts';
 import { UserError } from '../shared/errors.ts';
 import { silent } from '../shared/events.ts';
 import type { Deps } from './deps.ts';
 import { labName } from './load-plan.ts';
 import { LabState } from './state.ts';
+
+/** The file of the state folder that says where the lab's kubectl is. */
+export const KUBECTL_NOTE = 'kubectl-path';
 
 interface LabOptions {
   readonly file: string;
@@ -38,11 +42,19 @@ export async function kubectlArgv(
 ): Promise<readonly string[]> {
   const state = new LabState(deps.cwd, labName(deps, options));
   await state.requirePlan();
-  return [await cachedKubectl(deps), '--kubeconfig', state.path('kubeconfig'), ...args];
+  return [await cachedKubectl(deps, state), '--kubeconfig', state.path('kubeconfig'), ...args];
 }
 
-/** The cache's kubectl. Throws UserError where it is gone: only labup makes images and binaries, which takes minutes. */
-export async function cachedKubectl(deps: Pick<Deps, 'artifacts' | 'signal'>): Promise<string> {
+/**
+ * The kubectl that the lab was made with; where the cache holds that no longer, the one that labup would use now. Throws
+ * UserError where both are gone: only labup makes images and binaries, which takes minutes.
+ */
+export async function cachedKubectl(
+  deps: Pick<Deps, 'artifacts' | 'signal'>,
+  state: LabState,
+): Promise<string> {
+  const noted = await state.read(KUBECTL_NOTE);
+  if (noted !== undefined && existsSync(noted)) return noted;
   const missing = await deps.artifacts.missing();
   if (missing.length > 0) {
     throw new UserError("The cache does not hold this lab's images and binaries any more.", {

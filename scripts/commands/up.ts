@@ -32,6 +32,8 @@ import { sshTargets, writeSshFiles } from './access.ts';
 import type { Deps } from './deps.ts';
 import type { LabState } from './state.ts';
 import type { StepRunner, StepTitle } from './steps.ts';
+import { KUBECTL_NOTE } from './tools.ts';
+import { undoPending, uninterruptible } from './undo-faults.ts';
 
 /** labup, in order. */
 export const UP_STEPS: readonly StepTitle[] = [
@@ -89,6 +91,8 @@ export async function bringUp(
     const changed = await driver.ensureMachines(plan, image, cloudInitOf(plan, secrets), emit);
     const connected = await connectMachines(targets, emit, signal, deps.connect);
     await waitForCloudInit(connected, emit, signal);
+    const access = kubectlWith(uninterruptible(local), kubectlBinary, state.path('kubeconfig'));
+    await undoPending(state, access, connected, emit);
     await writeSshFiles(state, targets);
     return { value: connected, changed };
   });
@@ -107,6 +111,7 @@ export async function bringUp(
       ]);
       const access = await readAdminAccess(must(machines, theMachine(plan, 'control-plane').name));
       await state.write('kubeconfig', access.kubeconfig);
+      await state.write(KUBECTL_NOTE, kubectlBinary);
       const client = kubectlWith(local, kubectlBinary, state.path('kubeconfig'));
       await waitForApi(client, emit, signal);
       return { value: { kubectl: client, ca: access.ca }, changed: changed.includes(true) };

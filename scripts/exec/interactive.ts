@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
 
 /** Runs a program on the user's own terminal (or pipes) and returns its exit code; a signal counts as 128 plus its number. */
 export async function runInteractive(
@@ -13,7 +14,9 @@ export async function runInteractive(
   try {
     return await new Promise<number>((resolve, reject) => {
       child.once('error', reject);
-      child.once('close', (code, signal) => resolve(code ?? (signal === 'SIGINT' ? 130 : 143)));
+      child.once('close', (code, signal) =>
+        resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
+      );
     });
   } finally {
     process.off('SIGINT', ignore);

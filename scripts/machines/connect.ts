@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { connectSsh, HostKeyError, type RemoteMachine, type SshTarget } from '../exec/ssh.ts';
 import { LabFailure } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
@@ -22,6 +23,7 @@ export async function connectMachines(
 ): Promise<ReadonlyMap<string, RemoteMachine>> {
   const failed = new AbortController();
   const ends = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
+  setMaxListeners(0, ends); // One per machine; Node would warn of a leak from the eleventh on.
   const connected = new Map<string, RemoteMachine>();
   try {
     await Promise.all(

@@ -1,33 +1,34 @@
-import { nodesOf } from '../bgp/checks/expected.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { machinesOf } from '../plan/types.ts';
-import type { EchoService, Endpoints } from './endpoints.ts';
-import { serverPods } from './endpoints.ts';
-import { expect } from './expect.ts';
+import { type EchoPod, type EchoService, externalAddresses, serverPods } from './endpoints.ts';
+import { predict } from './expect.ts';
+import type { NodeState, ObservedState } from './state/types.ts';
 import type { Cell, Protocol, Target, VantagePoint } from './types.ts';
 import { CLIENT_POD_CHECK } from './workloads.ts';
 
 /** The whole matrix: every vantage point to every target, each cell with its expectation. Ids are unique. */
-export function buildCells(plan: LabPlan, endpoints: Endpoints): readonly Cell[] {
-  const targets = buildTargets(plan, endpoints);
-  return vantagePoints(plan, endpoints).flatMap((from) =>
-    targets.map(
-      (target): Cell => ({
-        id: `${from.name}>${target.to}:${target.port}/${target.protocol}`,
-        from: from.name,
-        ...target,
-        expected: expect(plan, endpoints, from, target),
-        ...(from.kind === 'pod' && from.address === undefined ? { blockedBy: CLIENT_POD_CHECK } : {}),
-      }),
-    ),
-  );
+export function buildCells(plan: LabPlan, state: ObservedState): readonly Cell[] {
+  const targets = buildTargets(state);
+  return vantagePoints(plan, state).flatMap((from) => targets.map((target) => cellOf(state, from, target)));
+}
+
+/** One cell, predicted. */
+export function cellOf(state: ObservedState, from: VantagePoint, target: Target): Cell {
+  const isAbsent = from.kind === 'pod' && from.address === undefined;
+  return {
+    id: `${from.name}>${target.to}:${target.port}/${target.protocol}`,
+    from: from.name,
+    ...target,
+    ...predict(state, from, target),
+    ...(isAbsent ? { blockedBy: CLIENT_POD_CHECK } : {}),
+  };
 }
 
 /** Where connections start: the nodes, the client pod, the router and the clients, in plan order. */
-export function vantagePoints(plan: LabPlan, endpoints: Endpoints): readonly VantagePoint[] {
+export function vantagePoints(plan: LabPlan, state: ObservedState): readonly VantagePoint[] {
   const machines = (kind: 'node' | 'router' | 'client', ...roles: Parameters<typeof machinesOf>[1][]) =>
     machinesOf(plan, ...roles).map(({ name, address }): VantagePoint => ({ kind, name, address }));
-  const pod = endpoints.pods.find(({ name }) => name === plan.echo.clientPod.pod);
+  const pod = state.pods.find(({ name }) => name === plan.echo.clientPod.pod);
   return [
     ...machines('node', 'control-plane', 'worker'),
     {
@@ -41,46 +42,47 @@ export function vantagePoints(plan: LabPlan, endpoints: Endpoints): readonly Van
   ];
 }
 
-/** Where connections go: pods, headless names, ClusterIPs, node ports on every node, external IPs. */
-export function buildTargets(plan: LabPlan, endpoints: Endpoints): readonly Target[] {
-  const services = endpoints.services;
+/** Where connections go: pods, headless names, ClusterIPs, node ports on every node, external addresses. */
+export function buildTargets(state: ObservedState): readonly Target[] {
+  const { services, nodes } = state;
   return [
-    ...podTargets(plan, endpoints),
-    ...services.flatMap((service) => nameTargets(plan, endpoints, service)),
+    ...podTargets(state),
+    ...services.flatMap((service) => nameTargets(state, service)),
     ...services.flatMap(clusterIpTargets),
-    ...services.flatMap((service) => nodePortTargets(plan, service)),
+    ...services.flatMap((service) => nodePortTargets(nodes, service)),
     ...services.flatMap(externalIpTargets),
   ];
 }
 
-function echoPorts(plan: LabPlan): readonly { port: number; protocol: Protocol }[] {
-  return [
-    { port: plan.echo.tcpPort, protocol: 'tcp' },
-    { port: plan.echo.udpPort, protocol: 'udp' },
-  ];
-}
-
-function podTargets(plan: LabPlan, endpoints: Endpoints): Target[] {
-  return echoPorts(plan).flatMap((port) =>
-    serverPods(endpoints).map(
-      ({ name, ip }): Target => ({ kind: 'pod', to: `pod/${name}`, address: ip, ...port, pods: [ip] }),
+function podTargets(state: ObservedState): Target[] {
+  return byProtocol(
+    serverPods(state).flatMap(({ name, ip, ports }) =>
+      ports.map((port): Target => ({ kind: 'pod', to: `pod/${name}`, address: ip, ...port, pods: [ip] })),
     ),
   );
 }
 
-/** The service's own name, and one name per ready pod that has a hostname and this service as its subdomain. */
-function nameTargets(plan: LabPlan, endpoints: Endpoints, service: EchoService): Target[] {
-  if (service.clusterIp !== undefined || service.backends.length === 0) return [];
-  const domain = `${plan.echo.namespace}.svc.${plan.kubernetes.domain}`;
-  const named = serverPods(endpoints).filter(
-    ({ hostname, subdomain, ip }) =>
-      hostname !== undefined && subdomain === service.name && service.backends.includes(ip),
+/** TCP first, as in the tables that are printed. */
+function byProtocol(targets: readonly Target[]): Target[] {
+  return (['tcp', 'udp'] as const).flatMap((each) => targets.filter(({ protocol }) => protocol === each));
+}
+
+/**
+ * The service's own name, and one name per ready pod that has a hostname and this service as its subdomain. The name
+ * stays a target when no pod is ready: then it must not resolve.
+ */
+function nameTargets(state: ObservedState, service: EchoService): Target[] {
+  if (service.clusterIp !== undefined) return [];
+  const domain = `${service.namespace}.svc.${state.domain}`;
+  const servers = serverPods(state).filter(({ ip }) => service.backends.includes(ip));
+  const named = servers.filter(
+    ({ hostname, subdomain }) => hostname !== undefined && subdomain === service.name,
   );
   const names = [
     { name: service.name, pods: service.backends },
     ...named.map(({ hostname, ip }) => ({ name: `${hostname}.${service.name}`, pods: [ip] })),
   ];
-  return echoPorts(plan).flatMap((port) =>
+  return portsOf(servers.length > 0 ? servers : state.pods).flatMap((port) =>
     names.map(
       ({ name, pods }): Target => ({
         kind: 'name',
@@ -92,6 +94,16 @@ function nameTargets(plan: LabPlan, endpoints: Endpoints, service: EchoService):
       }),
     ),
   );
+}
+
+/** The ports that pods declare, each once, TCP first. */
+function portsOf(
+  pods: readonly EchoPod[],
+): readonly { readonly port: number; readonly protocol: Protocol }[] {
+  const ports = new Map(
+    pods.flatMap((pod) => pod.ports).map((each) => [`${each.protocol} ${each.port}`, each]),
+  );
+  return [...ports.values()].sort((a, b) => a.protocol.localeCompare(b.protocol) || a.port - b.port);
 }
 
 function clusterIpTargets({ name, clusterIp, ports }: EchoService): Target[] {
@@ -106,26 +118,31 @@ function clusterIpTargets({ name, clusterIp, ports }: EchoService): Target[] {
   }));
 }
 
-function nodePortTargets(plan: LabPlan, { name, ports }: EchoService): Target[] {
+function nodePortTargets(nodes: readonly NodeState[], { name, ports }: EchoService): Target[] {
   return ports.flatMap(({ nodePort, protocol }) =>
     nodePort === undefined
       ? []
-      : nodesOf(plan).map(
-          (node): Target => ({
-            kind: 'node-port',
-            to: `${name}/${node.name}`,
-            address: node.address,
-            port: nodePort,
-            protocol,
-            service: name,
-            node: node.name,
-          }),
+      : nodes.flatMap(({ name: node, addresses: [address] }): Target[] =>
+          address === undefined
+            ? []
+            : [
+                {
+                  kind: 'node-port',
+                  to: `${name}/${node}`,
+                  address,
+                  port: nodePort,
+                  protocol,
+                  service: name,
+                  node,
+                },
+              ],
         ),
   );
 }
 
-function externalIpTargets({ name, externalIps, ports }: EchoService): Target[] {
-  return externalIps.flatMap((ip) =>
+function externalIpTargets(service: EchoService): Target[] {
+  const { name, ports } = service;
+  return externalAddresses(service).flatMap((ip) =>
     ports.map(
       ({ port, protocol }): Target => ({
         kind: 'external-ip',

@@ -1,11 +1,20 @@
-import { routerPeers } from '../bgp/checks/expected.ts';
-import type { LabPlan } from '../plan/types.ts';
-import type { EchoService, Endpoints } from './endpoints.ts';
-import { expectExternalIp } from './expect-external-ip.ts';
-import { expectNodePort } from './expect-node-port.ts';
-import { hasRoute, machineNamed, nodeOf } from './network.ts';
-import { fails, noRoute, ownAddress, works } from './outcomes.ts';
-import type { Expectation, Outcome, Target, VantagePoint } from './types.ts';
+import { notObserved } from './expect/reach.ts';
+import { arrive, originate } from './expect/walk.ts';
+import {
+  after,
+  answered,
+  ended,
+  listed,
+  merged,
+  sentence,
+  type Unknown,
+  unknown,
+  type Ways,
+} from './expect/ways.ts';
+import { type World, worldOf } from './expect/world.ts';
+import { stateCheckId } from './state/checks.ts';
+import type { ObservedState } from './state/types.ts';
+import type { ChainStep, Expectation, Outcome, Target, VantagePoint } from './types.ts';
 
 /**
  * How a machine outside the cluster fails to resolve a cluster name. The lab's machines have no name server, and a stub
@@ -14,118 +23,124 @@ import type { Expectation, Outcome, Target, VantagePoint } from './types.ts';
  */
 export const MACHINE_DNS_OUTCOME: Outcome = 'dns-error';
 
+/** An expectation, or why there is none: then its outcome is harness-error. */
+export interface Prediction {
+  readonly expected: Expectation;
+  /** The state allows no statement: what is running is not modelled, or chance decides between answer and failure. */
+  readonly skipped?: string;
+  /** The id of the check that says which machine could not be looked at. */
+  readonly blockedBy?: string;
+}
+
 /**
- * Predicts one connection from observed state. Pure. Follows kube-proxy 1.20 in iptables mode with clusterCIDR set
- * (pkg/proxy/iptables/proxier.go), the pod network's masquerading of traffic that leaves the pod CIDR, and what the
- * nodes announce over BGP.
+ * Predicts one connection from observed state, by following its first packet: name, route at the source, next hops,
+ * kube-proxy's rules where it comes in, route to the backend, and the way back. Pure. Where the kernel or kube-proxy
+ * choose (ECMP, endpoints) every choice is followed. kube-proxy's rules are those of iptables mode, of Kubernetes 1.20
+ * and of 1.24 and later.
  */
-export function expect(plan: LabPlan, endpoints: Endpoints, from: VantagePoint, target: Target): Expectation {
-  switch (target.kind) {
-    case 'pod':
-      return expectPods(plan, endpoints, from, target.pods ?? []);
-    case 'name':
-      return expectName(plan, endpoints, from, target.pods ?? []);
-    case 'cluster-ip':
-      return expectClusterIp(plan, from, target, serviceOf(endpoints, target));
-    case 'node-port':
-      return expectNodePort(plan, endpoints, from, target, serviceOf(endpoints, target));
-    case 'external-ip':
-      return expectExternalIp(plan, endpoints, from, target, serviceOf(endpoints, target));
-  }
+export function predict(state: ObservedState, from: VantagePoint, target: Target): Prediction {
+  const world = worldOf(state);
+  const ways = follow(world, from, target);
+  const why = asSentence(world, sentence(ways.reason));
+  if (ways.unknown !== undefined) return nothingKnown(world, ways.unknown);
+  const [end, other] = ways.ends;
+  if (end === undefined)
+    return {
+      expected: { outcome: 'ok', servers: ways.servers, clients: ways.clients, why, chain: ways.steps },
+    };
+  if (other === undefined && ways.servers.length === 0)
+    return { expected: { outcome: end, servers: [], clients: [], why, chain: ways.steps } };
+  const possible = [...(ways.servers.length > 0 ? ['ok'] : []), ...ways.ends];
+  return nothingKnown(
+    world,
+    { kind: 'undetermined', reason: `chance decides between ${listed(possible)}: ${sentence(ways.reason)}` },
+    ways.steps,
+  );
 }
 
-function serviceOf(endpoints: Endpoints, target: Target): EchoService {
-  const service = endpoints.services.find(({ name }) => name === target.service);
-  if (service === undefined) throw new Error(`${target.to}: there is no service ${target.service}`);
-  return service;
+/** The expectation alone. */
+export function expect(state: ObservedState, from: VantagePoint, target: Target): Expectation {
+  return predict(state, from, target).expected;
 }
 
-function expectPods(
-  plan: LabPlan,
-  endpoints: Endpoints,
-  from: VantagePoint,
-  pods: readonly string[],
-): Expectation {
-  switch (from.kind) {
-    case 'node':
-      return works(
-        pods,
-        ownAddress(from),
-        `${from.name} has a route to every pod: its own over their veths, the others over BGP; nothing is translated.`,
-      );
-    case 'pod':
-      return works(pods, ownAddress(from), 'Pods reach each other by address, and nothing is translated.');
-    case 'router':
-    case 'client': {
-      if (from.kind === 'client' && pods.some((pod) => !hasRoute(machineNamed(plan, from.name), pod)))
-        return noRoute(from);
-      const peers = routerPeers(plan).map(({ name }) => name);
-      if (pods.some((pod) => !peers.includes(nodeOf(endpoints, pod) ?? '')))
-        return fails('no-route', `No node announces this pod's block to the router.`);
-      return works(
-        pods,
-        ownAddress(from),
-        `The router sends the packet to the node that announces the pod's block; nothing is translated.`,
-      );
-    }
-  }
+function nothingKnown(
+  world: World,
+  { kind, reason, machine }: Unknown,
+  chain: readonly ChainStep[] = [],
+): Prediction {
+  const why = asSentence(world, reason);
+  const expected: Expectation = { outcome: 'harness-error', servers: [], clients: [], why, chain };
+  return kind === 'not-observed' && machine !== undefined
+    ? { expected, blockedBy: stateCheckId(machine) }
+    : { expected, skipped: why };
 }
 
-function expectName(
-  plan: LabPlan,
-  endpoints: Endpoints,
-  from: VantagePoint,
-  pods: readonly string[],
-): Expectation {
-  if (from.kind !== 'pod')
-    return fails(
+/** A name stays as it is written, also at the start. */
+function asSentence(world: World, text: string): string {
+  const [first = ''] = text.split(/[ ,']/);
+  const isName = world.machine(first) !== undefined || first.startsWith('pod/');
+  const start = isName ? text.charAt(0) : text.charAt(0).toUpperCase();
+  return `${start}${text.slice(1)}${text.endsWith('.') ? '' : '.'}`;
+}
+
+function follow(world: World, from: VantagePoint, target: Target): Ways {
+  if (target.kind !== 'name') return connect(world, from, target, target.address);
+  const { address: name, pods = [] } = target;
+  const at = from.name;
+  if (!resolves(world, from))
+    return ended(
       MACHINE_DNS_OUTCOME,
-      `Only pods use the cluster's DNS; ${from.name} has no name server at all.`,
+      { text: `only pods use the cluster's DNS, and {at} has no name server at all`, at },
+      [{ at, layer: 'dns', text: `${name}: there is no name server to ask` }],
     );
-  const reached = expectPods(plan, endpoints, from, pods);
-  const why =
+  if (pods.length === 0)
+    return ended(
+      'dns-nxdomain',
+      { text: 'a headless name has one address per ready pod, and there is none', at },
+      [{ at, layer: 'dns', text: `${name}: NXDOMAIN` }],
+    );
+  const step: ChainStep = { at, layer: 'dns', text: `${name} is ${listed(pods)}` };
+  const ways = merged(
+    pods.map((pod) => connect(world, from, target, pod)),
+    'its node',
+  );
+  const how =
     pods.length > 1
-      ? 'A headless name resolves to the addresses of all its ready pods, and the client takes one of them.'
-      : `A pod's own name under a headless service resolves to that pod's address.`;
-  return { ...reached, why };
+      ? 'a headless name resolves to the addresses of all its ready pods, and the client takes one of them; '
+      : `a pod's own name under a headless service resolves to that pod's address; `;
+  return after([step], ways, how);
 }
 
-function expectClusterIp(plan: LabPlan, from: VantagePoint, target: Target, service: EchoService) {
-  if (from.kind === 'client' && !hasRoute(machineNamed(plan, from.name), target.address))
-    return noRoute(from);
-  if (service.backends.length === 0) return noBackend(from, target);
-  switch (from.kind) {
-    case 'node':
-      return works(
-        service.backends,
-        ownAddress(from),
-        `kube-proxy on ${from.name} picks any ready pod and masquerades, because the source is no pod.`,
-      );
-    case 'pod':
-      return works(
-        service.backends,
-        ownAddress(from),
-        `kube-proxy on ${from.node} picks any ready pod; a pod's source address is kept.`,
-      );
-    case 'router':
-    case 'client':
-      return works(
-        service.backends,
-        routerPeers(plan).map(({ address }) => address),
-        'The router sends the packet to any worker, for all announce the service CIDR; that worker picks any ready pod and masquerades with its own address.',
-      );
-  }
+function resolves(world: World, from: VantagePoint): boolean {
+  if (from.kind !== 'pod') return false;
+  return podOf(world, from.name)?.usesClusterDns ?? false;
 }
 
-/**
- * A ClusterIP without a ready endpoint is rejected with ICMP port unreachable. On the node itself the rule sits in the
- * OUTPUT chain, where a UDP sender gets EPERM instead.
- */
-function noBackend(from: VantagePoint, { protocol }: Target): Expectation {
-  return from.kind === 'node' && protocol === 'udp'
-    ? fails(
-        'denied',
-        'The service has no ready pod, so kube-proxy rejects the packet before it leaves the node.',
-      )
-    : fails('refused', 'The service has no ready pod, so kube-proxy rejects the connection.');
+function podOf(world: World, vantage: string) {
+  return world.state.pods.find(({ name }) => `pod/${name}` === vantage);
+}
+
+function connect(world: World, from: VantagePoint, { port, protocol }: Target, address: string): Ways {
+  if (from.kind !== 'pod') return originate(world, from.name, { address, port, protocol });
+  if (from.address === undefined)
+    return unknown({ kind: 'undetermined', reason: `${from.name} does not run, so it connects to nothing` });
+  if (podOf(world, from.name)?.hostNetwork === true)
+    return originate(world, from.node, { address, port, protocol });
+  // A pod that connects to itself does not leave its own network.
+  if (address === from.address)
+    return answered([address], [address], { text: 'the pod connects to itself', at: from.name }, [
+      { at: from.name, layer: 'endpoint', text: `${address} is its own address` },
+    ]);
+  const step: ChainStep = { at: from.name, layer: 'route', text: `default route: to its node ${from.node}` };
+  if (world.machine(from.node) === undefined) return unknown(notObserved(from.node));
+  return after(
+    [step],
+    arrive(world, from.node, {
+      source: from.address,
+      destination: address,
+      port,
+      protocol,
+      visited: [],
+    }),
+  );
 }

@@ -13,9 +13,10 @@ export function cellsToRetry(
 }
 
 /**
- * One verdict per cell, in the order of `cells`. `first` must hold every cell that is not blocked; a missing one is a
+ * One verdict per cell, in the order of `cells`. `first` must hold every cell that is not blocked or skipped; a missing one is a
  * harness error. A failed cell whose retry is right is flaky. A cell that rightly fails proves something only if
- * another cell from the same vantage point got through in the same run; otherwise its verdict is harness.
+ * another cell from the same vantage point got through in the same run; otherwise its verdict is harness, or blocked
+ * where those that had to get through are blocked.
  */
 export function judgeCells(
   cells: readonly Cell[],
@@ -28,12 +29,18 @@ export function judgeCells(
       .filter(({ cell, verdict }) => verdict === 'passed' && cell.expected.outcome === 'ok')
       .map(({ cell }) => cell.from),
   );
-  return results.map((result) => withControl(result, controlled));
+  const blocked = new Map(
+    cells.flatMap(({ from, expected, blockedBy }): [string, string][] =>
+      blockedBy === undefined || expected.outcome !== 'ok' ? [] : [[from, blockedBy]],
+    ),
+  );
+  return results.map((result) => withControl(result, controlled, blocked));
 }
 
 function judgeCell(cell: Cell, first: Observation | undefined, retried: Observation | undefined): CellResult {
   if (cell.blockedBy !== undefined)
     return { cell, observed: null, verdict: 'blocked', detail: `not tried: ${cell.blockedBy} failed` };
+  if (cell.skipped !== undefined) return { cell, observed: null, verdict: 'skipped', detail: cell.skipped };
   const judged = judgeOnce(cell, first ?? notObserved('it was never probed'));
   if (judged.verdict !== 'failed' || retried === undefined) return judged;
   const again = judgeOnce(cell, retried);
@@ -82,10 +89,21 @@ function anyOf(addresses: readonly string[]): string {
   return addresses.join(' or ') || 'anyone';
 }
 
-function withControl(result: CellResult, controlled: ReadonlySet<string>): CellResult {
+function withControl(
+  result: CellResult,
+  controlled: ReadonlySet<string>,
+  blocked: ReadonlyMap<string, string>,
+): CellResult {
   const { cell, verdict } = result;
   const isNegative = cell.expected.outcome !== 'ok' && (verdict === 'passed' || verdict === 'flaky');
   if (!isNegative || controlled.has(cell.from)) return result;
+  const cause = blocked.get(cell.from);
+  if (cause !== undefined)
+    return {
+      ...result,
+      verdict: 'blocked',
+      detail: `nothing could get through from ${cell.from}: ${cause} failed`,
+    };
   return {
     ...result,
     verdict: 'harness',

@@ -2,7 +2,8 @@ import { readdirSync } from 'node:fs';
 import type { RemoteMachine } from '../exec/ssh.ts';
 import { assetPath, readAsset } from '../shared/assets.ts';
 
-const PROBE_DIR = '/usr/local/lib/lab/probe';
+/** Where the probe and the watcher are on every machine. */
+export const PROBE_DIR = '/usr/local/lib/lab/probe';
 
 /** The command that runs the probe on a machine, and inside the echo image. */
 export const MACHINE_PROBE = ['python3', '-B', `${PROBE_DIR}/probe.py`] as const;

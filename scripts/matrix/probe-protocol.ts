@@ -1,18 +1,27 @@
 import { z } from 'zod';
-import type { Cell, DnsAnswer, DnsQuestion, Observation } from './types.ts';
+import type { Cell, DnsAnswer, DnsQuestion, Observation, ProbeTrace } from './types.ts';
 
 /** One wait of the probe: leaves room for a SYN and its retransmission after 1 s. In milliseconds. */
 export const PROBE_TIMEOUT_MS = 1500;
 
+/** A cell as the probe needs it. `sourcePort` is chosen by the kernel where it is absent. */
+export type ProbeCell = Pick<Cell, 'id' | 'protocol' | 'address' | 'port'> & { readonly sourcePort?: number };
+
 /** What probe/probe.py reads from standard input. */
 export function probeInput(
-  cells: readonly Cell[],
+  cells: readonly ProbeCell[],
   dns: readonly DnsQuestion[],
   timeoutMs = PROBE_TIMEOUT_MS,
 ): string {
   return JSON.stringify({
     timeoutMs,
-    cells: cells.map(({ id, protocol, address, port }) => ({ id, protocol, host: address, port })),
+    cells: cells.map(({ id, protocol, address, port, sourcePort }) => ({
+      id,
+      protocol,
+      host: address,
+      port,
+      sourcePort,
+    })),
     dns: dns.map(({ id, name, type, server }) => ({ id, name, type, server })),
   });
 }
@@ -48,6 +57,10 @@ const cellLine = z.object({
   connectMs: z.number().nullish().default(null),
   errno: z.union([z.string(), z.number()]).nullish().default(null),
   detail: text,
+  nonce: text,
+  address: text,
+  localAddress: text,
+  localPort: z.number().nullish().default(null),
 });
 const dnsLine = z.object({
   outcome: z.enum(['ok', 'dns-nxdomain', 'dns-error', 'harness-error']),
@@ -80,10 +93,12 @@ function cellOf(item: z.output<typeof anyLine>, garbage: ProbeLine): ProbeLine {
   const { outcome, server, client, attempts, connectMs, errno, detail } = parsed.data;
   const named = detail ?? (errno === null ? null : String(errno));
   const withErrno = detail !== null && errno !== null ? `${detail} (${errno})` : named;
+  const { nonce, address, localAddress, localPort } = parsed.data;
+  const trace: ProbeTrace = { nonce, address, localAddress, localPort };
   return {
     kind: 'cell',
     id: item.id,
-    observation: { outcome, server, client, attempts, connectMs, detail: withErrno },
+    observation: { outcome, server, client, attempts, connectMs, detail: withErrno, trace },
   };
 }
 

@@ -9,6 +9,9 @@ export interface ProbeResults {
   readonly dns: ReadonlyMap<string, DnsAnswer>;
 }
 
+/** A cell to be tried, from a source port of our choice where it must be known beforehand. */
+export type CellToRun = Cell & { readonly sourcePort?: number };
+
 export interface RunCellsOptions {
   readonly dns?: readonly DnsQuestion[];
   /** One wait of the probe, in milliseconds. */
@@ -23,7 +26,7 @@ export interface RunCellsOptions {
  * HarnessError for duplicate ids and Interrupted on abort.
  */
 export async function runCells(
-  cells: readonly Cell[],
+  cells: readonly CellToRun[],
   vantages: ReadonlyMap<string, Vantage>,
   options: RunCellsOptions = {},
 ): Promise<ProbeResults> {
@@ -58,7 +61,7 @@ function refuseDuplicates(ids: readonly string[]): void {
 async function runVantage(
   vantage: Vantage | undefined,
   name: string,
-  cells: readonly Cell[],
+  cells: readonly CellToRun[],
   dns: readonly DnsQuestion[],
   options: RunCellsOptions,
 ): Promise<ProbeResults> {

@@ -1,7 +1,14 @@
+import type { Answer } from '../bgp/checks/ask.ts';
+import { Interrupted } from '../shared/errors.ts';
+import { waitFor } from '../shared/wait.ts';
 import { cellsToRetry, judgeCells } from './judge.ts';
+import { cellsToProve, proveResults, type Witness } from './proof.ts';
+import type { CountersByNode } from './proof-counters.ts';
+import type { ServerLogs } from './proof-logs.ts';
 import type { RunCellsOptions } from './run.ts';
 import { runCells } from './run.ts';
-import type { Cell, CellResult, DnsAnswer } from './types.ts';
+import type { ObservedState } from './state/types.ts';
+import type { Cell, CellResult, DnsAnswer, Observation } from './types.ts';
 import type { Vantage } from './vantages.ts';
 
 export interface MatrixResults {
@@ -10,19 +17,124 @@ export interface MatrixResults {
   readonly dns: ReadonlyMap<string, DnsAnswer>;
 }
 
+/** Who was there beside the probes: the nodes' rule counters and the servers' logs. */
+export interface WitnessReaders {
+  readonly state: ObservedState;
+  /** The counters before the first probe. */
+  readonly before: CountersByNode;
+  readonly counters: () => Promise<CountersByNode>;
+  readonly logs: () => Promise<Answer<ServerLogs>>;
+}
+
+export interface TestCellsOptions extends RunCellsOptions {
+  /** Without them a failure that was expected is believed with no more than a positive control. */
+  readonly witnesses?: WitnessReaders;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Probes the whole matrix and judges it: every cell and DNS question at once, then the cells that failed once more, by
- * themselves. Throws Interrupted on abort.
+ * themselves; then demands proof of those that rightly failed. Throws Interrupted on abort.
  */
 export async function testCells(
   cells: readonly Cell[],
   vantages: ReadonlyMap<string, Vantage>,
-  options: RunCellsOptions = {},
+  options: TestCellsOptions = {},
 ): Promise<MatrixResults> {
-  const open = cells.filter(({ blockedBy }) => blockedBy === undefined);
+  const open = cells.filter(({ blockedBy, skipped }) => blockedBy === undefined && skipped === undefined);
   const first = await runCells(open, vantages, options);
-  const again = cellsToRetry(open, first.cells);
+  // A name whose own question was not answered either has been tried twice already.
+  const again = cellsToRetry(open, first.cells).filter(
+    ({ id, address }) => !isUnresolved(first.cells.get(id)) || isAnswered(first.dns.get(`dns.a.${address}`)),
+  );
   const { dns: _asked, ...withoutDns } = options;
   const retried = again.length === 0 ? undefined : await runCells(again, vantages, withoutDns);
-  return { results: judgeCells(cells, first.cells, retried?.cells), dns: first.dns };
+  const results = judgeCells(cells, first.cells, retried?.cells);
+  if (options.witnesses === undefined) return { results, dns: first.dns };
+  return {
+    results: await prove(results, vantages, { ...withoutDns, witnesses: options.witnesses }),
+    dns: first.dns,
+  };
+}
+
+function isUnresolved(seen: Observation | undefined): boolean {
+  return seen?.outcome === 'dns-error' || seen?.outcome === 'dns-nxdomain';
+}
+
+function isAnswered(answer: DnsAnswer | undefined): boolean {
+  return answer === undefined || answer.outcome === 'ok';
+}
+
+async function prove(
+  results: readonly CellResult[],
+  vantages: ReadonlyMap<string, Vantage>,
+  options: TestCellsOptions & { readonly witnesses: WitnessReaders },
+): Promise<readonly CellResult[]> {
+  const { witnesses, signal, ...probing } = options;
+  const { state, before, counters } = witnesses;
+  const [after, logs] = await Promise.all([counters(), completeLogs(results, witnesses, signal)]);
+  const witness: Witness = { before, after, logs };
+  const proven = proveResults(state, results, witness);
+  const open = cellsToProve(state, results, witness);
+  if (open.length === 0) return proven;
+  const seen = await runCells(open, vantages, probing);
+  const second = reobserved(results, seen.cells);
+  const [later, moreLogs] = await Promise.all([counters(), completeLogs(second, witnesses, signal)]);
+  const provenLater = proveResults(state, second, { before: after, after: later, logs: moreLogs });
+  const repeated = new Set(open.map(({ id }) => id));
+  return proven.map((result, index) =>
+    repeated.has(result.cell.id) ? (provenLater[index] ?? result) : result,
+  );
+}
+
+function reobserved(
+  results: readonly CellResult[],
+  seen: ReadonlyMap<string, Observation>,
+): readonly CellResult[] {
+  const observed = new Map(
+    results.flatMap(({ cell, observed: first }): [string, Observation][] => {
+      const observation = seen.get(cell.id) ?? first;
+      return observation === null ? [] : [[cell.id, observation]];
+    }),
+  );
+  const judged = judgeCells(
+    results.map(({ cell }) => cell),
+    observed,
+  );
+  return results.map((result, index) => (seen.has(result.cell.id) ? (judged[index] ?? result) : result));
+}
+
+/** How long a line may take from a server to the log that kubectl reads, in milliseconds. */
+const LOG_DELAY_MS = 2_000;
+
+/** The logs, read until they hold everything that was answered, or for as long as a line can be under way. */
+async function completeLogs(
+  results: readonly CellResult[],
+  { logs: readLogs }: WitnessReaders,
+  signal: AbortSignal | undefined,
+): Promise<Answer<ServerLogs>> {
+  const nonces = results.flatMap(({ observed }) =>
+    observed?.outcome === 'ok' ? (observed.trace?.nonce ?? []) : [],
+  );
+  let last = await readLogs();
+  const missing = (logs: Answer<ServerLogs>) =>
+    logs.ok ? nonces.filter((nonce) => !logs.value.has(nonce)).length : 0;
+  if (missing(last) === 0) return last;
+  try {
+    return await waitFor({
+      what: `the servers' logs`,
+      timeoutMs: LOG_DELAY_MS,
+      signal,
+      look: async () => {
+        last = await readLogs();
+        const count = missing(last);
+        return count === 0
+          ? { done: true, value: last }
+          : { done: false, why: `${count} answered nonces are missing` };
+      },
+    });
+  } catch (error) {
+    if (error instanceof Interrupted) throw error;
+    return last;
+  }
 }

@@ -47,6 +47,8 @@ export interface ChainStep {
   readonly at: string;
   readonly layer: ChainLayer;
   readonly text: string;
+  /** rule only: the iptables chains that the packet meets, in order; where several endpoints can be chosen, theirs last. */
+  readonly chains?: readonly string[];
 }
 
 /** What was seen when a red cell's connection was made once more and every hop watched. */
@@ -113,6 +115,18 @@ export interface Observation {
   /** Milliseconds from SYN to connected; null for UDP and for connections that did not come about. */
   readonly connectMs: number | null;
   readonly detail: string | null;
+  /** What the attempt can be found again by in logs and captures; absent where no attempt was made. */
+  readonly trace?: ProbeTrace;
+}
+
+/** The marks of one attempt. */
+export interface ProbeTrace {
+  /** The line that was sent; null where no payload could leave. */
+  readonly nonce: string | null;
+  /** The address that was connected to: for a name, what it resolved to. */
+  readonly address: string | null;
+  readonly localAddress: string | null;
+  readonly localPort: number | null;
 }
 
 export interface CellResult {
@@ -122,6 +136,8 @@ export interface CellResult {
   readonly verdict: Verdict;
   /** What is worth knowing about a cell that did not simply pass. */
   readonly detail: string | null;
+  /** Connections that rightly failed: what proves that they failed where they had to, a sentence each. */
+  readonly proof?: readonly string[];
   /** Red cells only. */
   readonly evidence?: Evidence;
 }

@@ -10,8 +10,6 @@ export interface ChoiceFacts {
   readonly multipassInstalled: boolean;
   /** Incus 6, or LXD 5 with its CLI `lxc`. */
   readonly incusOrLxdInstalled: boolean;
-  /** Whether upstream downloads and registries can be reached. */
-  readonly internetReachable: boolean;
 }
 
 /** Choices from the command line; they win over the spec. */
@@ -41,7 +39,7 @@ export function decide(spec: LabSpec, facts: ChoiceFacts, flags: ChoiceFlags = {
   const choices: LabPlan['choices'] = {
     driver: choose('driver', driverReason(facts)),
     distribution: choose('distribution', 'k3s needs online artifacts, which this version does not have'),
-    artifacts: choose('artifacts', artifactsReason(facts)),
+    artifacts: choose('artifacts', 'this version builds everything from Debian packages'),
     cni: { value: 'bird', why: 'Debian has no Calico images; BIRD announces what Calico would announce' },
   };
   if (complaints.length > 0) {
@@ -63,10 +61,4 @@ function driverReason(facts: ChoiceFacts): string {
   return facts.multipassInstalled
     ? `Multipass is installed, but this version drives only Incus and LXD; ${incus}`
     : `Multipass is not installed; ${incus}`;
-}
-
-function artifactsReason(facts: ChoiceFacts): string {
-  return facts.internetReachable
-    ? 'the internet is reachable, but this version builds everything from Debian packages'
-    : 'the internet is not reachable; everything is built from Debian packages';
 }

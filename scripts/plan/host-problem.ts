@@ -9,6 +9,7 @@ export interface HostProblem {
   readonly hint: string;
 }
 
+/** Whether the problem stops labup. */
 export function isError(problem: HostProblem): boolean {
   return problem.severity === 'error';
 }

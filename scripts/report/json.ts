@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { CHECK_VERDICTS } from '../bgp/checks/check.ts';
 import type { CellResult } from '../matrix/types.ts';
-import { OUTCOMES, VERDICTS } from '../matrix/types.ts';
+import { CHAIN_LAYERS, OUTCOMES, VERDICTS } from '../matrix/types.ts';
 import type { LabRun } from './run.ts';
 import { summarize } from './summary.ts';
 
@@ -14,6 +14,25 @@ const checkSchema = z.strictObject({
   expected: z.string(),
   observed: z.string(),
   why: z.string().describe('Why the lab should be so.'),
+});
+
+const chainStepSchema = z.strictObject({
+  at: z.string().describe('A machine, or pod/NAME.'),
+  layer: z.enum(CHAIN_LAYERS).describe('What decides there.'),
+  text: z.string(),
+});
+
+const evidenceSchema = z.strictObject({
+  sentence: z.string().describe('The first hop that differs from the predicted way.'),
+  hops: z.array(
+    z.strictObject({
+      at: z.string(),
+      agrees: z.boolean().describe('Whether this hop did what the predicted way says.'),
+      text: z.string(),
+      detail: z.array(z.string()).describe('Counters, routes, captured packets: what the sentence rests on.'),
+    }),
+  ),
+  file: z.string().optional().describe('Where all of it is kept.'),
 });
 
 const cellSchema = z.strictObject({
@@ -30,6 +49,10 @@ const cellSchema = z.strictObject({
       .array(z.string())
       .describe('Client addresses that the server may see; empty unless the outcome is ok.'),
     why: z.string().describe('The rule or route that makes it so.'),
+    chain: z
+      .array(chainStepSchema)
+      .optional()
+      .describe("The packet's predicted way, in order, to the answering pod or to where it ends."),
   }),
   observed: z
     .strictObject({
@@ -47,6 +70,29 @@ const cellSchema = z.strictObject({
     .describe('null where nothing was tried: blocked and skipped cells.'),
   verdict: z.enum(VERDICTS),
   detail: z.string().optional().describe('What is worth knowing about a cell that did not simply pass.'),
+  evidence: evidenceSchema
+    .optional()
+    .describe('Failed cells that were tried again while every hop was watched.'),
+});
+
+const ecmpSchema = z.strictObject({
+  from: z.string().describe('The vantage point that sent the flows.'),
+  target: z.string(),
+  flows: count.describe('How many connections were made, each with a source port of its own.'),
+  counts: z.array(z.strictObject({ node: z.string(), pod: z.string(), count })),
+  verdict: z.enum(['passed', 'failed', 'skipped']),
+  why: z.string().describe('Which distribution the hash policy allows, and how that was judged.'),
+});
+
+const bgpTableSchema = z.strictObject({
+  machine: z.string(),
+  table: z.string().describe('Whose table: the BGP daemon or the kernel.'),
+  routes: z.array(
+    z.strictObject({
+      prefix: z.string(),
+      nextHops: z.array(z.string()).describe('Addresses, or how the route ends, e.g. blackhole.'),
+    }),
+  ),
 });
 
 /** What `labtest --json` prints and report.schema.json publishes. */
@@ -68,6 +114,17 @@ export const reportSchema = z.strictObject({
     .describe('Cells only; checks carry their own verdicts.'),
   checks: z.array(checkSchema),
   cells: z.array(cellSchema),
+  aborted: z.string().optional().describe('Why the run ended early; what it did not get to is skipped.'),
+  moved: z
+    .array(z.string())
+    .optional()
+    .describe('What changed in the lab during the run; expectations follow the state after it.'),
+  ecmp: z.array(ecmpSchema).optional().describe('How flows spread over nodes and pods.'),
+  bgpTables: z.array(bgpTableSchema).optional().describe('The routing tables of every BGP speaker, as seen.'),
+  timings: z
+    .array(z.strictObject({ step: z.string(), ms: z.number().nonnegative() }))
+    .optional()
+    .describe('How long each step took.'),
 });
 
 export type LabReport = z.infer<typeof reportSchema>;
@@ -92,10 +149,31 @@ export function buildReport(run: LabRun, planned?: readonly { readonly id: strin
       why,
     })),
     cells: run.cells.map(cellOf),
+    ...optionalParts(run),
   };
 }
 
-function cellOf({ cell, observed, verdict, detail }: CellResult): LabReport['cells'][number] {
+/** Those parts of a run that not every run has, by name; an absent one stays absent. */
+function optionalParts({ aborted, moved, ecmp, bgpTables, timings }: LabRun): Partial<LabReport> {
+  return {
+    ...(aborted === undefined ? {} : { aborted }),
+    ...(moved === undefined ? {} : { moved: [...moved] }),
+    ...(ecmp === undefined
+      ? {}
+      : { ecmp: ecmp.map((each) => ({ ...each, counts: each.counts.map((count) => ({ ...count })) })) }),
+    ...(bgpTables === undefined
+      ? {}
+      : {
+          bgpTables: bgpTables.map(({ routes, ...table }) => ({
+            ...table,
+            routes: routes.map(({ prefix, nextHops }) => ({ prefix, nextHops: [...nextHops] })),
+          })),
+        }),
+    ...(timings === undefined ? {} : { timings: timings.map((timing) => ({ ...timing })) }),
+  };
+}
+
+function cellOf({ cell, observed, verdict, detail, evidence }: CellResult): LabReport['cells'][number] {
   const { id, from, to, address, port, protocol, expected } = cell;
   return {
     id,
@@ -109,6 +187,7 @@ function cellOf({ cell, observed, verdict, detail }: CellResult): LabReport['cel
       servers: [...expected.servers],
       clients: [...expected.clients],
       why: expected.why,
+      chain: expected.chain.map((step) => ({ ...step })),
     },
     observed:
       observed === null
@@ -122,6 +201,14 @@ function cellOf({ cell, observed, verdict, detail }: CellResult): LabReport['cel
           },
     verdict,
     ...(detail === null ? {} : { detail }),
+    ...(evidence === undefined
+      ? {}
+      : {
+          evidence: {
+            ...evidence,
+            hops: evidence.hops.map((hop) => ({ ...hop, detail: [...hop.detail] })),
+          },
+        }),
   };
 }
 

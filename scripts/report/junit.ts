@@ -12,11 +12,17 @@ const builder = junitReportBuilder as unknown as Builder;
 
 /**
  * The run as JUnit XML: one suite per vantage point, one for the checks. A harness error is an <error>, not a
- * <failure>; blocked and skipped cells are <skipped>; a flaky cell passes and says so in its output.
+ * <failure>; blocked and skipped cells are <skipped>; a flaky cell passes and says so in its output. An aborted run has
+ * one more case that is an error, so that it is never green.
  */
 export function toJunit(run: LabRun): string {
   const report = builder.newBuilder();
   const timestamp = run.startedAt.toISOString().slice(0, 'yyyy-mm-ddThh:mm:ss'.length);
+  if (run.aborted !== undefined) {
+    const suite = report.testSuite().name('run').timestamp(timestamp);
+    const testCase = suite.testCase().className('run').name('runs to its end');
+    testCase.error(`the run was aborted: ${run.aborted}`, 'aborted');
+  }
   for (const from of [...new Set(run.cells.map(({ cell }) => cell.from))]) {
     const suite = report.testSuite().name(`from ${from}`).timestamp(timestamp);
     for (const result of run.cells.filter(({ cell }) => cell.from === from)) addCell(suite, from, result);
@@ -28,7 +34,11 @@ export function toJunit(run: LabRun): string {
   return report.build();
 }
 
-function addCell(suite: TestSuite, from: string, { cell, observed, verdict, detail }: CellResult): void {
+function addCell(
+  suite: TestSuite,
+  from: string,
+  { cell, observed, verdict, detail, evidence }: CellResult,
+): void {
   const testCase = suite.testCase().className(from).name(cell.id);
   if (observed?.connectMs != null) testCase.time(observed.connectMs / 1000);
   const story = [
@@ -36,6 +46,8 @@ function addCell(suite: TestSuite, from: string, { cell, observed, verdict, deta
     `observed: ${describeObserved(observed)}`,
     ...(detail === null ? [] : [`detail: ${detail}`]),
     `why: ${cell.expected.why}`,
+    ...(evidence === undefined ? [] : [`where: ${evidence.sentence}`]),
+    ...cell.expected.chain.map(({ at, layer, text }) => `  ${at} (${layer}): ${text}`),
   ].join('\n');
   switch (verdict) {
     case 'failed':

@@ -56,17 +56,47 @@ export function summarizeChecks(run: LabRun): Readonly<Record<(typeof CHECK_VERD
 
 /**
  * The exit code of a run. Something that is wrong for certain goes before what is not known: 1 where a cell or check
- * failed; 4 where a cell or check has no verdict, or none passed at all; 1 where something was blocked; 3 where a cell
+ * failed; 4 where the run was aborted, a cell or check has no verdict, or none passed at all; 1 where something was blocked; 3 where a cell
  * was flaky and `strict` is set; else 0.
  */
 export function exitCodeOf(run: LabRun, options: { readonly strict?: boolean } = {}): ExitCode {
   const verdicts = [...run.cells, ...run.checks].map(({ verdict }) => verdict);
   if (verdicts.includes('failed')) return EXIT.wrong;
+  if (run.aborted !== undefined) return EXIT.harness;
   if (verdicts.includes('harness')) return EXIT.harness;
   if (verdicts.includes('blocked')) return EXIT.wrong;
   if (!run.cells.some(({ verdict }) => verdict === 'passed' || verdict === 'flaky')) return EXIT.harness;
   if (options.strict === true && verdicts.includes('flaky')) return EXIT.flaky;
   return EXIT.pass;
+}
+
+/** The run in a few words, for a heading. `right` is true only where every cell and every check passed. */
+export function conclusionOf(run: LabRun): { readonly right: boolean; readonly text: string } {
+  const { planned, passed, failed, flaky, harness, blocked } = summarize(run);
+  const checks = summarizeChecks(run);
+  const wrong = [
+    ...(failed > 0 ? [`${failed} of ${planned} cells`] : []),
+    ...(checks.failed > 0 ? [`${checks.failed} of ${run.checks.length} checks`] : []),
+  ];
+  const isRight =
+    run.aborted === undefined && planned > 0 && passed === planned && checks.passed === run.checks.length;
+  if (isRight) return { right: true, text: 'everything is as it should be' };
+  if (planned === 0) return { right: false, text: 'nothing was planned, so nothing is known' };
+  if (wrong.length > 0) return { right: false, text: `wrong: ${wrong.join(' and ')}` };
+  if (run.aborted !== undefined) return { right: false, text: 'the run was aborted' };
+  if (harness + checks.harness > 0)
+    return {
+      right: false,
+      text: `nothing wrong was seen, but ${harness + checks.harness} could not be tested`,
+    };
+  if (blocked + checks.blocked > 0)
+    return {
+      right: false,
+      text: `${blocked + checks.blocked} could not be tested: something below is broken`,
+    };
+  if (flaky > 0)
+    return { right: false, text: `${flaky} of ${planned} cells were right only at the second try` };
+  return { right: false, text: 'not everything was tested' };
 }
 
 function plannedOf(run: LabRun): readonly { readonly id: string }[] {

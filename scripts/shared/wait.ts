@@ -12,7 +12,7 @@ export interface WaitOptions<T> {
   /** The condition in words, e.g. "k8sworker1 to accept SSH". */
   readonly what: string;
   readonly timeoutMs: number;
-  /** One look. A throw counts as "not yet", with the error's message as the reason. */
+  /** One look. A throw counts as "not yet", with the error's message as the reason; Interrupted ends the wait. */
   readonly look: () => Promise<Look<T>>;
   readonly next?: string;
   readonly pollMs?: number;
@@ -27,7 +27,10 @@ export async function waitFor<T>(options: WaitOptions<T>): Promise<T> {
   let why = 'not looked at yet';
   for (;;) {
     if (signal?.aborted) throw new Interrupted(options.next);
-    const seen = await look().catch((error: unknown) => ({ done: false as const, why: messageOf(error) }));
+    const seen = await look().catch((error: unknown) => {
+      if (error instanceof Interrupted) throw error;
+      return { done: false as const, why: messageOf(error) };
+    });
     if (seen.done) return seen.value;
     if (seen.why !== why) emit?.({ type: 'note', text: `waiting for ${what}: ${seen.why}` });
     why = seen.why;

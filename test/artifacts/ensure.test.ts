@@ -97,7 +97,9 @@ describe('ensureArtifacts', () => {
   });
 
   it('fails with the end of the log and its path, keeps nothing half built, and goes on from there', async () => {
-    const broken = all(({ run }) => run(['sh', '-c', 'echo unpacking; echo "no space" >&2; exit 3']));
+    const broken = all(({ run }) =>
+      run(['sh', '-c', 'printf "unpacking\\r\\n"; echo "no space" >&2; exit 3']),
+    );
     const error = await ensure(broken).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ message: 'Building the kubernetes failed.', exitCode: 1 });
     const details = (error as { details: string[] }).details;

@@ -5,7 +5,7 @@ import { display, type RealDeps } from '../../scripts/cli/deps.ts';
 import { main } from '../../scripts/cli/main.ts';
 import type { BinName } from '../../scripts/cli/program.ts';
 import type { HostView } from '../../scripts/commands/deps.ts';
-import type { Executor } from '../../scripts/exec/executor.ts';
+import type { Executor, RunOptions } from '../../scripts/exec/executor.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import type { Connect } from '../../scripts/machines/connect.ts';
 import { fakeMachine as bgpSpeaker, repliesOf } from '../bgp/fixtures.ts';
@@ -82,8 +82,6 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
       JSON.parse(readFileSync(join(cwd, '.lab/bgp-lab/secrets.json'), 'utf8')) as { joinToken: string }
     ).joinToken.split('.')[0] ?? '';
   const machine = (name: string): Executor => {
-    const isSpeaker = !['routed', 'ubuntu'].includes(name);
-    const speaker = isSpeaker ? bgpSpeaker(name, repliesOf(name), shell.run) : undefined;
     return recordingExecutor(async (argv, options) => {
       const line = argv.join(' ');
       lab.asked.push(`${name}: ${line.split('\n')[0]}`);
@@ -91,9 +89,11 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
       if (line.includes('date +%s')) return '1000000 100\n';
       if (line.startsWith('test -e')) return { exitCode: done.has(name) ? 0 : 1 };
       if (line.startsWith('touch')) done.add(name);
+      // No process has that name.
+      if (line.startsWith('pkill')) return { exitCode: 1 };
       if (line === 'cat /etc/kubernetes/pki/ca.crt') return CA_CERTIFICATE;
       if (line === 'cat /etc/kubernetes/admin.conf') return 'kind: Config\n';
-      if (line.includes('birdc') || line.includes('vtysh')) return (await speaker?.run(argv, options)) ?? '';
+      if (line.includes('birdc') || line.includes('vtysh')) return recorded(name, argv, options);
       if (line.includes('is-active')) {
         const [, , , stamp = '', ...units] = argv;
         return `${files.get(name)?.files.get(stamp)?.content ?? ''}\n${units.map(() => 'active\n').join('')}`;
@@ -165,6 +165,16 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
     },
   };
   return lab;
+}
+
+/** What a speaker's transcripts answer to a script; each is run once, in a real shell. */
+const answers = new Map<string, Promise<Reply>>();
+
+function recorded(name: string, argv: readonly string[], options: RunOptions): Promise<Reply> {
+  const key = `${name} ${argv.join(' ')}`;
+  const answer = answers.get(key) ?? bgpSpeaker(name, repliesOf(name), shell.run).run(argv, options);
+  answers.set(key, answer);
+  return answer;
 }
 
 const BARE: Awaited<ReturnType<HostView['facts']>> = {

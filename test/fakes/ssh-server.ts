@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import ssh2, { type Connection, type ServerChannel } from 'ssh2';
 import { newKeyPair } from '../../scripts/exec/keys.ts';
 import type { SshTarget } from '../../scripts/exec/ssh.ts';
@@ -15,12 +15,16 @@ export type OnExec = (command: string, channel: ServerChannel, connection: Conne
 export interface SshServer {
   readonly target: SshTarget;
   /** Every command line that was asked for. */
-  readonly commands: readonly string[];
+  readonly commands: string[];
   onExec: OnExec;
   /** From now on requests are heard and not answered. */
   deaf: boolean;
+  /** Forgets commands, and behaves again. */
+  reset(): void;
   /** Cuts every connection, as a machine that loses its power. */
   cut(): void;
+  /** Sends what is no SSH on every connection. */
+  garble(): void;
   close(): Promise<void>;
 }
 
@@ -30,7 +34,7 @@ export async function startSshServer(env: Readonly<Record<string, string>> = {})
   const accepted = clientKey.publicKey.split(' ')[1] ?? '';
   const commands: string[] = [];
   const connections = new Set<Connection>();
-  const sockets = new Set<{ destroy(): void }>();
+  const sockets = new Set<Socket>();
   const server = new ssh2.Server({ hostKeys: [hostKey.privateKey] }, (connection) => {
     connections.add(connection);
     connection.on('error', () => {}); // The client may go away at any moment.
@@ -48,7 +52,10 @@ export async function startSshServer(env: Readonly<Record<string, string>> = {})
     });
   });
   // The sockets themselves, for cutting them without a goodbye.
-  (server as unknown as { _srv: NodeJS.EventEmitter })._srv.on('connection', (socket) => sockets.add(socket));
+  (server as unknown as { _srv: NodeJS.EventEmitter })._srv.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const self: SshServer = {
@@ -63,8 +70,16 @@ export async function startSshServer(env: Readonly<Record<string, string>> = {})
     commands,
     onExec: inShell(env),
     deaf: false,
+    reset() {
+      commands.length = 0;
+      self.onExec = inShell(env);
+      self.deaf = false;
+    },
     cut() {
       for (const socket of sockets) socket.destroy();
+    },
+    garble() {
+      for (const socket of sockets) socket.write(Buffer.alloc(512, 'x'));
     },
     close: async () => {
       for (const connection of connections) connection.end();

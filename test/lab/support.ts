@@ -71,7 +71,7 @@ export function hostSnapshot(): Readonly<Record<string, readonly string[]>> {
       .sort();
   return {
     links: lines(host('ip', '-br', 'link')).map((line) => line.split(/[\s@]/)[0] ?? ''),
-    addresses: lines(host('ip', '-br', '-4', 'addr')).filter((line) => !line.includes('192.0.2.')),
+    addresses: lines(host('ip', '-br', '-4', 'addr')),
     routes: lines(host('ip', '-4', 'route')),
     rules: lines(host('ip', 'rule')),
     iptables: lines(host('iptables-save')).filter((line) => !line.startsWith('#')),

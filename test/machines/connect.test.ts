@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { newKeyPair } from '../../scripts/exec/keys.ts';
 import { HostKeyError, type RemoteMachine, type SshTarget } from '../../scripts/exec/ssh.ts';
@@ -16,6 +17,15 @@ const targets: readonly SshTarget[] = ['bgp', 'routed', 'ubuntu'].map((name, ind
   privateKey: 'none',
   hostKey: 'none',
 }));
+
+const anyTarget: SshTarget = { name: 'x', address: '192.0.2.1', user: 'root', privateKey: '', hostKey: '' };
+
+/** The signal of a whole command, as the bin makes it. */
+function withoutLimit(): AbortSignal {
+  const { signal } = new AbortController();
+  setMaxListeners(0, signal);
+  return signal;
+}
 
 function connector(
   open: (target: SshTarget, count: number) => RemoteMachine | Error,
@@ -44,6 +54,22 @@ describe('connectMachines', () => {
     expect(() => must(machines, 'nobody')).toThrow('There is no connection to nobody.');
     expect(events).toEqual([{ type: 'note', text: 'waiting for bgp to accept SSH: connect ECONNREFUSED' }]);
     expect(connect.closed).toEqual([]);
+  });
+
+  it('can wait for twenty at once without a warning of Node', async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on('warning', onWarning);
+    const many = Array.from({ length: 20 }, (_, index) => ({ ...anyTarget, name: `worker${index}` }));
+    const connect = connector(({ name }, count) =>
+      count < 2 ? new Error('still booting') : fakeMachine(name),
+    );
+    for (const signal of [undefined, withoutLimit()]) {
+      expect((await connectMachines(many, silent, signal, connect)).size).toBe(20);
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', onWarning);
+    expect(warnings).toEqual([]);
   });
 
   it('fails at once for a wrong host key, names the machine and closes the others', async () => {

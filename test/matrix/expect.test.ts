@@ -14,7 +14,7 @@ const ROUTED = '192.168.13.40';
 const UBUNTU = '192.168.13.104';
 
 function cellsOf(wish: Wish = {}, plan: LabPlan = planOf()): ReadonlyMap<string, Cell> {
-  return new Map(buildCells(plan, endpointsOf(wish)).map((cell) => [cell.id, cell]));
+  return new Map(buildCells(plan, endpointsOf(wish, plan)).map((cell) => [cell.id, cell]));
 }
 
 type Row = readonly [id: string, outcome: string, servers?: readonly string[], clients?: readonly string[]];
@@ -22,9 +22,11 @@ type Row = readonly [id: string, outcome: string, servers?: readonly string[], c
 function check(cells: ReadonlyMap<string, Cell>, [id, outcome, servers = [], clients = []]: Row): void {
   const cell = cells.get(id);
   expect(cell, `there is no cell ${id}`).toBeDefined();
-  const { why, ...expected } = cell?.expected ?? {};
+  const { why, chain, ...expected } = cell?.expected ?? {};
   expect(expected).toEqual({ outcome, servers, clients });
   expect(why).toMatch(/^\S.{20,}\.$/);
+  expect(why).not.toContain('{at}');
+  expect(chain?.length).toBeGreaterThan(0);
 }
 
 describe('full variant, all pods ready', () => {

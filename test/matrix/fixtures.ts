@@ -1,10 +1,13 @@
-import { parseEndpoints } from '../../scripts/matrix/endpoints.ts';
+import { announcements } from '../../scripts/matrix/network.ts';
+import { type ClusterObjects, parseClusterObjects } from '../../scripts/matrix/state/cluster.ts';
+import type { ObservedState, ProxySettings } from '../../scripts/matrix/state/types.ts';
 import type { Cell, Observation } from '../../scripts/matrix/types.ts';
 import type { Vantage } from '../../scripts/matrix/vantages.ts';
 import { planLab } from '../../scripts/plan/plan.ts';
-import type { LabPlan } from '../../scripts/plan/types.ts';
+import { type LabPlan, machinesOf, theMachine } from '../../scripts/plan/types.ts';
 import { parseSpec } from '../../scripts/spec/load.ts';
 import type { EchoVariant } from '../../scripts/spec/types.ts';
+import { kernelsOf } from './network-of.ts';
 
 /** The default lab's plan, or another one from the text of a spec. */
 export function planOf(text = 'version: 1\n'): LabPlan {
@@ -46,60 +49,119 @@ export interface KubeService {
 
 const ALL = ['echo-server1', 'echo-server2', 'echo-server3', 'echo-client1'];
 
-/** What `kubectl get services,endpoints,pods -n echo-server -o json` says, written after API objects of v1.20. */
-export function kubectlJson({
-  variant = 'full',
-  ready = ALL,
-  edit = (service) => service,
-}: Wish = {}): string {
+/** What `kubectl get services,endpointslices,pods,nodes -n echo-server -o json` says, written after objects of v1.20. */
+export function kubectlJson(
+  { variant = 'full', ready = ALL, edit = (service) => service }: Wish = {},
+  plan: LabPlan = planOf(),
+): string {
   const services = (variant === 'full' ? fullServices() : simpleServices()).map(edit);
   const servers = POD_IPS.map((ip, index) => ({ name: `echo-server${index + 1}`, ip, node: NODES[index] }));
   const isReady = ({ name }: { name: string }) => ready.includes(name);
-  const addressOf = ({ name, ip, node }: (typeof servers)[number]) => ({
-    ip,
-    nodeName: node,
-    targetRef: { kind: 'Pod', name },
-  });
-  const endpoints = services.map((service) => ({
-    kind: 'Endpoints',
-    metadata: { name: service.metadata.name },
-    ...(servers.length > 0
-      ? {
-          subsets: [
-            {
-              ...(servers.some(isReady) ? { addresses: servers.filter(isReady).map(addressOf) } : {}),
-              ...(servers.every(isReady)
-                ? {}
-                : { notReadyAddresses: servers.filter((each) => !isReady(each)).map(addressOf) }),
-            },
-          ],
-        }
-      : {}),
+  const slices = services.map(({ metadata: { name }, spec: { ports } }) => ({
+    kind: 'EndpointSlice',
+    metadata: {
+      name: `${name}-x7kq2`,
+      namespace: 'echo-server',
+      labels: { 'kubernetes.io/service-name': name },
+    },
+    addressType: 'IPv4',
+    ports: ports?.map((port) => ({ name: port.name, port: port.port, protocol: port.protocol })) ?? null,
+    endpoints: servers.map((server) => ({
+      addresses: [server.ip],
+      conditions: { ready: isReady(server) },
+      targetRef: { kind: 'Pod', name: server.name },
+      topology: { 'kubernetes.io/hostname': server.node },
+    })),
+  }));
+  const nodes = machinesOf(plan, 'control-plane', 'worker').map(({ name, address, podBlock }) => ({
+    kind: 'Node',
+    metadata: { name, labels: { 'kubernetes.io/hostname': name } },
+    spec: { podCIDR: podBlock, podCIDRs: [podBlock] },
+    status: {
+      addresses: [
+        { type: 'InternalIP', address },
+        { type: 'Hostname', address: name },
+      ],
+      conditions: [{ type: 'Ready', status: 'True' }],
+      nodeInfo: { kubeProxyVersion: 'v1.20.2', kubeletVersion: 'v1.20.2' },
+    },
   }));
   const pods = [
     ...servers.map(({ name, ip, node }, index) => ({
       kind: 'Pod',
       metadata: { name },
-      spec: { nodeName: node, hostname: `server${index + 1}`, subdomain: 'headless', containers: [] },
+      spec: {
+        nodeName: node,
+        hostname: `server${index + 1}`,
+        subdomain: 'headless',
+        containers: [
+          { ports: [{ containerPort: 5678, protocol: 'UDP' }] },
+          { ports: [{ containerPort: 1234, protocol: 'TCP' }] },
+        ],
+      },
       status: { podIP: ip, conditions: [{ type: 'Ready', status: isReady({ name }) ? 'True' : 'False' }] },
     })),
     {
       kind: 'Pod',
       metadata: { name: 'echo-client1' },
-      spec: { nodeName: 'k8sworker1', containers: [] },
+      spec: { nodeName: 'k8sworker1', containers: [{}] },
       status: {
         podIP: CLIENT_IP,
         conditions: [{ type: 'Ready', status: ready.includes('echo-client1') ? 'True' : 'False' }],
       },
     },
   ];
-  return JSON.stringify({ kind: 'List', apiVersion: 'v1', items: [...services, ...endpoints, ...pods] });
+  return JSON.stringify({
+    kind: 'List',
+    apiVersion: 'v1',
+    items: [...services, ...slices, ...pods, ...nodes],
+  });
 }
 
-/** The observed state for a wish. */
-export function endpointsOf(wish: Wish = {}) {
-  const text = kubectlJson(wish);
-  return parseEndpoints(text, text, text);
+/** kube-proxy as kubeadm sets it up in the lab. */
+export const PROXY: ProxySettings = {
+  mode: 'iptables',
+  clusterCidr: '10.255.0.0/16',
+  detectLocalMode: 'ClusterCIDR',
+  nodePortAddresses: [],
+  masqueradeAll: false,
+  localhostNodePorts: true,
+};
+
+/** The observed state for a wish, in a lab whose routes are as they should be. */
+export function endpointsOf(wish: Wish = {}, plan: LabPlan = planOf()): ObservedState {
+  return stateOf(parseClusterObjects(kubectlJson(wish, plan)), plan);
+}
+
+/** The observed state of a healthy lab with these objects. */
+export function stateOf(cluster: ClusterObjects, plan: LabPlan = planOf()): ObservedState {
+  const announced = announcements(plan, cluster);
+  return {
+    ...cluster,
+    proxy: PROXY,
+    domain: plan.kubernetes.domain,
+    machines: kernelsOf({
+      subnet: plan.network.subnet,
+      serviceCidr: plan.kubernetes.serviceCidr,
+      podCidr: plan.kubernetes.podCidr,
+      nodes: machinesOf(plan, 'control-plane', 'worker').map(({ name, address, podBlock = '' }) => ({
+        name,
+        address,
+        block: podBlock,
+      })),
+      peers: machinesOf(plan, 'worker').map(({ name }) => name),
+      router: theMachine(plan, 'router'),
+      clients: machinesOf(plan, 'client').map(({ name, address, routes }) => ({
+        name,
+        address,
+        routes: routes.filter(({ via }) => via !== undefined).map(({ to }) => to),
+      })),
+      pods: cluster.pods.flatMap(({ ip, node }) =>
+        ip === undefined || node === undefined ? [] : [{ ip, node }],
+      ),
+      announced: new Map(announced.map(({ prefix, nodes }) => [prefix.split('/')[0] ?? '', nodes])),
+    }),
+  };
 }
 
 function serviceObject(name: string, spec: Partial<KubeService['spec']>): KubeService {

@@ -87,6 +87,24 @@ describe('judgeCells', () => {
   });
 });
 
+describe('a cell that is skipped', () => {
+  const skipped: Cell = { ...positive, skipped: 'kube-proxy in ipvs mode is not modelled.' };
+
+  it('is not judged, and says why', () => {
+    expect(judgeCells([skipped], new Map())).toEqual([
+      { cell: skipped, observed: null, verdict: 'skipped', detail: skipped.skipped },
+    ]);
+  });
+
+  it('is not probed', async () => {
+    const all = [skipped, named('ubuntu>echo-np-tcp/k8sworker2:31234/tcp')];
+    const vantage = fakeVantage('ubuntu', all);
+    const { results } = await testCells(all, new Map([['ubuntu', vantage]]));
+    expect(JSON.parse(vantage.inputs[0] ?? '').cells).toHaveLength(1);
+    expect(results.map(({ verdict }) => verdict)).toEqual(['skipped', 'passed']);
+  });
+});
+
 describe('a harness error', () => {
   it.each(OUTCOMES)('is never taken for the expected outcome %s, nor for blocked', (outcome) => {
     const cell: Cell = { ...negative, expected: { ...negative.expected, outcome } };

@@ -21,7 +21,7 @@ function cell(port: number, address = '127.0.0.1'): Cell {
     address,
     port,
     protocol: 'tcp',
-    expected: { outcome: 'ok', servers: [], clients: [], why: '' },
+    expected: { outcome: 'ok', servers: [], clients: [], why: '', chain: [] },
   };
 }
 

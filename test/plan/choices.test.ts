@@ -22,8 +22,7 @@ describe('auto', () => {
     [{ incusOrLxdInstalled: true }, 'driver', 'Multipass is not installed; Incus or LXD is installed'],
     [{ multipassInstalled: true }, 'driver', 'this version drives only Incus and LXD'],
     [{}, 'distribution', 'k3s needs online artifacts'],
-    [{}, 'artifacts', 'the internet is not reachable'],
-    [{ internetReachable: true }, 'artifacts', 'the internet is reachable, but this version'],
+    [{}, 'artifacts', 'this version builds everything from Debian packages'],
     [{}, 'cni', 'no Calico images'],
   ] as const)('%j: %s says why', (facts, choice, why) => {
     const choices = decide(auto, { ...BARE_HOST, ...facts });

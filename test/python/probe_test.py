@@ -44,6 +44,18 @@ class Outcomes(WithEcho):
                 self.assertEqual(local["connectMs"] is None, protocol == "udp")
                 getattr(self, protocol).line(local["nonce"])
 
+    def test_the_source_port_can_be_fixed(self) -> None:
+        for protocol, kind in (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)):
+            cell = {"protocol": protocol, "host": "127.0.0.1", "port": self.ports[protocol]}
+            port = free_port(kind)
+            self.assertEqual(probe_one(**cell, sourcePort=port)["localPort"], port)
+            with socket.socket(socket.AF_INET, kind) as taken:
+                taken.bind(("0.0.0.0", 0))
+                port = taken.getsockname()[1]
+                result = probe_one(**cell, sourcePort=port)
+            self.assertEqual(result["outcome"], "harness-error")
+            self.assertIn(f"source port {port}: Address already in use", result["detail"])
+
     def test_nobody_listens_is_refused(self) -> None:
         for protocol, kind in (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)):
             result = probe_one(protocol=protocol, host="127.0.0.1", port=free_port(kind))

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { buildReport, reportJsonSchema, reportSchema, reportText } from '../../scripts/report/json.ts';
 import { packageRoot } from '../../scripts/shared/assets.ts';
 import { CELLS, NEGATIVE, POSITIVE, runOf, TIMEOUT } from './fixtures.ts';
+import { EVIDENCE, TROUBLED } from './samples.ts';
 
 const mixed = runOf({
   cells: CELLS.map((cell) => (cell.from === 'bgp' ? { ...cell, blockedBy: 'workloads.client-pod' } : cell)),
@@ -42,6 +43,9 @@ describe('the JSON report', () => {
         servers: ['10.255.0.74'],
         clients: ['192.168.13.104'],
         why: "With externalTrafficPolicy Local k8sworker1 answers from its own pod only and keeps the client's address.",
+        chain: expect.arrayContaining([
+          { at: 'ubuntu', layer: 'route', text: '192.168.13.35 is on-link: 192.168.13.0/24 dev eth0.' },
+        ]),
       },
       observed: {
         outcome: 'ok',
@@ -72,6 +76,13 @@ describe('the JSON report', () => {
       expect(Object.values(rest).reduce((sum, each) => sum + each, 0)).toBe(planned);
       expect(planned).toBe(report.cells.length);
     }
+  });
+
+  it('has the optional parts of a run that has them', () => {
+    const report = reportSchema.parse(JSON.parse(reportText(buildReport(TROUBLED))));
+    expect(Object.keys(report)).toEqual(expect.arrayContaining(['moved', 'ecmp', 'bgpTables', 'timings']));
+    expect(report.cells.find(({ id }) => id === POSITIVE)?.evidence).toEqual(EVIDENCE);
+    expect(buildReport({ ...TROUBLED, aborted: 'interrupted' }).aborted).toBe('interrupted');
   });
 
   it('does not exist where a result is missing', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { toJunit } from '../../scripts/report/junit.ts';
+import { abortedRun } from '../../scripts/report/run.ts';
 import { CELLS, CHECKS, POSITIVE, runOf, TIMEOUT } from './fixtures.ts';
 
 const run = runOf({
@@ -74,5 +75,17 @@ describe('JUnit', () => {
 
   it('is a document also without cells', () => {
     expect(toJunit(runOf({ cells: [], checks: [] }))).toMatch(/<testsuites tests="0"/);
+  });
+
+  it('of an aborted run is never green, and has every cell that was planned', () => {
+    const whole = runOf({ checks: [] });
+    const aborted = toJunit(
+      abortedRun({ ...whole, cells: whole.cells.slice(0, 10) }, 'interrupted by SIGINT', CELLS),
+    );
+    expect(aborted).toMatch(/<testsuites tests="249" failures="0" errors="1" skipped="238">/);
+    expect(aborted).toContain('the run was aborted: interrupted by SIGINT');
+    expect(toJunit(abortedRun(runOf({ cells: [], checks: [] }), 'no lab'))).toMatch(
+      /tests="1" failures="0" errors="1"/,
+    );
   });
 });

@@ -72,4 +72,9 @@ describe('exitCodeOf', () => {
   ])('%s: %s', (_, change, strict, code) => {
     expect(exitCodeOf(runOf(change), { strict })).toBe(code);
   });
+
+  it('of an aborted run is 4, or 1 where something is wrong for certain', () => {
+    expect(exitCodeOf({ ...runOf(), aborted: 'interrupted' })).toBe(4);
+    expect(exitCodeOf({ ...runOf({ first: { [POSITIVE]: TIMEOUT } }), aborted: 'interrupted' })).toBe(1);
+  });
 });

@@ -1,0 +1,54 @@
+import pc from 'picocolors';
+import type { SelftestResult } from '../commands/selftest.ts';
+import { wrap } from '../report/wrap.ts';
+import type { FaultResult } from '../selftest/run.ts';
+import { EXIT, type ExitCode } from '../shared/errors.ts';
+import { durationText } from './clock-text.ts';
+
+/** 0 where every fault that the lab is large enough for was found, and there was at least one. */
+export function selftestCode({ faults }: SelftestResult): ExitCode {
+  const missed = faults.some(({ verdict }) => verdict === 'missed');
+  return !missed && faults.some(({ verdict }) => verdict === 'found') ? EXIT.pass : EXIT.wrong;
+}
+
+/** The result as one document. */
+export function selftestJson(result: SelftestResult): unknown {
+  const { lab, startedAt, durationMs, faults } = result;
+  return {
+    schemaVersion: 1,
+    lab,
+    startedAt: startedAt.toISOString(),
+    durationMs,
+    summary: { planned: faults.length, ...countsOf(faults) },
+    faults,
+  };
+}
+
+/** One entry per fault: found or not, and the sentence that told it. */
+export function selftestLines(result: SelftestResult, width: number): readonly string[] {
+  const { faults, durationMs, lab } = result;
+  const { found, missed, skipped } = countsOf(faults);
+  const tried = found + missed;
+  const conclusion = `${lab}: ${found} of ${tried} faults found${skipped > 0 ? `, ${skipped} not tried` : ''} (${durationText(durationMs)})`;
+  return [
+    ...faults.flatMap((fault) => faultLines(fault, width)),
+    '',
+    missed === 0 && found > 0 ? pc.green(conclusion) : pc.red(conclusion),
+  ];
+}
+
+const SIGNS: Readonly<Record<FaultResult['verdict'], string>> = { found: '✓', missed: '✗', skipped: 's' };
+
+function faultLines({ id, title, verdict, text, ms }: FaultResult, width: number): readonly string[] {
+  const time = verdict === 'skipped' ? '' : ` (${durationText(ms)})`;
+  const line = `${SIGNS[verdict]} ${id}: ${title}${time}`;
+  return [
+    ...wrap(verdict === 'missed' ? `${line} NOT FOUND` : line, width, '    '),
+    ...wrap(text, width, '      ', '    '),
+  ];
+}
+
+function countsOf(faults: readonly FaultResult[]): Readonly<Record<FaultResult['verdict'], number>> {
+  const count = (verdict: FaultResult['verdict']) => faults.filter((each) => each.verdict === verdict).length;
+  return { found: count('found'), missed: count('missed'), skipped: count('skipped') };
+}

@@ -1,0 +1,143 @@
+import { resolve } from 'node:path';
+import pc from 'picocolors';
+import { explainLab } from '../commands/explain.ts';
+import { labtest } from '../commands/labtest.ts';
+import { predictLab } from '../commands/predict.ts';
+import { selftest } from '../commands/selftest.ts';
+import { type WatchRound, watchLab } from '../commands/watch.ts';
+import type { Cell } from '../matrix/types.ts';
+import { diffReports, renderDiff } from '../report/diff.ts';
+import { toHtml } from '../report/html/page.ts';
+import { buildReport, type LabReport, reportText } from '../report/json.ts';
+import { toMarkdown } from '../report/markdown.ts';
+import { parseReport } from '../report/parse.ts';
+import { abortedRun, type LabRun } from '../report/run.ts';
+import { exitCodeOf } from '../report/summary.ts';
+import { renderTable } from '../report/table.ts';
+import { messageOf, UserError } from '../shared/errors.ts';
+import type { RealDeps, Terminal } from './deps.ts';
+import { explanationLines, predictionJson, predictionLines } from './explain-text.ts';
+import type { Handlers, LabArgs, TestArgs } from './handlers.ts';
+import { failedRun, saveJunit } from './junit-file.ts';
+import { loadFile, saveFile } from './save-file.ts';
+import { selftestCode, selftestJson, selftestLines } from './selftest-text.ts';
+import { roundJson, roundText } from './watch-text.ts';
+
+/** Where a handler's result goes. */
+export interface Output {
+  readonly print: (text: string) => void;
+  readonly printJson: (value: unknown) => void;
+  readonly setCode: (code: number) => void;
+}
+
+/** The handlers of everything that tests, predicts and explains. */
+export function testHandlers(
+  use: (args: LabArgs) => RealDeps,
+  terminal: Terminal,
+  { print, printJson, setCode }: Output,
+  runTest: typeof labtest = labtest,
+): Pick<Handlers, 'test' | 'selftest' | 'predict' | 'explain'> {
+  const color = pc.isColorSupported;
+  const width = terminal.stdout.columns ?? 100;
+  return {
+    async test(args) {
+      if (args.watch === true) return watch(args);
+      if (args.for !== undefined)
+        throw new UserError('--for needs --watch.', { next: 'npx labtest --watch --for 60' });
+      const deps = use(args);
+      // Before the test: a mistyped path must not cost a run.
+      const earlier = await earlierReport(deps, args);
+      const startedAt = new Date();
+      let planned: readonly Cell[] = [];
+      const onPlanned = (cells: readonly Cell[]) => {
+        planned = cells;
+      };
+      const { run, report } = await runTest(deps, { ...args, onPlanned })
+        .then((result) => ({ run: result.run, report: buildReport(result.run, result.planned) }))
+        .catch(async (error: unknown) => {
+          const aborted = abortedRun(failedRun(startedAt, error), messageOf(error), planned);
+          await saveOutputs(deps, args, aborted).catch((also) => deps.say(messageOf(also)));
+          throw error;
+        });
+      await deps.closeDisplay();
+      await saveOutputs(deps, args, run);
+      if (args.json) print(reportText(report));
+      else print(renderTable(run, { color, width, verbose: args.verbose === true }));
+      if (earlier !== undefined) {
+        const text = renderDiff(diffReports(earlier, report), { color, width });
+        // Standard output then holds one document.
+        if (args.json) deps.say(text.trimEnd());
+        else print(`\n${text}`);
+      }
+      setCode(exitCodeOf(run, { strict: args.strict === true }));
+    },
+
+    async selftest(faults, args) {
+      const deps = use(args);
+      const result = await selftest(deps, { ...args, faults });
+      await deps.closeDisplay();
+      if (args.json) printJson(selftestJson(result));
+      else print(selftestLines(result, width).join('\n'));
+      setCode(selftestCode(result));
+    },
+
+    async predict(args) {
+      const deps = use(args);
+      const { lab, cells } = await predictLab(deps, args);
+      await deps.closeDisplay();
+      if (args.json) printJson({ schemaVersion: 1, lab, cells: cells.map(predictionJson) });
+      else print(predictionLines(cells, width).join('\n'));
+    },
+
+    async explain(cell, args) {
+      const deps = use(args);
+      const { lab, explanations } = await explainLab(deps, cell, args);
+      await deps.closeDisplay();
+      if (args.json) {
+        printJson({
+          schemaVersion: 1,
+          lab,
+          cells: explanations.map(({ cell: each, last }) => ({
+            ...predictionJson(each),
+            last: last ?? null,
+          })),
+        });
+      } else print(explanations.flatMap((each) => [...explanationLines(each, width), '']).join('\n'));
+    },
+  };
+
+  async function watch(args: TestArgs): Promise<void> {
+    const refused = (['diff', 'html', 'markdown', 'junit', 'failFirst'] as const).filter(
+      (name) => args[name] !== undefined,
+    );
+    if (refused.length > 0)
+      throw new UserError(
+        `--watch goes on and on, so it cannot be combined with ${refused.map(optionName).join(', ')}.`,
+      );
+    const deps = use(args);
+    const rounds: WatchRound[] = [];
+    const last = await watchLab(deps, { ...args, forSeconds: args.for }, (round) => {
+      if (args.json) rounds.push(round);
+      else print(roundText(round, { color, width }));
+    });
+    if (args.json) printJson({ schemaVersion: 1, rounds: rounds.map(roundJson) });
+    const strict = args.strict === true;
+    setCode('error' in last ? last.error.exitCode : exitCodeOf(last.result.run, { strict }));
+  }
+}
+
+function optionName(name: string): string {
+  return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+async function earlierReport(deps: RealDeps, { diff }: TestArgs): Promise<LabReport | undefined> {
+  if (diff === undefined) return undefined;
+  return parseReport(await loadFile(resolve(deps.cwd, diff), '--diff'), diff);
+}
+
+async function saveOutputs(deps: RealDeps, { junit, html, markdown }: TestArgs, run: LabRun): Promise<void> {
+  const at = (path: string) => resolve(deps.cwd, path);
+  if (junit !== undefined) await saveJunit(at(junit), run);
+  if (html !== undefined) await saveFile(at(html), toHtml(run), 'HTML file', '--html');
+  if (markdown !== undefined) await saveFile(at(markdown), toMarkdown(run), 'Markdown file', '--markdown');
+}

@@ -1,0 +1,45 @@
+import type { Cell } from '../matrix/types.ts';
+import type { LabReport } from '../report/json.ts';
+import { UserError } from '../shared/errors.ts';
+import type { Deps } from './deps.ts';
+import type { LabOptions } from './open-lab.ts';
+import { predictLab } from './predict.ts';
+import { lastReport } from './reports.ts';
+
+/** A cell as it is predicted now, and what the last run saw of it. */
+export interface Explanation {
+  readonly cell: Cell;
+  readonly last?: { readonly startedAt: string; readonly result: LabReport['cells'][number] };
+}
+
+/** More cells than this are no explanation. */
+const MOST = 10;
+
+/**
+ * `lab explain CELL`: the packet's way for every cell that the pattern names, with what the last run saw. Throws UserError
+ * for a pattern that names no cell, or too many.
+ */
+export async function explainLab(
+  deps: Deps,
+  pattern: string,
+  options: LabOptions,
+): Promise<{ readonly lab: string; readonly explanations: readonly Explanation[] }> {
+  const { lab, cells, state } = await predictLab(deps, { ...options, only: [pattern] });
+  if (cells.length > MOST)
+    throw new UserError(
+      `${JSON.stringify(pattern)} names ${cells.length} cells; at most ${MOST} are explained.`,
+      {
+        details: [...cells.slice(0, MOST).map(({ id }) => id), '...'],
+        next: 'npx lab explain CELL   with more of the id',
+      },
+    );
+  const last = await lastReport(state);
+  const explanations = cells.map((cell): Explanation => {
+    const result = last?.cells.find(({ id }) => id === cell.id);
+    return {
+      cell,
+      ...(last === undefined || result === undefined ? {} : { last: { startedAt: last.startedAt, result } }),
+    };
+  });
+  return { lab, explanations };
+}

@@ -1,0 +1,43 @@
+import { findCells } from '../matrix/explain.ts';
+import type { Cell } from '../matrix/types.ts';
+import type { LabReport } from '../report/json.ts';
+import { exitCodeOf } from '../report/summary.ts';
+import { EXIT } from '../shared/errors.ts';
+import type { TestResult } from './test-run.ts';
+
+/** Chooses among the cells of a matrix. */
+export type Select = (cells: readonly Cell[]) => readonly Cell[];
+
+/**
+ * The cells that at least one pattern names, in the order of the matrix; all of them without a pattern. The function
+ * throws UserError, with the nearest ids, for a pattern that names none.
+ */
+export function onlyCells(patterns: readonly string[] = []): Select {
+  if (patterns.length === 0) return (cells) => cells;
+  return (cells) => {
+    const wanted = new Set(patterns.flatMap((pattern) => findCells(cells, pattern)).map(({ id }) => id));
+    return cells.filter(({ id }) => wanted.has(id));
+  };
+}
+
+/** The cells of these ids; one that is no longer in the matrix is no error. */
+export function cellsWithIds(ids: readonly string[]): Select {
+  const wanted = new Set(ids);
+  return (cells) => cells.filter(({ id }) => wanted.has(id));
+}
+
+/** Both, one after the other. */
+export function both(first: Select, second: Select): Select {
+  return (cells) => second(first(cells));
+}
+
+/** The ids of the cells that were not right in a report. */
+export function failedCells({ cells }: LabReport): readonly string[] {
+  return cells.filter(({ verdict }) => !['passed', 'skipped'].includes(verdict)).map(({ id }) => id);
+}
+
+/** True if a run of some cells was right, or had no cell at all to be wrong. */
+export function isRight({ run, planned }: TestResult): boolean {
+  const wrong = [...run.cells, ...run.checks].some(({ verdict }) => !['passed', 'skipped'].includes(verdict));
+  return !wrong && (planned.length === 0 || exitCodeOf(run) === EXIT.pass);
+}

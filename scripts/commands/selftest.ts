@@ -1,0 +1,147 @@
+import { kubectlWith } from '../cluster/kubectl.ts';
+import { buildCells } from '../matrix/cells.ts';
+import { movedParts } from '../matrix/state/fingerprint.ts';
+import { readState } from '../matrix/state/read.ts';
+import type { LabRun } from '../report/run.ts';
+import type { Fault, InapplicableFault } from '../selftest/fault.ts';
+import { MARK } from '../selftest/fault.ts';
+import { faultsFor } from '../selftest/faults.ts';
+import { redsOf } from '../selftest/judge.ts';
+import { PENDING_FILE } from '../selftest/pending.ts';
+import { type FaultResult, runFault, type Surroundings } from '../selftest/run.ts';
+import { LabFailure, UserError } from '../shared/errors.ts';
+import type { Deps } from './deps.ts';
+import { readLabState } from './look-at-lab.ts';
+import { type LabOptions, type OpenLab, openLab, prepareProbes } from './open-lab.ts';
+import { type StepTitle, unseenSteps } from './steps.ts';
+import { testLab } from './test-run.ts';
+import { runAction, uninterruptible } from './undo-faults.ts';
+
+export interface SelftestOptions extends LabOptions {
+  /** Ids of the faults to try; all of them by default. */
+  readonly faults?: readonly string[] | undefined;
+}
+
+/** The result of a selftest. */
+export interface SelftestResult {
+  readonly lab: string;
+  readonly startedAt: Date;
+  readonly durationMs: number;
+  readonly faults: readonly FaultResult[];
+}
+
+/** labtest selftest, in order. */
+export const SELFTEST_STEPS: readonly StepTitle[] = [
+  { id: 'healthy', title: 'The lab is right', why: 'a fault shows only where nothing else is wrong' },
+  { id: 'faults', title: 'Faults', why: 'made one at a time, looked at by labtest, undone' },
+  { id: 'restored', title: 'The lab is as it was', why: 'state as at the beginning, everything right' },
+];
+
+/**
+ * `labtest selftest`: makes known faults one at a time and sees whether labtest finds each, with the right sentence. Ends
+ * where it began, also on Ctrl-C. Throws LabFailure where the lab is not right to begin with or does not heal.
+ */
+export async function selftest(deps: Deps, options: SelftestOptions): Promise<SelftestResult> {
+  const startedAt = new Date();
+  const started = performance.now();
+  const steps = deps.steps(SELFTEST_STEPS);
+  let lab: OpenLab | undefined;
+  try {
+    const { opened, beginning, faults } = await steps.run('healthy', async (emit) => {
+      lab = await openLab(deps, options, emit);
+      await prepareProbes(lab, emit);
+      const state = await readLabState(deps, lab);
+      const { run } = await testLab(deps, lab, unseenSteps);
+      requireRight(run, 'The lab is not right to begin with, so a fault would prove nothing.');
+      const scene = { plan: lab.plan, state, cells: buildCells(lab.plan, state) };
+      const chosen = chooseFaults(faultsFor(scene), options.faults);
+      return { value: { opened: lab, beginning: state, faults: chosen }, changed: false };
+    });
+    const surroundings = surroundingsOf(deps, opened);
+    return await opened.state.locked('labtest selftest', async () => {
+      const results = await steps.run('faults', async (emit) => {
+        const all: FaultResult[] = [];
+        for (const [index, fault] of faults.entries()) {
+          emit({ type: 'note', text: `${index + 1} of ${faults.length}: ${fault.title}` });
+          all.push(await runFault(fault, surroundings, beginning, emit));
+        }
+        return { value: all, changed: true };
+      });
+      await steps.run('restored', async () => {
+        const moved = movedParts(beginning, await readLabState(deps, opened));
+        const left = [...moved, ...(await leftovers(opened))];
+        if (left.length > 0)
+          throw new LabFailure('The lab is not as it was before the selftest.', {
+            details: left,
+            next: 'npx labup --yes',
+          });
+        const { run } = await testLab(deps, opened, unseenSteps);
+        requireRight(run, 'The lab is not right any more after the selftest.');
+        return { value: undefined, changed: false };
+      });
+      const durationMs = Math.round(performance.now() - started);
+      return { lab: opened.plan.lab, startedAt, durationMs, faults: results };
+    });
+  } finally {
+    lab?.close();
+  }
+}
+
+/** The faults of these ids, in the order of the catalogue. Throws UserError for an id that there is none of. */
+export function chooseFaults(
+  all: readonly (Fault | InapplicableFault)[],
+  ids: readonly string[] | undefined,
+): readonly (Fault | InapplicableFault)[] {
+  if (ids === undefined || ids.length === 0) return all;
+  const unknown = ids.filter((id) => !all.some((fault) => fault.id === id));
+  if (unknown.length > 0)
+    throw new UserError(`There is no fault called ${unknown.join(', ')}.`, {
+      details: all.map(({ id, title }) => `${id}: ${title}`),
+    });
+  return all.filter(({ id }) => ids.includes(id));
+}
+
+function surroundingsOf(deps: Deps, lab: OpenLab): Surroundings {
+  const { kubectl } = lab;
+  const calm = kubectlWith(uninterruptible(deps.local), kubectl.binary, kubectl.kubeconfig);
+  return {
+    act: (action) => runAction(action, calm, lab.machines),
+    reconnect: (machine) => lab.reconnect(machine),
+    save: async (pending) => {
+      if (pending === undefined) await lab.state.removeFile(PENDING_FILE);
+      else await lab.state.write(PENDING_FILE, pending);
+    },
+    test: async (ids, during) => {
+      const { run } = await testLab(deps, lab, unseenSteps, {
+        select: (cells) => cells.filter(({ id }) => ids.includes(id)),
+        // A fault is looked at when it has come to effect.
+        patienceMs: 0,
+        ...(during === undefined ? {} : { beforeProbes: during }),
+      });
+      return run;
+    },
+    state: () => readState(calm, lab.plan, lab.machines),
+    signal: deps.signal,
+  };
+}
+
+function requireRight(run: LabRun, message: string): void {
+  const reds = redsOf(run);
+  if (reds.length > 0)
+    throw new LabFailure(message, {
+      details: reds.slice(0, 10).map(({ id, text }) => `${id}: ${text}`),
+      next: 'npx labtest',
+    });
+}
+
+/** Whatever on the machines still carries a selftest's mark. */
+async function leftovers({ machines }: OpenLab): Promise<readonly string[]> {
+  const script = `iptables-save | grep -e "$0"; systemctl list-units --all --no-legend --plain "$0*"; ls -d /usr/bin/"$0"* 2>/dev/null; true`;
+  const found = await Promise.all(
+    [...machines].map(async ([name, machine]) => {
+      const { stdout } = await machine.run(['sh', '-c', script, MARK]);
+      return stdout.split('\n').flatMap((line) => (line.trim() === '' ? [] : [`${name}: ${line.trim()}`]));
+    }),
+  );
+  return found.flat();
+}

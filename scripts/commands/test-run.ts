@@ -1,0 +1,191 @@
+import type { Check } from '../bgp/checks/check.ts';
+import type { BgpObservation } from '../bgp/checks/observe.ts';
+import { investigate } from '../diagnostics/investigate.ts';
+import { buildCells } from '../matrix/cells.ts';
+import { dnsChecks, judgeDns } from '../matrix/dns.ts';
+import { type EcmpResult, ecmpChecks, judgeEcmp, planEcmp } from '../matrix/ecmp.ts';
+import { blockCells, layerDns } from '../matrix/layer-cells.ts';
+import { MACHINE_PROBE, POD_PROBE } from '../matrix/probe-files.ts';
+import { readServerLogs } from '../matrix/proof-logs.ts';
+import { runCells } from '../matrix/run.ts';
+import { testCells } from '../matrix/test-cells.ts';
+import type { Cell } from '../matrix/types.ts';
+import { podProbe, probeVantage, type Vantage } from '../matrix/vantages.ts';
+import type { BgpTable, LabRun, Timing } from '../report/run.ts';
+import type { Emit } from '../shared/events.ts';
+import type { Deps } from './deps.ts';
+import {
+  countersOf,
+  keepsMoving,
+  lookWhenConverged,
+  movedSince,
+  PATIENCE_MS,
+  type Seen,
+  waitUntilAtRest,
+} from './look-at-lab.ts';
+import type { OpenLab } from './open-lab.ts';
+import { saveEvidence } from './save-evidence.ts';
+import type { StepRunner, StepTitle } from './steps.ts';
+
+/** One test of an open lab, in order. */
+export const RUN_STEPS: readonly StepTitle[] = [
+  { id: 'bgp', title: 'State and BGP', why: 'what every machine and the API say, down to the kernels' },
+  { id: 'matrix', title: 'Connectivity, DNS and ECMP', why: 'one probe call per vantage point, all at once' },
+  { id: 'moved', title: 'State again', why: 'what was predicted must still be what is there' },
+  { id: 'evidence', title: 'Evidence', why: 'what is wrong is tried once more, and every hop watched' },
+];
+
+/** What one test covers. */
+export interface RunOptions {
+  /** Chooses among the cells of the matrix; all of them by default. */
+  readonly select?: (cells: readonly Cell[]) => readonly Cell[];
+  /** Called when the cells are known and before any is tried. */
+  readonly onPlanned?: (planned: readonly Cell[]) => void;
+  /** Called between predicting and probing. */
+  readonly beforeProbes?: () => Promise<void>;
+  /** How long what is wrong with routes and rules is given to become right, in milliseconds. */
+  readonly patienceMs?: number;
+}
+
+/** The result of a labtest: the run, and the cells that were planned. */
+export interface TestResult {
+  readonly run: LabRun;
+  readonly planned: readonly Cell[];
+}
+
+/**
+ * Tests an open lab once: reads its state, derives what must happen, probes it, and reads the state again. Where the
+ * state has moved meanwhile, everything is predicted and probed once more. Throws HarnessError where it moves again.
+ */
+export async function testLab(
+  deps: Deps,
+  lab: OpenLab,
+  steps: StepRunner,
+  options: RunOptions = {},
+): Promise<TestResult> {
+  const startedAt = new Date();
+  const started = performance.now();
+  const timings: Timing[] = [];
+  const step = async <T>(id: string, work: (emit: Emit) => Promise<T>): Promise<T> => {
+    const began = performance.now();
+    const value = await steps.run(id, async (emit) => ({ value: await work(emit), changed: true }));
+    timings.push({ step: id, ms: Math.round(performance.now() - began) });
+    return value;
+  };
+  const { patienceMs = PATIENCE_MS } = options;
+  const first = await step('bgp', (emit) => lookWhenConverged(deps, lab, patienceMs, emit));
+  const tested = await step('matrix', () => testState(deps, lab, first, options));
+  const { moved, seen, results } = await step('moved', async (emit) => {
+    const moved = await movedSince(deps, lab, first.state);
+    if (moved.length === 0) return { moved, seen: first, results: tested };
+    emit({ type: 'note', text: `predicted again, because the lab changed: ${moved.join('; ')}` });
+    await waitUntilAtRest(deps, lab);
+    const seen = await lookWhenConverged(deps, lab, patienceMs, emit);
+    const results = await testState(deps, lab, seen, options);
+    const again = await movedSince(deps, lab, seen.state);
+    if (again.length > 0) throw keepsMoving(again);
+    return { moved, seen, results };
+  });
+  const { planned, vantages, ...outcome } = results;
+  const cells = await step('evidence', () =>
+    investigate({
+      state: seen.state,
+      results: outcome.cells,
+      vantages,
+      machines: lab.machines,
+      save: (name, content) => saveEvidence(lab.state, name, content),
+      signal: deps.signal,
+    }),
+  );
+  return {
+    planned,
+    run: {
+      lab: lab.plan.lab,
+      startedAt,
+      durationMs: performance.now() - started,
+      ...outcome,
+      cells,
+      plan: lab.plan,
+      bgpTables: tablesOf(seen.bgp),
+      timings,
+      ...(moved.length === 0 ? {} : { moved }),
+    },
+  };
+}
+
+interface Tested {
+  readonly planned: readonly Cell[];
+  readonly checks: readonly Check[];
+  readonly cells: LabRun['cells'];
+  readonly ecmp: readonly EcmpResult[];
+  readonly vantages: ReadonlyMap<string, Vantage>;
+}
+
+/** Predicts and probes one state. */
+async function testState(deps: Deps, lab: OpenLab, seen: Seen, options: RunOptions): Promise<Tested> {
+  const { plan } = lab;
+  const { state, layered } = seen;
+  const { select = (cells) => cells } = options;
+  const started = new Date();
+  const planned = select(blockCells(plan, state, layered, buildCells(plan, state)));
+  options.onPlanned?.(planned);
+  await options.beforeProbes?.();
+  const vantages = vantagesOf(deps, lab);
+  const questions = dnsChecks(plan, state);
+  const flows = planEcmp(plan, state, planned);
+  const [{ results, dns }, { cells: flowResults }] = await Promise.all([
+    testCells(planned, vantages, {
+      dns: questions.map(({ question }) => question),
+      witnesses: {
+        state,
+        before: seen.counters,
+        counters: () => countersOf(deps, lab),
+        logs: () => readServerLogs(lab.kubectl, plan.echo.namespace, started, deps.signal),
+      },
+      signal: deps.signal,
+    }),
+    runCells(
+      flows.flatMap((each) => each.flows),
+      vantages,
+    ),
+  ]);
+  const names = layerDns(judgeDns(questions, dns), results);
+  const ecmp = flows.map((each) => judgeEcmp(each, state, flowResults));
+  return {
+    planned,
+    checks: [...layered.checks, ...names.checks, ...ecmpChecks(plan, state, flows, ecmp)],
+    cells: names.results,
+    ecmp,
+    vantages,
+  };
+}
+
+function vantagesOf(deps: Deps, { plan, kubectl, machines }: OpenLab): ReadonlyMap<string, Vantage> {
+  const { pod, namespace } = { pod: plan.echo.clientPod.pod, namespace: plan.echo.namespace };
+  const inPod = podProbe(
+    [kubectl.binary, '--kubeconfig', kubectl.kubeconfig],
+    { namespace, name: pod },
+    POD_PROBE,
+  );
+  const vantages: readonly Vantage[] = [
+    ...[...machines].map(([name, machine]) => probeVantage(name, machine, MACHINE_PROBE, deps.signal)),
+    probeVantage(`pod/${pod}`, deps.local, inPod, deps.signal),
+  ];
+  return new Map(vantages.map((vantage) => [vantage.name, vantage]));
+}
+
+function tablesOf(observed: ReadonlyMap<string, BgpObservation>): readonly BgpTable[] {
+  return [...observed].flatMap(([machine, { tables }]) =>
+    tables.flatMap(({ label, table }) =>
+      table.ok
+        ? [
+            {
+              machine,
+              table: label,
+              routes: [...table.value].map(([prefix, nextHops]) => ({ prefix, nextHops })),
+            },
+          ]
+        : [],
+    ),
+  );
+}

@@ -1,0 +1,93 @@
+import { movedRules } from '../matrix/proof-counters.ts';
+import type { Evidence, EvidenceHop } from '../matrix/types.ts';
+import { endsText, type FlowSighting, packetText, type Visit } from './flow.ts';
+import { conntrackOf, routeText, ruleText } from './rules.ts';
+import { type Case, firstDifference } from './verdict.ts';
+import { blind } from './watch.ts';
+
+/** More rules than these say nothing more about one flow. */
+const MOST_RULES = 12;
+
+/** One sentence about the first hop that differs, and every hop with what was seen there. Pure. */
+export function evidenceOf(given: Case): Evidence {
+  const difference = firstDifference(given);
+  return {
+    sentence: asSentence(difference.sentence),
+    hops: hopsOf(given, difference.at),
+  };
+}
+
+function hopsOf(given: Case, differsAt: string): readonly EvidenceHop[] {
+  const { story, cell, sightings } = given;
+  const predicted = cell.expected.chain.map(({ at }) => at).filter((at) => sightings.has(at));
+  const passed = story.forward.map(({ machine }) => machine);
+  const back = story.answer.map(({ machine }) => machine);
+  const ends = differsAt.startsWith('pod/') ? [differsAt] : [];
+  const names = [...new Set([...passed, ...ends, ...back, ...predicted])];
+  return names.map((at): EvidenceHop => {
+    const visit = story.forward.find(({ machine }) => machine === at);
+    return {
+      at,
+      agrees: at !== differsAt && (visit !== undefined || back.includes(at)),
+      text: at.startsWith('pod/')
+        ? podText(given)
+        : visitText(
+            visit,
+            story.answer.some(({ machine }) => machine === at),
+          ),
+      detail: at.startsWith('pod/') ? [] : detailOf(given, at),
+    };
+  });
+}
+
+function podText({ story: { reply } }: Case): string {
+  if (reply === undefined) return 'gave no answer';
+  return `answered ${reply.protocol === 'tcp' ? `with ${reply.flags}` : 'with a datagram'}`;
+}
+
+function visitText(visit: Visit | undefined, isOnWayBack: boolean): string {
+  if (visit === undefined) return isOnWayBack ? 'passed the answer on' : 'saw nothing of it';
+  const { arrived, left } = visit;
+  if (arrived === undefined && left === undefined) return 'sent nothing of it';
+  const came = arrived === undefined ? '' : `in by ${arrived.interface} as ${endsText(arrived)}`;
+  const went = left === undefined ? 'not sent on' : `out by ${left.interface} as ${endsText(left)}`;
+  return [came, went].filter((part) => part !== '').join(', ');
+}
+
+function detailOf({ sightings, story, cell }: Case, machine: string): readonly string[] {
+  const watched = sightings.get(machine) ?? blind('it was not watched');
+  const visits = [...story.forward, ...story.answer].filter((visit) => visit.machine === machine);
+  const packets = visits
+    .flatMap(({ arrived, left }): readonly (FlowSighting | undefined)[] => [arrived, left])
+    .filter((packet) => packet !== undefined);
+  const addresses = new Set([cell.address, ...packets.map(({ destination }) => destination)]);
+  const errors = story.errors.filter((error) => error.machine === machine).map(({ message }) => message);
+  const rules = movedRules(watched.before, watched.after).filter(({ rule }) => isTelling(rule, cell.service));
+  return [
+    ...[...packets, ...errors].map((packet) => `packet: ${packetText(packet).trim()}`),
+    ...rules.slice(0, MOST_RULES).map((rule) => ruleText(rule)),
+    ...new Set(packets.flatMap((packet) => conntrackOf(watched, packet)).map((line) => `conntrack: ${line}`)),
+    ...Object.entries(watched.routes)
+      .filter(([to]) => addresses.has(to))
+      .map(([to, route]) => `route to ${to}: ${routeText(route)}`),
+    ...Object.entries(watched.bgp).flatMap(([to, text]) =>
+      (addresses.has(to) ? text : '')
+        .split('\n')
+        .filter((line) => line.trim() !== '')
+        .map((line) => `bgp: ${line}`),
+    ),
+    ...watched.problems.map((problem) => `not known: ${problem}`),
+  ];
+}
+
+/** Rules that decide something, or are about the service. */
+function isTelling(rule: string, service: string | undefined): boolean {
+  if (/-j (DROP|REJECT|SNAT|MASQUERADE|KUBE-MARK-DROP)\b/.test(rule)) return true;
+  return service !== undefined && rule.includes(`/${service}`);
+}
+
+/** A sentence with its full stop; a machine's name at its beginning stays as it is. */
+function asSentence(text: string): string {
+  const isName = !/^(the|nothing|nobody) /.test(text);
+  return `${isName ? text : `${text.charAt(0).toUpperCase()}${text.slice(1)}`}.`;
+}

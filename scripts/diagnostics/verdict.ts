@@ -1,0 +1,309 @@
+import type { Machine } from '../matrix/expect/machine.ts';
+import { type World, worldOf } from '../matrix/expect/world.ts';
+import type { ObservedState } from '../matrix/state/types.ts';
+import type { Cell, Observation } from '../matrix/types.ts';
+import type { FlowSighting, Sightings, Story, Visit } from './flow.ts';
+import { destinationRulesOf, routeText, ruleText, sourceRulesOf, stoppingRulesOf } from './rules.ts';
+import { blind } from './watch.ts';
+
+/** The first place where an attempt differs from the chain. */
+export interface Difference {
+  /** A machine, or pod/NAME. */
+  readonly at: string;
+  /** One sentence. */
+  readonly sentence: string;
+}
+
+/** What the comparison needs to know. */
+export interface Case {
+  readonly cell: Cell;
+  readonly state: ObservedState;
+  readonly sightings: Sightings;
+  /** The ports that the flow can have: its source port, and those that it is addressed to. */
+  readonly ports: readonly number[];
+  /** How the watched attempt ended. */
+  readonly observed: Observation;
+  readonly story: Story;
+}
+
+/** Finds the first hop that differs from what the chain says. Pure. */
+export function firstDifference(given: Case): Difference {
+  const { cell, story } = given;
+  const stranger = wrongTurn(given) ?? wrongDestination(given);
+  if (stranger !== undefined) return stranger;
+  const last = story.forward.at(-1);
+  if (last === undefined) return { at: cell.from, sentence: `nothing of it was seen on ${cell.from}` };
+  if (cell.expected.outcome !== 'ok') return notStopped(given, last);
+  const pod = podBehind(given, last);
+  if (pod !== undefined) return fromPod(given, last, pod);
+  return endsEarly(given, last);
+}
+
+/** The packet came to a machine that the routes, as they were read, do not lead to. */
+function wrongTurn({ state, story, cell }: Case): Difference | undefined {
+  const world = worldOf(state);
+  for (const [index, { machine, left }] of story.forward.entries()) {
+    const next = story.forward[index + 1];
+    if (next === undefined || left === undefined) continue;
+    const leads = nextHops(world, world.machine(machine), left);
+    if (leads.length === 0 || leads.includes(next.machine)) continue;
+    return {
+      at: machine,
+      sentence: `${machine} sent the packet to ${next.machine}, but its route to ${left.destination} leads to ${orOf(leads)}${cameFrom(story, index, cell)}`,
+    };
+  }
+  return undefined;
+}
+
+/** The packet was led to a backend, or shows a source, that the chain does not allow. */
+function wrongDestination(given: Case): Difference | undefined {
+  const { cell, state, story, sightings } = given;
+  const { servers, clients, outcome } = cell.expected;
+  if (outcome !== 'ok') return undefined;
+  const world = worldOf(state);
+  for (const [index, { machine, arrived, left }] of story.forward.entries()) {
+    const watched = sightings.get(machine) ?? blind('not watched');
+    if (left === undefined) continue;
+    const isTranslated = (arrived?.destination ?? targetOf(given)) !== left.destination;
+    if (isTranslated && !servers.includes(left.destination)) {
+      const [rule] = destinationRulesOf(watched, left.destination);
+      return {
+        at: machine,
+        sentence: `${machine} led it to ${nameOf(world, left.destination)}${rule === undefined ? '' : ` by ${ruleText(rule)}`}, but only ${orOf(servers.map((ip) => nameOf(world, ip)))} may answer${cameFrom(story, index, cell)}`,
+      };
+    }
+  }
+  const delivered = [...story.forward].reverse().find(({ left }) => left !== undefined);
+  const source = delivered?.left?.source;
+  if (
+    source === undefined ||
+    clients.includes(source) ||
+    podBehind(given, story.forward.at(-1)) === undefined
+  )
+    return undefined;
+  const index = changeOfSource(story.forward);
+  const changed = index === undefined ? undefined : story.forward[index];
+  if (changed === undefined || index === undefined)
+    return {
+      at: delivered?.machine ?? cell.from,
+      sentence: `nobody changed the source ${source} on the way, but the server is to see ${orOf(clients)}`,
+    };
+  const [rule] = sourceRulesOf(sightings.get(changed.machine) ?? blind('not watched'));
+  const before = changed.arrived?.source;
+  return {
+    at: changed.machine,
+    sentence: `${changed.machine} replaced the source ${before === undefined ? '' : `${before} `}by ${changed.left?.source}${rule === undefined ? '' : ` with ${ruleText(rule)}`}, but the server is to see ${orOf(clients)}`,
+  };
+}
+
+function changeOfSource(visits: readonly Visit[]): number | undefined {
+  const changes = visits.flatMap(({ arrived, left }, index) =>
+    arrived !== undefined && left !== undefined && arrived.source !== left.source ? [index] : [],
+  );
+  return changes.at(-1);
+}
+
+/** The packet ended before it came to a pod. */
+function endsEarly(given: Case, last: Visit): Difference {
+  const { cell, state, story, sightings } = given;
+  const { machine, arrived, left } = last;
+  const watched = sightings.get(machine) ?? blind('not watched');
+  const to = cameFrom(story, story.forward.length - 1, cell);
+  const [error] = story.errors;
+  if (left !== undefined) {
+    const world = worldOf(state);
+    const leads = orOf(nextHops(world, world.machine(machine), left)) || left.destination;
+    return {
+      at: machine,
+      sentence: `the packet left ${machine} by ${left.interface} for ${leads}, where it never arrived`,
+    };
+  }
+  const reached = arrived === undefined ? '' : `the packet reached ${machine} ${arrived.interface}, and `;
+  const [rule] = stoppingRulesOf(watched, cell, given.ports);
+  if (rule !== undefined)
+    return {
+      at: machine,
+      sentence: `${reached}${ruleText(rule)} stopped it there${stillNextHop(given, rule.rule)}`,
+    };
+  const answer = [...story.answer].find((visit) => visit.machine === machine);
+  if (answer?.left?.protocol === 'tcp' && answer.left.flags.includes('R'))
+    return {
+      at: machine,
+      sentence: `${reached}${machine} itself refused it, because nothing there listens or translates it${wantedAt(given, machine)}`,
+    };
+  if (error !== undefined)
+    return {
+      at: error.machine,
+      sentence: `${reached}${error.machine} answered with ICMP type ${error.message.type} code ${error.message.code}${wantedAt(given, error.machine)}`,
+    };
+  const route = Object.values(watched.routes).find(
+    (each) => each.error !== undefined || each.type !== undefined,
+  );
+  if (route !== undefined && route.type !== 'local')
+    return {
+      at: machine,
+      sentence: `${reached}${machine} has no way to go on with it (${routeText(route)})${wantedAt(given, machine)}${to}`,
+    };
+  const [problem] = watched.problems;
+  if (arrived === undefined)
+    return {
+      at: machine,
+      sentence: `nothing of it left ${machine}: ${given.observed.detail ?? given.observed.outcome}${problem === undefined ? '' : ` (${problem})`}`,
+    };
+  return {
+    at: machine,
+    sentence: `${reached}it went no further, and no rule and no route there tells why${wantedAt(given, machine)}`,
+  };
+}
+
+/** The packet came to the pod; the fault is there or on the way back. */
+function fromPod(given: Case, last: Visit, pod: string): Difference {
+  const { story, observed } = given;
+  const way = `the packet took the predicted way to ${pod} on ${last.machine}`;
+  const { reply, answer } = story;
+  if (reply === undefined) return { at: pod, sentence: `${way}, which got it and did not answer` };
+  if (reply.protocol === 'tcp' && reply.flags.includes('R'))
+    return {
+      at: pod,
+      sentence: `${way}, which refused it: nothing listens on port ${reply.sourcePort} there`,
+    };
+  const end = answer.at(-1);
+  const origin = story.forward[0]?.machine;
+  const isBack = end?.machine === origin && (end?.arrived !== undefined || end?.left !== undefined);
+  if (!isBack && end !== undefined) return lostAnswer(given, end, pod);
+  if (observed.outcome === 'ok')
+    return { at: pod, sentence: `${way} and back, and this time it was answered as it has to be` };
+  if (observed.outcome === 'timeout' && !saidSomething(given, last))
+    return {
+      at: pod,
+      sentence: `${way}, which accepted the connection and then said nothing: the server there does not serve`,
+    };
+  return {
+    at: pod,
+    sentence: `${way} and back, but what ${pod} said is wrong: ${observed.detail ?? observed.outcome}`,
+  };
+}
+
+/** True if payload came from the pod. */
+function saidSomething({ sightings, story: { reply }, ports }: Case, { machine }: Visit): boolean {
+  const packets = sightings.get(machine)?.packets ?? [];
+  return packets.some(
+    (packet) =>
+      packet.protocol === 'tcp' &&
+      packet.bytes > 0 &&
+      packet.source === reply?.source &&
+      packet.port === reply.port &&
+      ports.includes(packet.sourcePort),
+  );
+}
+
+function lostAnswer(given: Case, end: Visit, pod: string): Difference {
+  const { sightings, cell, state } = given;
+  const watched = sightings.get(end.machine) ?? blind('not watched');
+  const [rule] = stoppingRulesOf(watched, cell, given.ports);
+  if (end.left === undefined)
+    return {
+      at: end.machine,
+      sentence: `${pod} answered, but ${end.machine} did not send the answer on${rule === undefined ? '' : `: ${ruleText(rule)} stopped it`}`,
+    };
+  const world = worldOf(state);
+  const leads = orOf(nextHops(world, world.machine(end.machine), end.left)) || cell.from;
+  return {
+    at: end.machine,
+    sentence: `${pod} answered, and the answer left ${end.machine} by ${end.left.interface} for ${leads}, where it never arrived`,
+  };
+}
+
+/** It had to fail, and either got through or failed otherwise. */
+function notStopped(given: Case, last: Visit): Difference {
+  const { cell, story, state, observed } = given;
+  const { chain, outcome } = cell.expected;
+  const end = chain.at(-1);
+  const visit = story.forward.find(({ machine }) => machine === end?.at);
+  if (end === undefined) return endsEarly(given, last);
+  if (visit?.left !== undefined) {
+    const to = nameOf(worldOf(state), visit.left.destination);
+    return {
+      at: end.at,
+      sentence: `the packet was to end on ${end.at} (${end.text}), but ${end.at} sent it on to ${to} by ${visit.left.interface}`,
+    };
+  }
+  const [rule] = stoppingRulesOf(given.sightings.get(end.at) ?? blind('not watched'), cell, given.ports);
+  if (observed.outcome === outcome && visit?.arrived !== undefined)
+    return {
+      at: end.at,
+      sentence: `the packet reached ${end.at} ${visit.arrived.interface} and ended there, but ${rule === undefined ? 'no rule counted it' : `by ${ruleText(rule)}`} and not as predicted: ${end.text}`,
+    };
+  if (visit !== undefined && story.reply === undefined && story.errors.length === 0)
+    return {
+      at: end.at,
+      sentence: `the packet ended on ${end.at} as predicted (${end.text}), but that looked like ${observed.outcome} and not like ${outcome}${observed.detail === null ? '' : `: ${observed.detail}`}`,
+    };
+  if (story.reply !== undefined || observed.outcome === 'ok')
+    return {
+      at: last.machine,
+      sentence: `the packet was to end on ${end.at} (${end.text}), but it was answered on ${last.machine}`,
+    };
+  return endsEarly(given, last);
+}
+
+/** "…, but bgp still has k8sworker1 as next hop": a node that has no pod of its own must not be one. */
+function stillNextHop({ story, cell }: Case, rule: string): string {
+  if (!/has no (local )?endpoints/.test(rule) || story.forward.length < 2) return '';
+  const before = story.forward.at(-2);
+  const last = story.forward.at(-1);
+  if (before === undefined || last === undefined || before.left?.destination !== cell.address) return '';
+  return `, but ${before.machine} still has ${last.machine} as next hop`;
+}
+
+/** What the chain says instead about a machine. */
+function wantedAt({ cell }: Case, machine: string): string {
+  const steps = cell.expected.chain.filter(
+    ({ at, layer }) => at === machine && layer !== 'bgp' && layer !== 'source',
+  );
+  const step = steps.at(-1);
+  return step === undefined ? '' : `; predicted there: ${step.text}`;
+}
+
+/** On a longer way: where the packet came from. */
+function cameFrom({ forward }: Story, index: number, cell: Cell): string {
+  const before = forward[index - 1]?.machine;
+  return before === undefined || before === cell.from ? '' : ` (it came from ${before})`;
+}
+
+/** The pod that a packet was handed to; undefined where it was not. */
+function podBehind({ state, cell }: Case, visit: Visit | undefined): string | undefined {
+  if (visit === undefined) return undefined;
+  const world = worldOf(state);
+  const address = visit.left?.destination ?? visit.arrived?.destination ?? '';
+  const pod = world.podsAt(address).find(({ node }) => node === visit.machine);
+  if (pod === undefined) return undefined;
+  const isHandedOver = visit.left !== undefined || (pod.hostNetwork && visit.arrived !== undefined);
+  return isHandedOver && cell.from !== `pod/${pod.name}`
+    ? `pod/${pod.name}`
+    : isHandedOver
+      ? cell.from
+      : undefined;
+}
+
+function nextHops(world: World, machine: Machine | undefined, packet: FlowSighting): readonly string[] {
+  const found = machine?.lookup(packet.destination);
+  if (found?.kind !== 'route') return [];
+  return found.route.hops.flatMap(({ gateway }) => {
+    const name = world.ownerOf(gateway ?? packet.destination) ?? world.nodeOf(gateway ?? packet.destination);
+    return name === undefined ? [] : [name];
+  });
+}
+
+function targetOf({ cell, observed }: Case): string {
+  return observed.trace?.address ?? cell.address;
+}
+
+function nameOf(world: World, address: string): string {
+  const [pod] = world.podsAt(address);
+  return pod === undefined ? address : `${pod.name} (${address})`;
+}
+
+function orOf(names: readonly string[]): string {
+  return names.join(' or ');
+}

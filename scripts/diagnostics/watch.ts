@@ -1,0 +1,151 @@
+import { z } from 'zod';
+import type { Executor } from '../exec/executor.ts';
+import { PROBE_DIR } from '../matrix/probe-files.ts';
+import { parseCounters, type RuleCounters } from '../matrix/proof-counters.ts';
+import type { Protocol } from '../matrix/types.ts';
+import { HarnessError, Interrupted, LabError, messageOf } from '../shared/errors.ts';
+
+/** What one machine is to watch (probe/watch.py). */
+export interface WatchJob {
+  readonly seconds: number;
+  /** No more packets than this are kept. */
+  readonly most: number;
+  /** Packets with one of these ports at either end are seen. */
+  readonly ports: Readonly<Record<Protocol, readonly number[]>>;
+  readonly lookups: readonly RouteLookup[];
+  /** Addresses that the BGP daemon, where there is one, is asked about. */
+  readonly prefixes: readonly string[];
+}
+
+/** A question to the kernel: where would this packet go? `from` and `in` are for what is forwarded. */
+export interface RouteLookup {
+  readonly id: string;
+  readonly to: string;
+  readonly from?: string;
+  readonly in?: string;
+  readonly protocol?: Protocol;
+  readonly sourcePort?: number;
+  readonly port?: number;
+}
+
+const flow = {
+  source: z.string(),
+  sourcePort: z.number(),
+  destination: z.string(),
+  port: z.number(),
+};
+const tcpPart = z.object({
+  protocol: z.literal('tcp'),
+  ...flow,
+  sequence: z.number(),
+  acknowledges: z.number().default(0),
+  flags: z.string().default(''),
+  bytes: z.number().default(0),
+});
+const udpPart = z.object({ protocol: z.literal('udp'), ...flow, line: z.string() });
+const about = z.discriminatedUnion('protocol', [tcpPart, udpPart]);
+const icmpPart = z.object({
+  protocol: z.literal('icmp'),
+  source: z.string(),
+  destination: z.string(),
+  type: z.number(),
+  code: z.number(),
+  about,
+});
+const seen = z.object({ ms: z.number(), interface: z.string(), direction: z.enum(['in', 'out']) });
+const packet = z.intersection(seen, z.discriminatedUnion('protocol', [tcpPart, udpPart, icmpPart]));
+
+/** A packet at one interface of a machine: `in` before the machine's rules, `out` after them. */
+export type Packet = z.output<typeof packet>;
+/** A packet of a flow, or the one that an ICMP message is about. */
+export type FlowPacket = z.output<typeof about>;
+
+const route = z.looseObject({
+  error: z.string().optional(),
+  type: z.string().optional(),
+  gateway: z.string().optional(),
+  dev: z.string().optional(),
+  prefsrc: z.string().optional(),
+});
+/** An answer of `ip -j route get`, or why there is none. */
+export type RouteAnswer = z.output<typeof route>;
+
+const report = z.object({
+  packets: z.array(packet),
+  lost: z.number(),
+  before: z.string(),
+  after: z.string(),
+  conntrack: z.array(z.string()),
+  routes: z.record(z.string(), route),
+  bgp: z.record(z.string(), z.string()),
+  problems: z.array(z.string()),
+});
+
+/** All that one machine saw. */
+export interface Watched {
+  readonly packets: readonly Packet[];
+  readonly before: RuleCounters;
+  readonly after: RuleCounters;
+  /** Lines of `conntrack -L`. */
+  readonly conntrack: readonly string[];
+  readonly routes: Readonly<Record<string, RouteAnswer>>;
+  /** The BGP daemon's answers by address; '' where there is none. */
+  readonly bgp: Readonly<Record<string, string>>;
+  readonly problems: readonly string[];
+}
+
+/** A watch that has begun. */
+export interface Watch {
+  /** Resolves when nothing is missed any more, or when it is certain that nothing will be seen. */
+  readonly listening: Promise<void>;
+  /** What was seen; never rejects but for Interrupted: a machine that cannot be watched has seen nothing, and says why. */
+  readonly ended: Promise<Watched>;
+}
+
+const WATCH = ['python3', '-B', `${PROBE_DIR}/watch.py`];
+/** Beyond the time of watching itself: start-up, and what is asked afterwards. */
+const SLACK_MS = 20_000;
+
+/** Begins to watch a machine. */
+export function startWatch(executor: Executor, job: WatchJob, signal?: AbortSignal): Watch {
+  let heard = () => {};
+  const listening = new Promise<void>((resolve) => {
+    heard = resolve;
+  });
+  const ended = executor
+    .run(WATCH, {
+      input: JSON.stringify(job),
+      timeoutMs: job.seconds * 1000 + SLACK_MS,
+      onLine: heard,
+      signal,
+    })
+    .then(({ stdout }) => parseWatched(stdout))
+    .catch((error: unknown): Watched => {
+      if (error instanceof Interrupted) throw error;
+      const last = error instanceof LabError ? error.details.at(-1) : undefined;
+      return blind(`it could not be watched: ${messageOf(error)}${last === undefined ? '' : ` ${last}`}`);
+    })
+    .finally(heard);
+  return { listening, ended };
+}
+
+/** Reads the two lines of probe/watch.py. Throws HarnessError where they are something else. */
+export function parseWatched(text: string): Watched {
+  const last = text.trimEnd().split('\n').at(-1) ?? '';
+  try {
+    const { before, after, lost, problems, ...rest } = report.parse(JSON.parse(last));
+    return {
+      ...rest,
+      before: parseCounters(before),
+      after: parseCounters(after),
+      problems: lost > 0 ? [...problems, `${lost} packets were missed`] : problems,
+    };
+  } catch (cause) {
+    throw new HarnessError(`watch.py did not say what it saw: ${messageOf(cause).slice(0, 200)}`, { cause });
+  }
+}
+
+/** A machine that was not watched. */
+export function blind(problem: string): Watched {
+  return { packets: [], before: [], after: [], conntrack: [], routes: {}, bgp: {}, problems: [problem] };
+}

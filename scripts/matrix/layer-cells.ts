@@ -1,0 +1,165 @@
+import type { Check } from '../bgp/checks/check.ts';
+import type { LabPlan } from '../plan/types.ts';
+import { inAny, numberOf } from './addresses.ts';
+import { worldOf } from './expect/world.ts';
+import { type LayeredChecks, routeCheckOf, ruleCheckId } from './layers.ts';
+import type { ObservedState } from './state/types.ts';
+import type { Cell, CellResult } from './types.ts';
+
+/** Which addresses a machine looks up in its routes for a cell, and which machines' rules for its service decide. */
+interface Needs {
+  readonly lookups: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly translators: ReadonlySet<string>;
+}
+
+/**
+ * Marks the cells whose way leads over something that failed its check as blocked by the check at the bottom: over a
+ * machine whose route to the target, to one of the backends, or back to the client is not as it should be, or whose
+ * rules for the service are not. Which machines and addresses those are follows from the cell's chain. Pure.
+ */
+export function blockCells(
+  plan: LabPlan,
+  state: ObservedState,
+  { checks, roots }: LayeredChecks,
+  cells: readonly Cell[],
+): readonly Cell[] {
+  if (roots.size === 0) return cells;
+  const routes = checks.flatMap(({ id }) => {
+    const about = routeCheckOf(plan, id);
+    return about === undefined ? [] : [{ id, ...about }];
+  });
+  return cells.map((cell) => {
+    if (cell.blockedBy !== undefined || endsInDns(cell)) return cell;
+    const { lookups, translators } = needsOf(state, cell);
+    const used = [...lookups].flatMap(([machine, addresses]) =>
+      [...addresses].flatMap((address) =>
+        longest(
+          routes.filter((route) => route.machine === machine && inAny([route.prefix], address)),
+          ({ prefix }) => Number(prefix.split('/')[1]),
+        ).map(({ id }) => id),
+      ),
+    );
+    const rules = [...translators].map((node) => ruleCheckId(node, cell.service ?? ''));
+    const failing = [...used, ...rules].filter((id) => roots.has(id));
+    const [first] = checks.filter(({ id }) => failing.includes(id));
+    const root = roots.get(first?.id ?? '');
+    if (root === undefined) return cell;
+    const { skipped: _chance, ...rest } = cell;
+    return { ...rest, blockedBy: root };
+  });
+}
+
+/** The items with the greatest value. */
+function longest<T>(items: readonly T[], sizeOf: (item: T) => number): readonly T[] {
+  const most = Math.max(...items.map(sizeOf));
+  return items.filter((item) => sizeOf(item) === most);
+}
+
+function needsOf(state: ObservedState, cell: Cell): Needs {
+  const world = worldOf(state);
+  const { chain, servers, clients } = cell.expected;
+  const pod = state.pods.find(({ name }) => `pod/${name}` === cell.from);
+  const origin = pod?.node ?? cell.from;
+  const service = world.service(cell.service ?? '');
+  const targets = cell.pods ?? [cell.address];
+  const ready = service?.backends ?? cell.pods ?? [];
+  const backends = servers.length > 0 ? servers : isUncertain(cell) ? ready : [];
+  const translators = new Set(
+    chain
+      .filter(({ at, layer }) => layer === 'rule' && world.machine(at)?.node !== undefined)
+      .map(({ at }) => at),
+  );
+  const machines = new Set([origin, ...chain.map(({ at }) => at)]);
+  // A chain names only the first few of many equal next hops.
+  for (const name of [...machines])
+    for (const target of targets)
+      for (const next of nextMachines(state, name, target)) {
+        machines.add(next);
+        if (cell.service !== undefined && translators.size > 0 && world.machine(next)?.node !== undefined)
+          translators.add(next);
+      }
+  const lookups = new Map<string, Set<string>>();
+  const note = (machine: string | undefined, addresses: readonly string[]) => {
+    if (machine === undefined || world.machine(machine) === undefined) return;
+    const known = lookups.get(machine) ?? new Set();
+    // Its own pods are reached by routes of their own.
+    for (const address of addresses) if (world.nodeOf(address) !== machine) known.add(address);
+    lookups.set(machine, known);
+  };
+  for (const machine of machines) {
+    const isTranslator = translators.has(machine);
+    // A node's own connection is routed before its rules translate it, all others after.
+    if (!isTranslator || (machine === origin && pod === undefined)) note(machine, targets);
+    if (isTranslator) note(machine, backends);
+  }
+  const source = pod?.ip ?? '';
+  for (const backend of backends)
+    note(world.nodeOf(backend), [...clients, ...(source === '' ? [] : [source])].filter(isAddress));
+  return { lookups, translators };
+}
+
+/** True for a name that cannot be resolved where it is asked for: no packet to a pod is ever sent. */
+function endsInDns({ expected: { outcome } }: Cell): boolean {
+  return outcome === 'dns-error' || outcome === 'dns-nxdomain';
+}
+
+/** True where the expectation says nothing, so that the backends have to be taken from the service. */
+function isUncertain({ expected }: Cell): boolean {
+  return expected.outcome === 'harness-error';
+}
+
+function isAddress(text: string): boolean {
+  return Number.isInteger(numberOf(text));
+}
+
+function nextMachines(state: ObservedState, name: string, address: string): readonly string[] {
+  const world = worldOf(state);
+  const machine = world.machine(name);
+  if (machine === undefined || !isAddress(address)) return [];
+  const found = machine.lookup(address);
+  if (found.kind !== 'route') return [];
+  return found.route.hops.flatMap(({ gateway }) => world.ownerOf(gateway ?? address) ?? []);
+}
+
+/**
+ * The DNS checks in order, and the results of cells whose name did not resolve. Checks that fail in the same way for the
+ * want of an answer are one cause, which the first of them stands for; a cell whose name failed its own check is blocked
+ * by it. Pure.
+ */
+export function layerDns(
+  dns: readonly Check[],
+  results: readonly CellResult[],
+): { readonly checks: readonly Check[]; readonly results: readonly CellResult[] } {
+  const roots = new Map<string, string>();
+  for (const check of dns) {
+    if (check.verdict !== 'failed') continue;
+    const first = dns.find(
+      (other) =>
+        other.verdict === 'failed' && isNoAnswer(other) && kindOfAnswer(other) === kindOfAnswer(check),
+    );
+    roots.set(check.id, isNoAnswer(check) ? (first?.id ?? check.id) : check.id);
+  }
+  return {
+    checks: dns.map((check): Check => {
+      const root = roots.get(check.id);
+      if (root === undefined || root === check.id) return check;
+      return { ...check, verdict: 'blocked', observed: `${check.observed} (follows from ${root})` };
+    }),
+    results: results.map((result): CellResult => {
+      const { cell, observed, verdict } = result;
+      const didNotResolve = observed?.outcome === 'dns-error' || observed?.outcome === 'dns-nxdomain';
+      const root = roots.get(`dns.a.${cell.address}`);
+      if (verdict !== 'failed' || cell.kind !== 'name' || !didNotResolve || root === undefined) return result;
+      return { ...result, verdict: 'blocked', detail: `its name did not resolve: ${root} failed` };
+    }),
+  };
+}
+
+function isNoAnswer({ observed }: Check): boolean {
+  return observed.startsWith('dns-error');
+}
+
+/** What was observed without the names in it. */
+function kindOfAnswer({ observed }: Check): string {
+  return observed.split(':')[0] ?? observed;
+}

@@ -1,0 +1,84 @@
+import type { EchoService, ServicePort } from './endpoints.ts';
+import { servicePortName } from './expect/chain-names.ts';
+import { PROBE_TIMEOUT_MS } from './probe-protocol.ts';
+import { commentOf, optionOf, type RuleCounter, type RuleCounters } from './proof-counters.ts';
+import type { ObservedState } from './state/types.ts';
+import type { Cell, CellResult } from './types.ts';
+
+/** Where kube-proxy's rules have to stop a cell's connection. */
+export interface DropPoint {
+  readonly node: string;
+  readonly cell: Cell;
+  /** "NAMESPACE/NAME:PORTNAME", as it is in the rules' comments. */
+  readonly servicePort: string;
+  /** The chains that the connection passes on this node. */
+  readonly chains: readonly string[];
+  /** The same for all cells that the same rule stops. */
+  readonly key: string;
+  readonly text: string;
+}
+
+/** The chains of the filter table where a connection ends: KUBE-FIREWALL for what KUBE-MARK-DROP has marked. */
+const ENDS = ['KUBE-FIREWALL', 'KUBE-EXTERNAL-SERVICES', 'KUBE-SERVICES'];
+/** What stops a packet, or marks it to be stopped. */
+const STOPS = ['DROP', 'REJECT', 'KUBE-MARK-DROP'];
+
+/** The node and chains where the chain of a failing cell ends in kube-proxy's rules; undefined where it ends otherwise. */
+export function dropPointOf(state: ObservedState, cell: Cell): DropPoint | undefined {
+  if (cell.expected.outcome === 'ok') return undefined;
+  const last = cell.expected.chain.at(-1);
+  const [end] = last?.chains?.slice(-1) ?? [];
+  if (last?.layer !== 'rule' || end === undefined || !ENDS.includes(end)) return undefined;
+  const servicePort = servicePortOf(state, cell);
+  if (servicePort === undefined) return undefined;
+  const chains = cell.expected.chain
+    .filter(({ at, layer }) => at === last.at && layer === 'rule')
+    .flatMap((step) => step.chains ?? []);
+  return {
+    node: last.at,
+    cell,
+    servicePort,
+    chains,
+    key: [last.at, servicePort, ...chains, cell.address, cell.port, cell.protocol].join(' '),
+    text: last.text,
+  };
+}
+
+function servicePortOf({ services }: ObservedState, cell: Cell): string | undefined {
+  const isAddressed = ({ port, nodePort, protocol }: ServicePort) =>
+    protocol === cell.protocol && (cell.kind === 'node-port' ? nodePort : port) === cell.port;
+  const found = services
+    .filter(({ name }: EchoService) => name === cell.service)
+    .flatMap((service) => service.ports.filter(isAddressed).map((port) => servicePortName(service, port)));
+  return found[0];
+}
+
+/**
+ * The rules of a node that stop a connection there: KUBE-XLB-* -> KUBE-MARK-DROP (Kubernetes up to 1.23, seen on 1.20.2),
+ * KUBE-EXTERNAL-SERVICES or KUBE-SERVICES -> DROP or REJECT (pkg/proxy/iptables/proxier.go).
+ */
+export function stoppingRules(point: DropPoint, rules: RuleCounters): RuleCounters {
+  return rules.filter(
+    (rule) => STOPS.includes(rule.target) && point.chains.includes(rule.chain) && isAbout(point, rule),
+  );
+}
+
+function isAbout({ servicePort, cell }: DropPoint, rule: RuleCounter): boolean {
+  const [name] = commentOf(rule).split(' ');
+  if (name !== servicePort) return false;
+  const destination = optionOf(rule, '-d');
+  const port = optionOf(rule, '--dport');
+  return (
+    (destination === undefined || destination.replace('/32', '') === cell.address) &&
+    (port === undefined || Number(port) === cell.port)
+  );
+}
+
+/** When a SYN without an answer is sent once more (RFC 6298: the first retransmission timeout is 1 s). */
+const RETRANSMISSION_MS = 1000;
+
+/** How many packets a failed attempt has sent at least: a SYN that is not answered is sent twice in the probe's time. */
+export function leastPackets({ cell, observed }: CellResult): number {
+  const isSilent = observed?.outcome === 'timeout' && PROBE_TIMEOUT_MS > RETRANSMISSION_MS;
+  return cell.protocol === 'tcp' && isSilent ? 2 : 1;
+}

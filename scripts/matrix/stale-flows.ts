@@ -1,0 +1,95 @@
+import { type Answer, ask, read } from '../bgp/checks/ask.ts';
+import type { Check } from '../bgp/checks/check.ts';
+import type { Executor } from '../exec/executor.ts';
+import { type EchoService, externalAddresses } from './endpoints.ts';
+import type { ObservedState } from './state/types.ts';
+
+/** One UDP entry of a node's connection tracking table, as far as it says where the node sends a client's datagrams. */
+export interface UdpFlow {
+  readonly client: string;
+  readonly clientPort: number;
+  readonly destination: string;
+  readonly port: number;
+  /** Where answers are expected from: the backend, or the destination itself where nothing is translated. */
+  readonly backend: string;
+}
+
+const FLOW_LINE =
+  /^udp\s.*?\bsrc=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) (?:packets=\S+ bytes=\S+ )?(?:\[UNREPLIED\] )?src=(\S+) /;
+
+/** Reads `conntrack -L -p udp` of conntrack-tools 1.4. Throws where a line is something else. */
+export function parseUdpFlows(text: string): readonly UdpFlow[] {
+  return text
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .map((line) => {
+      const [, client = '', destination = '', clientPort, port, backend] = FLOW_LINE.exec(line) ?? [];
+      if (backend === undefined) throw new Error(`not a line of conntrack: ${line}`);
+      return { client, clientPort: Number(clientPort), destination, port: Number(port), backend };
+    });
+}
+
+/** Asks every node for its UDP flows, by name. Throws Interrupted on abort only. */
+export async function readUdpFlows(
+  state: ObservedState,
+  executors: ReadonlyMap<string, Executor>,
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, Answer<readonly UdpFlow[]>>> {
+  const answers = await Promise.all(
+    state.nodes.map(async ({ name }): Promise<[string, Answer<readonly UdpFlow[]>][]> => {
+      const executor = executors.get(name);
+      if (executor === undefined) return [];
+      const { flows } = await ask(executor, { flows: ['conntrack', '-L', '-p', 'udp'] }, { signal });
+      return [[name, read(flows, parseUdpFlows)]];
+    }),
+  );
+  return new Map(answers.flat());
+}
+
+/**
+ * Whether a node still sends a client's datagrams to where no endpoint is. kube-proxy must remove such entries when an
+ * endpoint goes (pkg/proxy/conntrack), because each datagram of the same client and port renews its entry: probes, which
+ * use a fresh port each, never see what that client sees.
+ */
+export function checkStaleFlows(
+  state: ObservedState,
+  flows: ReadonlyMap<string, Answer<readonly UdpFlow[]>>,
+): readonly Check[] {
+  return [...flows].map(([node, answer]): Check => {
+    const stale = answer.ok ? answer.value.flatMap((flow) => staleText(state, flow)) : [];
+    const seen = answer.ok ? `${answer.value.length} flows, none stale` : answer.detail;
+    return {
+      id: `conntrack.udp.${node}`,
+      title: `${node} sends no UDP client to a pod that is gone`,
+      verdict: !answer.ok ? 'harness' : stale.length > 0 ? 'failed' : 'passed',
+      expected: 'every tracked flow to a service goes to one of its endpoints',
+      observed: stale.join('; ') || seen,
+      why: 'A client that keeps its source port stays with its entry, even where the pod behind it is gone.',
+    };
+  });
+}
+
+function staleText(state: ObservedState, flow: UdpFlow): readonly string[] {
+  const { client, clientPort, destination, port, backend } = flow;
+  const service = state.services.find((each) => serves(state, each, destination, port));
+  const isStale =
+    service !== undefined && backend !== destination && !service.endpoints.some(({ ip }) => ip === backend);
+  return isStale
+    ? [
+        `${client}:${clientPort} to ${destination}:${port} goes to ${backend}, which is no endpoint of ${service.name}`,
+      ]
+    : [];
+}
+
+function serves(state: ObservedState, service: EchoService, address: string, port: number): boolean {
+  const isNode = state.nodes.some(({ addresses }) => addresses.includes(address));
+  const own = [
+    ...(service.clusterIp === undefined ? [] : [service.clusterIp]),
+    ...externalAddresses(service),
+  ];
+  return service.ports.some(
+    (each) =>
+      each.protocol === 'udp' &&
+      ((each.port === port && own.includes(address)) || (each.nodePort === port && isNode)),
+  );
+}

@@ -1,0 +1,278 @@
+import { z } from 'zod';
+import { HarnessError, messageOf } from '../../shared/errors.ts';
+import { sorted } from '../addresses.ts';
+import type { EchoPod, EchoService, Endpoint } from '../endpoints.ts';
+import type { Protocol } from '../types.ts';
+import type { NodeState } from './types.ts';
+
+const protocol = z
+  .enum(['TCP', 'UDP', 'SCTP'])
+  .default('TCP')
+  .transform((name) => name.toLowerCase());
+const metadata = z.object({
+  name: z.string(),
+  namespace: z.string().default('default'),
+  labels: z.record(z.string(), z.string()).nullish(),
+  annotations: z.record(z.string(), z.string()).nullish(),
+  deletionTimestamp: z.string().optional(),
+});
+const conditions = z.array(z.object({ type: z.string(), status: z.string() })).nullish();
+const policy = z.enum(['Local', 'Cluster']).default('Cluster');
+
+/** A list that Kubernetes writes as null where it is empty. */
+function listOf<T extends z.ZodType>(item: T) {
+  return z
+    .array(item)
+    .nullish()
+    .transform((items) => items ?? []);
+}
+
+const serviceObject = z.object({
+  kind: z.literal('Service'),
+  metadata,
+  spec: z.object({
+    type: z.enum(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName']).default('ClusterIP'),
+    clusterIP: z.string().optional(),
+    ports: listOf(
+      z.object({
+        name: z.string().default(''),
+        port: z.number(),
+        protocol,
+        nodePort: z.number().optional(),
+      }),
+    ),
+    externalIPs: listOf(z.string()),
+    externalTrafficPolicy: policy,
+    internalTrafficPolicy: policy,
+    sessionAffinity: z.enum(['None', 'ClientIP']).default('None'),
+    healthCheckNodePort: z.number().optional(),
+    loadBalancerSourceRanges: listOf(z.string()),
+  }),
+  status: z
+    .object({
+      loadBalancer: z.object({ ingress: listOf(z.object({ ip: z.string().optional() })) }).optional(),
+    })
+    .optional(),
+});
+
+/** discovery.k8s.io v1, and v1beta1 of Kubernetes 1.17 to 1.24, where the node's name is in `topology`. */
+const sliceObject = z.object({
+  kind: z.literal('EndpointSlice'),
+  metadata,
+  addressType: z.string(),
+  ports: listOf(z.object({ name: z.string().nullish(), port: z.number().nullish(), protocol })),
+  endpoints: listOf(
+    z.object({
+      addresses: z.array(z.string()),
+      conditions: z
+        .object({
+          ready: z.boolean().nullish(),
+          serving: z.boolean().nullish(),
+          terminating: z.boolean().nullish(),
+        })
+        .nullish(),
+      nodeName: z.string().nullish(),
+      topology: z.record(z.string(), z.string()).nullish(),
+      targetRef: z.object({ kind: z.string(), name: z.string() }).nullish(),
+      hints: z.object({ forZones: listOf(z.object({ name: z.string() })) }).nullish(),
+    }),
+  ),
+});
+
+const podObject = z.object({
+  kind: z.literal('Pod'),
+  metadata,
+  spec: z.object({
+    nodeName: z.string().optional(),
+    hostname: z.string().optional(),
+    subdomain: z.string().optional(),
+    hostNetwork: z.boolean().default(false),
+    dnsPolicy: z.string().default('ClusterFirst'),
+    containers: listOf(z.object({ ports: listOf(z.object({ containerPort: z.number(), protocol })) })),
+  }),
+  status: z.object({ podIP: z.string().optional(), conditions }),
+});
+
+const nodeObject = z.object({
+  kind: z.literal('Node'),
+  metadata,
+  spec: z.object({ podCIDR: z.string().optional(), podCIDRs: listOf(z.string()) }),
+  status: z.object({
+    addresses: listOf(z.object({ type: z.string(), address: z.string() })),
+    conditions,
+    nodeInfo: z.object({ kubeProxyVersion: z.string().default(''), kubeletVersion: z.string() }),
+  }),
+});
+
+const list = z.object({ items: z.array(z.looseObject({ kind: z.string() })) });
+
+/** What `kubectl get services,endpointslices,pods,nodes -n NAMESPACE -o json` says. */
+export interface ClusterObjects {
+  readonly services: readonly EchoService[];
+  readonly pods: readonly EchoPod[];
+  readonly nodes: readonly NodeState[];
+}
+
+/**
+ * Reads `kubectl get services,endpointslices,pods,nodes -n NAMESPACE -o json`; other kinds are passed over. Throws
+ * HarnessError where the text is not what kubectl prints.
+ */
+export function parseClusterObjects(text: string): ClusterObjects {
+  const items = parseWith(list, 'list of objects', parseJson(text)).items;
+  const ofKind = <T extends z.ZodType>(kind: string, schema: T) =>
+    parseWith(
+      z.array(schema),
+      `list of ${kind} objects`,
+      items.filter((item) => item.kind === kind),
+    );
+  const endpoints = endpointsByService(ofKind('EndpointSlice', sliceObject));
+  return {
+    services: ofKind('Service', serviceObject)
+      .filter(({ spec }) => spec.type !== 'ExternalName')
+      .map((service) => serviceOf(service, endpoints.get(service.metadata.name) ?? [])),
+    pods: ofKind('Pod', podObject).map(podOf),
+    nodes: ofKind('Node', nodeObject).map(nodeOf),
+  };
+}
+
+/** Parses JSON that kubectl printed; HarnessError otherwise. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw notExpected('answer', [messageOf(cause)], cause);
+  }
+}
+
+/** Applies a schema to what kubectl printed; HarnessError where it does not fit. */
+export function parseWith<T extends z.ZodType>(schema: T, what: string, value: unknown): z.output<T> {
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) throw notExpected(what, z.prettifyError(parsed.error).split('\n'), parsed.error);
+  return parsed.data;
+}
+
+function notExpected(what: string, details: readonly string[], cause: unknown): HarnessError {
+  return new HarnessError(`kubectl's ${what} is not what was expected.`, { details, cause });
+}
+
+type Slice = z.output<typeof sliceObject>;
+
+function endpointsByService(slices: readonly Slice[]): ReadonlyMap<string, readonly Endpoint[]> {
+  const found = new Map<string, Map<string, Endpoint>>();
+  for (const slice of slices) {
+    const service = slice.metadata.labels?.['kubernetes.io/service-name'];
+    if (service === undefined || slice.addressType !== 'IPv4') continue;
+    const known = found.get(service) ?? new Map<string, Endpoint>();
+    found.set(service, known);
+    for (const each of slice.endpoints.flatMap((endpoint) => endpointsOf(slice, endpoint))) {
+      // Ports that differ from pod to pod (a named targetPort) come in slices of their own; two pods of a node that
+      // share its network have one address.
+      const key = `${each.ip} ${each.pod ?? ''}`;
+      const before = known.get(key);
+      known.set(key, before === undefined ? each : { ...each, ports: { ...before.ports, ...each.ports } });
+    }
+  }
+  return new Map([...found].map(([service, known]) => [service, [...known.values()]]));
+}
+
+function endpointsOf(slice: Slice, endpoint: Slice['endpoints'][number]): Endpoint[] {
+  const { addresses, conditions: state, nodeName, topology, targetRef, hints } = endpoint;
+  const node = nodeName ?? topology?.['kubernetes.io/hostname'];
+  // A missing condition means yes for ready, the same as ready for serving, no for terminating.
+  const ready = state?.ready ?? true;
+  return addresses.map((ip) => ({
+    ip,
+    ...(node === undefined || node === null ? {} : { node }),
+    ...(targetRef?.kind === 'Pod' ? { pod: targetRef.name } : {}),
+    ready,
+    serving: state?.serving ?? ready,
+    terminating: state?.terminating ?? false,
+    zones: (hints?.forZones ?? []).map(({ name }) => name),
+    ports: Object.fromEntries(
+      slice.ports.flatMap(({ name, port }) =>
+        port === null || port === undefined ? [] : [[name ?? '', port]],
+      ),
+    ),
+  }));
+}
+
+function serviceOf(
+  { metadata: { name, namespace }, spec, status }: z.output<typeof serviceObject>,
+  endpoints: readonly Endpoint[],
+): EchoService {
+  const { clusterIP } = spec;
+  const ingress = status?.loadBalancer?.ingress ?? [];
+  return {
+    name,
+    namespace,
+    type: spec.type === 'ExternalName' ? 'ClusterIP' : spec.type,
+    ...(clusterIP === undefined || clusterIP === '' || clusterIP === 'None' ? {} : { clusterIp: clusterIP }),
+    ports: spec.ports.flatMap(({ name: portName, port, protocol: transport, nodePort }) =>
+      isProbed(transport)
+        ? [{ name: portName, port, protocol: transport, ...(nodePort ? { nodePort } : {}) }]
+        : [],
+    ),
+    externalIps: [...new Set(spec.externalIPs)],
+    // A load balancer's address means something for that type only; the status outlives a change of type.
+    loadBalancerIps:
+      spec.type === 'LoadBalancer' ? ingress.flatMap(({ ip }) => (ip === undefined ? [] : [ip])) : [],
+    sourceRanges: spec.loadBalancerSourceRanges,
+    policy: spec.externalTrafficPolicy,
+    internalPolicy: spec.internalTrafficPolicy,
+    affinity: spec.sessionAffinity,
+    ...(spec.healthCheckNodePort ? { healthCheckNodePort: spec.healthCheckNodePort } : {}),
+    endpoints,
+    backends: sorted(endpoints.filter(({ ready }) => ready).map(({ ip }) => ip)),
+  };
+}
+
+function podOf({ metadata: { name, deletionTimestamp }, spec, status }: z.output<typeof podObject>): EchoPod {
+  const isReady = (status.conditions ?? []).some(
+    ({ type, status: value }) => type === 'Ready' && value === 'True',
+  );
+  return {
+    name,
+    ...(status.podIP === undefined ? {} : { ip: status.podIP }),
+    ...(spec.nodeName === undefined ? {} : { node: spec.nodeName }),
+    ...(spec.hostname === undefined ? {} : { hostname: spec.hostname }),
+    ...(spec.subdomain === undefined ? {} : { subdomain: spec.subdomain }),
+    ready: isReady && deletionTimestamp === undefined,
+    hostNetwork: spec.hostNetwork,
+    // ClusterFirst means the node's own resolver for a pod in the node's network (dns-pod-service).
+    usesClusterDns: spec.hostNetwork
+      ? spec.dnsPolicy === 'ClusterFirstWithHostNet'
+      : ['ClusterFirst', 'ClusterFirstWithHostNet'].includes(spec.dnsPolicy),
+    ports: spec.containers.flatMap(({ ports }) =>
+      ports.flatMap(({ containerPort: port, protocol: transport }) =>
+        isProbed(transport) ? [{ port, protocol: transport }] : [],
+      ),
+    ),
+  };
+}
+
+const texts = z.array(z.string());
+
+function nodeOf({
+  metadata: { name, labels, annotations },
+  spec,
+  status,
+}: z.output<typeof nodeObject>): NodeState {
+  const k3s = annotations?.['k3s.io/node-args'];
+  const version = status.nodeInfo.kubeProxyVersion || status.nodeInfo.kubeletVersion;
+  return {
+    name,
+    addresses: status.addresses.filter(({ type }) => type !== 'Hostname').map(({ address }) => address),
+    podCidrs: spec.podCIDRs.length > 0 ? spec.podCIDRs : spec.podCIDR === undefined ? [] : [spec.podCIDR],
+    labels: labels ?? {},
+    ready: (status.conditions ?? []).some(({ type, status: value }) => type === 'Ready' && value === 'True'),
+    proxyVersion: version.replace(/^v/, ''),
+    ...(k3s === undefined
+      ? {}
+      : { k3sArguments: parseWith(texts, `annotation k3s.io/node-args of node ${name}`, parseJson(k3s)) }),
+  };
+}
+
+/** The echo servers speak TCP and UDP; another protocol has no probe. */
+function isProbed(name: string): name is Protocol {
+  return name === 'tcp' || name === 'udp';
+}

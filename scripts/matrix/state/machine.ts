@@ -1,0 +1,206 @@
+import { z } from 'zod';
+import type { Answer } from '../../bgp/checks/ask.ts';
+import { ask, read } from '../../bgp/checks/ask.ts';
+import { withLength } from '../../bgp/checks/tables.ts';
+import type { Executor } from '../../exec/executor.ts';
+import { numberOf } from '../addresses.ts';
+import { parseNatOutgoing, parseSets } from './nat.ts';
+import type { Hop, Interface, MachineState, Route } from './types.ts';
+import { ROUTE_TYPES } from './types.ts';
+
+const SYSCTLS = [
+  'net.ipv4.ip_forward',
+  'net.ipv4.fib_multipath_hash_policy',
+  'net.ipv4.conf.all.route_localnet',
+] as const;
+
+/** What is asked on every machine, in one call. */
+const QUESTIONS = {
+  routes: ['ip', '-j', '-4', 'route', 'show'],
+  addresses: ['ip', '-j', '-4', 'addr', 'show'],
+  rules: ['ip', '-j', '-4', 'rule', 'show'],
+  sysctls: ['sysctl', '-e', ...SYSCTLS],
+} as const;
+
+/** What is asked on Kubernetes nodes besides. A node without ipset has no rule that needs one. */
+const NODE_QUESTIONS = {
+  ...QUESTIONS,
+  nat: ['iptables-save', '-t', 'nat'],
+  sets: ['sh', '-c', 'if command -v ipset >/dev/null; then ipset save; fi'],
+} as const;
+
+/**
+ * Asks one machine for its addresses, routes and settings. What it could not say is in `problem`: a machine that cannot
+ * be looked at must not end the run. Throws Interrupted on abort only.
+ */
+export async function readMachine(
+  name: string,
+  executor: Executor,
+  isNode: boolean,
+  signal?: AbortSignal,
+): Promise<MachineState> {
+  if (!isNode) return machineState(name, await ask(executor, QUESTIONS, { signal }));
+  const { nat, sets, ...answers } = await ask(executor, NODE_QUESTIONS, { signal });
+  return machineState(name, answers, { nat, sets });
+}
+
+/** A machine about which nothing is known. */
+export function unknownMachine(name: string, problem: string): MachineState {
+  return {
+    name,
+    problem,
+    interfaces: [],
+    routes: [],
+    policyRules: [],
+    ipForward: false,
+    hashPolicy: 0,
+    routeLocalnet: false,
+  };
+}
+
+/** Puts a machine's answers together. */
+export function machineState(
+  name: string,
+  answers: Readonly<Record<keyof typeof QUESTIONS, Answer<string>>>,
+  node?: { readonly nat: Answer<string>; readonly sets: Answer<string> },
+): MachineState {
+  const routes = read(answers.routes, parseRoutes);
+  const interfaces = read(answers.addresses, parseInterfaces);
+  const policyRules = read(answers.rules, parsePolicyRules);
+  const sysctls = read(answers.sysctls, parseSysctls);
+  const sets = node === undefined ? undefined : read(node.sets, parseSets);
+  const nat =
+    node === undefined
+      ? undefined
+      : read(node.nat, (text) => parseNatOutgoing(text, sets?.ok === true ? sets.value : new Map()));
+  for (const answer of [routes, interfaces, policyRules, sysctls, ...(nat === undefined ? [] : [nat])])
+    if (!answer.ok) return unknownMachine(name, answer.detail);
+  if (!routes.ok || !interfaces.ok || !policyRules.ok || !sysctls.ok)
+    return unknownMachine(name, 'no answer');
+  const setting = (key: (typeof SYSCTLS)[number]) => sysctls.value.get(key) ?? 0;
+  return {
+    name,
+    interfaces: interfaces.value,
+    routes: routes.value,
+    policyRules: policyRules.value,
+    ipForward: setting('net.ipv4.ip_forward') !== 0,
+    hashPolicy: setting('net.ipv4.fib_multipath_hash_policy'),
+    routeLocalnet: setting('net.ipv4.conf.all.route_localnet') !== 0,
+    ...(nat?.ok === true && nat.value !== undefined ? { natOutgoing: nat.value } : {}),
+  };
+}
+
+const kernelRoutes = z.array(
+  z.looseObject({
+    type: z.string().default('unicast'),
+    dst: z.string(),
+    gateway: z.string().optional(),
+    dev: z.string().optional(),
+    protocol: z.union([z.string(), z.number()]).default('boot'),
+    metric: z.number().default(0),
+    prefsrc: z.string().optional(),
+    flags: z.array(z.string()).default([]),
+    nexthops: z
+      .array(
+        z.looseObject({
+          gateway: z.string().optional(),
+          dev: z.string().optional(),
+          flags: z.array(z.string()).default([]),
+        }),
+      )
+      .optional(),
+  }),
+);
+
+/**
+ * Reads `ip -j -4 route`. A next hop whose link is down or dead is left out, as the kernel does; the others are in the
+ * order of their addresses, which the kernel's is not. Throws on anything else.
+ */
+export function parseRoutes(text: string): readonly Route[] {
+  return kernelRoutes.parse(jsonOf(text)).map((route): Route => {
+    const { type, dst, protocol, metric, prefsrc, gateway, dev, flags, nexthops } = route;
+    const known = ROUTE_TYPES.find((each) => each === type) ?? 'other';
+    const hops = nexthops ?? [{ gateway, dev, flags }];
+    return {
+      prefix: withLength(dst),
+      type: known,
+      protocol: String(protocol),
+      metric,
+      ...(prefsrc === undefined ? {} : { source: prefsrc }),
+      hops:
+        known === 'unicast'
+          ? hops
+              .filter((hop) => !hop.flags.includes('dead') && !hop.flags.includes('linkdown'))
+              .map((hop) => ({
+                ...(hop.gateway === undefined ? {} : { gateway: hop.gateway }),
+                interface: hop.dev ?? '',
+              }))
+              .sort(byGateway)
+          : [],
+    };
+  });
+}
+
+function byGateway(a: Hop, b: Hop): number {
+  return numberOf(a.gateway ?? '0.0.0.0') - numberOf(b.gateway ?? '0.0.0.0');
+}
+
+const addressList = z.array(
+  z.looseObject({
+    ifname: z.string().optional(),
+    addr_info: z
+      .array(z.looseObject({ local: z.string(), prefixlen: z.number(), scope: z.string().default('global') }))
+      .default([]),
+  }),
+);
+
+/** Reads `ip -j -4 addr`, in the kernel's order. Throws on anything else. */
+export function parseInterfaces(text: string): readonly Interface[] {
+  return addressList.parse(jsonOf(text)).flatMap(({ ifname, addr_info }) =>
+    // iproute2 prints an empty object for every interface that a filter has left out.
+    ifname === undefined
+      ? []
+      : [
+          {
+            name: ifname,
+            addresses: addr_info.map(({ local, prefixlen, scope }) => ({
+              address: local,
+              length: prefixlen,
+              scope,
+            })),
+          },
+        ],
+  );
+}
+
+const ruleList = z.array(
+  z.looseObject({ priority: z.number(), src: z.string().default('all'), table: z.string().optional() }),
+);
+/** The rules that the kernel itself makes. */
+const USUAL_RULES: Readonly<Record<number, string>> = { 0: 'local', 32766: 'main', 32767: 'default' };
+
+/** Reads `ip -j -4 rule`: the rules beyond the three that every machine has. Throws on anything else. */
+export function parsePolicyRules(text: string): readonly string[] {
+  return ruleList
+    .parse(jsonOf(text))
+    .filter(({ priority, src, table }) => src !== 'all' || USUAL_RULES[priority] !== table)
+    .map(({ priority, src, table }) => `${priority}: from ${src} lookup ${table ?? '?'}`);
+}
+
+/** Reads `sysctl -e`: "name = number" per line. Throws where a line is something else. */
+export function parseSysctls(text: string): ReadonlyMap<string, number> {
+  return new Map(
+    text
+      .split('\n')
+      .filter((line) => line.trim() !== '')
+      .map((line): [string, number] => {
+        const [, name, value] = /^(\S+) = (\d+)$/.exec(line) ?? [];
+        if (name === undefined) throw new Error(`not a line of sysctl: ${line}`);
+        return [name, Number(value)];
+      }),
+  );
+}
+
+function jsonOf(text: string): unknown {
+  return JSON.parse(text.trim() === '' ? '[]' : text);
+}

@@ -1,0 +1,59 @@
+import type { NatOutgoing } from './types.ts';
+
+/** Members of IP sets by name. */
+export type IpSets = ReadonlyMap<string, readonly string[]>;
+
+/** The chains of the `bird` CNI (bird/cni/nat-outgoing.rules) and of Calico (felix, rules/nat.go). */
+const CHAINS = ['LAB-NAT-OUTGOING', 'cali-nat-outgoing'];
+
+/**
+ * Finds the pod network's masquerading in `iptables-save -t nat`: what leaves the pod network shows its node's address.
+ * Only this rule is read: expectations follow from the set-up, not from whatever else somebody added. Throws where the
+ * text is no nat table.
+ */
+export function parseNatOutgoing(text: string, sets: IpSets): NatOutgoing | undefined {
+  const lines = text.split('\n');
+  if (!lines.includes('*nat')) {
+    // iptables-save prints nothing at all where no rule was ever made.
+    if (text.trim() === '') return undefined;
+    throw new Error('not what iptables-save prints');
+  }
+  for (const chain of CHAINS) {
+    const rule = lines.find((line) => line.startsWith(`-A ${chain} `) && line.includes(' -j MASQUERADE'));
+    if (rule !== undefined) return fromRule(chain, rule, sets);
+  }
+  return undefined;
+}
+
+function fromRule(chain: string, rule: string, sets: IpSets): NatOutgoing {
+  const missing: string[] = [];
+  const members = (names: readonly string[]) =>
+    names.flatMap((name) => {
+      const found = sets.get(name);
+      if (found === undefined) missing.push(name);
+      return found ?? [];
+    });
+  const all = (pattern: RegExp) => [...rule.matchAll(pattern)].flatMap(([, name]) => name ?? []);
+  const sources = [...all(/(?<!! )-s (\S+)/g), ...members(all(/(?<!! )--match-set (\S+) src/g))];
+  const except = [...all(/! -d (\S+)/g), ...members(all(/! --match-set (\S+) dst/g))];
+  return missing.length === 0
+    ? { chain, sources, except }
+    : {
+        chain,
+        sources: [],
+        except: [],
+        problem: `the IP sets of ${chain} could not be read: ${missing.join(', ')}`,
+      };
+}
+
+/** Reads `ipset save`: the members of every set. */
+export function parseSets(text: string): IpSets {
+  const sets = new Map<string, string[]>();
+  for (const line of text.split('\n')) {
+    const [verb, name, member] = line.split(' ');
+    if (name === undefined) continue;
+    if (verb === 'create') sets.set(name, sets.get(name) ?? []);
+    if (verb === 'add' && member !== undefined) sets.set(name, [...(sets.get(name) ?? []), member]);
+  }
+  return sets;
+}

@@ -1,0 +1,57 @@
+import type { Kubectl } from '../../cluster/kubectl.ts';
+import type { Executor } from '../../exec/executor.ts';
+import type { LabPlan } from '../../plan/types.ts';
+import { parseClusterObjects } from './cluster.ts';
+import { readMachine, unknownMachine } from './machine.ts';
+import { proxySettings } from './proxy.ts';
+import type { ClusterState, MachineState, ObservedState } from './types.ts';
+
+/** The objects that expectations follow from. */
+export const OBSERVED_KINDS = 'services,endpointslices,pods,nodes';
+
+/** Asks the API server. Throws HarnessError where it says something unexpected, CommandError where it cannot be asked. */
+export async function readCluster(kubectl: Kubectl, plan: LabPlan): Promise<ClusterState> {
+  const [objects, configMap] = await Promise.all([
+    kubectl.run(['get', OBSERVED_KINDS, '-n', plan.echo.namespace, '-o', 'json']),
+    kubectl.run(['get', 'configmap', 'kube-proxy', '-n', 'kube-system', '--ignore-not-found', '-o', 'json']),
+  ]);
+  const cluster = parseClusterObjects(objects.stdout);
+  return {
+    ...cluster,
+    proxy: proxySettings(configMap.stdout, cluster.nodes),
+    domain: plan.kubernetes.domain,
+  };
+}
+
+/**
+ * Asks every machine of the plan at once, one call each. A machine that cannot be asked is in the answer, with the
+ * problem. Throws Interrupted on abort only.
+ */
+export async function readMachines(
+  plan: LabPlan,
+  executors: ReadonlyMap<string, Executor>,
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, MachineState>> {
+  const machines = await Promise.all(
+    plan.machines.map(({ name, role }) => {
+      const executor = executors.get(name);
+      if (executor === undefined) return unknownMachine(name, 'there is no connection to it');
+      return readMachine(name, executor, role === 'control-plane' || role === 'worker', signal);
+    }),
+  );
+  return new Map(machines.map((machine) => [machine.name, machine]));
+}
+
+/** Both at once: everything that expectations follow from, as it is now. */
+export async function readState(
+  kubectl: Kubectl,
+  plan: LabPlan,
+  executors: ReadonlyMap<string, Executor>,
+  signal?: AbortSignal,
+): Promise<ObservedState> {
+  const [cluster, machines] = await Promise.all([
+    readCluster(kubectl, plan),
+    readMachines(plan, executors, signal),
+  ]);
+  return { ...cluster, machines };
+}

@@ -1,0 +1,104 @@
+import type { Endpoints } from '../endpoints.ts';
+
+/**
+ * Everything that expectations follow from, as it was seen: the cluster's objects as its API server tells them, and every
+ * machine's addresses, routes and settings as its kernel tells them. Readonly and without references to the plan.
+ */
+export interface ObservedState extends ClusterState {
+  /** By machine name. */
+  readonly machines: ReadonlyMap<string, MachineState>;
+}
+
+/** What the API server says. */
+export interface ClusterState extends Endpoints {
+  readonly nodes: readonly NodeState[];
+  readonly proxy: ProxySettings;
+  /** The cluster's DNS domain. */
+  readonly domain: string;
+}
+
+export interface NodeState {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly podCidrs: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly ready: boolean;
+  /** kube-proxy's version without the leading v: "1.20.2", "1.30.1+k3s1". */
+  readonly proxyVersion: string;
+  /** What k3s was started with, which it writes down in an annotation; absent without k3s. */
+  readonly k3sArguments?: readonly string[];
+}
+
+/** kube-proxy's configuration, as far as it decides where a packet goes. */
+export interface ProxySettings {
+  /** iptables, ipvs, nftables ...; `unknown` where no configuration was found. */
+  readonly mode: string;
+  /** Where `unknown`: why. */
+  readonly problem?: string;
+  /** Absent where kube-proxy cannot tell pods from others by address: then it does not masquerade for ClusterIPs. */
+  readonly clusterCidr?: string;
+  /** What tells a pod's traffic from other traffic: ClusterCIDR unless set otherwise. */
+  readonly detectLocalMode: string;
+  /** Prefixes of the addresses that node ports are served on; empty: all. */
+  readonly nodePortAddresses: readonly string[];
+  readonly masqueradeAll: boolean;
+  readonly localhostNodePorts: boolean;
+}
+
+/** What one machine's kernel says. */
+export interface MachineState {
+  readonly name: string;
+  /** Why nothing is known about it; everything else is empty then. */
+  readonly problem?: string;
+  readonly interfaces: readonly Interface[];
+  readonly routes: readonly Route[];
+  /** Policy routing rules beyond the three that every machine has, in words of `ip rule`. */
+  readonly policyRules: readonly string[];
+  readonly ipForward: boolean;
+  /** net.ipv4.fib_multipath_hash_policy: 0 by addresses, 1 by addresses and ports. */
+  readonly hashPolicy: number;
+  readonly routeLocalnet: boolean;
+  /** The pod network's masquerading of what leaves it; absent where the machine has no such rule. */
+  readonly natOutgoing?: NatOutgoing;
+}
+
+export interface Interface {
+  readonly name: string;
+  readonly addresses: readonly {
+    readonly address: string;
+    readonly length: number;
+    readonly scope: string;
+  }[];
+}
+
+export const ROUTE_TYPES = ['unicast', 'blackhole', 'unreachable', 'prohibit', 'other'] as const;
+export type RouteType = (typeof ROUTE_TYPES)[number];
+
+/** One route of the main table. */
+export interface Route {
+  /** "a.b.c.d/n" with its host bits cleared. */
+  readonly prefix: string;
+  readonly type: RouteType;
+  /** Who made it: bird, bgp, kernel, static, boot ... */
+  readonly protocol: string;
+  readonly metric: number;
+  /** The source address that connections of the machine itself get; absent: the interface's. */
+  readonly source?: string;
+  /** Empty unless unicast. */
+  readonly hops: readonly Hop[];
+}
+
+export interface Hop {
+  /** Absent: the destination itself is on the link. */
+  readonly gateway?: string;
+  readonly interface: string;
+}
+
+/** `-s SOURCES ! -d EXCEPT -j MASQUERADE`, as the `bird` CNI and Calico have it. */
+export interface NatOutgoing {
+  readonly chain: string;
+  readonly sources: readonly string[];
+  readonly except: readonly string[];
+  /** Why the rule's sets could not be read; sources and except are empty then. */
+  readonly problem?: string;
+}

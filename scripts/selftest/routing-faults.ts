@@ -1,0 +1,283 @@
+import { nodesOf, routerPeers } from '../bgp/checks/expected.ts';
+import { externalAddresses } from '../matrix/endpoints.ts';
+import { worldOf } from '../matrix/expect/world.ts';
+import { theMachine } from '../plan/types.ts';
+import type { Fault, InapplicableFault } from './fault.ts';
+import { KUBECTL, MARK } from './fault.ts';
+import { addRule, letGo, literally, nodePortWays, pick, removeRule, type Scene } from './scene.ts';
+
+/** Faults of routing: what the router learns, how it spreads, and what is announced. */
+export function routingFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
+  return [missingNextHop(scene), sessionDown(scene), hashPolicy(scene), blackhole(scene), unreadyPod(scene)];
+}
+
+/** An external address that the router spreads over at least two nodes. */
+function spreadAddress({ plan, state }: Scene) {
+  const router = theMachine(plan, 'router');
+  const machine = worldOf(state).machine(router.name);
+  for (const service of state.services) {
+    for (const address of externalAddresses(service)) {
+      const found = machine?.lookup(address);
+      const hops = found?.kind === 'route' ? found.route.hops.flatMap(({ gateway }) => gateway ?? []) : [];
+      if (hops.length > 1) return { service, address, hops: [...hops].sort(), router: router.name };
+    }
+  }
+  return undefined;
+}
+
+const TOO_FEW_HOPS = 'it takes an external address that two workers announce to the router';
+
+/** Cells that show that traffic still flows: from the clients to an external address, else to pods. */
+function externalCells({ cells }: Scene, address: string): readonly string[] {
+  return cells
+    .filter((cell) => cell.address === address && cell.expected.outcome === 'ok')
+    .map(({ id }) => id);
+}
+
+function configure(...lines: readonly string[]): readonly string[] {
+  return ['vtysh', ...['configure terminal', ...lines].flatMap((line) => ['-c', line])];
+}
+
+function routerAs({ plan }: Scene): string {
+  return `router bgp ${plan.bgp.routerAsn}`;
+}
+
+function missingNextHop(scene: Scene): Fault | InapplicableFault {
+  const id = 'missing-next-hop';
+  const title = "the router refuses one worker's announcement";
+  const spread = spreadAddress(scene);
+  if (spread === undefined) return { id, title, skipped: TOO_FEW_HOPS };
+  const { address, hops, router } = spread;
+  const [gone = '', ...left] = hops;
+  const list = MARK.toUpperCase();
+  const family = [routerAs(scene), 'address-family ipv4 unicast'];
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [
+      {
+        on: router,
+        argv: configure(
+          `ip prefix-list ${list} seq 5 deny ${address}/32`,
+          `ip prefix-list ${list} seq 10 permit any`,
+          ...family,
+          `neighbor ${gone} prefix-list ${list} in`,
+        ),
+      },
+    ],
+    revert: [
+      ifConfigured(router, list, configure(...family, `no neighbor ${gone} prefix-list ${list} in`)),
+      ifConfigured(router, list, configure(`no ip prefix-list ${list}`)),
+    ],
+    effective: [
+      {
+        on: router,
+        what: 'the router to drop the next hop',
+        argv: ['sh', '-c', 'ip route show "$0" | grep -c -w "$1" || true', address, gone],
+        until: /^0$/m,
+      },
+    ],
+    cells: externalCells(scene, address),
+    expect: [
+      {
+        kind: 'check',
+        id: `bgp.route.${router}.bgp.${address}/32`,
+        verdict: 'failed',
+        sentence: new RegExp(`^${literally(`${left.join(', ')}, not ${hops.join(', ')}`)}$`),
+      },
+      {
+        kind: 'check',
+        id: `bgp.route.${router}.kernel.${address}/32`,
+        verdict: 'blocked',
+        sentence: new RegExp(literally(`follows from bgp.route.${router}.bgp.${address}/32`)),
+      },
+    ],
+    // Cells that need the next hop are blocked by the check.
+    alsoRed: [`bgp.route.${router}.*.${address}/32`, `*>*/${address}:*`],
+  };
+}
+
+/** Runs a command of vtysh only where the running configuration holds the word: "no" for what is not there fails. */
+function ifConfigured(on: string, word: string, argv: readonly string[]) {
+  const guard = 'word=$1; shift; if vtysh -c "show running-config" | grep -q -e "$word"; then "$@"; fi';
+  return { on, argv: ['sh', '-c', guard, 'sh', word, ...argv] };
+}
+
+function sessionDown(scene: Scene): Fault | InapplicableFault {
+  const id = 'session-down';
+  const title = 'a BGP session is shut down';
+  const { plan } = scene;
+  const router = theMachine(plan, 'router');
+  const peer = routerPeers(plan).at(-1);
+  if (peer === undefined) return { id, title, skipped: 'it takes a node that has a session with the router' };
+  const neighbor = (command: string) => configure(routerAs(scene), command);
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [{ on: router.name, argv: neighbor(`neighbor ${peer.address} shutdown`) }],
+    revert: [
+      ifConfigured(
+        router.name,
+        `neighbor ${peer.address} shutdown`,
+        neighbor(`no neighbor ${peer.address} shutdown`),
+      ),
+    ],
+    effective: [
+      {
+        on: peer.name,
+        what: `${peer.name} to see its session go down`,
+        argv: [
+          'sh',
+          '-c',
+          'ip route show "$0" | grep -c . || true',
+          plan.bgp.routerPrefixes[0] ?? '0.0.0.0/32',
+        ],
+        until: /^0$/m,
+      },
+    ],
+    cells:
+      spreadAddress(scene) === undefined ? [] : externalCells(scene, spreadAddress(scene)?.address ?? ''),
+    expect: [
+      {
+        kind: 'check',
+        id: `bgp.session.*${peer.name}*`,
+        verdict: 'failed',
+        sentence: new RegExp(`${literally(router.name)}: Idle`),
+      },
+    ],
+    // Cells that need its routes are blocked by the session.
+    alsoRed: ['bgp.route.*', '*>*'],
+  };
+}
+
+function hashPolicy(scene: Scene): Fault | InapplicableFault {
+  const id = 'hash-policy-0';
+  const title = "the router sends all of one client's connections to one worker";
+  const spread = spreadAddress(scene);
+  if (spread === undefined) return { id, title, skipped: TOO_FEW_HOPS };
+  const { router, address } = spread;
+  const set = (policy: number) => ['sysctl', '-w', `net.ipv4.fib_multipath_hash_policy=${policy}`];
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [{ on: router, argv: set(0) }],
+    revert: [{ on: router, argv: set(scene.state.machines.get(router)?.hashPolicy ?? 1) }],
+    cells: externalCells(scene, address),
+    expect: [
+      {
+        kind: 'check',
+        id: `ecmp.policy.${router}`,
+        verdict: 'failed',
+        sentence: /fib_multipath_hash_policy 0 \(by addresses\), not .* 1 \(by addresses and ports\)/,
+      },
+    ],
+    alsoRed: [],
+  };
+}
+
+function blackhole(scene: Scene): Fault | InapplicableFault {
+  const id = 'blackhole';
+  const title = "the router has a blackhole for one pod's address";
+  const router = theMachine(scene.plan, 'router').name;
+  const cell = pick(
+    scene.cells,
+    ({ kind, from, expected }) => kind === 'pod' && from === router && expected.outcome === 'ok',
+  );
+  if (cell === undefined) return { id, title, skipped: 'it takes a pod that the router reaches' };
+  const prefix = `${cell.address}/32`;
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [{ on: router, argv: ['ip', 'route', 'add', 'blackhole', prefix] }],
+    revert: [
+      {
+        on: router,
+        argv: [
+          'sh',
+          '-c',
+          'if ip route show type "$@" | grep -q .; then ip route del "$@"; fi',
+          'sh',
+          'blackhole',
+          prefix,
+        ],
+      },
+    ],
+    cells: scene.cells
+      .filter(({ from, kind }) => from === router && kind === 'pod')
+      .map(({ id: each }) => each),
+    expect: [
+      {
+        kind: 'check',
+        id: `bgp.route.${router}.nothing-else`,
+        verdict: 'failed',
+        sentence: new RegExp(`^${literally(prefix)}, not none$`),
+      },
+    ],
+    alsoRed: [`${router}>*`],
+  };
+}
+
+const ANNOUNCER = '^/usr/bin/python3 -B /usr/local/lib/lab/announcer\\.py';
+
+function unreadyPod(scene: Scene): Fault | InapplicableFault {
+  const id = 'unready-pod';
+  const title = 'a pod is not ready, but its worker still announces the service';
+  const spread = spreadAddress(scene);
+  const { plan, state } = scene;
+  const endpoint = spread?.service.endpoints.find(({ node, pod }) => node !== undefined && pod !== undefined);
+  const { node, pod } = endpoint ?? {};
+  if (plan.choices.cni.value !== 'bird')
+    return { id, title, skipped: "it stops the lab's own announcer, which only the bird CNI has" };
+  const isAlone = spread?.service.endpoints.filter((each) => each.node === node).length === 1;
+  if (spread === undefined || endpoint === undefined || node === undefined || pod === undefined || !isAlone)
+    return { id, title, skipped: TOO_FEW_HOPS };
+  const { address, hops } = spread;
+  const own = nodesOf(plan).find(({ name }) => name === node)?.address ?? '';
+  const right = hops.filter((hop) => hop !== own).join(', ');
+  // kubelet's readiness probe comes from the node itself.
+  const rule = [
+    'OUTPUT',
+    ['-d', endpoint.ip, '-p', 'tcp', '-j', 'REJECT', '--reject-with', 'tcp-reset'],
+  ] as const;
+  const others = state.pods.filter(({ name }) => name === pod).map(({ name }) => `pod/${name}`);
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [{ on: node, argv: ['pkill', '-STOP', '-f', ANNOUNCER] }, addRule(node, 'filter', ...rule)],
+    revert: [removeRule(node, 'filter', ...rule), letGo(node, '-f', ANNOUNCER)],
+    effective: [
+      {
+        on: KUBECTL,
+        what: `pod ${pod} to lose its readiness`,
+        argv: [
+          ...['get', 'endpoints', '-n', plan.echo.namespace, spread.service.name],
+          ...['-o', 'jsonpath=[{.subsets[*].notReadyAddresses[*].targetRef.name}]'],
+        ],
+        until: new RegExp(`[[ ]${literally(pod)}[\\] ]`),
+      },
+      ...nodesOf(plan).map(({ name }) => ({
+        on: name,
+        what: `kube-proxy of ${name} to follow`,
+        argv: ['sh', '-c', 'iptables-save -t nat | grep -c -w -e "--to-destination $0" || true', endpoint.ip],
+        until: /^0$/m,
+      })),
+    ],
+    cells: nodePortWays(scene, 'tcp')
+      .filter((way) => way.node !== node)
+      .map(({ cell }) => cell.id),
+    expect: [
+      {
+        kind: 'check',
+        id: `bgp.route.${node}.bird.${address}/32`,
+        verdict: 'failed',
+        sentence: new RegExp(`^${literally(`blackhole, not ${right}`)}$`),
+      },
+    ],
+    alsoRed: [`bgp.route.*.${address}/32`, ...others],
+  };
+}

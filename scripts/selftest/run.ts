@@ -1,0 +1,163 @@
+import { movedParts } from '../matrix/state/fingerprint.ts';
+import type { ObservedState } from '../matrix/state/types.ts';
+import type { LabRun } from '../report/run.ts';
+import { Interrupted, LabError, LabFailure, messageOf } from '../shared/errors.ts';
+import type { Emit } from '../shared/events.ts';
+import { waitFor } from '../shared/wait.ts';
+import type { Action, Condition, Fault, InapplicableFault } from './fault.ts';
+import { judgeFault, redsOf } from './judge.ts';
+import { pendingText } from './pending.ts';
+
+/** What a selftest needs of the lab. */
+export interface Surroundings {
+  /** Runs an action, whatever Ctrl-C says, and returns what it printed. */
+  act(action: Action): Promise<string>;
+  /** Connects again to a machine whose connection was lost. */
+  reconnect(machine: string): Promise<void>;
+  /** Writes down what is to be undone; undefined: nothing. */
+  save(pending: string | undefined): Promise<void>;
+  /** labtest on these cells; `during` runs between predicting and probing. */
+  test(cells: readonly string[], during?: () => Promise<void>): Promise<LabRun>;
+  /** What every machine and the API say, whatever Ctrl-C says. */
+  state(): Promise<ObservedState>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What became of one fault. */
+export interface FaultResult {
+  readonly id: string;
+  readonly title: string;
+  readonly verdict: 'found' | 'missed' | 'skipped';
+  /** The sentence that told it, or why it was missed or skipped. */
+  readonly text: string;
+  readonly ms: number;
+}
+
+const EFFECT_TIMEOUT_MS = 20_000;
+const UNDO_TIMEOUT_MS = 30_000;
+const HEAL_TIMEOUT_MS = 45_000;
+
+/**
+ * Makes a fault, lets labtest look, undoes it, and waits until the lab is as it was at the beginning. The fault is undone
+ * whatever happens, also on Ctrl-C. Throws LabFailure where it cannot be undone or the lab does not heal.
+ */
+export async function runFault(
+  fault: Fault | InapplicableFault,
+  lab: Surroundings,
+  beginning: ObservedState,
+  emit: Emit,
+): Promise<FaultResult> {
+  const { id, title } = fault;
+  if ('skipped' in fault) return { id, title, verdict: 'skipped', text: fault.skipped, ms: 0 };
+  const started = performance.now();
+  const inject = async () => {
+    for (const action of fault.inject) {
+      if (lab.signal?.aborted) throw new Interrupted();
+      await lab.act(action);
+    }
+    for (const condition of fault.effective ?? []) await effective(condition, lab, emit);
+  };
+  let run: LabRun;
+  await lab.save(pendingText(fault));
+  try {
+    if (fault.moment === 'before') await inject();
+    emit({ type: 'note', text: `${id}: labtest looks` });
+    run = await lab.test(fault.cells, fault.moment === 'during' ? inject : undefined);
+  } finally {
+    emit({ type: 'note', text: `${id}: undoing it` });
+    await undo(fault, lab);
+    await restored(fault, lab, beginning, emit);
+    await lab.save(undefined);
+  }
+  const { found, text } = judgeFault(fault, run);
+  await healed(fault, lab, emit);
+  return {
+    id,
+    title,
+    verdict: found ? 'found' : 'missed',
+    text,
+    ms: Math.round(performance.now() - started),
+  };
+}
+
+async function effective(condition: Condition, lab: Surroundings, emit: Emit): Promise<void> {
+  await waitFor({
+    what: condition.what,
+    timeoutMs: EFFECT_TIMEOUT_MS,
+    pollMs: 100,
+    signal: lab.signal,
+    emit,
+    look: async () => {
+      const said = await lab.act(condition).catch((error: unknown) => `unreachable: ${messageOf(error)}`);
+      return condition.until.test(said)
+        ? { done: true, value: undefined }
+        : { done: false, why: said.trim() || 'nothing was printed' };
+    },
+  });
+}
+
+/** Runs what undoes a fault, without listening to Ctrl-C; each action may take `timeoutMs`. Throws LabFailure that says what is left to be done. */
+export async function undo(
+  { id, revert }: Pick<Fault, 'id' | 'revert'>,
+  lab: Pick<Surroundings, 'act' | 'reconnect'>,
+  timeoutMs: number = UNDO_TIMEOUT_MS,
+): Promise<void> {
+  for (const action of revert) {
+    await waitFor({
+      what: `fault ${id} to be undone on ${action.on}`,
+      timeoutMs,
+      look: async () => {
+        await lab.act(action).catch(async (error: unknown) => {
+          await lab.reconnect(action.on);
+          throw error;
+        });
+        return { done: true, value: undefined };
+      },
+    }).catch((error: unknown) => {
+      throw new LabFailure(`Fault "${id}" could not be undone on ${action.on}, so the lab is broken.`, {
+        details: [
+          ...(error instanceof LabError ? error.details : [messageOf(error)]),
+          `to be done there: ${action.argv.join(' ')}`,
+        ],
+        next: 'npx labtest   (tries again)',
+        cause: error,
+      });
+    });
+  }
+}
+
+/** The state is what it was, for however long routing needs; Ctrl-C does not end this. */
+async function restored(
+  fault: Fault,
+  lab: Surroundings,
+  beginning: ObservedState,
+  emit: Emit,
+): Promise<void> {
+  await waitFor({
+    what: `the lab to be as it was before fault ${fault.id}`,
+    timeoutMs: HEAL_TIMEOUT_MS,
+    emit,
+    next: 'npx labtest   (undoes it again)',
+    look: async () => {
+      const [moved] = movedParts(beginning, await lab.state());
+      return moved === undefined ? { done: true, value: undefined } : { done: false, why: moved };
+    },
+  });
+}
+
+/** What was red is right again. */
+async function healed(fault: Fault, lab: Surroundings, emit: Emit): Promise<void> {
+  await waitFor({
+    what: `the lab to heal from fault ${fault.id}`,
+    timeoutMs: HEAL_TIMEOUT_MS,
+    signal: lab.signal,
+    emit,
+    next: 'npx labtest',
+    look: async () => {
+      const [red] = redsOf(await lab.test(fault.cells));
+      return red === undefined
+        ? { done: true, value: undefined }
+        : { done: false, why: `${red.id}: ${red.text}` };
+    },
+  });
+}

@@ -1,0 +1,76 @@
+import { worldOf } from '../matrix/expect/world.ts';
+import type { ObservedState } from '../matrix/state/types.ts';
+import type { Cell } from '../matrix/types.ts';
+import type { LabPlan } from '../plan/types.ts';
+import { machinesOf } from '../plan/types.ts';
+import { type Action, MARK } from './fault.ts';
+
+/** A healthy lab, as faults are fitted to it. */
+export interface Scene {
+  readonly plan: LabPlan;
+  readonly state: ObservedState;
+  readonly cells: readonly Cell[];
+}
+
+/** A connection from a client to a node port that a pod of that node answers, and the pod. */
+export interface NodePortWay {
+  readonly cell: Cell;
+  /** The machine that the connection enters and the pod runs on. */
+  readonly node: string;
+  readonly nodeAddress: string;
+  readonly clientAddress: string;
+  readonly podAddress: string;
+  readonly podPort: number;
+}
+
+/** The ways of one protocol from the clients, one per node, those of one client first. */
+export function nodePortWays({ plan, state, cells }: Scene, protocol: 'tcp' | 'udp'): readonly NodePortWay[] {
+  const world = worldOf(state);
+  // A client without routes to the lab first: it shows that node ports need none.
+  const clients = [...machinesOf(plan, 'client')].sort((a, b) => a.routes.length - b.routes.length);
+  return clients.flatMap(({ name, address: clientAddress }) =>
+    cells.flatMap((cell) => {
+      const [podAddress, ...others] = cell.expected.servers;
+      const { node } = cell;
+      const isWay =
+        cell.from === name && cell.kind === 'node-port' && cell.protocol === protocol && node !== undefined;
+      if (!isWay || podAddress === undefined || others.length > 0 || world.nodeOf(podAddress) !== node)
+        return [];
+      const service = state.services.find((each) => each.name === cell.service);
+      const endpoint = service?.endpoints.find(({ ip }) => ip === podAddress);
+      const [podPort] = Object.values(endpoint?.ports ?? {});
+      if (podPort === undefined) return [];
+      return [{ cell, node, nodeAddress: cell.address, clientAddress, podAddress, podPort }];
+    }),
+  );
+}
+
+/** The first cell that fits. */
+export function pick(cells: readonly Cell[], fits: (cell: Cell) => boolean): Cell | undefined {
+  return cells.find((cell) => cell.blockedBy === undefined && cell.skipped === undefined && fits(cell));
+}
+
+/** Puts a rule at the head of a chain on a machine. */
+export function addRule(on: string, table: string, chain: string, rule: readonly string[]): Action {
+  return { on, argv: ['iptables', '-w', '-t', table, '-I', chain, '1', ...marked(rule)] };
+}
+
+/** Removes the rule, however often it is there. */
+export function removeRule(on: string, table: string, chain: string, rule: readonly string[]): Action {
+  const remove = 'while iptables -w -t "$0" -C "$@" 2>/dev/null; do iptables -w -t "$0" -D "$@"; done';
+  return { on, argv: ['sh', '-c', remove, table, chain, ...marked(rule)] };
+}
+
+function marked(rule: readonly string[]): readonly string[] {
+  return ['-m', 'comment', '--comment', MARK, ...rule];
+}
+
+/** Lets stopped processes go on; that there are none is fine. */
+export function letGo(on: string, ...which: readonly string[]): Action {
+  return { on, argv: ['sh', '-c', 'pkill -CONT "$@" || [ $? = 1 ]', 'sh', ...which] };
+}
+
+/** Literal text as a regular expression. */
+export function literally(text: string): string {
+  return text.replaceAll(/[\\^$.*|?+()[\]{}]/g, '\\$&');
+}

@@ -1,0 +1,116 @@
+import { theMachine } from '../plan/types.ts';
+import type { Fault, InapplicableFault } from './fault.ts';
+import { MARK } from './fault.ts';
+import { letGo, nodePortWays, pick, type Scene } from './scene.ts';
+
+/** Faults of what everything leans on: the cluster's DNS, and labtest's own means. */
+export function serviceFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
+  return [dnsStopped(scene), missingTool(scene), sshKilled(scene)];
+}
+
+const DNS_SERVER = '^(dnsmasq|coredns)$';
+
+function dnsStopped({ plan, cells }: Scene): Fault | InapplicableFault {
+  const id = 'dns-stopped';
+  const title = "the cluster's DNS server hangs";
+  const from = `pod/${plan.echo.clientPod.pod}`;
+  const on = theMachine(plan, 'control-plane').name;
+  const direct = pick(
+    cells,
+    (cell) => cell.from === from && cell.kind === 'pod' && cell.expected.outcome === 'ok',
+  );
+  if (direct === undefined) return { id, title, skipped: 'it takes a client pod that reaches a server' };
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [{ on, argv: ['pkill', '-STOP', DNS_SERVER] }],
+    revert: [letGo(on, DNS_SERVER)],
+    // Names are asked for by the checks; cells that need one would only wait for the same silence again.
+    cells: [direct.id],
+    expect: [
+      {
+        kind: 'check',
+        id: 'dns.a.*',
+        verdict: 'failed',
+        sentence: /^dns-error: .*TIMEOUT \(.* did not answer\)/,
+      },
+    ],
+    alsoRed: ['dns.*'],
+  };
+}
+
+/** A client with a node port that answers, and one of another machine that must stay right. */
+function clientCells(scene: Scene) {
+  const ways = nodePortWays(scene, 'tcp');
+  const [way] = ways;
+  const other = ways.find(({ cell }) => cell.from !== way?.cell.from);
+  return way === undefined || other === undefined ? undefined : { broken: way.cell, right: other.cell };
+}
+
+const ONE_CLIENT = 'it takes two clients that reach a node port';
+
+function missingTool(scene: Scene): Fault | InapplicableFault {
+  const id = 'missing-tool';
+  const title = 'a client lacks what the probe needs';
+  const found = clientCells(scene);
+  if (found === undefined) return { id, title, skipped: ONE_CLIENT };
+  const { broken, right } = found;
+  const away = `/usr/bin/${MARK}-python3`;
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [{ on: broken.from, argv: ['mv', '/usr/bin/python3', away] }],
+    revert: [
+      { on: broken.from, argv: ['sh', '-c', 'if [ -e "$0" ]; then mv "$0" /usr/bin/python3; fi', away] },
+    ],
+    cells: [broken.id, right.id],
+    expect: [
+      {
+        kind: 'cell',
+        id: broken.id,
+        verdict: 'harness',
+        sentence: /the probe could not be run: .*python3.*(not found|No such file)/,
+      },
+    ],
+    alsoRed: [],
+  };
+}
+
+/** Seconds after which the machine starts sshd by itself, so that it can be reached again whatever becomes of us. */
+const SSH_BACK_SECONDS = 4;
+
+function sshKilled(scene: Scene): Fault | InapplicableFault {
+  const id = 'ssh-killed';
+  const title = "a client's SSH server is killed while the test runs";
+  const found = clientCells(scene);
+  if (found === undefined) return { id, title, skipped: ONE_CLIENT };
+  const { broken, right } = found;
+  const later = (name: string, options: readonly string[], argv: readonly string[]) => ({
+    on: broken.from,
+    argv: ['systemd-run', '--quiet', '--collect', `--unit=${MARK}-${name}`, ...options, ...argv],
+  });
+  const timer = [`--on-active=${SSH_BACK_SECONDS}`, '--timer-property=AccuracySec=100ms'];
+  return {
+    id,
+    title,
+    moment: 'during',
+    inject: [
+      later('ssh-back', timer, ['systemctl', 'start', 'ssh']),
+      later('ssh-kill', [], ['sh', '-c', 'systemctl stop ssh; pkill -KILL -x sshd']),
+    ],
+    revert: [{ on: broken.from, argv: ['systemctl', 'start', 'ssh'] }],
+    effective: [
+      {
+        on: broken.from,
+        what: `${broken.from} to be out of reach`,
+        argv: ['true'],
+        until: /^unreachable: /,
+      },
+    ],
+    cells: [broken.id, right.id],
+    expect: [{ kind: 'cell', id: broken.id, verdict: 'harness', sentence: /the probe could not be run/ }],
+    alsoRed: [],
+  };
+}

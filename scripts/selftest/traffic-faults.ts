@@ -1,0 +1,283 @@
+import type { LabPlan } from '../plan/types.ts';
+import { nthAddress, parseCidr, sizeOf } from '../shared/ip.ts';
+import type { Fault, InapplicableFault } from './fault.ts';
+import { MARK } from './fault.ts';
+import {
+  addRule,
+  letGo,
+  literally,
+  type NodePortWay,
+  nodePortWays,
+  pick,
+  removeRule,
+  type Scene,
+} from './scene.ts';
+
+/** Faults on the way of single connections: rules, servers, clients. */
+export function trafficFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
+  const tcp = nodePortWays(scene, 'tcp');
+  const udp = nodePortWays(scene, 'udp');
+  return [
+    withWay('drop-rule', 'a rule of a worker drops what it forwards to a pod', tcp, drop),
+    withWay('reject-rule', 'a rule of a worker rejects what it forwards to a pod', tcp, reject),
+    withWay('snat-rule', "a rule of a worker hides the client's address", tcp, snat),
+    withWay('wrong-backend', 'a rule sends a connection to the pod of another worker', tcp, wrongBackend),
+    withWay('stopped-server', 'an echo server hangs', tcp, stoppedServer),
+    withWay('wrong-answer', 'something else answers in place of an echo server', tcp, wrongAnswer),
+    withWay('denied', 'a rule of a client drops its own datagrams', udp, denied),
+    withWay('stale-conntrack', 'a UDP client is still sent to a pod that is gone', udp, (way, other) =>
+      staleConntrack(scene, way, other),
+    ),
+    getsThrough(scene, tcp),
+  ];
+}
+
+type Made = Omit<Fault, 'id' | 'title' | 'moment' | 'alsoRed'> & Partial<Pick<Fault, 'alsoRed'>>;
+
+/** A fault on one way; the ways to other nodes must stay right. */
+function withWay(
+  id: string,
+  title: string,
+  ways: readonly NodePortWay[],
+  make: (way: NodePortWay, other: NodePortWay) => Made,
+): Fault | InapplicableFault {
+  const [way] = ways;
+  const other = ways.find(({ node, cell }) => node !== way?.node && cell.from === way?.cell.from);
+  if (way === undefined || other === undefined)
+    return { id, title, skipped: 'it takes a node port that two workers answer with pods of their own' };
+  return { id, title, moment: 'before', alsoRed: [], ...make(way, other) };
+}
+
+/** What evidence says about a rule that stops packets: where, and which. */
+function stoppedBy(chain: string, target: string, on: string): RegExp {
+  return new RegExp(`(?=.*${literally(on)}).*[Rr]ule ${chain} "${MARK}".*${target}.*stopped it`);
+}
+
+function drop({ cell, node, clientAddress, podAddress }: NodePortWay, other: NodePortWay): Made {
+  const rule = ['FORWARD', ['-s', clientAddress, '-d', podAddress, '-p', 'tcp', '-j', 'DROP']] as const;
+  return {
+    inject: [addRule(node, 'filter', ...rule)],
+    revert: [removeRule(node, 'filter', ...rule)],
+    cells: [cell.id, other.cell.id],
+    expect: [
+      {
+        kind: 'cell',
+        id: cell.id,
+        verdict: 'failed',
+        sentence: stoppedBy('FORWARD', 'DROP', node),
+      },
+    ],
+  };
+}
+
+function reject({ cell, node, clientAddress, podAddress }: NodePortWay, other: NodePortWay): Made {
+  const how = ['-j', 'REJECT', '--reject-with', 'tcp-reset'];
+  const rule = ['FORWARD', ['-s', clientAddress, '-d', podAddress, '-p', 'tcp', ...how]] as const;
+  return {
+    inject: [addRule(node, 'filter', ...rule)],
+    revert: [removeRule(node, 'filter', ...rule)],
+    cells: [cell.id, other.cell.id],
+    expect: [
+      { kind: 'cell', id: cell.id, verdict: 'failed', sentence: stoppedBy('FORWARD', 'REJECT', node) },
+    ],
+  };
+}
+
+function snat({ cell, node, nodeAddress, clientAddress, podAddress }: NodePortWay, other: NodePortWay): Made {
+  const how = ['-j', 'SNAT', '--to-source', nodeAddress];
+  const rule = ['POSTROUTING', ['-s', clientAddress, '-d', podAddress, '-p', 'tcp', ...how]] as const;
+  const sentence = `wrong-source, the server saw ${nodeAddress}, not ${clientAddress}`;
+  return {
+    inject: [addRule(node, 'nat', ...rule)],
+    revert: [removeRule(node, 'nat', ...rule)],
+    cells: [cell.id, other.cell.id],
+    expect: [{ kind: 'cell', id: cell.id, verdict: 'failed', sentence: new RegExp(literally(sentence)) }],
+  };
+}
+
+function wrongBackend(way: NodePortWay, other: NodePortWay): Made {
+  const { cell, node, nodeAddress, clientAddress } = way;
+  const from = ['-s', clientAddress, '-p', 'tcp'];
+  const backend = `${other.podAddress}:${other.podPort}`;
+  const sent = ['-d', nodeAddress, '--dport', String(cell.port), '-j', 'DNAT', '--to-destination', backend];
+  const redirect = ['PREROUTING', [...from, ...sent]] as const;
+  // Without it the answer would not come back this way.
+  const back = ['POSTROUTING', [...from, '-d', other.podAddress, '-j', 'MASQUERADE']] as const;
+  const sentence = `wrong-backend, answered by ${other.podAddress}, not by ${way.podAddress}`;
+  return {
+    inject: [addRule(node, 'nat', ...back), addRule(node, 'nat', ...redirect)],
+    revert: [removeRule(node, 'nat', ...redirect), removeRule(node, 'nat', ...back)],
+    cells: [cell.id, other.cell.id],
+    expect: [{ kind: 'cell', id: cell.id, verdict: 'failed', sentence: new RegExp(literally(sentence)) }],
+  };
+}
+
+/** The servers' processes as their node sees them: from the beginning, so that no shell that names them is meant. */
+const TCP_SERVER = '^python3 /echo/echo_server\\.py tcp';
+
+function stoppedServer({ cell, node }: NodePortWay, other: NodePortWay): Made {
+  return {
+    inject: [{ on: node, argv: ['pkill', '-STOP', '-f', TCP_SERVER] }],
+    revert: [letGo(node, '-f', TCP_SERVER)],
+    cells: [cell.id, other.cell.id],
+    expect: [
+      {
+        kind: 'cell',
+        id: cell.id,
+        verdict: 'failed',
+        sentence: /timeout, connected, but the header did not come in time/,
+      },
+    ],
+  };
+}
+
+const FAKE_PORT = 4999;
+const FAKE_SERVER = `
+import socket
+server = socket.create_server(("", ${FAKE_PORT}))
+while True:
+    connection, _ = server.accept()
+    connection.sendall(b"hello\\n")
+    connection.close()
+`;
+
+function wrongAnswer({ cell, node, clientAddress, nodeAddress }: NodePortWay, other: NodePortWay): Made {
+  const unit = `${MARK}-server`;
+  const how = ['--dport', String(cell.port), '-j', 'REDIRECT', '--to-ports', String(FAKE_PORT)];
+  const rule = ['PREROUTING', ['-s', clientAddress, '-d', nodeAddress, '-p', 'tcp', ...how]] as const;
+  return {
+    inject: [
+      {
+        on: node,
+        argv: ['systemd-run', '--quiet', '--collect', `--unit=${unit}`, 'python3', '-c', FAKE_SERVER],
+      },
+      addRule(node, 'nat', ...rule),
+    ],
+    revert: [
+      removeRule(node, 'nat', ...rule),
+      {
+        on: node,
+        argv: ['sh', '-c', 'if systemctl --quiet is-active "$0"; then systemctl stop "$0"; fi', unit],
+      },
+    ],
+    effective: [
+      {
+        on: node,
+        what: 'the wrong server to listen',
+        argv: ['ss', '-Hltn', `sport = :${FAKE_PORT}`],
+        until: /LISTEN/,
+      },
+    ],
+    cells: [cell.id, other.cell.id],
+    expect: [
+      {
+        kind: 'cell',
+        id: cell.id,
+        verdict: 'failed',
+        sentence: /corrupt, the peer accepted the connection and closed it before the header \(got b'hello/,
+      },
+    ],
+  };
+}
+
+function denied({ cell }: NodePortWay, other: NodePortWay): Made {
+  const rule = [
+    'OUTPUT',
+    ['-d', cell.address, '-p', 'udp', '--dport', String(cell.port), '-j', 'DROP'],
+  ] as const;
+  return {
+    inject: [addRule(cell.from, 'filter', ...rule)],
+    revert: [removeRule(cell.from, 'filter', ...rule)],
+    cells: [cell.id, other.cell.id],
+    expect: [
+      {
+        kind: 'cell',
+        id: cell.id,
+        verdict: 'failed',
+        sentence: stoppedBy('OUTPUT', 'DROP', ''),
+      },
+    ],
+  };
+}
+
+/** A source port that no probe gets: it is below the range of Linux (ip_local_port_range). */
+const KEPT_PORT = 20_001;
+
+function staleConntrack({ plan }: Scene, way: NodePortWay, other: NodePortWay): Made {
+  const { cell, node, nodeAddress, clientAddress, podPort } = way;
+  const gone = lastPodAddress(plan);
+  const tuple = ['-p', 'udp', '-s', clientAddress, '-d', nodeAddress];
+  const ports = ['--sport', String(KEPT_PORT), '--dport', String(cell.port)];
+  const reply = ['-r', gone, '-q', clientAddress, '--reply-port-src', String(podPort)];
+  const entry = [...tuple, ...ports, ...reply, '--reply-port-dst', String(KEPT_PORT), '-t', '120'];
+  const remove = 'if conntrack -L "$@" 2>/dev/null | grep -q .; then conntrack -D "$@"; fi';
+  const sentence = `${clientAddress}:${KEPT_PORT} to ${nodeAddress}:${cell.port} goes to ${gone}, which is no endpoint of ${cell.service}`;
+  return {
+    inject: [{ on: node, argv: ['conntrack', '-I', ...entry] }],
+    revert: [{ on: node, argv: ['sh', '-c', remove, 'sh', ...tuple, ...ports] }],
+    cells: [cell.id, other.cell.id],
+    expect: [
+      {
+        kind: 'check',
+        id: `conntrack.udp.${node}`,
+        verdict: 'failed',
+        sentence: new RegExp(literally(sentence)),
+      },
+    ],
+  };
+}
+
+/** What must not work works: a test that only ever looks for answers would be content. */
+function getsThrough(scene: Scene, ways: readonly NodePortWay[]): Fault | InapplicableFault {
+  const id = 'gets-through';
+  const title = 'a node port answers that must not';
+  const [way] = ways;
+  const closed = pick(
+    scene.cells,
+    (cell) =>
+      cell.kind === 'node-port' &&
+      cell.protocol === 'tcp' &&
+      cell.from === way?.cell.from &&
+      cell.expected.outcome === 'timeout',
+  );
+  if (way === undefined || closed?.node === undefined)
+    return { id, title, skipped: 'it takes a node whose port must not answer, and one whose port must' };
+  const from = ['-s', way.clientAddress, '-p', 'tcp'];
+  const backend = `${way.podAddress}:${way.podPort}`;
+  const sent = [
+    '-d',
+    closed.address,
+    '--dport',
+    String(closed.port),
+    '-j',
+    'DNAT',
+    '--to-destination',
+    backend,
+  ];
+  const redirect = ['PREROUTING', [...from, ...sent]] as const;
+  const back = ['POSTROUTING', [...from, '-d', way.podAddress, '-j', 'MASQUERADE']] as const;
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [addRule(closed.node, 'nat', ...back), addRule(closed.node, 'nat', ...redirect)],
+    revert: [removeRule(closed.node, 'nat', ...redirect), removeRule(closed.node, 'nat', ...back)],
+    cells: [closed.id, way.cell.id],
+    expect: [
+      {
+        kind: 'cell',
+        id: closed.id,
+        verdict: 'failed',
+        sentence: new RegExp(literally(`it got through to ${way.podAddress} as`)),
+      },
+    ],
+    alsoRed: [],
+  };
+}
+
+/** The last address of the pod network: it lies in the block that would be given to a node last. */
+function lastPodAddress({ kubernetes: { podCidr } }: LabPlan): string {
+  const cidr = parseCidr(podCidr);
+  if (cidr === undefined) throw new Error(`not a pod CIDR: ${podCidr}`);
+  return nthAddress(cidr, sizeOf(cidr.length) - 2);
+}

@@ -1,0 +1,104 @@
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type FakeLab, fakeLab, filesOf } from '../fakes/lab.ts';
+
+let lab: FakeLab;
+const dir = () => join(lab.cwd, '.lab', 'bgp-lab');
+
+beforeEach(() => {
+  lab = fakeLab();
+});
+
+describe('labdown', () => {
+  it('with nothing there says so, and is content', async () => {
+    const { code, out, err } = await lab.run('labdown', []);
+    expect([code, out]).toEqual([0, '']);
+    expect(err).toContain('lab "bgp-lab": there was nothing');
+  });
+
+  it('removes the lab and its folder, and again is content', async () => {
+    await lab.run('labup', ['--yes']);
+    const { code, err } = await lab.run('labdown', ['--yes']);
+    expect(code).toBe(0);
+    expect(err).toContain('lab "bgp-lab" is gone, nothing is left');
+    expect([lab.driver.things, existsSync(dir())]).toEqual([[], false]);
+    expect((await lab.run('labdown', ['--yes'])).code).toBe(0);
+  });
+
+  it('works with .lab deleted', async () => {
+    await lab.run('labup', ['--yes']);
+    rmSync(join(lab.cwd, '.lab'), { recursive: true });
+    const { code, out } = await lab.run('labdown', ['--yes', '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ schemaVersion: 1, lab: 'bgp-lab', left: [] });
+    expect(lab.driver.things).toEqual([]);
+  });
+
+  it('works with lab.yaml deleted, by name', async () => {
+    await lab.run('labup', ['--yes']);
+    rmSync(join(lab.cwd, 'lab.yaml'));
+    expect((await lab.run('labdown', ['--yes'])).code).toBe(2);
+    expect((await lab.run('labdown', ['--yes', '--name', 'bgp-lab'])).code).toBe(0);
+    expect(existsSync(dir())).toBe(false);
+  });
+
+  it.each(['../../precious', '..', '.', '', 'a/b', '/etc', 'A'])(
+    'refuses the name %j, which is no lab',
+    async (name) => {
+      mkdirSync(join(lab.cwd, '.lab'), { recursive: true });
+      writeFileSync(join(lab.cwd, '.lab', 'keep'), 'me');
+      const before = filesOf(lab.cwd);
+      const { code, err } = await lab.run('labdown', ['--yes', '--name', name]);
+      expect(code).toBe(2);
+      expect(err).toContain('--name: ');
+      expect(filesOf(lab.cwd)).toEqual(before);
+      expect(lab.driver.calls).toEqual([]);
+    },
+  );
+
+  it('names what it could not remove, and fails', async () => {
+    await lab.run('labup', ['--yes']);
+    lab.driver.stubborn = ['labbr0'];
+    const { code, err } = await lab.run('labdown', ['--yes']);
+    expect(code).toBe(1);
+    expect(err).toMatch(
+      /Not everything of lab "bgp-lab" could be removed\.\n {2}network labbr0 \(present\)\nnext: {2}npx labdown --yes/,
+    );
+    const asJson = await lab.run('labdown', ['--yes', '--json']);
+    expect([asJson.code, JSON.parse(asJson.out)]).toMatchObject([
+      1,
+      { schemaVersion: 1, error: { code: 'wrong', details: ['network labbr0 (present)'] } },
+    ]);
+  });
+
+  it('needs consent for machines', async () => {
+    await lab.run('labup', ['--yes']);
+    lab.driver.calls.length = 0;
+    const before = filesOf(lab.cwd);
+    const { code, err } = await lab.run('labdown', []);
+    expect(code).toBe(2);
+    expect(err).toContain('would remove machine k8smaster1');
+    expect(err).toContain('next:  npx labdown --yes');
+    expect(filesOf(lab.cwd)).toEqual(before);
+    expect(lab.driver.calls).toEqual([]);
+  });
+
+  it('needs consent for the folder alone, too: it holds keys', async () => {
+    await lab.run('labup', ['--yes']);
+    lab.driver.things = [];
+    const { code, err } = await lab.run('labdown', []);
+    expect(code).toBe(2);
+    expect(err).toContain(`would remove the folder ${dir()}`);
+    expect(existsSync(dir())).toBe(true);
+  });
+
+  it('asks on a terminal', async () => {
+    await lab.run('labup', ['--yes']);
+    const no = await lab.run('labdown', [], { tty: true, meanwhile: ({ type }) => type('no\n') });
+    expect([no.code, lab.driver.things.length > 0]).toEqual([2, true]);
+    const yes = await lab.run('labdown', [], { tty: true, meanwhile: ({ type }) => type('yes\n') });
+    expect([yes.code, lab.driver.things]).toEqual([0, []]);
+    expect(yes.err).toContain('is gone, nothing is left');
+  });
+});

@@ -1,0 +1,201 @@
+import { describe, expect, it } from 'vitest';
+import { ensureJoinToken } from '../../scripts/cluster/join-token.ts';
+import {
+  caCertHash,
+  ensureContainerd,
+  ensureControlPlane,
+  isJoined,
+  join,
+  readAdminAccess,
+} from '../../scripts/cluster/kubeadm.ts';
+import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
+import { ensurePodBlocks, waitForApi, waitForNodes } from '../../scripts/cluster/nodes.ts';
+import type { LabEvent } from '../../scripts/shared/events.ts';
+import { silent } from '../../scripts/shared/events.ts';
+import { CA_CERTIFICATE, CA_HASH } from '../fakes/ca.ts';
+import { fakeMachine } from '../fakes/machine.ts';
+import { type Reply, recordingExecutor } from '../fakes/recording-executor.ts';
+import { labPlan, labSecrets, machine } from '../render/fixture.ts';
+
+const plan = labPlan();
+const secrets = labSecrets(plan);
+
+/** A node by what it says to a command; everything else succeeds silently. */
+function node(reply: (line: string) => Reply | undefined) {
+  const executor = recordingExecutor((argv) => reply(argv.join(' ')) ?? '');
+  return { executor, machine: fakeMachine('k8smaster1', executor) };
+}
+
+/** A machine on which nothing has happened yet: no node, no kubeadm. */
+const fresh = (line: string): Reply | undefined =>
+  /^(test -e|pkill|find)/.test(line) ? { exitCode: 1 } : undefined;
+
+const kubectl = (reply: (line: string, input: string) => Reply) => {
+  const executor = recordingExecutor((argv, { input }) =>
+    reply(argv.slice(5).join(' '), String(input ?? '')),
+  );
+  return { executor, client: kubectlWith(executor, '/cache/kubectl', '/lab/kubeconfig') };
+};
+
+describe('kubeadm', () => {
+  it('makes a control plane, and leaves no file with the token behind', async () => {
+    const events: LabEvent[] = [];
+    const { executor, machine: master } = node((line) =>
+      line.startsWith('kubeadm init') ? '[certs] Generating "ca"\nother noise\n' : fresh(line),
+    );
+    expect(await ensureControlPlane(master, plan, secrets, (event) => events.push(event))).toBe(true);
+    const lines = executor.lines();
+    const init = lines.findIndex((line) =>
+      line.startsWith('kubeadm init --config /etc/kubernetes/lab-init.yaml'),
+    );
+    expect(lines.slice(init + 1)).toEqual([
+      'rm /etc/kubernetes/lab-init.yaml',
+      'touch /etc/kubernetes/lab-done',
+    ]);
+    expect(master.files.get('/etc/kubernetes/lab-init.yaml')?.mode).toBe(0o600);
+    expect(events).toEqual([{ type: 'note', text: '[certs] Generating "ca"' }]);
+    expect(lines.join()).not.toContain(secrets.joinToken);
+  });
+
+  it('does nothing to a control plane that is done', async () => {
+    const { executor, machine: master } = node(() => '');
+    expect(await ensureControlPlane(master, plan, secrets, silent)).toBe(false);
+    expect(executor.lines()).toEqual(['test -e /etc/kubernetes/lab-done']);
+    expect(await isJoined(master)).toBe(true);
+  });
+
+  it('undoes a half-made node first', async () => {
+    const { executor, machine: worker } = node((line) =>
+      line.startsWith('find ') ? '/etc/kubernetes/kubelet.conf\n' : fresh(line),
+    );
+    await join(worker, machine(plan, 'k8sworker1'), plan, secrets, CA_CERTIFICATE, silent);
+    const lines = executor.lines();
+    const reset = lines.findIndex((line) => line.startsWith('kubeadm reset --force'));
+    expect(reset).toBeGreaterThanOrEqual(0);
+    expect(lines.findIndex((line) => line.startsWith('kubeadm join'))).toBeGreaterThan(reset);
+  });
+
+  it('leaves a fresh machine alone', async () => {
+    const { executor, machine: worker } = node(fresh);
+    await join(worker, machine(plan, 'k8sworker1'), plan, secrets, CA_CERTIFICATE, silent);
+    expect(executor.lines().filter((line) => line.includes('reset') || line.includes('ctr'))).toEqual([]);
+  });
+
+  it('ends a kubeadm that an earlier, killed labup left running, before anything else', async () => {
+    const alive = [0, 0, 1];
+    const { executor, machine: worker } = node((line) =>
+      line.startsWith('pkill') ? { exitCode: alive.shift() ?? 1 } : fresh(line),
+    );
+    await join(worker, machine(plan, 'k8sworker1'), plan, secrets, CA_CERTIFICATE, silent);
+    expect(executor.lines().slice(0, 3)).toEqual(Array(3).fill('pkill -KILL -x kubeadm'));
+  });
+
+  it('is not marked as done where it failed', async () => {
+    const { executor, machine: worker } = node((line) =>
+      line.startsWith('kubeadm join')
+        ? { exitCode: 1, stderr: "couldn't validate the identity" }
+        : fresh(line),
+    );
+    const joining = join(worker, machine(plan, 'k8sworker1'), plan, secrets, CA_CERTIFICATE, silent);
+    await expect(joining).rejects.toThrow('kubeadm failed on');
+    expect(executor.lines().some((line) => line.startsWith('touch'))).toBe(false);
+  });
+
+  it("joins with the hash of the cluster's own CA", async () => {
+    const { machine: worker } = node(fresh);
+    await join(worker, machine(plan, 'k8sworker1'), plan, secrets, CA_CERTIFICATE, silent);
+    expect(worker.files.get('/etc/kubernetes/lab-join.yaml')?.content).toContain(CA_HASH);
+    // As `openssl x509 -pubkey | openssl pkey -pubin -outform der | sha256sum` says.
+    expect(caCertHash(CA_CERTIFICATE)).toBe(CA_HASH);
+  });
+
+  it('starts containerd, and kubelet only at reboots', async () => {
+    const { executor, machine: worker } = node(() => '');
+    await ensureContainerd(worker);
+    expect(executor.lines()).toEqual([
+      'systemctl enable --quiet containerd kubelet',
+      'systemctl start containerd',
+    ]);
+  });
+
+  it('hands over the access that it made', async () => {
+    const { machine: master } = node((line) => `content of ${line.split(' ')[1]}`);
+    expect(await readAdminAccess(master)).toEqual({
+      kubeconfig: 'content of /etc/kubernetes/admin.conf',
+      ca: 'content of /etc/kubernetes/pki/ca.crt',
+    });
+  });
+});
+
+describe('kubectl', () => {
+  it("uses the lab's own binary and kubeconfig, and gives up some time", async () => {
+    const { executor, client } = kubectl(() => '{"items": []}');
+    expect(await client.json(['get', 'nodes'])).toEqual({ items: [] });
+    expect(executor.lines()).toEqual([
+      '/cache/kubectl --kubeconfig /lab/kubeconfig --request-timeout 20s get nodes -o json',
+    ]);
+    expect(executor.calls[0]?.options.timeoutMs).toBeGreaterThan(0);
+  });
+
+  it('keeps the token out of its command line', async () => {
+    const inputs: string[] = [];
+    const { executor, client } = kubectl((line, input) => {
+      inputs.push(input);
+      return line.startsWith('get configmap') ? '{"data": {"jws-kubeconfig-abcdef": "signed"}}' : '';
+    });
+    await ensureJoinToken(client, secrets, silent);
+    expect(inputs[0]).toContain('0123456789abcdef');
+    expect(executor.lines().join()).not.toContain('0123456789abcdef');
+  });
+});
+
+describe('nodes', () => {
+  const nodes = (ready: Readonly<Record<string, boolean>>, podCIDR?: string): Reply =>
+    JSON.stringify({
+      items: Object.entries(ready).map(([name, is]) => ({
+        metadata: { name },
+        spec: podCIDR === undefined ? {} : { podCIDR },
+        status: { conditions: [{ type: 'Ready', status: is ? 'True' : 'False' }] },
+      })),
+    });
+  const all = (is: boolean) =>
+    Object.fromEntries(['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'].map((name) => [name, is]));
+
+  it('get the pod blocks of the plan, once', async () => {
+    const { executor, client } = kubectl((line) =>
+      line.startsWith('get') ? nodes({ k8sworker1: false, stranger: true }) : '',
+    );
+    expect(await ensurePodBlocks(client, plan)).toBe(true);
+    const patches = executor.lines().filter((line) => line.includes('patch'));
+    expect(patches).toHaveLength(1);
+    expect(patches[0]).toContain('patch node k8sworker1 --patch {"spec":{"podCIDR":"10.255.0.64/26"');
+    expect(await ensurePodBlocks(kubectl(() => nodes(all(true), '10.255.0.0/26')).client, plan)).toBe(false);
+  });
+
+  it('are waited for until each of the plan is Ready', async () => {
+    const answers = [
+      nodes({ k8smaster1: true }),
+      nodes({ ...all(true), k8sworker2: false }),
+      nodes(all(true)),
+    ];
+    const events: LabEvent[] = [];
+    const { client } = kubectl(() => answers.shift() ?? '');
+    await waitForNodes(client, plan, (event) => events.push(event));
+    expect(events).toEqual([
+      {
+        type: 'note',
+        text: 'waiting for all nodes to be Ready: not yet: k8sworker1, k8sworker2, k8sworker3',
+      },
+      { type: 'note', text: 'waiting for all nodes to be Ready: not yet: k8sworker2' },
+    ]);
+  });
+
+  it('are asked only once the API server is ready', async () => {
+    const answers: Reply[] = [{ exitCode: 1, stderr: 'connection refused\n' }, 'ok'];
+    const events: LabEvent[] = [];
+    await waitForApi(kubectl(() => answers.shift() ?? 'ok').client, (event) => events.push(event));
+    expect(events).toEqual([
+      { type: 'note', text: 'waiting for the API server to be ready: connection refused' },
+    ]);
+  });
+});

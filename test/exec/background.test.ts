@@ -1,0 +1,81 @@
+import { mkdtempSync, readFileSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  type BackgroundProcess,
+  isRunning,
+  startBackground,
+  thisProcess,
+} from '../../scripts/exec/background.ts';
+import { runInteractive } from '../../scripts/exec/interactive.ts';
+
+let log: string;
+let started: BackgroundProcess | undefined;
+
+beforeEach(() => {
+  log = join(mkdtempSync(join(tmpdir(), 'background-')), 'daemon.log');
+});
+afterEach(async () => {
+  const process_ = started;
+  started = undefined;
+  if (process_ === undefined) return;
+  if (isRunning(process_)) process.kill(process_.pid, 'SIGKILL');
+  await expect.poll(() => isRunning(process_)).toBe(false);
+});
+
+describe('a background process', () => {
+  it('runs in a session of its own, with closed input and its output in a file', async () => {
+    started = await startBackground(
+      ['sh', '-c', 'cat; echo "out $0"; echo err >&2; exec sleep 60', 'a b'],
+      log,
+    );
+    await expect.poll(() => readFileSync(log, 'utf8')).toBe('out a b\nerr\n');
+    expect(statSync(log).mode & 0o777).toBe(0o600);
+    // Field 6 of /proc/PID/stat is the session: proc(5).
+    expect(readFileSync(`/proc/${started.pid}/stat`, 'utf8').split(' ')[5]).toBe(String(started.pid));
+    expect(isRunning(started)).toBe(true);
+    process.kill(started.pid, 'SIGKILL');
+    await expect.poll(() => isRunning(started ?? thisProcess())).toBe(false);
+  });
+
+  it('adds to the log of the one before', async () => {
+    for (const word of ['one', 'two']) {
+      started = await startBackground(['echo', word], log);
+      await expect.poll(() => readFileSync(log, 'utf8')).toContain(word);
+    }
+    expect(readFileSync(log, 'utf8')).toBe('one\ntwo\n');
+  });
+
+  it('that cannot start is an error', async () => {
+    await expect(startBackground(['/no/such/daemon'], log)).rejects.toThrow('ENOENT');
+  });
+
+  it('is not mistaken for a later one with the same id', () => {
+    const me = thisProcess();
+    expect(me.pid).toBe(process.pid);
+    expect(isRunning(me)).toBe(true);
+    expect(isRunning({ ...me, startTime: String(Number(me.startTime) - 1) })).toBe(false);
+    expect(isRunning({ pid: 2 ** 22 + 1, startTime: me.startTime })).toBe(false);
+  });
+});
+
+describe("a program on the user's terminal", () => {
+  it('gives its exit code, or 128 plus its signal', async () => {
+    const env = process.env;
+    expect(await runInteractive(['sh', '-c', 'exit 7'], env)).toBe(7);
+    expect(await runInteractive(['sh', '-c', 'kill -TERM $$'], env)).toBe(143);
+    expect(await runInteractive(['sh', '-c', 'kill -INT $$'], env)).toBe(130);
+    expect(await runInteractive(['sh', '-c', 'kill -KILL $$'], env)).toBe(137);
+  });
+
+  it('has the environment that it is given', async () => {
+    expect(
+      await runInteractive(['/bin/sh', '-c', 'test "$A" = "b c" && test -z "$HOME"'], { A: 'b c' }),
+    ).toBe(0);
+  });
+
+  it('that is not there is an error', async () => {
+    await expect(runInteractive(['/no/such/program'], {})).rejects.toThrow('ENOENT');
+  });
+});

@@ -1,0 +1,185 @@
+import { describe } from 'vitest';
+import {
+  BOTH,
+  C1,
+  C3,
+  CLUSTER,
+  FAR,
+  M,
+  NEAR,
+  NEW,
+  OLD,
+  ok,
+  P1,
+  P2,
+  R,
+  type Row,
+  testRows,
+  UNREADY,
+  W1,
+  W2,
+  W3,
+} from './rows.ts';
+import { EXTERNAL } from './synthetic-lab.ts';
+
+const rows: readonly Row[] = [
+  // ---- policy Local: who is asked first
+  { fact: 'Local (a): a pod is led to the ClusterIP', from: 'pod/c1', to: 'node-port/w1', ...ok(BOTH, [C1]) },
+  {
+    fact: 'Local (a): also on a node without a pod of its own',
+    from: 'pod/c3',
+    to: 'node-port/w3',
+    ...ok(BOTH, [C3]),
+  },
+  { fact: 'Local (a): also for an external IP', from: 'pod/c3', to: 'external-ip', ...ok(BOTH, [C3]) },
+  { fact: 'Local (b): the node itself, any endpoint', from: 'w1', to: 'node-port/w1', ...ok(BOTH, [W1]) },
+  { fact: 'Local (b): also without a pod of its own', from: 'w3', to: 'node-port/w3', ...ok(BOTH, [W3]) },
+  { fact: 'Local (b): also the control plane', from: 'm', to: 'node-port/m', ...ok(BOTH, [M]) },
+  { fact: 'Local (c): own pods only, source kept', from: 'near', to: 'node-port/w1', ...ok([P1], [NEAR]) },
+  { fact: 'Local (c): from a client without routes', from: 'far', to: 'node-port/w2', ...ok([P2], [FAR]) },
+  { fact: 'Local (c): from the router', from: 'r', to: 'node-port/w2', ...ok([P2], [R]) },
+  { fact: 'Local (c): no local endpoint is a drop', from: 'far', to: 'node-port/w3', outcome: 'timeout' },
+  {
+    fact: 'Local (c): no local endpoint, UDP',
+    from: 'far',
+    to: 'node-port/m',
+    outcome: 'timeout',
+    lab: { protocol: 'udp' },
+  },
+  { fact: 'Local: another node, with a pod there', from: 'w3', to: 'node-port/w1', ...ok([P1], [W3]) },
+  { fact: 'Local: another node, without a pod there', from: 'w2', to: 'node-port/w3', outcome: 'timeout' },
+  {
+    fact: 'Local: a pod to another node is masqueraded on the way out',
+    from: 'pod/c1',
+    to: 'node-port/w2',
+    ...ok([P2], [W1]),
+  },
+  {
+    fact: 'Local: a pod to another node without a pod',
+    from: 'pod/c1',
+    to: 'node-port/w3',
+    outcome: 'timeout',
+  },
+  {
+    fact: 'Local: an unready pod does not count',
+    from: 'far',
+    to: 'node-port/w1',
+    outcome: 'timeout',
+    lab: UNREADY,
+  },
+  {
+    fact: 'Local: an unready pod is no endpoint for pods either',
+    from: 'pod/c1',
+    to: 'node-port/w1',
+    ...ok([P2], [C1]),
+    lab: UNREADY,
+  },
+
+  // ---- policy Cluster
+  { fact: 'Cluster: any pod, masqueraded', from: 'far', to: 'node-port/m', ...ok(BOTH, [M]), lab: CLUSTER },
+  {
+    fact: 'Cluster: masqueraded even if the pod is local',
+    from: 'far',
+    to: 'node-port/w1',
+    ...ok(BOTH, [W1]),
+    lab: CLUSTER,
+  },
+  {
+    fact: 'Cluster: masqueraded even for pods',
+    from: 'pod/c1',
+    to: 'node-port/w1',
+    ...ok(BOTH, [W1]),
+    lab: CLUSTER,
+  },
+  {
+    fact: 'Cluster: a pod to another node',
+    from: 'pod/c1',
+    to: 'node-port/w2',
+    ...ok(BOTH, [W2]),
+    lab: CLUSTER,
+  },
+  { fact: 'Cluster: a node to itself', from: 'w1', to: 'node-port/w1', ...ok(BOTH, [W1]), lab: CLUSTER },
+  { fact: 'Cluster: a node to another', from: 'w1', to: 'node-port/w3', ...ok(BOTH, [W3]), lab: CLUSTER },
+  {
+    fact: 'Cluster: a pod to the external IP',
+    from: 'pod/c3',
+    to: 'external-ip',
+    ...ok(BOTH, [W3]),
+    lab: CLUSTER,
+  },
+  {
+    fact: 'Cluster: the external IP from outside, by any worker',
+    from: 'near',
+    to: 'external-ip',
+    ...ok(BOTH, [W1, W2, W3]),
+    lab: CLUSTER,
+  },
+  {
+    fact: 'Cluster: UDP all the same',
+    from: 'far',
+    to: 'node-port/w3',
+    ...ok(BOTH, [W3]),
+    lab: { ...CLUSTER, protocol: 'udp' },
+  },
+
+  // ---- the external IP, policy Local
+  {
+    fact: 'external IP from outside: the announcing nodes, source kept',
+    from: 'near',
+    to: 'external-ip',
+    ...ok(BOTH, [NEAR]),
+  },
+  { fact: 'external IP from the router', from: 'r', to: 'external-ip', ...ok(BOTH, [R]) },
+  { fact: 'external IP without a route', from: 'far', to: 'external-ip', outcome: 'no-route' },
+  {
+    fact: 'external IP on an announcing node: its own blackhole (EINVAL)',
+    from: 'w1',
+    to: 'external-ip',
+    outcome: 'no-route',
+  },
+  { fact: 'external IP from a node that has a route to it', from: 'm', to: 'external-ip', ...ok(BOTH, [M]) },
+  {
+    fact: 'external IP with policy Cluster, from a node with a route: 1.20 leaves by it and is masqueraded there',
+    from: 'w3',
+    to: 'external-ip',
+    ...ok(BOTH, [W1, W2]),
+    lab: { ...CLUSTER, announcing: ['w1', 'w2'] },
+    versions: [OLD],
+  },
+  {
+    fact: 'external IP with policy Cluster, from a node with a route: 1.24 and later use its own rules',
+    from: 'w3',
+    to: 'external-ip',
+    ...ok(BOTH, [W3]),
+    lab: { ...CLUSTER, announcing: ['w1', 'w2'] },
+    versions: [NEW],
+  },
+  {
+    fact: 'a load balancer address is translated for the node itself in 1.20 too',
+    from: 'w3',
+    to: 'external-ip',
+    ...ok(BOTH, [W3]),
+    lab: {
+      service: { policy: 'Cluster', externalIps: [], loadBalancerIps: [EXTERNAL] },
+      announcing: ['w1', 'w2'],
+    },
+  },
+  {
+    fact: 'loadBalancerSourceRanges let in whom they name',
+    from: 'near',
+    to: 'external-ip',
+    ...ok(BOTH, [NEAR]),
+    lab: { service: { externalIps: [], loadBalancerIps: [EXTERNAL], sourceRanges: [`${NEAR}/32`] } },
+  },
+  {
+    fact: 'loadBalancerSourceRanges keep out everybody else',
+    from: 'r',
+    to: 'external-ip',
+    outcome: 'timeout',
+    lab: { service: { externalIps: [], loadBalancerIps: [EXTERNAL], sourceRanges: [`${NEAR}/32`] } },
+  },
+];
+
+describe('node ports and external addresses', () => {
+  testRows(rows);
+});

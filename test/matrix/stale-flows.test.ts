@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest';
+import { checkStaleFlows, parseUdpFlows, readUdpFlows } from '../../scripts/matrix/stale-flows.ts';
+import { recordingExecutor } from '../fakes/recording-executor.ts';
+import { endpointsOf, POD_IPS } from './fixtures.ts';
+
+const STATE = endpointsOf();
+
+/** Lines as `conntrack -L -p udp` of conntrack-tools 1.4.7 prints them. */
+function line(destination: string, port: number, backend: string, unreplied = false): string {
+  return `udp      17 99 src=192.168.13.104 dst=${destination} sport=40001 dport=${port} ${unreplied ? '[UNREPLIED] ' : ''}src=${backend} dst=192.168.13.104 sport=5678 dport=40001 ${unreplied ? '' : '[ASSURED] '}mark=0 use=1`;
+}
+
+describe('parseUdpFlows', () => {
+  it('reads what conntrack prints', () => {
+    expect(parseUdpFlows(`${line('192.168.13.35', 31678, '10.255.0.74', true)}\n`)).toEqual([
+      {
+        client: '192.168.13.104',
+        clientPort: 40001,
+        destination: '192.168.13.35',
+        port: 31678,
+        backend: '10.255.0.74',
+      },
+    ]);
+    expect(parseUdpFlows('')).toEqual([]);
+  });
+
+  it('refuses what is something else', () => {
+    expect(() => parseUdpFlows('tcp 6 what')).toThrow('not a line of conntrack');
+  });
+});
+
+async function verdicts(text: string, node = 'k8sworker1') {
+  const executors = new Map([[node, recordingExecutor((argv) => `${text}${mark(argv)}`, node)]]);
+  return checkStaleFlows(STATE, await readUdpFlows(STATE, executors));
+}
+
+/** The separators that one call for several answers puts behind each: output, code (bgp/checks/ask.ts). */
+function mark(argv: readonly string[]): string {
+  return argv.includes('-c') ? '\u001e0\u001e' : '';
+}
+
+describe('checkStaleFlows', () => {
+  it.each([
+    ['a flow to an endpoint', line('192.168.13.35', 31678, POD_IPS[0])],
+    ['a flow that nothing translates', line('192.168.13.35', 31678, '192.168.13.35', true)],
+    ['a flow to what is no service', line('192.168.13.35', 53, '10.255.0.99')],
+    ['a flow to the same port of a machine that is no node', line('192.168.13.40', 31678, '10.255.0.99')],
+  ])('is content with %s', async (_, text) => {
+    expect(await verdicts(text)).toMatchObject([{ id: 'conntrack.udp.k8sworker1', verdict: 'passed' }]);
+  });
+
+  it('names a flow to a pod that is gone', async () => {
+    expect(await verdicts(line('192.168.13.35', 31678, '10.255.0.99', true))).toMatchObject([
+      {
+        verdict: 'failed',
+        observed:
+          '192.168.13.104:40001 to 192.168.13.35:31678 goes to 10.255.0.99, which is no endpoint of echo-server-udp',
+      },
+    ]);
+    expect(await verdicts(line('10.107.216.154', 5678, '10.255.0.99'))).toMatchObject([
+      { verdict: 'failed' },
+    ]);
+  });
+
+  it('knows nothing where the table cannot be read', async () => {
+    expect(await verdicts('nonsense\n')).toMatchObject([{ verdict: 'harness' }]);
+    expect(checkStaleFlows(STATE, await readUdpFlows(STATE, new Map()))).toEqual([]);
+  });
+});

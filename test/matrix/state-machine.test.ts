@@ -1,0 +1,166 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import type { Executor } from '../../scripts/exec/executor.ts';
+import { checkState } from '../../scripts/matrix/state/checks.ts';
+import {
+  parseInterfaces,
+  parsePolicyRules,
+  parseRoutes,
+  parseSysctls,
+  readMachine,
+} from '../../scripts/matrix/state/machine.ts';
+import { parseNatOutgoing, parseSets } from '../../scripts/matrix/state/nat.ts';
+import { endpointsOf } from './fixtures.ts';
+
+function recorded(name: string): string {
+  return readFileSync(new URL(`../transcripts/state/${name}`, import.meta.url), 'utf8');
+}
+
+describe('what a machine says', () => {
+  it('about routes: blackholes, next hops, pods on the link', () => {
+    const routes = new Map(
+      parseRoutes(recorded('k8sworker1-route.json')).map((route) => [route.prefix, route]),
+    );
+    expect(routes.get('2.2.2.2/32')).toEqual({
+      prefix: '2.2.2.2/32',
+      type: 'blackhole',
+      protocol: 'bird',
+      metric: 0,
+      hops: [],
+    });
+    expect(routes.get('10.255.0.128/26')?.hops).toEqual([{ gateway: '192.168.13.36', interface: 'eth0' }]);
+    expect(routes.get('10.255.0.66/32')?.hops[0]).not.toHaveProperty('gateway');
+    expect(routes.get('192.168.13.0/24')?.source).toBe('192.168.13.35');
+    const multipath = parseRoutes(recorded('bgp-route.json')).find(({ prefix }) => prefix === '2.2.2.2/32');
+    expect(multipath).toMatchObject({ protocol: 'bgp', metric: 20 });
+    expect(multipath?.hops.map(({ gateway }) => gateway)).toEqual([
+      '192.168.13.35',
+      '192.168.13.36',
+      '192.168.13.37',
+    ]);
+  });
+
+  it('about next hops: those that are down are left out, the others in order', () => {
+    const text = JSON.stringify([
+      {
+        dst: 'default',
+        nexthops: [
+          { gateway: '10.0.0.3', dev: 'c', flags: [] },
+          { gateway: '10.0.0.1', dev: 'a', flags: ['dead'] },
+          { gateway: '10.0.0.4', dev: 'a', flags: ['linkdown'] },
+          { gateway: '10.0.0.2', dev: 'b', flags: [] },
+        ],
+      },
+    ]);
+    expect(parseRoutes(text)).toEqual([
+      {
+        prefix: '0.0.0.0/0',
+        type: 'unicast',
+        protocol: 'boot',
+        metric: 0,
+        hops: [
+          { gateway: '10.0.0.2', interface: 'b' },
+          { gateway: '10.0.0.3', interface: 'c' },
+        ],
+      },
+    ]);
+  });
+
+  it('about addresses, in the order of the kernel', () => {
+    const interfaces = parseInterfaces(recorded('k8sworker1-addr.json'));
+    expect(interfaces.map(({ name }) => name.slice(0, 4))).toEqual(['lo', 'veth', 'veth', 'eth0']);
+    expect(interfaces[1]?.addresses).toEqual([{ address: '192.168.13.35', length: 32, scope: 'global' }]);
+    expect(parseInterfaces(recorded('bgp-addr.json'))[0]?.addresses[1]?.address).toBe('5.5.5.5');
+    expect(parseInterfaces('[{},{"ifname":"eth1"}]')).toEqual([{ name: 'eth1', addresses: [] }]);
+  });
+
+  it('about policy routing: what is beyond the usual', () => {
+    expect(parsePolicyRules(recorded('bgp-rule.json'))).toEqual([]);
+    expect(parsePolicyRules('[{"priority":100,"src":"10.0.0.1","table":"7"}]')).toEqual([
+      '100: from 10.0.0.1 lookup 7',
+    ]);
+  });
+
+  it('about sysctls', () => {
+    expect(parseSysctls(recorded('bgp-sysctl.txt')).get('net.ipv4.fib_multipath_hash_policy')).toBe(1);
+    expect(() => parseSysctls('sysctl: permission denied')).toThrow('not a line of sysctl');
+  });
+
+  it("about the pod network's masquerading", () => {
+    expect(parseNatOutgoing(recorded('k8sworker1-nat.txt'), new Map())).toEqual({
+      chain: 'LAB-NAT-OUTGOING',
+      sources: ['10.255.0.0/16'],
+      except: ['10.255.0.0/16'],
+    });
+    expect(parseNatOutgoing('', new Map())).toBeUndefined();
+    expect(parseNatOutgoing('*nat\n:POSTROUTING ACCEPT [0:0]\nCOMMIT\n', new Map())).toBeUndefined();
+    expect(() => parseNatOutgoing('iptables: permission denied', new Map())).toThrow(
+      'not what iptables-save prints',
+    );
+  });
+
+  // Written after felix's rules (rules/nat.go) and ipset's manual, not recorded.
+  it("about Calico's masquerading, which needs its IP sets", () => {
+    const rule =
+      '*nat\n-A cali-nat-outgoing -m comment --comment "x" -m set --match-set cali40masq-ipam-pools src -m set ! --match-set cali40all-ipam-pools dst -j MASQUERADE --random-fully\nCOMMIT\n';
+    const sets = parseSets(
+      'create cali40masq-ipam-pools hash:net family inet\nadd cali40masq-ipam-pools 10.9.0.0/16\ncreate cali40all-ipam-pools hash:net\nadd cali40all-ipam-pools 10.9.0.0/16\n',
+    );
+    expect(parseNatOutgoing(rule, sets)).toEqual({
+      chain: 'cali-nat-outgoing',
+      sources: ['10.9.0.0/16'],
+      except: ['10.9.0.0/16'],
+    });
+    expect(parseNatOutgoing(rule, new Map())?.problem).toContain('cali40masq-ipam-pools');
+  });
+});
+
+/** A machine that prints what was recorded, in the form that `ask` wants: one shell script for all questions. */
+function recordedMachine(answers: readonly string[], code = 0): Executor {
+  const mark = '\u001e';
+  return {
+    where: 'k8sworker1',
+    run: async () => ({
+      exitCode: 0,
+      stdout: answers.map((text) => `${text}${mark}${code}${mark}`).join(''),
+      stderr: answers.map(() => mark).join(''),
+    }),
+  };
+}
+
+describe('readMachine', () => {
+  const base = ['route.json', 'addr.json', 'rule.json', 'sysctl.txt'].map((name) =>
+    recorded(`k8sworker1-${name}`),
+  );
+
+  it('asks everything in one call', async () => {
+    const machine = await readMachine(
+      'k8sworker1',
+      recordedMachine([...base, recorded('k8sworker1-nat.txt'), '']),
+      true,
+    );
+    expect(machine).toMatchObject({
+      name: 'k8sworker1',
+      ipForward: true,
+      hashPolicy: 0,
+      routeLocalnet: true,
+      policyRules: [],
+      natOutgoing: { chain: 'LAB-NAT-OUTGOING' },
+    });
+    expect(machine).not.toHaveProperty('problem');
+  });
+
+  it.each([
+    ['an answer that cannot be read', recordedMachine(['no JSON', ...base.slice(1)])],
+    ['a command that fails', recordedMachine(base, 1)],
+    [
+      'a machine that cannot be reached',
+      { where: 'x', run: () => Promise.reject(new Error('connection lost')) },
+    ],
+  ])('says what is wrong: %s', async (_, executor) => {
+    const machine = await readMachine('k8sworker1', executor, false);
+    expect(machine.problem).toMatch(/could not be read|exit code|connection lost|\[\{/);
+    const state = { ...endpointsOf(), machines: new Map([['k8sworker1', machine]]) };
+    expect(checkState(state)[0]).toMatchObject({ id: 'state.k8sworker1', verdict: 'harness' });
+  });
+});

@@ -1,0 +1,176 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { toHtml } from '../../scripts/report/html/page.ts';
+import { POSITIVE } from './fixtures.ts';
+import { HOSTILE, TROUBLED, TWENTY } from './samples.ts';
+
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const FLAGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+const isThere = existsSync(CHROMIUM);
+if (!isThere)
+  process.stderr.write(
+    `SKIPPED: the HTML report in a browser, because there is no ${CHROMIUM}. apt-get install chromium, or set CHROMIUM.\n`,
+  );
+
+// As many columns as the largest lab has; its rows would only cost time.
+const wide = {
+  ...TWENTY,
+  cells: TWENTY.cells.filter(({ cell }) => ['k8sworker1', 'bgp', 'ubuntu'].includes(cell.from)),
+};
+
+describe.skipIf(!isThere)('the HTML report in Chromium', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lab-report-'));
+  let browser: Browser;
+  let page: Page;
+  const faults: string[] = [];
+  const requests: string[] = [];
+
+  beforeAll(async () => {
+    writeFileSync(join(folder, 'report.html'), toHtml(TROUBLED));
+    writeFileSync(join(folder, 'wide.html'), toHtml(wide));
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  }, 30_000);
+
+  afterAll(async () => {
+    await browser.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  // Whatever a test does, the page must not complain, nor ask for anything but itself.
+  afterEach(async () => {
+    await page.context().close();
+    expect(faults.splice(0)).toEqual([]);
+    expect(requests.splice(0).filter((url) => !url.startsWith('file:///'))).toEqual([]);
+  });
+
+  async function open(hash = '', options: BrowserContextOptions = {}, file = 'report.html'): Promise<void> {
+    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+    page = await context.newPage();
+    page.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type())) faults.push(message.text());
+    });
+    page.on('pageerror', ({ message }) => faults.push(message));
+    page.on('request', (request) => requests.push(request.url()));
+    await page.goto(`${pathToFileURL(join(folder, file))}${hash}`);
+  }
+
+  const cell = (id: string) => page.locator(`[id="cell-${id}"]`);
+  const panel = () => page.getByRole('dialog');
+  const hashOf = (id: string) => `#cell-${encodeURIComponent(id)}`;
+
+  it('shows a clicked cell with its chain and evidence', async () => {
+    await open();
+    expect(await panel().isVisible()).toBe(false);
+    await cell(POSITIVE).click();
+    const text = await panel().innerText();
+    expect(text).toContain(POSITIVE);
+    expect(text).toContain('KUBE-EXTERNAL-SERVICES dropped the packet');
+    expect(await panel().locator('.chain > li .at').allInnerTexts()).toEqual([
+      'ubuntu',
+      'k8sworker1',
+      'pod/echo-server1',
+    ]);
+    expect(await panel().locator('.chain > li.differs .at').allInnerTexts()).toEqual(['k8sworker1']);
+    expect(await panel().locator('.evidence > li.agrees').count()).toBe(1);
+    // What the lab says is shown as text and does nothing.
+    expect(text).toContain(HOSTILE);
+    expect(await page.evaluate('globalThis.pwned')).toBeUndefined();
+    expect(await page.locator('img').count()).toBe(0);
+    expect(new URL(page.url()).hash).toBe(hashOf(POSITIVE));
+  });
+
+  it('works by keyboard alone', async () => {
+    await open();
+    const grid = page.getByRole('grid');
+    expect(await grid.locator('[tabindex="0"]').count()).toBe(1);
+    await grid.locator('[tabindex="0"]').focus();
+    const focused = () => page.evaluate<string>('document.activeElement.id');
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('ArrowDown');
+    expect(await focused()).toBe('cell-k8sworker1>pod/echo-server2:1234/tcp');
+    await page.keyboard.press('Control+End');
+    expect(await focused()).toBe('cell-ubuntu>echo-lb-tcp/2.2.2.2:1234/tcp');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('ArrowRight');
+    expect(await focused()).toBe('cell-ubuntu>echo-lb-tcp/2.2.2.2:1234/tcp');
+    await page.keyboard.press('ArrowUp');
+    await page.keyboard.press('Enter');
+    expect(await panel().getByRole('heading').first().innerText()).toContain('routed>echo-lb-tcp/2.2.2.2');
+    expect(await focused()).toBe('panel');
+    await page.keyboard.press('Escape');
+    expect(await panel().isVisible()).toBe(false);
+    expect(await focused()).toBe('cell-routed>echo-lb-tcp/2.2.2.2:1234/tcp');
+    expect(await grid.locator('[tabindex="0"]').count()).toBe(1);
+  });
+
+  it('opens the cell that a link names, and none for a link to nothing', async () => {
+    await open(hashOf(POSITIVE));
+    expect(await panel().innerText()).toContain(POSITIVE);
+    // The browser's own scrolling comes late, and would leave the cell at the edge of the window.
+    const box = `document.getElementById(${JSON.stringify(`cell-${POSITIVE}`)}).getBoundingClientRect()`;
+    await page.waitForFunction(`${box}.top > 100 && ${box}.bottom < innerHeight - 100`);
+    await page.keyboard.press('Escape');
+    await page.getByRole('link', { name: POSITIVE }).click();
+    expect(await panel().innerText()).toContain(POSITIVE);
+    await page.evaluate("location.hash = '#cell-%E0%A4%A'");
+    await page.evaluate("location.hash = '#cell-nobody>nothing'");
+    expect(await panel().innerText()).toContain(POSITIVE);
+  });
+
+  it('prints every failed cell in full, without scroll areas', async () => {
+    await open();
+    await page.emulateMedia({ media: 'print' });
+    await page.locator('.in-full .cell').first().waitFor();
+    const failed = TROUBLED.cells.filter(({ verdict }) => verdict === 'failed' || verdict === 'flaky');
+    expect(await page.locator('.in-full .cell:visible').count()).toBe(failed.length);
+    const overflows = await page.evaluate<string[]>(
+      "[...document.querySelectorAll('.scroll')].map((each) => getComputedStyle(each).overflow)",
+    );
+    expect(new Set(overflows)).toEqual(new Set(['visible']));
+    const pdf = await page.pdf({ preferCSSPageSize: true });
+    expect(pdf.subarray(0, 5).toString()).toBe('%PDF-');
+    await page.emulateMedia({ media: 'screen' });
+    await page.locator('.in-full .cell').first().waitFor({ state: 'hidden' });
+    expect(await page.locator('.in-full .cell:visible').count()).toBe(0);
+  });
+
+  it('cuts a matrix that is wider than paper', async () => {
+    await open('', {}, 'wide.html');
+    const whole = await page.locator('table.matrix td[tabindex]').count();
+    await page.emulateMedia({ media: 'print' });
+    await page.locator('.piece').first().waitFor();
+    expect(await page.locator('.piece td:not(.corner)').count()).toBe(whole);
+    const width = await page.evaluate<number>(
+      "Math.max(...[...document.querySelectorAll('.piece')].map((each) => each.clientWidth))",
+    );
+    // A4 less its margins is 186 mm, at 96 pixels per inch.
+    expect(width).toBeLessThan((186 / 25.4) * 96);
+    await page.emulateMedia({ media: 'screen' });
+    await page.locator('.piece').first().waitFor({ state: 'detached' });
+  });
+
+  it('is readable in the dark, and no wider than a phone', async () => {
+    await open('', { colorScheme: 'dark', viewport: { width: 390, height: 800 } });
+    const lightness = async (property: 'color' | 'backgroundColor') => {
+      const color = await page.evaluate<string>(`getComputedStyle(document.body).${property}`);
+      const channels = (color.match(/\d+/g) ?? []).slice(0, 3).map(Number);
+      return channels.reduce((sum, each) => sum + each, 0) / 765;
+    };
+    expect(await lightness('backgroundColor')).toBeLessThan(0.2);
+    expect(await lightness('color')).toBeGreaterThan(0.8);
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
+  });
+});

@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest';
+import { cellCauses, checkCauses, reasonCauses } from '../../scripts/report/causes.ts';
+import { conclusionOf } from '../../scripts/report/summary.ts';
+import { describeCells } from '../../scripts/report/words.ts';
+import { CELLS, CHECKS, POSITIVE, runOf, TIMEOUT } from './fixtures.ts';
+import { EVIDENCE, HEALTHY, TROUBLED, WRONG_SOURCE } from './samples.ts';
+
+const sizes = (causes: readonly { readonly members: readonly unknown[] }[]) =>
+  causes.map(({ members }) => members.length);
+
+describe('causes', () => {
+  it('puts cells together that differ only in names and addresses', () => {
+    const causes = cellCauses(TROUBLED.cells, 'failed');
+    expect(sizes(causes)).toEqual([8, 1, 2]);
+    expect(causes[1]?.first.cell.id).toBe(WRONG_SOURCE);
+  });
+
+  it('loses no cell', () => {
+    for (const verdict of ['failed', 'flaky'] as const)
+      expect(sizes(cellCauses(TROUBLED.cells, verdict)).reduce((sum, size) => sum + size, 0)).toBe(
+        TROUBLED.cells.filter((result) => result.verdict === verdict).length,
+      );
+  });
+
+  it('tells a story by the cell that was watched, and keeps stories with different endings apart', () => {
+    const nodePorts = CELLS.filter(
+      ({ kind, from, expected }) => kind === 'node-port' && from === 'ubuntu' && expected.outcome === 'ok',
+    );
+    const { cells } = runOf({ first: Object.fromEntries(nodePorts.map(({ id }) => [id, TIMEOUT])) });
+    expect(sizes(cellCauses(cells, 'failed'))).toEqual([nodePorts.length]);
+    const watched = cells.map((result) =>
+      result.cell.id === POSITIVE ? { ...result, evidence: EVIDENCE } : result,
+    );
+    const [one] = cellCauses(watched, 'failed');
+    expect(one?.first.cell.id).toBe(POSITIVE);
+    expect(one?.members).toHaveLength(nodePorts.length);
+    const apart = cells.map((result, index) =>
+      result.verdict === 'failed'
+        ? { ...result, evidence: { ...EVIDENCE, sentence: index % 2 === 0 ? 'a rule' : 'a route' } }
+        : result,
+    );
+    expect(cellCauses(apart, 'failed')).toHaveLength(2);
+  });
+
+  it('has one entry per reason for cells that nothing is known about', () => {
+    const { cells } = runOf({ broken: ['routed', 'bgp'] });
+    expect(sizes(reasonCauses(cells, 'harness'))).toEqual([62]);
+  });
+
+  it('puts failed checks together that saw the same, and no others', () => {
+    const failed = CHECKS.map((check) => ({
+      ...check,
+      verdict: 'failed' as const,
+      observed: 'no answer within 2000 ms',
+    }));
+    expect(sizes(checkCauses(failed))).toEqual([3]);
+    expect(sizes(checkCauses(CHECKS))).toEqual([1, 1, 1]);
+  });
+});
+
+describe('describeCells', () => {
+  it('names vantage points with the same targets once', () => {
+    const cells = CELLS.filter(({ from, kind }) => ['bgp', 'routed'].includes(from) && kind === 'cluster-ip');
+    expect(describeCells(cells)).toEqual([
+      'bgp, routed>echo-ci-tcp/cluster-ip:1234/tcp, echo-lb-tcp/cluster-ip:1234/tcp, echo-np-tcp/cluster-ip:1234/tcp, echo-server-udp/cluster-ip:5678/udp',
+    ]);
+  });
+});
+
+describe('the conclusion', () => {
+  it.each([
+    ['everything is as it should be', HEALTHY, true],
+    ['wrong: 11 of 248 cells and 9 of 20 checks', TROUBLED, false],
+    ['the run was aborted', { ...runOf(), aborted: 'interrupted' }, false],
+    ['nothing wrong was seen, but 31 could not be tested', runOf({ broken: ['bgp'] }), false],
+    [
+      '1 of 248 cells were right only at the second try',
+      runOf({ first: { [POSITIVE]: TIMEOUT }, second: { [POSITIVE]: {} } }),
+      false,
+    ],
+    ['nothing was planned, so nothing is known', runOf({ cells: [] }), false],
+  ])('%s', (text, run, right) => {
+    expect(conclusionOf(run)).toEqual({ right, text });
+  });
+});

@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest';
+import type { Fault } from '../../scripts/selftest/fault.ts';
+import { globMatches, judgeFault, redsOf } from '../../scripts/selftest/judge.ts';
+import { parsePending, pendingText } from '../../scripts/selftest/pending.ts';
+import { CHECKS, POSITIVE, runOf, TIMEOUT } from '../report/fixtures.ts';
+
+const FAULT: Fault = {
+  id: 'drop',
+  title: 'a rule drops packets',
+  moment: 'before',
+  inject: [],
+  revert: [{ on: 'k8sworker1', argv: ['true'] }],
+  cells: [POSITIVE],
+  expect: [{ kind: 'cell', id: POSITIVE, verdict: 'failed', sentence: /no answer to the connection/ }],
+  alsoRed: [],
+};
+const RED = runOf({ first: { [POSITIVE]: TIMEOUT }, second: { [POSITIVE]: TIMEOUT } });
+
+describe('judgeFault', () => {
+  it('finds a fault where the right cell is red with the right sentence', () => {
+    expect(judgeFault(FAULT, RED)).toEqual({
+      found: true,
+      text: `${POSITIVE}: timeout, no answer to the connection request within 1500 ms`,
+    });
+  });
+
+  it.each([
+    ['nothing is red', FAULT, runOf(), /did not turn red/],
+    [
+      'the sentence is another one',
+      { ...FAULT, expect: FAULT.expect.map((each) => ({ ...each, sentence: /refused/ })) },
+      RED,
+      /says "timeout, .*", which is not failed with \/refused\//,
+    ],
+    [
+      'the verdict is another one',
+      { ...FAULT, expect: FAULT.expect.map((each) => ({ ...each, verdict: 'harness' as const })) },
+      RED,
+      /is failed and says/,
+    ],
+    [
+      'it is only right at the second try',
+      FAULT,
+      runOf({ first: { [POSITIVE]: TIMEOUT }, second: { [POSITIVE]: {} } }),
+      /is flaky and says/,
+    ],
+    [
+      'a check is red as well',
+      FAULT,
+      { ...RED, checks: CHECKS.map((check) => ({ ...check, verdict: 'failed' as const })) },
+      /turned red what it cannot have broken: bgp\.session/,
+    ],
+  ])('does not where %s', (_, fault, run, text) => {
+    expect(judgeFault(fault, run)).toMatchObject({ found: false, text: expect.stringMatching(text) });
+  });
+
+  it('takes the sentence of the evidence', () => {
+    const cells = RED.cells.map((result) =>
+      result.cell.id === POSITIVE
+        ? { ...result, evidence: { sentence: 'k8sworker1 FORWARD dropped it', hops: [] } }
+        : result,
+    );
+    const fault = {
+      ...FAULT,
+      expect: FAULT.expect.map((each) => ({ ...each, sentence: /k8sworker1 FORWARD dropped it/ })),
+    };
+    expect(judgeFault(fault, { ...RED, cells })).toMatchObject({ found: true });
+  });
+
+  it('lets what is allowed be red', () => {
+    const run = { ...RED, checks: CHECKS.map((check) => ({ ...check, verdict: 'blocked' as const })) };
+    expect(judgeFault({ ...FAULT, alsoRed: ['bgp.*', 'dns.*'] }, run)).toMatchObject({ found: true });
+  });
+});
+
+it('a run that is right has nothing red', () => {
+  expect(redsOf(runOf())).toEqual([]);
+});
+
+it.each([
+  ['a*', 'abc', true],
+  ['a*', 'cab', false],
+  ['*>b/1.2', 'x>b/1.2', true],
+  ['*>b/1.2', 'x>b/1x2', false],
+  ['a+b', 'aab', false],
+])('%s on %s: %s', (pattern, text, matches) => {
+  expect(globMatches(pattern, text)).toBe(matches);
+});
+
+describe('what is to be undone', () => {
+  it('is read back as it was written', () => {
+    expect(parsePending(pendingText(FAULT))).toEqual({
+      fault: 'drop',
+      title: 'a rule drops packets',
+      revert: FAULT.revert,
+    });
+  });
+
+  it.each(['', '{', '{"fault": 1}'])('is an error of its own where it is damaged: %s', (text) => {
+    expect(() => parsePending(text)).toThrow('A selftest was ended in its middle');
+  });
+});
