@@ -101,12 +101,13 @@ class Capture:
         while len(packets) < self.most and (left := deadline - time.monotonic()) > 0:
             if not select.select([self.sock], [], [], left)[0]:
                 break
-            data, (interface, protocol, kind, *_) = self.sock.recvfrom(SNAPSHOT)
+            data, (interface, protocol, kind, _type, sender) = self.sock.recvfrom(SNAPSHOT)
             is_ours = protocol == ETH_P_IP and kind != PACKET_OTHERHOST
             packet = parse_packet(data, self.ports) if is_ours else None
             if packet:
                 packets.append({"ms": round((time.monotonic() - self.started) * 1000, 1), "interface": interface,
-                                "direction": "out" if kind == PACKET_OUTGOING else "in"} | packet)
+                                "direction": "out" if kind == PACKET_OUTGOING else "in", "sender": sender.hex(":")}
+                               | packet)
         return packets
 
     def lost(self) -> int:

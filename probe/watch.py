@@ -9,14 +9,17 @@ Standard input is ONE JSON document:
      "prefixes": ["2.2.2.2"]}
 
 Standard output is {"listening": true} as soon as no packet can be missed any more, and after `seconds` one document:
-packets with one of the ports at either end (capture.py), every iptables rule with its counter before and after, the
+packets with one of the ports at either end and the link-layer address of who sent them (capture.py), the machine's own
+link-layer addresses, every iptables rule with its counter before and after, the
 connection tracking entries of the ports, the route of each lookup (`from` and `in` for what is forwarded) and what the
 BGP daemon says about each prefix. A tool that is missing or fails leaves its part empty and a line in "problems".
 """
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, Optional
 
 from capture import Capture
@@ -77,6 +80,12 @@ class Machine:
         return next((answer for answer in answers if answer), "")
 
 
+def link_addresses() -> list[str]:
+    """The link-layer addresses of the machine's interfaces."""
+    names = os.listdir("/sys/class/net")
+    return [Path("/sys/class/net", name, "address").read_text("ascii").strip() for name in names]
+
+
 def emit(document: dict[str, Any]) -> None:
     """One JSON line, at once."""
     print(json.dumps(document, separators=(",", ":")), flush=True)
@@ -91,7 +100,7 @@ def main() -> None:
     emit({"listening": True})
     packets = capture.run(job["seconds"])
     result = {
-        "packets": packets, "lost": capture.lost(), "before": before, "after": machine.counters(),
+        "packets": packets, "lost": capture.lost(), "own": link_addresses(), "before": before, "after": machine.counters(),
         "conntrack": machine.conntrack(job["ports"]),
         "routes": {lookup["id"]: machine.route(lookup) for lookup in job["lookups"]},
         "bgp": {prefix: machine.bgp(prefix) for prefix in job["prefixes"]},

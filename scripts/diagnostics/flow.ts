@@ -140,7 +140,10 @@ function repliesTo({ protocol, ports, nonce }: FlowMark, sequence: number) {
   };
 }
 
-/** The machines that a packet passes, from the first one on: out of one and, unchanged, into the next. */
+/**
+ * The machines that a packet passes, from the first one on: out of one and into the next. Addresses and ports alone do not
+ * tell which one is next, for a router changes neither: the sender's link-layer address does.
+ */
 function walk(
   start: string,
   sightings: Sightings,
@@ -149,27 +152,28 @@ function walk(
   const at = (machine: string) => (sightings.get(machine)?.packets ?? []).filter(isFlow).filter(matches);
   const visits: Visit[] = [];
   let machine: string | undefined = start;
-  while (machine !== undefined && !visits.some((visit) => visit.machine === machine)) {
-    const before: FlowSighting | undefined = visits.at(-1)?.left;
-    const packets: readonly FlowSighting[] = at(machine);
-    const arrived = packets.find(
-      (each) => each.direction === 'in' && (before === undefined || isSame(each, before)),
-    );
+  let arrived = at(start).find(({ direction }) => direction === 'in');
+  while (machine !== undefined) {
     // What leaves by lo comes in again on the same machine.
-    const left = packets.find((each) => each.direction === 'out' && each.interface !== 'lo');
+    const left = at(machine).find((each) => each.direction === 'out' && each.interface !== 'lo');
     visits.push({
       machine,
       ...(arrived === undefined ? {} : { arrived }),
       ...(left === undefined ? {} : { left }),
     });
-    machine =
+    const own = sightings.get(machine)?.own ?? [];
+    const next: { readonly name: string; readonly packet: FlowSighting } | undefined =
       left === undefined
         ? undefined
-        : [...sightings.keys()].find(
-            (name) =>
-              !visits.some((visit) => visit.machine === name) &&
-              at(name).some((each) => each.direction === 'in' && isSame(each, left)),
-          );
+        : [...sightings.keys()]
+            .filter((name) => !visits.some((visit) => visit.machine === name))
+            .flatMap((name) => at(name).map((packet) => ({ name, packet })))
+            .find(
+              ({ packet }) =>
+                packet.direction === 'in' && own.includes(packet.sender) && isSame(packet, left),
+            );
+    machine = next?.name;
+    arrived = next?.packet;
   }
   return visits;
 }

@@ -3,6 +3,7 @@ import { type World, worldOf } from '../matrix/expect/world.ts';
 import type { ObservedState } from '../matrix/state/types.ts';
 import type { Cell, Observation } from '../matrix/types.ts';
 import type { FlowSighting, Sightings, Story, Visit } from './flow.ts';
+import { nameOf, orOf, targetOf } from './names.ts';
 import { destinationRulesOf, routeText, ruleText, sourceRulesOf, stoppingRulesOf } from './rules.ts';
 import { blind } from './watch.ts';
 
@@ -293,17 +294,4 @@ function nextHops(world: World, machine: Machine | undefined, packet: FlowSighti
     const name = world.ownerOf(gateway ?? packet.destination) ?? world.nodeOf(gateway ?? packet.destination);
     return name === undefined ? [] : [name];
   });
-}
-
-function targetOf({ cell, observed }: Case): string {
-  return observed.trace?.address ?? cell.address;
-}
-
-function nameOf(world: World, address: string): string {
-  const [pod] = world.podsAt(address);
-  return pod === undefined ? address : `${pod.name} (${address})`;
-}
-
-function orOf(names: readonly string[]): string {
-  return names.join(' or ');
 }

@@ -52,7 +52,13 @@ const icmpPart = z.object({
   code: z.number(),
   about,
 });
-const seen = z.object({ ms: z.number(), interface: z.string(), direction: z.enum(['in', 'out']) });
+const seen = z.object({
+  ms: z.number(),
+  interface: z.string(),
+  direction: z.enum(['in', 'out']),
+  /** The link-layer address of who put it on the link. */
+  sender: z.string(),
+});
 const packet = z.intersection(seen, z.discriminatedUnion('protocol', [tcpPart, udpPart, icmpPart]));
 
 /** A packet at one interface of a machine: `in` before the machine's rules, `out` after them. */
@@ -73,6 +79,7 @@ export type RouteAnswer = z.output<typeof route>;
 const report = z.object({
   packets: z.array(packet),
   lost: z.number(),
+  own: z.array(z.string()),
   before: z.string(),
   after: z.string(),
   conntrack: z.array(z.string()),
@@ -84,6 +91,8 @@ const report = z.object({
 /** All that one machine saw. */
 export interface Watched {
   readonly packets: readonly Packet[];
+  /** The link-layer addresses of its interfaces. */
+  readonly own: readonly string[];
   readonly before: RuleCounters;
   readonly after: RuleCounters;
   /** Lines of `conntrack -L`. */
@@ -147,5 +156,14 @@ export function parseWatched(text: string): Watched {
 
 /** A machine that was not watched. */
 export function blind(problem: string): Watched {
-  return { packets: [], before: [], after: [], conntrack: [], routes: {}, bgp: {}, problems: [problem] };
+  return {
+    packets: [],
+    own: [],
+    before: [],
+    after: [],
+    conntrack: [],
+    routes: {},
+    bgp: {},
+    problems: [problem],
+  };
 }

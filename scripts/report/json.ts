@@ -20,6 +20,10 @@ const chainStepSchema = z.strictObject({
   at: z.string().describe('A machine, or pod/NAME.'),
   layer: z.enum(CHAIN_LAYERS).describe('What decides there.'),
   text: z.string(),
+  chains: z
+    .array(z.string())
+    .optional()
+    .describe('Rules only: the iptables chains that the packet meets, in order.'),
 });
 
 const evidenceSchema = z.strictObject({
@@ -187,7 +191,10 @@ function cellOf({ cell, observed, verdict, detail, evidence }: CellResult): LabR
       servers: [...expected.servers],
       clients: [...expected.clients],
       why: expected.why,
-      chain: expected.chain.map((step) => ({ ...step })),
+      chain: expected.chain.map(({ chains, ...step }) => ({
+        ...step,
+        ...(chains === undefined ? {} : { chains: [...chains] }),
+      })),
     },
     observed:
       observed === null

@@ -75,6 +75,15 @@ describe('judgeCells', () => {
     );
   });
 
+  it('blocks a failure by what blocks every success from there', () => {
+    const blocked = { ...positive, blockedBy: 'bgp.session.bgp-k8sworker1' };
+    const result = judgeCells([blocked, negative], new Map([[negative.id, rightly(negative)]]))[1];
+    expect(result).toMatchObject({
+      verdict: 'blocked',
+      detail: 'nothing could get through from ubuntu: bgp.session.bgp-k8sworker1 failed',
+    });
+  });
+
   it('reports a cell without any observation as harness', () => {
     const [result] = judgeCells([positive], new Map());
     expect(result).toMatchObject({ verdict: 'harness', observed: { outcome: 'harness-error' } });

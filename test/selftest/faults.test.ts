@@ -12,7 +12,7 @@ const CELLS = buildCells(PLAN, STATE);
 const SCENE = { plan: PLAN, state: STATE, cells: CELLS };
 
 function applicable(): readonly Fault[] {
-  return faultsFor(SCENE).filter((fault) => !('skipped' in fault));
+  return faultsFor(SCENE).filter((fault): fault is Fault => !('skipped' in fault));
 }
 
 describe('the catalogue for the default lab', () => {

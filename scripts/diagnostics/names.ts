@@ -1,0 +1,24 @@
+import type { World } from '../matrix/expect/world.ts';
+import type { Cell, Observation } from '../matrix/types.ts';
+
+/** A pod by name and address, any other address as it is. */
+export function nameOf(world: World, address: string): string {
+  const [pod] = world.podsAt(address);
+  return pod === undefined ? address : `${pod.name} (${address})`;
+}
+
+/** "a or b or c". */
+export function orOf(names: readonly string[]): string {
+  return names.join(' or ');
+}
+
+/** The address that the connection was really made to: a name's, once it is resolved. */
+export function targetOf({
+  cell,
+  observed,
+}: {
+  readonly cell: Cell;
+  readonly observed: Observation;
+}): string {
+  return observed.trace?.address ?? cell.address;
+}

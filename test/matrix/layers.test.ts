@@ -1,0 +1,288 @@
+import { describe, expect, it } from 'vitest';
+import type { Check } from '../../scripts/bgp/checks/check.ts';
+import { buildCells } from '../../scripts/matrix/cells.ts';
+import { blockCells, layerDns } from '../../scripts/matrix/layer-cells.ts';
+import { layerChecks, routeCheckOf } from '../../scripts/matrix/layers.ts';
+import type { Cell, CellResult, Observation } from '../../scripts/matrix/types.ts';
+import { endpointsOf, planOf, rightly } from './fixtures.ts';
+
+const plan = planOf();
+const state = endpointsOf();
+const cells = buildCells(plan, state);
+const [W1, W2, W3, R] = ['192.168.13.35', '192.168.13.36', '192.168.13.37', '192.168.13.39'];
+const ALL = `${W1}, ${W2}, ${W3}`;
+
+function check(id: string, expected: string, observed: string): Check {
+  return {
+    id,
+    title: id,
+    verdict: expected === observed ? 'passed' : 'failed',
+    expected,
+    observed,
+    why: '',
+  };
+}
+
+function session(a: string, b: string, observed = 'bgp: Idle, x: Active'): Check {
+  return check(`bgp.session.${a}-${b}`, 'Established at both ends', observed);
+}
+
+function route(where: string, prefix: string, expected: string, observed: string): Check {
+  return check(`bgp.route.${where}.${prefix}`, expected, observed);
+}
+
+/** The four tables of the router, all showing the same. */
+function router(prefix: string, expected: string, observed: string): Check[] {
+  return ['bgp', 'rib', 'fib', 'kernel'].map((table) => route(`bgp.${table}`, prefix, expected, observed));
+}
+
+function verdicts(checks: readonly Check[]) {
+  const layered = layerChecks(plan, checks);
+  return {
+    failed: layered.checks.filter(({ verdict }) => verdict === 'failed').map(({ id }) => id),
+    blocked: layered.checks.filter(({ verdict }) => verdict === 'blocked').map(({ id }) => id),
+    layered,
+  };
+}
+
+describe('a check that follows from another', () => {
+  it('is known by what its id names', () => {
+    expect(routeCheckOf(plan, 'bgp.route.k8sworker1.kernel.2.2.2.2/32')).toEqual({
+      machine: 'k8sworker1',
+      table: 'kernel',
+      prefix: '2.2.2.2/32',
+    });
+    expect(routeCheckOf(plan, 'bgp.route.bgp.nothing-else')).toBeUndefined();
+    expect(routeCheckOf(plan, 'dns.a.x')).toBeUndefined();
+  });
+
+  it('is blocked by the session that is down, in every table and at every speaker', () => {
+    const { failed, blocked, layered } = verdicts([
+      session('bgp', 'k8sworker3'),
+      ...router('2.2.2.2/32', ALL, `${W1}, ${W2}`),
+      ...router('10.255.0.192/26', W3 ?? '', 'absent'),
+      route('k8sworker3.bird', '5.5.5.5/32', R ?? '', 'absent'),
+      route('k8sworker3.kernel', '5.5.5.5/32', R ?? '', 'absent'),
+    ]);
+    expect(failed).toEqual(['bgp.session.bgp-k8sworker3']);
+    expect(blocked).toHaveLength(10);
+    expect([...new Set(layered.roots.values())]).toEqual(['bgp.session.bgp-k8sworker3']);
+    expect(layered.checks[1]?.observed).toBe(`${W1}, ${W2} (follows from bgp.session.bgp-k8sworker3)`);
+  });
+
+  it('is blocked by the lowest table that is wrong in the same way', () => {
+    const { failed, blocked } = verdicts(router('2.2.2.2/32', ALL, `${W1}, ${W2}`));
+    expect(failed).toEqual(['bgp.route.bgp.bgp.2.2.2.2/32']);
+    expect(blocked).toHaveLength(3);
+  });
+
+  it('stays a failure of its own where its table is wrong in another way', () => {
+    const checks = router('2.2.2.2/32', ALL, `${W1}, ${W2}`).slice(0, 3);
+    const { failed } = verdicts([...checks, route('bgp.kernel', '2.2.2.2/32', ALL, W1 ?? '')]);
+    expect(failed).toEqual(['bgp.route.bgp.bgp.2.2.2.2/32', 'bgp.route.bgp.kernel.2.2.2.2/32']);
+  });
+
+  it('is blocked by the node that does not announce what it has to', () => {
+    const { failed, blocked } = verdicts([
+      ...router('2.2.2.2/32', ALL, `${W1}, ${W3}`),
+      route('k8smaster1.bird', '2.2.2.2/32', ALL, `${W1}, ${W3}`),
+      route('k8sworker2.bird', '2.2.2.2/32', 'blackhole', `${W1}, ${W3}`),
+      route('k8sworker2.kernel', '2.2.2.2/32', 'blackhole', `${W1}, ${W3}`),
+    ]);
+    expect(failed).toEqual(['bgp.route.k8sworker2.bird.2.2.2.2/32']);
+    expect(blocked).toHaveLength(6);
+  });
+
+  it('is blocked by the node that announces what it must not', () => {
+    const { failed } = verdicts([
+      ...router('2.2.2.2/32', W1 ?? '', `${W1}, ${W2}`),
+      route('k8sworker2.bird', '2.2.2.2/32', W1 ?? '', 'blackhole'),
+    ]);
+    expect(failed).toEqual(['bgp.route.k8sworker2.bird.2.2.2.2/32']);
+  });
+
+  it('fails where only one of two differences has a cause', () => {
+    const { failed } = verdicts([
+      session('bgp', 'k8sworker3'),
+      route('bgp.bgp', '2.2.2.2/32', ALL, W1 ?? ''),
+    ]);
+    expect(failed).toEqual(['bgp.session.bgp-k8sworker3', 'bgp.route.bgp.bgp.2.2.2.2/32']);
+  });
+
+  it('is blocked by the first session of a machine all of whose sessions are down', () => {
+    const down = 'k8sworker1: BIRD did not answer';
+    const own = ['k8smaster1-k8sworker1', 'k8sworker1-k8sworker2', 'k8sworker1-k8sworker3', 'bgp-k8sworker1'];
+    const ids = plan.bgp.peerings.map(({ a, b }) => `${a.machine}-${b.machine}`);
+    expect(ids).toEqual(expect.arrayContaining(own));
+    const { failed, blocked } = verdicts([
+      ...own.map((pair) => session(pair.split('-')[0] ?? '', pair.split('-')[1] ?? '', `x, ${down}`)),
+      route('k8sworker1.bird', '5.5.5.5/32', R ?? '', down),
+      route('bgp.bgp', '10.255.0.64/26', W1 ?? '', 'absent'),
+    ]);
+    expect(failed).toHaveLength(1);
+    expect(blocked).toHaveLength(5);
+  });
+
+  it('is blocked by the first wrong rule of the same node', () => {
+    const { failed, blocked } = verdicts([
+      check('rules.k8sworker1.a', 'x', 'y'),
+      check('rules.k8sworker1.b', 'x', 'y'),
+      check('rules.k8sworker2.b', 'x', 'y'),
+    ]);
+    expect(failed).toEqual(['rules.k8sworker1.a', 'rules.k8sworker2.b']);
+    expect(blocked).toEqual(['rules.k8sworker1.b']);
+  });
+
+  it('changes nothing where all is well', () => {
+    const checks = router('2.2.2.2/32', ALL, ALL);
+    expect(layerChecks(plan, checks).checks).toEqual(checks);
+  });
+});
+
+/** The ids of the cells that are blocked by these checks. */
+function blockedBy(checks: readonly Check[], at = state): readonly string[] {
+  return blockCells(plan, at, layerChecks(plan, checks), buildCells(plan, at))
+    .filter(({ blockedBy: cause }) => cause !== undefined)
+    .map(({ id }) => id);
+}
+
+function idsOf(keep: (cell: Cell) => boolean): readonly string[] {
+  return cells.filter(keep).map(({ id }) => id);
+}
+
+const EXTERNAL = (cell: Cell) => cell.kind === 'external-ip';
+
+describe('cells below a failed layer', () => {
+  it('are those that go by the router, where it lacks a next hop', () => {
+    expect(blockedBy(router('2.2.2.2/32', ALL, `${W1}, ${W2}`))).toEqual(
+      idsOf((cell) => EXTERNAL(cell) && (cell.from === 'bgp' || cell.from === 'routed')),
+    );
+  });
+
+  it('are blocked by the check at the bottom', () => {
+    const layered = layerChecks(plan, [
+      session('bgp', 'k8sworker3'),
+      ...router('2.2.2.2/32', ALL, `${W1}, ${W2}`),
+    ]);
+    const causes = new Set(blockCells(plan, state, layered, cells).flatMap(({ blockedBy: id }) => id ?? []));
+    expect([...causes]).toEqual(['bgp.session.bgp-k8sworker3']);
+  });
+
+  it('are those of a pod block that the router has not learned, and nothing that needs no route to it', () => {
+    const missing = blockedBy(router('10.255.0.192/26', W3 ?? '', 'absent'));
+    expect(missing).toEqual(
+      idsOf(({ from, to }) => (from === 'bgp' || from === 'routed') && to === 'pod/echo-server3'),
+    );
+  });
+
+  it('are those of a node that lacks the route to another block, where its own rules may choose a pod there', () => {
+    const missing = blockedBy([route('k8sworker1.kernel', '10.255.0.128/26', W2 ?? '', 'absent')]);
+    expect(missing).toContain('k8sworker1>echo-ci-tcp/cluster-ip:1234/tcp');
+    expect(missing).toContain('k8sworker1>pod/echo-server2:1234/tcp');
+    expect(missing).toContain('pod/echo-client1>server2.headless:1234/tcp');
+    // By policy Local that node answers from its own pod.
+    expect(missing).not.toContain('ubuntu>echo-np-tcp/k8sworker1:31234/tcp');
+    expect(missing).not.toContain('ubuntu>echo-np-tcp/k8sworker2:31234/tcp');
+    expect(missing).not.toContain('k8smaster1>pod/echo-server2:1234/tcp');
+  });
+
+  it('are those whose answers find no way back', () => {
+    const missing = blockedBy([route('k8sworker3.kernel', '10.255.0.64/26', W1 ?? '', 'absent')]);
+    expect(missing).toContain('pod/echo-client1>pod/echo-server3:1234/tcp');
+    expect(missing).not.toContain('ubuntu>echo-np-tcp/k8sworker3:31234/tcp');
+  });
+
+  it('include what chance decides because of the fault, instead of being skipped', () => {
+    const machines = new Map(state.machines);
+    const router0 = machines.get('bgp');
+    if (router0 === undefined) throw new Error('no router');
+    const routes = router0.routes.filter(({ prefix }) => prefix !== '10.255.0.192/26');
+    machines.set('bgp', { ...router0, routes });
+    const moved = { ...state, machines };
+    expect(blockedBy(router('10.255.0.192/26', W3 ?? '', 'absent'), moved)).toContain(
+      'routed>pod/echo-server3:1234/tcp',
+    );
+  });
+
+  it('are those of a service whose rules are wrong on the node that translates', () => {
+    const wrong = blockedBy([check('rules.k8sworker2.echo-np-tcp', 'x', 'y')]);
+    expect(wrong).toContain('ubuntu>echo-np-tcp/k8sworker2:31234/tcp');
+    expect(wrong).toContain('k8sworker2>echo-np-tcp/cluster-ip:1234/tcp');
+    // The router spreads over every worker.
+    expect(wrong).toContain('routed>echo-np-tcp/cluster-ip:1234/tcp');
+    expect(wrong).not.toContain('ubuntu>echo-np-tcp/k8sworker1:31234/tcp');
+    expect(wrong.every((id) => id.includes('echo-np-tcp'))).toBe(true);
+  });
+
+  it('are not those of a name that cannot be resolved anyway, nor those of an unrouted client', () => {
+    const missing = blockedBy([
+      ...router('10.255.0.192/26', W3 ?? '', 'absent'),
+      ...router('2.2.2.2/32', ALL, 'absent'),
+    ]);
+    expect(missing.filter((id) => id.includes('headless') || id.startsWith('ubuntu>'))).toEqual([]);
+  });
+
+  it('keep the cause that they have already', () => {
+    const given = cells.map((cell) => ({ ...cell, blockedBy: 'workloads.client-pod' }));
+    const layered = layerChecks(plan, router('2.2.2.2/32', ALL, 'absent'));
+    expect(blockCells(plan, state, layered, given)).toEqual(given);
+  });
+
+  it('are none where the state has moved and the checks with it', () => {
+    const scaled = endpointsOf({ ready: ['echo-server1', 'echo-client1'] });
+    expect(blockedBy(router('2.2.2.2/32', W1 ?? '', W1 ?? ''), scaled)).toEqual([]);
+  });
+
+  it('do not depend on a route that a node holds for its own sake', () => {
+    expect(blockedBy([route('k8sworker1.kernel', '10.255.0.64/26', 'blackhole', 'absent')])).toEqual([]);
+  });
+});
+
+describe('DNS', () => {
+  const name = (host: string, observed: string) =>
+    check(`dns.a.${host}.echo-server.svc.cluster.local`, '10.0.0.1', observed);
+  const cell = cells.find(({ id }) => id === 'pod/echo-client1>server2.headless:1234/tcp');
+  if (cell === undefined) throw new Error('no such cell');
+  const result = (seen: Partial<Observation>, verdict: CellResult['verdict'] = 'failed'): CellResult => ({
+    cell,
+    observed: rightly(cell, seen),
+    verdict,
+    detail: null,
+  });
+
+  it('that does not answer is one cause, and blocks the cells whose names it is asked for', () => {
+    const { checks, results } = layerDns(
+      [
+        name('headless', 'dns-error: no answer to headless'),
+        name('server2.headless', 'dns-error: no answer'),
+      ],
+      [result({ outcome: 'dns-error' })],
+    );
+    expect(checks.map(({ verdict }) => verdict)).toEqual(['failed', 'blocked']);
+    expect(results[0]).toMatchObject({
+      verdict: 'blocked',
+      detail: 'its name did not resolve: dns.a.headless.echo-server.svc.cluster.local failed',
+    });
+  });
+
+  it('that denies two names has two faults', () => {
+    const { checks } = layerDns(
+      [name('headless', 'dns-nxdomain'), name('server2.headless', 'dns-nxdomain'), name('x', '10.0.0.1')],
+      [],
+    );
+    expect(checks.map(({ verdict }) => verdict)).toEqual(['failed', 'failed', 'passed']);
+  });
+
+  it('is no excuse for a cell whose name was resolved', () => {
+    const dns = [name('server2.headless', 'dns-error: no answer')];
+    const timeout = result({ outcome: 'timeout' });
+    expect(layerDns(dns, [timeout]).results).toEqual([timeout]);
+    const passed = result({}, 'passed');
+    expect(layerDns(dns, [passed]).results).toEqual([passed]);
+  });
+
+  it('that answers its own question does not hide a name that did not resolve', () => {
+    const red = result({ outcome: 'dns-error' });
+    expect(layerDns([name('server2.headless', '10.0.0.1')], [red]).results).toEqual([red]);
+  });
+});

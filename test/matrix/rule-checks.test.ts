@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest';
+import type { Check } from '../../scripts/bgp/checks/check.ts';
+import { endpointChain, serviceChain } from '../../scripts/matrix/expect/chain-names.ts';
+import { type CountersByNode, parseCounters } from '../../scripts/matrix/proof-counters.ts';
+import { checkRules } from '../../scripts/matrix/rule-checks.ts';
+import type { ObservedState } from '../../scripts/matrix/state/types.ts';
+import { endpointsOf, POD_IPS } from './fixtures.ts';
+
+const state = endpointsOf();
+const NODES = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'];
+
+/** kube-proxy's nat rules of one node for all services, in the form of Kubernetes 1.20.2. */
+function natRules(of: ObservedState, node: string): string {
+  const lines = of.services.flatMap((service) =>
+    service.ports.flatMap((port) => {
+      const svc = serviceChain('SVC', service, port);
+      const xlb = serviceChain('XLB', service, port);
+      const sep = (ip: string) => endpointChain(service, port, `${ip}:${port.port}`);
+      const local = service.endpoints.filter((each) => each.ready && each.node === node);
+      return [
+        ...service.backends.map((ip) => `[0:0] -A ${svc} -m comment --comment "x" -j ${sep(ip)}`),
+        ...service.backends.map(
+          (ip) => `[0:0] -A ${sep(ip)} -p tcp -j DNAT --to-destination ${ip}:${port.port}`,
+        ),
+        ...service.backends.map((ip) => `[0:0] -A ${sep(ip)} -s ${ip}/32 -j KUBE-MARK-MASQ`),
+        ...(service.policy === 'Local'
+          ? local.length === 0
+            ? [`[0:0] -A ${xlb} -j KUBE-MARK-DROP`]
+            : local.map(({ ip }) => `[0:0] -A ${xlb} -j ${sep(ip)}`)
+          : []),
+      ];
+    }),
+  );
+  return ['*nat', ...lines, 'COMMIT'].join('\n');
+}
+
+function rulesOf(of: ObservedState): CountersByNode {
+  return new Map(NODES.map((node) => [node, { ok: true, value: parseCounters(natRules(of, node)) }]));
+}
+
+function wrong(checks: readonly Check[]): readonly Check[] {
+  return checks.filter(({ verdict }) => verdict !== 'passed');
+}
+
+describe('checkRules', () => {
+  it('passes what kube-proxy makes: one check per node and service with a ClusterIP', () => {
+    const checks = checkRules(state, rulesOf(state));
+    expect(wrong(checks)).toEqual([]);
+    expect(checks).toHaveLength(4 * 4);
+    expect(checks.find(({ id }) => id === 'rules.k8smaster1.echo-np-tcp')?.observed).toMatch(
+      /^KUBE-SVC-\w{16} to .*; KUBE-XLB-\w{16} to nobody$/,
+    );
+  });
+
+  it('fails on the nodes whose rules still lead to a pod that is not ready', () => {
+    const now = endpointsOf({ ready: ['echo-server1', 'echo-server2', 'echo-client1'] });
+    const counters = new Map([...rulesOf(now), ['k8sworker3', rulesOf(state).get('k8sworker3')] as const]);
+    const checks = wrong(checkRules(now, counters as CountersByNode));
+    expect(checks.map(({ id, verdict }) => [id, verdict])).toEqual(
+      ['echo-ci-tcp', 'echo-lb-tcp', 'echo-np-tcp', 'echo-server-udp'].map((name) => [
+        `rules.k8sworker3.${name}`,
+        'failed',
+      ]),
+    );
+    expect(checks[2]?.observed).toContain(`${POD_IPS[2]}:1234`);
+    expect(checks[2]?.expected).toMatch(/KUBE-XLB-\w{16} to nobody$/);
+  });
+
+  it('fails where a chain leads to another pod', () => {
+    const counters = rulesOf(state);
+    const text = natRules(state, 'k8sworker1').replace(
+      `--to-destination ${POD_IPS[1]}:1234`,
+      '--to-destination 10.255.0.99:1234',
+    );
+    const changed = new Map(counters).set('k8sworker1', { ok: true, value: parseCounters(text) });
+    expect(wrong(checkRules(state, changed)).map(({ id }) => id)).toEqual(['rules.k8sworker1.echo-ci-tcp']);
+  });
+
+  it('knows nothing where the rules could not be read', () => {
+    const counters = new Map(rulesOf(state)).set('k8sworker1', {
+      ok: false,
+      fault: 'harness',
+      detail: 'connection lost',
+    });
+    const checks = wrong(checkRules(state, counters));
+    expect(new Set(checks.map(({ verdict, observed }) => `${verdict} ${observed}`))).toEqual(
+      new Set(['harness connection lost']),
+    );
+    expect(checks).toHaveLength(4);
+  });
+
+  it('checks nothing where kube-proxy is not in iptables mode', () => {
+    expect(checkRules({ ...state, proxy: { ...state.proxy, mode: 'ipvs' } }, rulesOf(state))).toEqual([]);
+  });
+});
