@@ -160,7 +160,8 @@ async function testState(deps: Deps, lab: OpenLab, seen: Seen, options: RunOptio
   };
 }
 
-function vantagesOf(deps: Deps, { plan, kubectl, machines }: OpenLab): ReadonlyMap<string, Vantage> {
+/** Where probes run: every machine that answers, and the client pod. */
+export function vantagesOf(deps: Deps, { plan, kubectl, machines }: OpenLab): ReadonlyMap<string, Vantage> {
   const { pod, namespace } = { pod: plan.echo.clientPod.pod, namespace: plan.echo.namespace };
   const inPod = podProbe(
     [kubectl.binary, '--kubeconfig', kubectl.kubeconfig],

@@ -149,19 +149,22 @@ function walk(
   sightings: Sightings,
   matches: (packet: FlowPacket) => boolean,
 ): readonly Visit[] {
-  const at = (machine: string) => (sightings.get(machine)?.packets ?? []).filter(isFlow).filter(matches);
+  const at = (machine: string): readonly FlowSighting[] =>
+    (sightings.get(machine)?.packets ?? []).filter(isFlow).filter(matches);
   const visits: Visit[] = [];
   let machine: string | undefined = start;
-  let arrived = at(start).find(({ direction }) => direction === 'in');
+  let arrived: FlowSighting | undefined = at(start).find(({ direction }) => direction === 'in');
   while (machine !== undefined) {
     // What leaves by lo comes in again on the same machine.
-    const left = at(machine).find((each) => each.direction === 'out' && each.interface !== 'lo');
+    const left: FlowSighting | undefined = at(machine).find(
+      (each) => each.direction === 'out' && each.interface !== 'lo',
+    );
     visits.push({
       machine,
       ...(arrived === undefined ? {} : { arrived }),
       ...(left === undefined ? {} : { left }),
     });
-    const own = sightings.get(machine)?.own ?? [];
+    const own: readonly string[] = sightings.get(machine)?.own ?? [];
     const next: { readonly name: string; readonly packet: FlowSighting } | undefined =
       left === undefined
         ? undefined
