@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander';
-import pc from 'picocolors';
 import { EXIT, type ExitCode, LabError, messageOf } from '../shared/errors.ts';
+import { colors } from './colors.ts';
 
 const REPORT_IT = 'report it with the lines above and the output of  npx lab logs';
 
@@ -45,15 +45,15 @@ export function errorDocument(error: unknown): unknown {
 export function errorLines(error: unknown): readonly string[] {
   if (error instanceof LabError) {
     return [
-      `${pc.red('error:')} ${error.message}`,
+      `${colors.red('error:')} ${error.message}`,
       ...error.details.map((line) => `  ${line}`),
-      ...(error.next === undefined ? [] : [`${pc.bold('next:')}  ${error.next}`]),
+      ...(error.next === undefined ? [] : [`${colors.bold('next:')}  ${error.next}`]),
     ];
   }
   return [
-    `${pc.red('error:')} This is a bug in the lab: ${messageOf(error)}`,
+    `${colors.red('error:')} This is a bug in the lab: ${messageOf(error)}`,
     ...stackOf(error),
-    `${pc.bold('next:')}  ${REPORT_IT}`,
+    `${colors.bold('next:')}  ${REPORT_IT}`,
   ];
 }
 

@@ -1,4 +1,3 @@
-import pc from 'picocolors';
 import { labdown } from '../commands/labdown.ts';
 import type { labtest } from '../commands/labtest.ts';
 import { dryRun, labup } from '../commands/labup.ts';
@@ -7,6 +6,7 @@ import { labStatus } from '../commands/status.ts';
 import { kubectlArgv, sshArgv } from '../commands/tools.ts';
 import { EXIT, UserError } from '../shared/errors.ts';
 import { durationText } from './clock-text.ts';
+import { colors } from './colors.ts';
 import type { RealDeps, Terminal } from './deps.ts';
 import type { Handlers, LabArgs } from './handlers.ts';
 import { statusText } from './status-text.ts';
@@ -52,7 +52,7 @@ export function realHandlers(
       }
       if (result.changed) deps.say(slowestText(result.timings));
       deps.say(
-        `${pc.green('up')}  lab "${result.plan.lab}" ${result.changed ? 'is up' : 'was up already, nothing changed'} (${durationText(result.durationMs)})`,
+        `${colors.green('up')}  lab "${result.plan.lab}" ${result.changed ? 'is up' : 'was up already, nothing changed'} (${durationText(result.durationMs)})`,
       );
       deps.say('next: npx labtest   |   npx lab status   |   npx lab kubectl get pods -A -o wide');
     },

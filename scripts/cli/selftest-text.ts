@@ -1,9 +1,9 @@
-import pc from 'picocolors';
 import type { SelftestResult } from '../commands/selftest.ts';
 import { wrap } from '../report/wrap.ts';
 import type { FaultResult } from '../selftest/run.ts';
 import { EXIT, type ExitCode } from '../shared/errors.ts';
 import { durationText } from './clock-text.ts';
+import { colors } from './colors.ts';
 
 /** 0 where every fault that the lab is large enough for was found, and there was at least one. */
 export function selftestCode({ faults }: SelftestResult): ExitCode {
@@ -33,7 +33,7 @@ export function selftestLines(result: SelftestResult, width: number): readonly s
   return [
     ...faults.flatMap((fault) => faultLines(fault, width)),
     '',
-    missed === 0 && found > 0 ? pc.green(conclusion) : pc.red(conclusion),
+    missed === 0 && found > 0 ? colors.green(conclusion) : colors.red(conclusion),
   ];
 }
 

@@ -1,9 +1,9 @@
-import pc from 'picocolors';
 import type { LabStatus, MachineStatus } from '../commands/status.ts';
+import { colors } from './colors.ts';
 
 /** The lab's state as a table. */
 export function statusText({ lab, state, machines, problems }: LabStatus): string {
-  const paint = state === 'up' ? pc.green : pc.red;
+  const paint = state === 'up' ? colors.green : colors.red;
   const rows = machines.map((machine) => [
     machine.name,
     machine.role,

@@ -1,5 +1,4 @@
 import { resolve } from 'node:path';
-import pc from 'picocolors';
 import { explainLab } from '../commands/explain.ts';
 import { labtest } from '../commands/labtest.ts';
 import { predictLab } from '../commands/predict.ts';
@@ -15,6 +14,7 @@ import { abortedRun, type LabRun } from '../report/run.ts';
 import { exitCodeOf } from '../report/summary.ts';
 import { renderTable } from '../report/table.ts';
 import { messageOf, UserError } from '../shared/errors.ts';
+import { colors } from './colors.ts';
 import type { RealDeps, Terminal } from './deps.ts';
 import { explanationLines, predictionJson, predictionLines } from './explain-text.ts';
 import type { Handlers, LabArgs, TestArgs } from './handlers.ts';
@@ -37,7 +37,7 @@ export function testHandlers(
   { print, printJson, setCode }: Output,
   runTest: typeof labtest = labtest,
 ): Pick<Handlers, 'test' | 'selftest' | 'predict' | 'explain'> {
-  const color = pc.isColorSupported;
+  const color = colors.isColorSupported;
   const width = terminal.stdout.columns ?? 100;
   return {
     async test(args) {

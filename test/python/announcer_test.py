@@ -250,7 +250,9 @@ class Bird(unittest.TestCase):
                                 stderr=subprocess.DEVNULL)
         self.addCleanup(bird.wait)
         self.addCleanup(bird.terminate)
-        eventually(self.control.exists, 5, "BIRD's socket")
+        # The socket's file is there before BIRD listens on it.
+        asking = ["birdc", "-s", self.control, "show", "status"]
+        eventually(lambda: subprocess.run(asking, capture_output=True).returncode == 0, 10, "BIRD to answer")
 
     def birdc(self, *arguments: str) -> str:
         return subprocess.run(["birdc", "-s", self.control, *arguments], capture_output=True, text=True,
