@@ -80,11 +80,7 @@ export async function removeInstances(api: IncusApi, lab: string, emit: Emit): P
   await Promise.all(
     all.filter(isOurs).map(async ({ name, status }) => {
       emit({ type: 'note', text: `removing ${name}` });
-      const path = `/1.0/instances/${name}`;
-      if (status !== 'Stopped') {
-        await api.put(inProject(lab, `${path}/state`), { action: 'stop', force: true, timeout: 30 });
-      }
-      await api.remove(inProject(lab, path));
+      await removeInstance(api, lab, name, status);
     }),
   );
   const others = all.filter((instance) => !isOurs(instance));
@@ -94,6 +90,14 @@ export async function removeInstances(api: IncusApi, lab: string, emit: Emit): P
       next: 'remove them yourself (lxc or incus delete, with --project), then: npx labdown --yes',
     });
   }
+}
+
+async function removeInstance(api: IncusApi, lab: string, name: string, status: string): Promise<void> {
+  const path = `/1.0/instances/${name}`;
+  if (status !== 'Stopped') {
+    await api.put(inProject(lab, `${path}/state`), { action: 'stop', force: true, timeout: 30 });
+  }
+  await api.remove(inProject(lab, path));
 }
 
 function refuseOther(plan: LabPlan, machine: MachinePlan, recipe: string, seen: Instance | undefined): void {
@@ -150,6 +154,8 @@ function instanceBody(
       [OWNER_KEY]: plan.lab,
       [RECIPE_KEY]: recipe,
       // kubelet, containerd and kube-proxy mount file systems and write sysctls: not possible in a user namespace here.
+      // labup starts machines; a daemon that starts them by itself would be met by a labdown that takes them away.
+      'boot.autostart': 'false',
       'security.privileged': 'true',
       'security.nesting': 'true',
       'raw.lxc': rawLxc(existsSync('/sys/fs/cgroup/cgroup.controllers')),
