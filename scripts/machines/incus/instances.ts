@@ -4,6 +4,7 @@ import type { LabPlan, MachinePlan } from '../../plan/types.ts';
 import { LabFailure, messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { OWNER_KEY, RECIPE_KEY } from '../../shared/labels.ts';
+import { waitFor } from '../../shared/wait.ts';
 import type { CloudInit, MachineImage } from '../driver.ts';
 import type { IncusApi } from './api.ts';
 import { inProject, poolOf, projectOf } from './names.ts';
@@ -14,6 +15,8 @@ export interface Instance {
   readonly status: string;
   readonly config: Readonly<Record<string, string>>;
 }
+
+const STARTED_BY_OTHERS_MS = 5_000;
 
 /** All instances of the lab's project. */
 export async function listInstances(api: IncusApi, lab: string): Promise<readonly Instance[]> {
@@ -50,10 +53,7 @@ export async function ensureInstances(
         );
       }
       emit({ type: 'note', text: `starting ${machine.name}` });
-      await api.put(inProject(plan.lab, `/1.0/instances/${machine.name}/state`), {
-        action: 'start',
-        timeout: 60,
-      });
+      await startInstance(api, plan.lab, machine.name);
       return true;
     }),
   );
@@ -88,6 +88,27 @@ export async function removeInstances(api: IncusApi, lab: string, emit: Emit): P
     throw new LabFailure(`Project "${projectOf(lab)}" holds instances that labup did not make.`, {
       details: others.map(({ name, status }) => `${name} (${status.toLowerCase()})`),
       next: 'remove them yourself (lxc or incus delete, with --project), then: npx labdown --yes',
+    });
+  }
+}
+
+// The daemon goes on with what a killed labup had asked for, and refuses a second start meanwhile: then the first counts.
+async function startInstance(api: IncusApi, lab: string, name: string): Promise<void> {
+  const path = `/1.0/instances/${name}`;
+  try {
+    await api.put(inProject(lab, `${path}/state`), { action: 'start', timeout: 60 });
+  } catch (refusal) {
+    await waitFor({
+      what: `${name} to be started by an earlier labup`,
+      timeoutMs: STARTED_BY_OTHERS_MS,
+      look: async () => {
+        const seen = await api.get<Instance>(inProject(lab, path));
+        if (seen?.status === 'Running') return { done: true, value: undefined };
+        await api.put(inProject(lab, `${path}/state`), { action: 'start', timeout: 60 });
+        return { done: true, value: undefined };
+      },
+    }).catch(() => {
+      throw refusal;
     });
   }
 }
