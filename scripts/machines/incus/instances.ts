@@ -16,7 +16,7 @@ export interface Instance {
   readonly config: Readonly<Record<string, string>>;
 }
 
-const STARTED_BY_OTHERS_MS = 5_000;
+const STARTED_BY_OTHERS_MS = 12_000;
 
 /** All instances of the lab's project. */
 export async function listInstances(api: IncusApi, lab: string): Promise<readonly Instance[]> {
