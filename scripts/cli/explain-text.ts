@@ -42,7 +42,15 @@ function wordsFor({ expected, blockedBy, skipped }: Cell): string {
 
 /** A cell's expectation with the packet's way, then what the last run saw of it. */
 export function explanationLines({ cell, last }: Explanation, width: number): readonly string[] {
-  return [...explainCell(cell), ...lastLines(last, width)];
+  return [...explainCell(cell).flatMap((line) => wrapped(line, width)), ...lastLines(last, width)];
+}
+
+/** A step of the way continues below its own text, any other line a little to the right. */
+function wrapped(line: string, width: number): readonly string[] {
+  if (line.length <= width) return [line];
+  const step = /^ +\d+\. +\S+ +\S+ +/.exec(line)?.[0].length;
+  const start = /^ */.exec(line)?.[0] ?? '';
+  return wrap(line.slice(start.length), width, ' '.repeat(step ?? start.length + 2), start);
 }
 
 function lastLines(last: Explanation['last'], width: number): readonly string[] {

@@ -94,7 +94,7 @@ async function requireMachines(deps: Deps, plan: LabPlan): Promise<void> {
   if (down.length === plan.machines.length)
     throw new UserError(`Lab "${plan.lab}" is down: none of its machines runs.`, { details, next });
   throw new LabFailure(
-    `Lab "${plan.lab}" is only half up: ${down.length} of ${plan.machines.length} machines do not run.`,
+    `Lab "${plan.lab}" is only half up: not running are ${down.length} of ${plan.machines.length} machines.`,
     { details, next },
   );
 }

@@ -1,9 +1,9 @@
 import { movedRules } from '../matrix/proof-counters.ts';
 import type { Evidence, EvidenceHop } from '../matrix/types.ts';
+import { type Case, watchedAt } from './case.ts';
 import { endsText, type FlowSighting, packetText, type Visit } from './flow.ts';
 import { conntrackOf, routeText, ruleText } from './rules.ts';
-import { type Case, firstDifference } from './verdict.ts';
-import { blind } from './watch.ts';
+import { firstDifference } from './verdict.ts';
 
 /** More rules than these say nothing more about one flow. */
 const MOST_RULES = 12;
@@ -54,8 +54,9 @@ function visitText(visit: Visit | undefined, isOnWayBack: boolean): string {
   return [came, went].filter((part) => part !== '').join(', ');
 }
 
-function detailOf({ sightings, story, cell }: Case, machine: string): readonly string[] {
-  const watched = sightings.get(machine) ?? blind('it was not watched');
+function detailOf(given: Case, machine: string): readonly string[] {
+  const { story, cell } = given;
+  const watched = watchedAt(given, machine);
   const visits = [...story.forward, ...story.answer].filter((visit) => visit.machine === machine);
   const packets = visits
     .flatMap(({ arrived, left }): readonly (FlowSighting | undefined)[] => [arrived, left])

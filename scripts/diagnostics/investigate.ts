@@ -88,7 +88,7 @@ function choose(results: readonly CellResult[]): readonly CellResult[] {
   const byCause = new Map<string, CellResult>();
   for (const result of results) {
     const { cell, observed, verdict } = result;
-    if (verdict !== 'failed' && !isUnproven(result)) continue;
+    if (verdict !== 'failed' && !endedOddly(result)) continue;
     const ends = cell.expected.chain.at(-1)?.at ?? '';
     const answer = [...cell.expected.servers].join();
     const key = [cell.kind, cell.protocol, cell.expected.outcome, observed?.outcome, answer, ends].join(' ');
@@ -100,9 +100,9 @@ function choose(results: readonly CellResult[]): readonly CellResult[] {
     .slice(0, MOST_CAUSES);
 }
 
-/** It failed as it had to, but not for the reason that was predicted, as far as that can be seen. */
-function isUnproven({ cell, observed, verdict }: CellResult): boolean {
-  return verdict === 'harness' && observed?.outcome === cell.expected.outcome;
+/** It ended as it had to, but not for the reason that was predicted, or a server got it all the same. */
+function endedOddly({ cell, observed, verdict }: CellResult): boolean {
+  return (verdict === 'harness' || verdict === 'failed') && observed?.outcome === cell.expected.outcome;
 }
 
 function assignPorts(
@@ -197,7 +197,7 @@ function explain(
   const again =
     judged.find(({ isRed, seen }) => isRed && seen?.outcome === result.observed?.outcome) ??
     judged.find(({ isRed }) => isRed) ??
-    (isUnproven(result) ? judged.find(({ seen }) => seen?.outcome === cell.expected.outcome) : undefined);
+    (endedOddly(result) ? judged.find(({ seen }) => seen?.outcome === cell.expected.outcome) : undefined);
   const broken = judged.find(({ seen }) => seen?.outcome === 'harness-error');
   if (again === undefined || again.seen === null)
     return {

@@ -1,31 +1,10 @@
-import type { Machine } from '../matrix/expect/machine.ts';
-import { type World, worldOf } from '../matrix/expect/world.ts';
-import type { ObservedState } from '../matrix/state/types.ts';
-import type { Cell, Observation } from '../matrix/types.ts';
-import type { FlowSighting, Sightings, Story, Visit } from './flow.ts';
+import { worldOf } from '../matrix/expect/world.ts';
+import type { Cell } from '../matrix/types.ts';
+import { type Case, type Difference, nextHops, podBehind, watchedAt } from './case.ts';
+import type { Story, Visit } from './flow.ts';
 import { nameOf, orOf, targetOf } from './names.ts';
 import { destinationRulesOf, routeText, ruleText, sourceRulesOf, stoppingRulesOf } from './rules.ts';
-import { blind } from './watch.ts';
-
-/** The first place where an attempt differs from the chain. */
-export interface Difference {
-  /** A machine, or pod/NAME. */
-  readonly at: string;
-  /** One sentence. */
-  readonly sentence: string;
-}
-
-/** What the comparison needs to know. */
-export interface Case {
-  readonly cell: Cell;
-  readonly state: ObservedState;
-  readonly sightings: Sightings;
-  /** The ports that the flow can have: its source port, and those that it is addressed to. */
-  readonly ports: readonly number[];
-  /** How the watched attempt ended. */
-  readonly observed: Observation;
-  readonly story: Story;
-}
+import { fromPod } from './verdict-answer.ts';
 
 /** Finds the first hop that differs from what the chain says. Pure. */
 export function firstDifference(given: Case): Difference {
@@ -58,12 +37,12 @@ function wrongTurn({ state, story, cell }: Case): Difference | undefined {
 
 /** The packet was led to a backend, or shows a source, that the chain does not allow. */
 function wrongDestination(given: Case): Difference | undefined {
-  const { cell, state, story, sightings } = given;
+  const { cell, state, story } = given;
   const { servers, clients, outcome } = cell.expected;
   if (outcome !== 'ok') return undefined;
   const world = worldOf(state);
   for (const [index, { machine, arrived, left }] of story.forward.entries()) {
-    const watched = sightings.get(machine) ?? blind('not watched');
+    const watched = watchedAt(given, machine);
     if (left === undefined) continue;
     const isTranslated = (arrived?.destination ?? targetOf(given)) !== left.destination;
     if (isTranslated && !servers.includes(left.destination)) {
@@ -89,7 +68,7 @@ function wrongDestination(given: Case): Difference | undefined {
       at: delivered?.machine ?? cell.from,
       sentence: `nobody changed the source ${source} on the way, but the server is to see ${orOf(clients)}`,
     };
-  const [rule] = sourceRulesOf(sightings.get(changed.machine) ?? blind('not watched'));
+  const [rule] = sourceRulesOf(watchedAt(given, changed.machine));
   const before = changed.arrived?.source;
   return {
     at: changed.machine,
@@ -106,9 +85,9 @@ function changeOfSource(visits: readonly Visit[]): number | undefined {
 
 /** The packet ended before it came to a pod. */
 function endsEarly(given: Case, last: Visit): Difference {
-  const { cell, state, story, sightings } = given;
+  const { cell, state, story } = given;
   const { machine, arrived, left } = last;
-  const watched = sightings.get(machine) ?? blind('not watched');
+  const watched = watchedAt(given, machine);
   const to = cameFrom(story, story.forward.length - 1, cell);
   const [error] = story.errors;
   if (left !== undefined) {
@@ -124,7 +103,10 @@ function endsEarly(given: Case, last: Visit): Difference {
   if (rule !== undefined)
     return {
       at: machine,
-      sentence: `${reached}${ruleText(rule)} stopped it there${stillNextHop(given, rule.rule)}`,
+      sentence:
+        arrived === undefined
+          ? `${machine} did not send it: ${ruleText(rule)} stopped it`
+          : `${reached}${ruleText(rule)} stopped it there${stillNextHop(given, rule.rule)}`,
     };
   const answer = [...story.answer].find((visit) => visit.machine === machine);
   if (answer?.left?.protocol === 'tcp' && answer.left.flags.includes('R'))
@@ -157,64 +139,6 @@ function endsEarly(given: Case, last: Visit): Difference {
   };
 }
 
-/** The packet came to the pod; the fault is there or on the way back. */
-function fromPod(given: Case, last: Visit, pod: string): Difference {
-  const { story, observed } = given;
-  const way = `the packet took the predicted way to ${pod} on ${last.machine}`;
-  const { reply, answer } = story;
-  if (reply === undefined) return { at: pod, sentence: `${way}, which got it and did not answer` };
-  if (reply.protocol === 'tcp' && reply.flags.includes('R'))
-    return {
-      at: pod,
-      sentence: `${way}, which refused it: nothing listens on port ${reply.sourcePort} there`,
-    };
-  const end = answer.at(-1);
-  const origin = story.forward[0]?.machine;
-  const isBack = end?.machine === origin && (end?.arrived !== undefined || end?.left !== undefined);
-  if (!isBack && end !== undefined) return lostAnswer(given, end, pod);
-  if (observed.outcome === 'ok')
-    return { at: pod, sentence: `${way} and back, and this time it was answered as it has to be` };
-  if (observed.outcome === 'timeout' && !saidSomething(given, last))
-    return {
-      at: pod,
-      sentence: `${way}, which accepted the connection and then said nothing: the server there does not serve`,
-    };
-  return {
-    at: pod,
-    sentence: `${way} and back, but what ${pod} said is wrong: ${observed.detail ?? observed.outcome}`,
-  };
-}
-
-/** True if payload came from the pod. */
-function saidSomething({ sightings, story: { reply }, ports }: Case, { machine }: Visit): boolean {
-  const packets = sightings.get(machine)?.packets ?? [];
-  return packets.some(
-    (packet) =>
-      packet.protocol === 'tcp' &&
-      packet.bytes > 0 &&
-      packet.source === reply?.source &&
-      packet.port === reply.port &&
-      ports.includes(packet.sourcePort),
-  );
-}
-
-function lostAnswer(given: Case, end: Visit, pod: string): Difference {
-  const { sightings, cell, state } = given;
-  const watched = sightings.get(end.machine) ?? blind('not watched');
-  const [rule] = stoppingRulesOf(watched, cell, given.ports);
-  if (end.left === undefined)
-    return {
-      at: end.machine,
-      sentence: `${pod} answered, but ${end.machine} did not send the answer on${rule === undefined ? '' : `: ${ruleText(rule)} stopped it`}`,
-    };
-  const world = worldOf(state);
-  const leads = orOf(nextHops(world, world.machine(end.machine), end.left)) || cell.from;
-  return {
-    at: end.machine,
-    sentence: `${pod} answered, and the answer left ${end.machine} by ${end.left.interface} for ${leads}, where it never arrived`,
-  };
-}
-
 /** It had to fail, and either got through or failed otherwise. */
 function notStopped(given: Case, last: Visit): Difference {
   const { cell, story, state, observed } = given;
@@ -229,7 +153,7 @@ function notStopped(given: Case, last: Visit): Difference {
       sentence: `the packet was to end on ${end.at} (${end.text}), but ${end.at} sent it on to ${to} by ${visit.left.interface}`,
     };
   }
-  const [rule] = stoppingRulesOf(given.sightings.get(end.at) ?? blind('not watched'), cell, given.ports);
+  const [rule] = stoppingRulesOf(watchedAt(given, end.at), cell, given.ports);
   if (observed.outcome === outcome && visit?.arrived !== undefined)
     return {
       at: end.at,
@@ -270,28 +194,4 @@ function wantedAt({ cell }: Case, machine: string): string {
 function cameFrom({ forward }: Story, index: number, cell: Cell): string {
   const before = forward[index - 1]?.machine;
   return before === undefined || before === cell.from ? '' : ` (it came from ${before})`;
-}
-
-/** The pod that a packet was handed to; undefined where it was not. */
-function podBehind({ state, cell }: Case, visit: Visit | undefined): string | undefined {
-  if (visit === undefined) return undefined;
-  const world = worldOf(state);
-  const address = visit.left?.destination ?? visit.arrived?.destination ?? '';
-  const pod = world.podsAt(address).find(({ node }) => node === visit.machine);
-  if (pod === undefined) return undefined;
-  const isHandedOver = visit.left !== undefined || (pod.hostNetwork && visit.arrived !== undefined);
-  return isHandedOver && cell.from !== `pod/${pod.name}`
-    ? `pod/${pod.name}`
-    : isHandedOver
-      ? cell.from
-      : undefined;
-}
-
-function nextHops(world: World, machine: Machine | undefined, packet: FlowSighting): readonly string[] {
-  const found = machine?.lookup(packet.destination);
-  if (found?.kind !== 'route') return [];
-  return found.route.hops.flatMap(({ gateway }) => {
-    const name = world.ownerOf(gateway ?? packet.destination) ?? world.nodeOf(gateway ?? packet.destination);
-    return name === undefined ? [] : [name];
-  });
 }

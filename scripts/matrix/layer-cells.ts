@@ -78,6 +78,9 @@ function needsOf(state: ObservedState, cell: Cell): Needs {
         if (cell.service !== undefined && translators.size > 0 && world.machine(next)?.node !== undefined)
           translators.add(next);
       }
+  // Where nothing is predicted there is no chain: any node on the way may translate.
+  if (isUncertain(cell) && cell.service !== undefined)
+    for (const name of machines) if (world.machine(name)?.node !== undefined) translators.add(name);
   const lookups = new Map<string, Set<string>>();
   const note = (machine: string | undefined, addresses: readonly string[]) => {
     if (machine === undefined || world.machine(machine) === undefined) return;

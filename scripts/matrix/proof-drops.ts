@@ -1,6 +1,5 @@
 import type { EchoService, ServicePort } from './endpoints.ts';
 import { servicePortName } from './expect/chain-names.ts';
-import { PROBE_TIMEOUT_MS } from './probe-protocol.ts';
 import { commentOf, optionOf, type RuleCounter, type RuleCounters } from './proof-counters.ts';
 import type { ObservedState } from './state/types.ts';
 import type { Cell, CellResult } from './types.ts';
@@ -77,8 +76,8 @@ function isAbout({ servicePort, cell }: DropPoint, rule: RuleCounter): boolean {
 /** When a SYN without an answer is sent once more (RFC 6298: the first retransmission timeout is 1 s). */
 const RETRANSMISSION_MS = 1000;
 
-/** How many packets a failed attempt has sent at least: a SYN that is not answered is sent twice in the probe's time. */
-export function leastPackets({ cell, observed }: CellResult): number {
-  const isSilent = observed?.outcome === 'timeout' && PROBE_TIMEOUT_MS > RETRANSMISSION_MS;
+/** How many packets a failed attempt has sent at least: a SYN that is not answered is sent again if there is time. */
+export function leastPackets({ cell, observed }: CellResult, waitedMs: number): number {
+  const isSilent = observed?.outcome === 'timeout' && waitedMs > RETRANSMISSION_MS;
   return cell.protocol === 'tcp' && isSilent ? 2 : 1;
 }

@@ -11,6 +11,8 @@ export interface Witness {
   readonly before: CountersByNode;
   readonly after: CountersByNode;
   readonly logs: Answer<ServerLogs>;
+  /** How long each attempt waited for an answer, in milliseconds. */
+  readonly waitedMs: number;
 }
 
 /** One way of proving that a connection failed where it had to. */
@@ -52,7 +54,10 @@ export function proveResults(
   });
 }
 
-/** The cells whose counters were set back while they were probed: another try can prove them. */
+/**
+ * The cells that another try can prove, because their counters say too little: they were set back meanwhile, or not all
+ * of the packets that several cells sent came there.
+ */
 export function cellsToProve(
   state: ObservedState,
   results: readonly CellResult[],
@@ -125,7 +130,7 @@ function checkedAnswer(result: CellResult, logs: Answer<ServerLogs>): CellResult
 function dropProofs(
   state: ObservedState,
   results: readonly CellResult[],
-  { before, after }: Witness,
+  { before, after, waitedMs }: Witness,
 ): ReadonlyMap<string, readonly Proof[]> {
   const stopped = results.flatMap((result) => {
     if (result.verdict !== 'passed' && result.verdict !== 'flaky') return [];
@@ -138,7 +143,7 @@ function dropProofs(
     [...groups.values()].flatMap((members) => {
       const [first] = members;
       if (first === undefined) return [];
-      const least = members.reduce((sum, { result }) => sum + leastPackets(result), 0);
+      const least = members.reduce((sum, { result }) => sum + leastPackets(result, waitedMs), 0);
       const proof = countedBy(first.point, least, members.length, before, after);
       return members.map(({ result }) => [result.cell.id, [proof]] as const);
     }),
@@ -178,7 +183,15 @@ function countedBy(
   if (packets < least)
     return {
       kind: 'unproven',
-      text: `the rule that had to stop it (${text}) matched ${packets} packets of at least ${least} that ${cells} cells sent there`,
+      ...(packets > 0 ? { again: true } : {}),
+      text: `the rule that had to stop it (${text}) matched ${packets} of at least ${count(least, 'packet')} from ${count(cells, 'cell')}`,
     };
-  return { kind: 'proven', text: `${text}: the rule matched ${packets} packets of ${cells} cells` };
+  return {
+    kind: 'proven',
+    text: `${text}: the rule matched ${count(packets, 'packet')} from ${count(cells, 'cell')}`,
+  };
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }

@@ -2,6 +2,7 @@ import type { Answer } from '../bgp/checks/ask.ts';
 import { Interrupted } from '../shared/errors.ts';
 import { waitFor } from '../shared/wait.ts';
 import { cellsToRetry, judgeCells } from './judge.ts';
+import { PROBE_TIMEOUT_MS } from './probe-protocol.ts';
 import { cellsToProve, proveResults, type Witness } from './proof.ts';
 import type { CountersByNode } from './proof-counters.ts';
 import type { ServerLogs } from './proof-logs.ts';
@@ -68,41 +69,32 @@ function isAnswered(answer: DnsAnswer | undefined): boolean {
 async function prove(
   results: readonly CellResult[],
   vantages: ReadonlyMap<string, Vantage>,
-  options: TestCellsOptions & { readonly witnesses: WitnessReaders },
+  { witnesses, signal }: TestCellsOptions & { readonly witnesses: WitnessReaders },
 ): Promise<readonly CellResult[]> {
-  const { witnesses, signal, ...probing } = options;
   const { state, before, counters } = witnesses;
   const [after, logs] = await Promise.all([counters(), completeLogs(results, witnesses, signal)]);
-  const witness: Witness = { before, after, logs };
-  const proven = proveResults(state, results, witness);
+  const witness: Witness = { before, after, logs, waitedMs: PROBE_TIMEOUT_MS };
   const open = cellsToProve(state, results, witness);
-  if (open.length === 0) return proven;
-  const seen = await runCells(open, vantages, probing);
-  const second = reobserved(results, seen.cells);
-  const [later, moreLogs] = await Promise.all([counters(), completeLogs(second, witnesses, signal)]);
-  const provenLater = proveResults(state, second, { before: after, after: later, logs: moreLogs });
-  const repeated = new Set(open.map(({ id }) => id));
-  return proven.map((result, index) =>
-    repeated.has(result.cell.id) ? (provenLater[index] ?? result) : result,
-  );
+  const proven = new Map(proveResults(state, results, witness).map((result) => [result.cell.id, result]));
+  // One vantage point after another: what a rule counts meanwhile can come from no other.
+  let last = after;
+  for (const from of new Set(open.map((cell) => cell.from))) {
+    const own = open.filter((cell) => cell.from === from);
+    await runCells(own, vantages, { timeoutMs: COUNTED_MS });
+    const now = await counters();
+    const alone = results.filter(
+      ({ cell }) => cell.expected.outcome === 'ok' || own.some(({ id }) => id === cell.id),
+    );
+    const counted = { before: last, after: now, logs, waitedMs: COUNTED_MS };
+    for (const result of proveResults(state, alone, counted))
+      if (own.some(({ id }) => id === result.cell.id)) proven.set(result.cell.id, result);
+    last = now;
+  }
+  return results.map((result) => proven.get(result.cell.id) ?? result);
 }
 
-function reobserved(
-  results: readonly CellResult[],
-  seen: ReadonlyMap<string, Observation>,
-): readonly CellResult[] {
-  const observed = new Map(
-    results.flatMap(({ cell, observed: first }): [string, Observation][] => {
-      const observation = seen.get(cell.id) ?? first;
-      return observation === null ? [] : [[cell.id, observation]];
-    }),
-  );
-  const judged = judgeCells(
-    results.map(({ cell }) => cell),
-    observed,
-  );
-  return results.map((result, index) => (seen.has(result.cell.id) ? (judged[index] ?? result) : result));
-}
+/** Long enough for a packet to come to a rule and be counted; no answer is waited for. In milliseconds. */
+const COUNTED_MS = 250;
 
 /** How long a line may take from a server to the log that kubectl reads, in milliseconds. */
 const LOG_DELAY_MS = 2_000;

@@ -57,6 +57,11 @@ describe('followFlow', () => {
     expect(forward).toEqual(['client ->eth0', 'router eth0>eth1', 'first eth0>eth0', 'second eth0>-']);
   });
 
+  it('does not take what a machine sends to itself for sent on', () => {
+    const seen = sightings({ client: { packets: [syn('lo out', FIRST), syn('lo in', FIRST)] } });
+    expect(ways(followFlow(mark, seen)).forward).toEqual(['client lo>-']);
+  });
+
   it('ends where nothing is sent on', () => {
     const seen = sightings({
       client: { packets: [syn('eth0 out', FIRST)] },

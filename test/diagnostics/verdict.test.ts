@@ -102,7 +102,7 @@ describe('the first hop that differs', () => {
   it('is the sender itself', () => {
     const rule = 'filter -A OUTPUT -p tcp -m tcp --dport 31234 -j DROP';
     expect(evidence(cell, TIMEOUT, { ubuntu: { moved: { [rule]: 2 } } }).sentence).toBe(
-      'rule "OUTPUT -p tcp -m tcp --dport 31234 -j DROP" (+2 packets) stopped it there.',
+      'ubuntu did not send it: rule "OUTPUT -p tcp -m tcp --dport 31234 -j DROP" (+2 packets) stopped it.',
     );
     const route = { '192.168.13.35': { error: 'Network is unreachable' } };
     const detail = 'connect: Network is unreachable';
@@ -183,6 +183,16 @@ describe('the first hop that differs', () => {
     expect(of(TIMEOUT, { packets: [answered] }, back('veth1 in', FROM_POD), sent).sentence).toBe(
       `${way}, which accepted the connection and then said nothing: the server there does not serve.`,
     );
+    const half = { ...TIMEOUT, detail: 'connected, but the echo did not come in time' };
+    expect(
+      of(
+        half,
+        { packets: [answered] },
+        back('veth1 in', FROM_POD),
+        sent,
+        back('veth1 in', FROM_POD, 'AP', 20),
+      ).sentence,
+    ).toBe(`${way} and back, but what pod/echo-server1 said is wrong: ${half.detail}.`);
     const { sentence, hops } = of(
       { outcome: 'corrupt', detail: 'not an echo header' },
       { packets: [answered] },
@@ -196,6 +206,36 @@ describe('the first hop that differs', () => {
       ['k8sworker1', true],
       ['pod/echo-server1', false],
     ]);
+  });
+
+  it('is the one that lets the first packet through and not the second', () => {
+    const rule = 'filter -A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP';
+    const first = `192.168.13.40:${PORT} > 10.255.0.74:1234`;
+    const acknowledged = back('eth0 in routed', first, 'A');
+    expect(
+      evidence('routed>pod/echo-server1:1234/tcp', TIMEOUT, {
+        routed: {
+          packets: [
+            syn('eth0 out', first),
+            back('eth0 in k8sworker1', '10.255.0.74:1234 > 192.168.13.40:20001'),
+          ],
+        },
+        bgp: {
+          packets: [syn('eth0 in routed', first), syn('eth0 out', first), acknowledged],
+          moved: { [rule]: 4 },
+        },
+        k8sworker1: {
+          packets: [
+            syn('eth0 in bgp', first),
+            syn('veth1 out', first),
+            back('veth1 in', '10.255.0.74:1234 > 192.168.13.40:20001'),
+            back('eth0 out', '10.255.0.74:1234 > 192.168.13.40:20001'),
+          ],
+        },
+      }).sentence,
+    ).toBe(
+      'bgp sent the first packet on, but not what followed when the connection was made: rule "KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP" (+4 packets) stopped it.',
+    );
   });
 
   it('is the one that does not send the answer on', () => {

@@ -103,10 +103,10 @@ describe('a check that follows from another', () => {
 
   it('fails where only one of two differences has a cause', () => {
     const { failed } = verdicts([
-      session('bgp', 'k8sworker3'),
+      session('bgp', 'k8sworker2'),
       route('bgp.bgp', '2.2.2.2/32', ALL, W1 ?? ''),
     ]);
-    expect(failed).toEqual(['bgp.session.bgp-k8sworker3', 'bgp.route.bgp.bgp.2.2.2.2/32']);
+    expect(failed).toEqual(['bgp.session.bgp-k8sworker2', 'bgp.route.bgp.bgp.2.2.2.2/32']);
   });
 
   it('is blocked by the first session of a machine all of whose sessions are down', () => {
@@ -193,15 +193,18 @@ describe('cells below a failed layer', () => {
   });
 
   it('include what chance decides because of the fault, instead of being skipped', () => {
-    const machines = new Map(state.machines);
-    const router0 = machines.get('bgp');
-    if (router0 === undefined) throw new Error('no router');
-    const routes = router0.routes.filter(({ prefix }) => prefix !== '10.255.0.192/26');
-    machines.set('bgp', { ...router0, routes });
+    const worker = state.machines.get('k8sworker1');
+    if (worker === undefined) throw new Error('no worker');
+    const routes = worker.routes.filter(({ prefix }) => prefix !== '10.255.0.128/26');
+    const machines = new Map(state.machines).set('k8sworker1', { ...worker, routes });
     const moved = { ...state, machines };
-    expect(blockedBy(router('10.255.0.192/26', W3 ?? '', 'absent'), moved)).toContain(
-      'routed>pod/echo-server3:1234/tcp',
-    );
+    const id = 'k8sworker1>echo-ci-tcp/cluster-ip:1234/tcp';
+    const before = buildCells(plan, moved);
+    expect(before.find((cell) => cell.id === id)?.skipped).toBeDefined();
+    const layered = layerChecks(plan, [route('k8sworker1.kernel', '10.255.0.128/26', W2 ?? '', 'absent')]);
+    const cell = blockCells(plan, moved, layered, before).find((each) => each.id === id);
+    expect(cell).toMatchObject({ blockedBy: 'bgp.route.k8sworker1.kernel.10.255.0.128/26' });
+    expect(cell?.skipped).toBeUndefined();
   });
 
   it('are those of a service whose rules are wrong on the node that translates', () => {
@@ -277,7 +280,7 @@ describe('DNS', () => {
     const dns = [name('server2.headless', 'dns-error: no answer')];
     const timeout = result({ outcome: 'timeout' });
     expect(layerDns(dns, [timeout]).results).toEqual([timeout]);
-    const passed = result({}, 'passed');
+    const passed = result({ outcome: 'dns-nxdomain' }, 'passed');
     expect(layerDns(dns, [passed]).results).toEqual([passed]);
   });
 

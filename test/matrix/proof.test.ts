@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Answer } from '../../scripts/bgp/checks/ask.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { judgeCells } from '../../scripts/matrix/judge.ts';
-import { cellsToProve, proveResults } from '../../scripts/matrix/proof.ts';
+import { proveResults } from '../../scripts/matrix/proof.ts';
 import { controlFor } from '../../scripts/matrix/proof-control.ts';
 import { type CountersByNode, movedRules, parseCounters } from '../../scripts/matrix/proof-counters.ts';
 import { parseServerLogs, type ServerLogs } from '../../scripts/matrix/proof-logs.ts';
@@ -82,7 +82,13 @@ function prove(
   change: Partial<Parameters<typeof proveResults>[2]> = {},
   given: readonly (readonly [Cell, Observation])[] = observations,
 ) {
-  const witness = { before: counters(rules(5, 5)), after: counters(rules(9, 6)), logs: found, ...change };
+  const witness = {
+    before: counters(rules(5, 5)),
+    after: counters(rules(9, 6)),
+    logs: found,
+    waitedMs: 1500,
+    ...change,
+  };
   const results = proveResults(state, judged(given), witness);
   return (cell: Cell) => {
     const result = results.find((each) => each.cell === cell);
@@ -97,10 +103,10 @@ describe('a connection that rightly failed', () => {
     expect(of(dropped)).toMatchObject({ verdict: 'passed' });
     expect(of(dropped).proof).toEqual([
       `${positive.id} got through in the same run`,
-      `${XLB_TCP} on k8smaster1, "echo-server/echo-np-tcp:tcp has no local endpoints": the rule matched 4 packets of 2 cells`,
+      `${XLB_TCP} on k8smaster1, "echo-server/echo-np-tcp:tcp has no local endpoints": the rule matched 4 packets from 2 cells`,
     ]);
     expect(of(datagram).proof?.[1]).toBe("what it sent (ddd) is in no server's log");
-    expect(of(datagram).proof?.[2]).toContain('matched 1 packets of 1 cells');
+    expect(of(datagram).proof?.[2]).toContain('matched 1 packet from 1 cell');
     expect(of(noRoute).proof).toHaveLength(1);
     expect(of(positive)).toMatchObject({ verdict: 'passed' });
   });
@@ -109,7 +115,7 @@ describe('a connection that rightly failed', () => {
     const of = prove({ after: counters(rules(8, 6)) });
     for (const cell of [dropped, droppedToo]) {
       expect(of(cell).verdict).toBe('harness');
-      expect(of(cell).detail).toContain('matched 3 packets of at least 4 that 2 cells sent there');
+      expect(of(cell).detail).toContain('matched 3 of at least 4 packets from 2 cells');
     }
     expect(of(datagram).verdict).toBe('passed');
   });
@@ -200,6 +206,7 @@ describe('Kubernetes 1.24 and later', () => {
       before: counters(rule(0)),
       after: counters(after),
       logs: logs(logLine('aaa')),
+      waitedMs: 1500,
     })[1]?.verdict;
 
   it('drops in KUBE-EXTERNAL-SERVICES', () => {
@@ -285,22 +292,34 @@ describe('testCells with witnesses', () => {
 
   it('tries once more where kube-proxy has set the counters back', async () => {
     const vantage = fakeVantage('ubuntu', cells, answer);
-    const before = counters(rules(50, 50));
-    const { readers } = witnesses([rules(1, 1), rules(3, 2)]);
-    const options = { witnesses: { ...readers, before } };
-    const first = judged([[dropped, seen(dropped, null)]]);
-    const witness = { before, after: counters(rules(1, 1)), logs: found };
-    const withControl = [...judged([[positive, seen(positive, 'aaa')]]), ...first].map((result) => ({
-      ...result,
-      verdict: 'passed' as const,
-    }));
-    expect(cellsToProve(state, withControl, witness).map(({ id }) => id)).toEqual([dropped.id]);
+    const { readers } = witnesses([rules(1, 1), rules(2, 2)]);
+    const options = { witnesses: { ...readers, before: counters(rules(50, 50)) } };
     const { results } = await testCells(cells, new Map([['ubuntu', vantage]]), options);
     expect(results.map(({ verdict }) => verdict)).toEqual(['passed', 'passed', 'passed']);
     expect(JSON.parse(vantage.inputs[1] ?? '').cells.map(({ id }: Cell) => id)).toEqual([
       dropped.id,
       datagram.id,
     ]);
+  });
+
+  it('finds out whose packets do not come to the rule, one vantage point after another', async () => {
+    const both = [positive, dropped, bgpPositive, droppedToo];
+    const vantages = ['ubuntu', 'bgp'].map((name) =>
+      fakeVantage(name, both, (cell) => lineOf(cell, { nonce: null })),
+    );
+    // Three of four packets at first; then one for the first vantage point and none for the second.
+    const { readers } = witnesses([rules(3, 0), rules(4, 0), rules(4, 0)], ['x']);
+    const { results } = await testCells(both, new Map(vantages.map((each) => [each.name, each])), {
+      witnesses: readers,
+    });
+    expect(results.map(({ cell, verdict }) => [cell.from, verdict])).toEqual([
+      ['ubuntu', 'passed'],
+      ['ubuntu', 'passed'],
+      ['bgp', 'passed'],
+      ['bgp', 'harness'],
+    ]);
+    expect(results[3]?.detail).toContain('matched 0 of at least 1 packet from 1 cell');
+    expect(vantages.map(({ inputs }) => inputs.length)).toEqual([2, 2]);
   });
 
   it('reads the logs again while what was answered is not in them yet', async () => {

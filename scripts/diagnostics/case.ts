@@ -1,0 +1,60 @@
+import type { Machine } from '../matrix/expect/machine.ts';
+import { type World, worldOf } from '../matrix/expect/world.ts';
+import type { ObservedState } from '../matrix/state/types.ts';
+import type { Cell, Observation } from '../matrix/types.ts';
+import type { FlowSighting, Sightings, Story, Visit } from './flow.ts';
+import { blind, type Watched } from './watch.ts';
+
+/** The first place where an attempt differs from the chain. */
+export interface Difference {
+  /** A machine, or pod/NAME. */
+  readonly at: string;
+  /** One sentence. */
+  readonly sentence: string;
+}
+
+/** What the comparison needs to know. */
+export interface Case {
+  readonly cell: Cell;
+  readonly state: ObservedState;
+  readonly sightings: Sightings;
+  /** The ports that the flow can have: its source port, and those that it is addressed to. */
+  readonly ports: readonly number[];
+  /** How the watched attempt ended. */
+  readonly observed: Observation;
+  readonly story: Story;
+}
+
+/** What a machine saw. */
+export function watchedAt({ sightings }: Case, machine: string): Watched {
+  return sightings.get(machine) ?? blind('it was not watched');
+}
+
+/** The pod that a packet was handed to; undefined where it was not. */
+export function podBehind({ state, cell }: Case, visit: Visit | undefined): string | undefined {
+  if (visit === undefined) return undefined;
+  const world = worldOf(state);
+  const address = visit.left?.destination ?? visit.arrived?.destination ?? '';
+  const pod = world.podsAt(address).find(({ node }) => node === visit.machine);
+  if (pod === undefined) return undefined;
+  const isHandedOver = visit.left !== undefined || (pod.hostNetwork && visit.arrived !== undefined);
+  return isHandedOver && cell.from !== `pod/${pod.name}`
+    ? `pod/${pod.name}`
+    : isHandedOver
+      ? cell.from
+      : undefined;
+}
+
+/** The machines that a machine's routes, as they were read, lead a packet to. */
+export function nextHops(
+  world: World,
+  machine: Machine | undefined,
+  packet: FlowSighting,
+): readonly string[] {
+  const found = machine?.lookup(packet.destination);
+  if (found?.kind !== 'route') return [];
+  return found.route.hops.flatMap(({ gateway }) => {
+    const name = world.ownerOf(gateway ?? packet.destination) ?? world.nodeOf(gateway ?? packet.destination);
+    return name === undefined ? [] : [name];
+  });
+}
