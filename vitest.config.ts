@@ -2,12 +2,23 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
+    maxWorkers: '100%',
     projects: [
-      { test: { name: 'fast', include: ['test/**/*.test.ts'], testTimeout: 20_000 } },
+      {
+        test: {
+          name: 'fast',
+          include: ['test/**/*.test.ts'],
+          globalSetup: 'test/temporary-folder.ts',
+          // No test changes a module, so that files can share those that are loaded: a third less time on two cores.
+          isolate: false,
+          testTimeout: 20_000,
+        },
+      },
       {
         test: {
           name: 'lab',
           include: ['test/lab/**/*.lab.ts'],
+          globalSetup: 'test/temporary-folder.ts',
           // One lab at a time on one machine, steps in the order written.
           fileParallelism: false,
           testTimeout: 15 * 60_000,

@@ -45,6 +45,11 @@ export function destinationRulesOf(watched: Watched, destination: string): reado
   );
 }
 
+/** The rules that led packets to a port of the machine itself while it was watched. */
+export function localRulesOf(watched: Watched): readonly MovedRule[] {
+  return movedRules(watched.before, watched.after).filter(({ target }) => target === 'REDIRECT');
+}
+
 /** A rule in the words that name it: its chain and kube-proxy's comment, or the whole rule, and how far it moved. */
 export function ruleText(rule: MovedRule): string {
   const comment = commentOf(rule);

@@ -3,7 +3,14 @@ import type { Cell } from '../matrix/types.ts';
 import { type Case, type Difference, nextHops, podBehind, watchedAt } from './case.ts';
 import type { Story, Visit } from './flow.ts';
 import { nameOf, orOf, targetOf } from './names.ts';
-import { destinationRulesOf, routeText, ruleText, sourceRulesOf, stoppingRulesOf } from './rules.ts';
+import {
+  destinationRulesOf,
+  localRulesOf,
+  routeText,
+  ruleText,
+  sourceRulesOf,
+  stoppingRulesOf,
+} from './rules.ts';
 import { fromPod } from './verdict-answer.ts';
 
 /** Finds the first hop that differs from what the chain says. Pure. */
@@ -114,6 +121,14 @@ function endsEarly(given: Case, last: Visit): Difference {
       at: machine,
       sentence: `${reached}${machine} itself refused it, because nothing there listens or translates it${wantedAt(given, machine)}`,
     };
+  if (answer?.left !== undefined) {
+    const [turned] = localRulesOf(watched);
+    const by = turned === undefined ? '' : `, to which ${ruleText(turned)} led it`;
+    return {
+      at: machine,
+      sentence: `${reached}a program on ${machine} itself answered it${by}${wantedAt(given, machine)}`,
+    };
+  }
   if (error !== undefined)
     return {
       at: error.machine,

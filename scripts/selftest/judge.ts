@@ -59,9 +59,10 @@ export function redsOf(run: LabRun): readonly Red[] {
 }
 
 function cellText({ observed, detail, evidence }: CellResult): string {
-  return [evidence?.sentence, observed?.outcome, detail]
-    .filter((part) => part != null && part !== '')
-    .join(', ');
+  const seen = [observed?.outcome, detail].filter((part) => part != null && part !== '').join(', ');
+  return [evidence?.sentence.replace(/\.$/, ''), seen]
+    .filter((part) => part !== undefined && part !== '')
+    .join('; ');
 }
 
 function checkText({ expected, observed }: Check): string {

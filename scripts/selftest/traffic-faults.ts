@@ -174,7 +174,9 @@ function wrongAnswer({ cell, node, clientAddress, nodeAddress }: NodePortWay, ot
         kind: 'cell',
         id: cell.id,
         verdict: 'failed',
-        sentence: /corrupt, the peer accepted the connection and closed it before the header \(got b'hello/,
+        sentence: new RegExp(
+          `a program on ${literally(node)} itself answered it, to which rule PREROUTING "${MARK}" -j REDIRECT.*corrupt, .*\\(got b'hello`,
+        ),
       },
     ],
   };

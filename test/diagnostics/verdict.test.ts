@@ -258,6 +258,25 @@ describe('the first hop that differs', () => {
     );
   });
 
+  it('is the node on which something else answers', () => {
+    const answer = `192.168.13.35:31234 > ${UBUNTU}`;
+    expect(
+      evidence(
+        cell,
+        { outcome: 'corrupt' },
+        {
+          ubuntu: { packets: [syn('eth0 out', NODE_PORT), back('eth0 in k8sworker1', answer)] },
+          k8sworker1: {
+            packets: [syn('eth0 in ubuntu', NODE_PORT), back('eth0 out', answer)],
+            moved: { 'nat -A PREROUTING -p tcp -j REDIRECT --to-ports 9': 1 },
+          },
+        },
+      ).sentence,
+    ).toBe(
+      'The packet reached k8sworker1 eth0, and a program on k8sworker1 itself answered it, to which rule "PREROUTING -p tcp -j REDIRECT --to-ports 9" (+1 packet) led it; predicted there: echo-server1 on this node.',
+    );
+  });
+
   it('is the node that refuses it itself', () => {
     const reset = `192.168.13.35:31234 > ${UBUNTU}`;
     expect(

@@ -245,6 +245,19 @@ describe('failures', () => {
     expect(instance('k8sworker2').status).toBe('Running');
   });
 
+  it('do not come from a start that a killed labup had asked for', async () => {
+    await driver.ensureHost(plan, silent);
+    await driver.ensureImage(plan, image, silent);
+    const error = 'Failed to create instance start operation: Instance is busy running a "start" operation';
+    server.failures.push({ request: /PUT .*k8sworker2\/state/, error });
+    const made = driver.ensureMachines(plan, image, documents(), silent);
+    const starts = () => server.changes.filter((change) => /PUT .*k8sworker2\/state/.test(change)).length;
+    await expect.poll(starts).toBeGreaterThan(1);
+    server.failures.length = 0;
+    expect(await made).toBe(true);
+    expect(instance('k8sworker2').status).toBe('Running');
+  });
+
   it('of the daemon carry its own words', async () => {
     server.failures.push({ request: /POST .*storage-pools/, error: 'no space left on device', code: 500 });
     await expect(driver.ensureHost(plan, silent)).rejects.toThrow('no space left on device');

@@ -120,8 +120,10 @@ describe.skipIf(!isThere)('the HTML report in Chromium', () => {
     await open(hashOf(POSITIVE));
     expect(await panel().innerText()).toContain(POSITIVE);
     // The browser's own scrolling comes late, and would leave the cell at the edge of the window.
+    // Playwright's waitForFunction polls with eval, which the report's content security policy forbids.
     const box = `document.getElementById(${JSON.stringify(`cell-${POSITIVE}`)}).getBoundingClientRect()`;
-    await page.waitForFunction(`${box}.top > 100 && ${box}.bottom < innerHeight - 100`);
+    const isInside = () => page.evaluate<boolean>(`${box}.top > 100 && ${box}.bottom < innerHeight - 100`);
+    await expect.poll(isInside, { timeout: 10_000 }).toBe(true);
     await page.keyboard.press('Escape');
     await page.getByRole('link', { name: POSITIVE }).click();
     expect(await panel().innerText()).toContain(POSITIVE);

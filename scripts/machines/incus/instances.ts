@@ -92,25 +92,27 @@ export async function removeInstances(api: IncusApi, lab: string, emit: Emit): P
   }
 }
 
-// The daemon goes on with what a killed labup had asked for, and refuses a second start meanwhile: then the first counts.
+/**
+ * The daemon goes on with a start that a killed labup had asked for, and refuses another one meanwhile ("Instance is busy
+ * running a start operation"): then the first one counts.
+ */
 async function startInstance(api: IncusApi, lab: string, name: string): Promise<void> {
-  const path = `/1.0/instances/${name}`;
-  try {
-    await api.put(inProject(lab, `${path}/state`), { action: 'start', timeout: 60 });
-  } catch (refusal) {
+  const path = inProject(lab, `/1.0/instances/${name}`);
+  const start = () =>
+    api.put(inProject(lab, `/1.0/instances/${name}/state`), { action: 'start', timeout: 60 });
+  const isRunning = async () => (await api.get<Instance>(path))?.status === 'Running';
+  await start().catch(async (refusal: unknown) => {
+    if (await isRunning()) return;
+    if (!messageOf(refusal).includes('busy running')) throw refusal;
     await waitFor({
       what: `${name} to be started by an earlier labup`,
       timeoutMs: STARTED_BY_OTHERS_MS,
       look: async () => {
-        const seen = await api.get<Instance>(inProject(lab, path));
-        if (seen?.status === 'Running') return { done: true, value: undefined };
-        await api.put(inProject(lab, `${path}/state`), { action: 'start', timeout: 60 });
+        if (!(await isRunning())) await start();
         return { done: true, value: undefined };
       },
-    }).catch(() => {
-      throw refusal;
     });
-  }
+  });
 }
 
 async function removeInstance(api: IncusApi, lab: string, name: string, status: string): Promise<void> {
