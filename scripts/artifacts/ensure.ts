@@ -13,10 +13,25 @@ import { recipes } from './recipes.ts';
 
 /** What a lab is made of. */
 export interface Artifacts {
-  /** The one image of every machine, in LXD's and Incus' split format, with its recipe's hash. */
-  readonly machineImage: { readonly metadataFile: string; readonly rootfsFile: string; readonly key: string };
+  /** The one image of every machine, in LXD's and Incus' split format, with its recipe's hash; absent where not asked for. */
+  readonly machineImage?: {
+    readonly metadataFile: string;
+    readonly rootfsFile: string;
+    readonly key: string;
+  };
+  /** kubelet, kubeadm and kubectl of the cluster's version. */
+  readonly kubernetes: ArtifactFolder;
+  /** A docker-archive tar file for each container image. */
+  readonly containerImages: ArtifactFolder;
   /** kubectl of the cluster's own version, statically linked, for this host. */
   readonly kubectl: string;
+}
+
+/** A finished artifact in the cache. */
+export interface ArtifactFolder {
+  readonly folder: string;
+  /** Hash of the recipe that made it. */
+  readonly key: string;
 }
 
 export interface EnsureOptions {
@@ -97,15 +112,24 @@ export async function ensureArtifacts(options: EnsureOptions): Promise<Artifacts
       { ...options, cache, verify, keys, host },
     );
   }
-  const key = keys.get('machine-image') ?? '';
-  const image = artifactFolder(cache, 'machine-image', key);
+  const folderOf = (id: RecipeId): ArtifactFolder => {
+    const key = keys.get(id) ?? '';
+    return { folder: artifactFolder(cache, id, key), key };
+  };
+  const image = folderOf('machine-image');
   return {
-    machineImage: {
-      metadataFile: join(image, 'metadata.tar'),
-      rootfsFile: join(image, 'rootfs.squashfs'),
-      key,
-    },
-    kubectl: join(artifactFolder(cache, 'kubernetes', keys.get('kubernetes') ?? ''), 'kubectl'),
+    ...(keys.has('machine-image')
+      ? {
+          machineImage: {
+            metadataFile: join(image.folder, 'metadata.tar'),
+            rootfsFile: join(image.folder, 'rootfs.squashfs'),
+            key: image.key,
+          },
+        }
+      : {}),
+    kubernetes: folderOf('kubernetes'),
+    containerImages: folderOf('container-images'),
+    kubectl: join(folderOf('kubernetes').folder, 'kubectl'),
   };
 }
 

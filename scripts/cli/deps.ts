@@ -44,7 +44,7 @@ export function realDeps(terminal: Terminal, quiet: boolean): RealDeps {
       missingPackages: (building) => missingPackages(local, building),
       daemonInstalled: () => daemonInstalled(),
     },
-    driver: incusDriver(local),
+    driver: () => incusDriver(local),
     artifacts: debianArtifacts(local, cacheDir),
     connect: connectSsh,
     signal,

@@ -1,27 +1,30 @@
 import type { SshTarget } from '../exec/ssh.ts';
-import type { MachineDriver } from '../machines/driver.ts';
 import type { LabPlan } from '../plan/types.ts';
-import type { Secrets } from '../shared/secrets.ts';
+import { silent } from '../shared/events.ts';
+import type { Deps } from './deps.ts';
 import type { LabState } from './state.ts';
 
-/** How to reach every machine of the lab over SSH, in plan order. */
+/** How to reach every machine of the lab over SSH, in plan order: as labup noted it, else as the driver says. */
 export async function sshTargets(
-  driver: MachineDriver,
+  deps: Pick<Deps, 'driver'>,
   plan: LabPlan,
-  secrets: Secrets,
+  state: LabState,
 ): Promise<readonly SshTarget[]> {
-  return Promise.all(
-    plan.machines.map(async ({ name }) => {
-      const hostKey = secrets.hostKeys[name]?.publicKey;
-      if (hostKey === undefined) throw new Error(`no SSH host key for ${name}`);
-      const where = await driver.addressOf(plan, name);
-      return { ...where, privateKey: secrets.clientKey.privateKey, hostKey };
-    }),
-  );
+  const secrets = await state.requireSecrets();
+  const { privateKey } = secrets.clientKey;
+  const noted = await state.loadReach();
+  if (noted !== undefined) return noted.map((reach) => ({ ...reach, privateKey }));
+  return deps.driver(plan.choices.driver.value).reach(plan, secrets, silent);
+}
+
+/** Notes how the machines are reached, for the commands that come after. */
+export async function noteReach(state: LabState, targets: readonly SshTarget[]): Promise<void> {
+  await state.saveReach(targets.map(({ privateKey: _, ...reach }) => reach));
+  await writeSshFiles(state, targets);
 }
 
 /** Writes key, known_hosts and ssh_config, so that plain `ssh -F .lab/<name>/ssh_config MACHINE` works, keys pinned. */
-export async function writeSshFiles(state: LabState, targets: readonly SshTarget[]): Promise<void> {
+async function writeSshFiles(state: LabState, targets: readonly SshTarget[]): Promise<void> {
   const [first] = targets;
   if (first === undefined) return;
   await state.write('id_ed25519', first.privateKey);

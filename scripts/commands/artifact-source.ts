@@ -1,22 +1,41 @@
 import { findDebianSource, mirrorProblem } from '../artifacts/debian.ts';
 import { ensureArtifacts, missingArtifacts } from '../artifacts/ensure.ts';
+import type { Recipe } from '../artifacts/recipe.ts';
+import { recipes } from '../artifacts/recipes.ts';
 import type { Executor } from '../exec/executor.ts';
+import type { MachineDriver } from '../machines/driver.ts';
 import type { ArtifactSource } from './deps.ts';
 
 /** Images and binaries made from Debian packages in the given cache folder. */
 export function debianArtifacts(local: Executor, cache: string): ArtifactSource {
   return {
-    async missing() {
-      const missing = await missingArtifacts({ cache });
+    async missing(machines) {
+      const missing = await missingArtifacts({ cache, all: recipesFor(machines) });
       return missing.map(({ title, seconds }) => ({ name: title, minutes: Math.ceil(seconds / 60) }));
     },
     async reachable() {
       return (await mirrorProblem(local, await findDebianSource(local))) === undefined;
     },
-    async ensure(emit, signal) {
-      const missing = await missingArtifacts({ cache });
-      const { machineImage, kubectl } = await ensureArtifacts({ host: local, emit, signal, cache });
-      return { artifacts: { image: machineImage, kubectl }, changed: missing.length > 0 };
+    async ensure(machines, emit, signal) {
+      const all = recipesFor(machines);
+      const missing = await missingArtifacts({ cache, all });
+      const { machineImage, kubernetes, containerImages, kubectl } = await ensureArtifacts({
+        host: local,
+        emit,
+        signal,
+        cache,
+        all,
+      });
+      return {
+        artifacts: { image: machineImage, software: { kubernetes, containerImages }, kubectl },
+        changed: missing.length > 0,
+      };
     },
   };
+}
+
+/** Plain machines boot from an image of their own: the lab's is not needed, nor what only it is made from. */
+function recipesFor(machines: MachineDriver['machines']): readonly Recipe[] {
+  const all = recipes();
+  return machines === 'baked' ? all : all.filter(({ id }) => id !== 'machine-image' && id !== 'machine-root');
 }

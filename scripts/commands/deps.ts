@@ -1,25 +1,33 @@
 import type { Executor } from '../exec/executor.ts';
 import type { Connect } from '../machines/connect.ts';
 import type { MachineDriver, MachineImage, ObservedThing } from '../machines/driver.ts';
+import type { NodeSoftware } from '../machines/software.ts';
 import type { HostFacts } from '../plan/host-facts.ts';
 import type { Emit } from '../shared/events.ts';
+import type { DriverName } from '../spec/types.ts';
 import type { StepRunner, StepTitle } from './steps.ts';
 
 /** What a lab is made from, once it is there. */
 export interface LabArtifacts {
-  readonly image: MachineImage;
+  /** The machine image; absent for plain machines. */
+  readonly image?: MachineImage | undefined;
+  /** What plain machines get over SSH to become Kubernetes nodes. */
+  readonly software: NodeSoftware;
   /** A kubectl for this host. */
   readonly kubectl: string;
 }
 
 /** Where images and binaries come from. */
 export interface ArtifactSource {
-  /** What the cache lacks, with an estimate of how long making it takes. */
-  missing(): Promise<readonly { readonly name: string; readonly minutes: number }[]>;
+  /** What the cache lacks of what such machines need, with an estimate of how long making it takes. */
+  missing(
+    machines: MachineDriver['machines'],
+  ): Promise<readonly { readonly name: string; readonly minutes: number }[]>;
   /** Whether what is needed for making it can be reached. */
   reachable(): Promise<boolean>;
-  /** Everything, made or taken from the cache; tells whether anything was made. */
+  /** All that such machines need, made or taken from the cache; tells whether anything was made. */
   ensure(
+    machines: MachineDriver['machines'],
     emit: Emit,
     signal?: AbortSignal,
   ): Promise<{ readonly artifacts: LabArtifacts; readonly changed: boolean }>;
@@ -46,7 +54,8 @@ export interface Deps {
   /** Runs a program on the user's own terminal; returns its exit code. */
   readonly interactive: (argv: readonly string[], env: Deps['env']) => Promise<number>;
   readonly host: HostView;
-  readonly driver: MachineDriver;
+  /** The driver of that name. */
+  readonly driver: (name: DriverName) => MachineDriver;
   readonly artifacts: ArtifactSource;
   readonly connect: Connect;
   readonly signal?: AbortSignal | undefined;

@@ -3,6 +3,7 @@ import { LabFailure } from '../shared/errors.ts';
 import { requireConsent } from './consent.ts';
 import type { Deps } from './deps.ts';
 import { labName } from './load-plan.ts';
+import { driversOf, observeLab } from './observe-lab.ts';
 import { LabState } from './state.ts';
 import type { StepTitle } from './steps.ts';
 
@@ -35,7 +36,9 @@ export interface DownResult {
 export async function labdown(deps: Deps, options: DownOptions): Promise<DownResult> {
   const lab = labName(deps, options);
   const state = new LabState(deps.cwd, lab);
-  const seen = await deps.driver.observe(lab);
+  // A damaged plan must not keep its lab from being removed.
+  const plan = await state.loadPlan().catch(() => undefined);
+  const seen = await observeLab(deps, lab, plan);
   const would = [
     ...seen.map(({ kind, name }) => `remove ${kind} ${name}`),
     ...(state.exists() ? [`remove the folder ${state.dir}`] : []),
@@ -44,13 +47,13 @@ export async function labdown(deps: Deps, options: DownOptions): Promise<DownRes
   const steps = deps.steps(DOWN_STEPS);
   await steps.run('remove', async (emit) => {
     await state.lockedIfThere('labdown', async () => {
-      await deps.driver.remove(lab, emit);
+      for (const driver of driversOf(deps, plan)) await driver.remove(lab, emit);
       await state.remove();
     });
     return { value: undefined, changed: would.length > 0 };
   });
   await steps.run('leftovers', async () => {
-    const left = await deps.driver.observe(lab);
+    const left = await observeLab(deps, lab, plan);
     if (left.length > 0) {
       throw new LabFailure(`Not everything of lab "${lab}" could be removed.`, {
         details: left.map(({ kind, name, state }) => `${kind} ${name} (${state})`),

@@ -8,7 +8,8 @@ import { type PlanOptions, planFromSpec, refuseOtherPlan } from './load-plan.ts'
 import { LabState } from './state.ts';
 import type { StepTiming } from './steps.ts';
 import { timedSteps } from './timing.ts';
-import { bringUp, UP_STEPS } from './up.ts';
+import { bringUp } from './up.ts';
+import { upSteps } from './up-steps.ts';
 
 export interface UpOptions extends PlanOptions {
   readonly yes: boolean;
@@ -40,10 +41,11 @@ export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   await requireConsent(deps, options.yes, installs, 'npx labup');
 
   const state = new LabState(deps.cwd, plan.lab);
+  const driver = deps.driver(plan.choices.driver.value);
   await state.create();
   return state.locked('labup', async () => {
     await state.savePlan(plan);
-    const timed = timedSteps(deps.steps(UP_STEPS), 'labup', state);
+    const timed = timedSteps(deps.steps(upSteps(driver.machines)), 'labup', state);
     await bringUp(deps, timed.steps, plan, state, packages);
     await state.write('timings.json', `${JSON.stringify(timed.timings, null, 2)}\n`);
     return {
@@ -65,7 +67,11 @@ export async function dryRun(deps: Deps, options: UpOptions): Promise<{ plan: La
 async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
   const plan = planFromSpec(deps, options);
   refuseOtherPlan(await new LabState(deps.cwd, plan.lab).loadPlan(), plan);
-  const [ours, missing] = await Promise.all([deps.driver.observe(plan.lab), deps.artifacts.missing()]);
+  const driver = deps.driver(plan.choices.driver.value);
+  const [ours, missing] = await Promise.all([
+    driver.observe(plan.lab),
+    deps.artifacts.missing(driver.machines),
+  ]);
   const [facts, wanted, networkReachable] = await Promise.all([
     deps.host.facts(ours, plan.network.bridge),
     deps.host.missingPackages(missing.length > 0),
@@ -82,7 +88,7 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
     plan,
     packages: wanted.map((need) => need.package),
     text: {
-      steps: UP_STEPS,
+      steps: upSteps(driver.machines),
       toInstall: wanted.map((need) => `${need.package} (${need.for})`),
       toBuild: missing.map(({ name, minutes }) => `${name} (about ${minutes} min)`),
       hostChanges: hostChanges(plan),

@@ -16,7 +16,7 @@ export interface LogsOptions {
 export async function machineLog(deps: Deps, machine: string, options: LogsOptions): Promise<string> {
   const state = new LabState(deps.cwd, labName(deps, options));
   const plan = await state.requirePlan();
-  const targets = await sshTargets(deps.driver, plan, await state.requireSecrets());
+  const targets = await sshTargets(deps, plan, state);
   const target = targets.filter(({ name }) => name === machine);
   if (target.length === 0) {
     throw new UserError(`There is no machine "${machine}" in this lab.`, {

@@ -11,6 +11,7 @@ import type { Emit } from '../shared/events.ts';
 import { sshTargets } from './access.ts';
 import type { Deps } from './deps.ts';
 import { labName } from './load-plan.ts';
+import { observeLab } from './observe-lab.ts';
 import { LabState } from './state.ts';
 import { cachedKubectl } from './tools.ts';
 import { undoFaults } from './undo-faults.ts';
@@ -43,9 +44,8 @@ const CONNECT_TIMEOUT_MS = 5_000;
 export async function openLab(deps: Deps, options: LabOptions, emit: Emit): Promise<OpenLab> {
   const state = new LabState(deps.cwd, labName(deps, options));
   const plan = await state.requirePlan();
-  const secrets = await state.requireSecrets();
   await requireMachines(deps, plan);
-  const targets = await sshTargets(deps.driver, plan, secrets);
+  const targets = await sshTargets(deps, plan, state);
   const kubectl = kubectlWith(deps.local, await cachedKubectl(deps, state), state.path('kubeconfig'));
   if ((await state.read('kubeconfig')) === undefined)
     throw new UserError(`The lab's kubeconfig is missing from ${state.dir}.`, { next: 'npx labup --yes' });
@@ -85,7 +85,7 @@ export async function openLab(deps: Deps, options: LabOptions, emit: Emit): Prom
 
 /** Looks at what runs before connecting: a machine that does not run would only be waited for. */
 async function requireMachines(deps: Deps, plan: LabPlan): Promise<void> {
-  const things = (await deps.driver.observe(plan.lab)).filter(({ kind }) => kind === 'machine');
+  const things = (await observeLab(deps, plan.lab, plan)).filter(({ kind }) => kind === 'machine');
   const stateOf = (machine: string) => things.find(({ name }) => name === machine)?.state ?? 'absent';
   const down = plan.machines.filter(({ name }) => stateOf(name) !== 'running');
   if (down.length === 0) return;

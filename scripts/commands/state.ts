@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { appendFile, link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackgroundProcess, isRunning, thisProcess } from '../exec/background.ts';
+import type { SshTarget } from '../exec/ssh.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { UserError } from '../shared/errors.ts';
 import type { Secrets } from '../shared/secrets.ts';
@@ -15,6 +16,9 @@ export interface JournalEntry {
   readonly ms?: number;
   readonly message?: string;
 }
+
+/** How a machine is reached over SSH, without the key that is in the secrets. */
+export type Reach = Omit<SshTarget, 'privateKey'>;
 
 /** The lab's folder on this host, .lab/<name>/, mode 0700. Nothing else reads or writes it. */
 export class LabState {
@@ -74,6 +78,15 @@ export class LabState {
 
   async saveSecrets(secrets: Secrets): Promise<void> {
     await this.write('secrets.json', `${JSON.stringify(secrets, null, 2)}\n`);
+  }
+
+  /** How labup reached the machines when it last saw them; undefined where it never did. */
+  async loadReach(): Promise<readonly Reach[] | undefined> {
+    return this.readJson<readonly Reach[]>('reach.json');
+  }
+
+  async saveReach(reach: readonly Reach[]): Promise<void> {
+    await this.write('reach.json', `${JSON.stringify(reach, null, 2)}\n`);
   }
 
   /** Writes a file of the state folder atomically with mode 0600. */

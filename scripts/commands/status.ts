@@ -7,6 +7,7 @@ import { silent } from '../shared/events.ts';
 import { sshTargets } from './access.ts';
 import type { Deps } from './deps.ts';
 import { labName } from './load-plan.ts';
+import { observeLab } from './observe-lab.ts';
 import { LabState } from './state.ts';
 import { cachedKubectl } from './tools.ts';
 
@@ -38,7 +39,7 @@ export async function labStatus(
   const lab = labName(deps, options);
   const state = new LabState(deps.cwd, lab);
   const plan = await state.loadPlan();
-  const things = await deps.driver.observe(lab);
+  const things = await observeLab(deps, lab, plan);
   if (plan === undefined) {
     const machines = things
       .filter(({ kind }) => kind === 'machine')
@@ -116,7 +117,7 @@ async function sessionStates(
   running: readonly string[],
 ): Promise<ReadonlyMap<string, { established: number; planned: number }>> {
   // A machine that does not run would only be waited for.
-  const all = await sshTargets(deps.driver, plan, await state.requireSecrets());
+  const all = await sshTargets(deps, plan, state);
   const targets = all.filter(({ name }) => running.includes(name));
   const machines = await connectMachines(targets, silent, deps.signal, deps.connect);
   try {

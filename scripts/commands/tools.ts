@@ -50,17 +50,18 @@ export async function kubectlArgv(
  * UserError where both are gone: only labup makes images and binaries, which takes minutes.
  */
 export async function cachedKubectl(
-  deps: Pick<Deps, 'artifacts' | 'signal'>,
+  deps: Pick<Deps, 'artifacts' | 'driver' | 'signal'>,
   state: LabState,
 ): Promise<string> {
   const noted = await state.read(KUBECTL_NOTE);
   if (noted !== undefined && existsSync(noted)) return noted;
-  const missing = await deps.artifacts.missing();
+  const { machines } = deps.driver((await state.requirePlan()).choices.driver.value);
+  const missing = await deps.artifacts.missing(machines);
   if (missing.length > 0) {
     throw new UserError("The cache does not hold this lab's images and binaries any more.", {
       details: missing.map(({ name }) => `missing: ${name}`),
       next: 'npx labup --yes   (makes them again)',
     });
   }
-  return (await deps.artifacts.ensure(silent, deps.signal)).artifacts.kubectl;
+  return (await deps.artifacts.ensure(machines, silent, deps.signal)).artifacts.kubectl;
 }

@@ -3,19 +3,27 @@ import { observeBgp } from '../bgp/checks/observe.ts';
 import { ensureBirdNode, ensureRouter } from '../bgp/speakers.ts';
 import { ensureJoinToken } from '../cluster/join-token.ts';
 import { ensureContainerd, ensureControlPlane, isJoined, join, readAdminAccess } from '../cluster/kubeadm.ts';
+import { kubeconfigVia } from '../cluster/kubeconfig.ts';
 import { type Kubectl, kubectlWith } from '../cluster/kubectl.ts';
 import { ensurePodBlocks, waitForApi, waitForNodes } from '../cluster/nodes.ts';
 import { newSecrets } from '../exec/keys.ts';
 import type { RemoteMachine } from '../exec/ssh.ts';
 import { bootTimes } from '../machines/boot-times.ts';
 import { connectMachines, must, waitForCloudInit } from '../machines/connect.ts';
-import type { CloudInit } from '../machines/driver.ts';
+import type { CloudInit, MachineDriver } from '../machines/driver.ts';
 import { installPackages } from '../machines/packages.ts';
+import { ensureSoftware } from '../machines/software.ts';
 import { announcements } from '../matrix/network.ts';
 import { readEndpoints } from '../matrix/read-endpoints.ts';
 import { type LabPlan, type MachinePlan, machinesOf, theMachine } from '../plan/types.ts';
-import { renderMetaData, renderNetworkConfig, renderUserData } from '../render/cloud-init.ts';
+import {
+  renderMetaData,
+  renderNetworkConfig,
+  renderUserData,
+  renderVmUserData,
+} from '../render/cloud-init.ts';
 import { renderClusterDns, renderEcho } from '../render/manifests.ts';
+import { packagesOf, renderSshdConfig } from '../render/software.ts';
 import type { Emit } from '../shared/events.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
@@ -28,36 +36,12 @@ import {
   waitForPods,
 } from '../workloads/apply.ts';
 
-import { sshTargets, writeSshFiles } from './access.ts';
+import { noteReach } from './access.ts';
 import type { Deps } from './deps.ts';
 import type { LabState } from './state.ts';
-import type { StepRunner, StepTitle } from './steps.ts';
+import type { StepRunner } from './steps.ts';
 import { KUBECTL_NOTE } from './tools.ts';
 import { undoPending, uninterruptible } from './undo-faults.ts';
-
-/** labup, in order. */
-export const UP_STEPS: readonly StepTitle[] = [
-  { id: 'packages', title: 'Host packages', why: 'the container daemon and what builds images, from apt' },
-  { id: 'artifacts', title: 'Images and binaries', why: 'made once from Debian packages, then cached' },
-  { id: 'host', title: 'Bridge, storage and image', why: "a project, pool and bridge of the lab's own" },
-  { id: 'machines', title: 'Machines', why: 'booted by cloud-init, reached over SSH with pinned host keys' },
-  {
-    id: 'control-plane',
-    title: 'Control plane and BGP',
-    why: 'kubeadm init, while FRR and BIRD are configured',
-  },
-  {
-    id: 'join',
-    title: 'Workers and workloads',
-    why: 'kubeadm join, all at once; cluster DNS and echo applied',
-  },
-  { id: 'ready', title: 'Nodes and pods', why: 'every node, cluster DNS and every echo pod Ready' },
-  {
-    id: 'routes',
-    title: 'Sessions and routes',
-    why: 'Established at both ends, next hops right in the kernels',
-  },
-];
 
 /** Brings the lab of the plan up; each step looks first and does only what is missing. */
 export async function bringUp(
@@ -67,15 +51,20 @@ export async function bringUp(
   state: LabState,
   packages: readonly string[],
 ): Promise<void> {
-  const { driver, local, signal } = deps;
+  const { local, signal } = deps;
+  const driver = deps.driver(plan.choices.driver.value);
 
   await steps.run('packages', async (emit) => {
     if (packages.length > 0) await installPackages(local, packages, emit);
     return { value: undefined, changed: packages.length > 0 };
   });
 
-  const { image, kubectl: kubectlBinary } = await steps.run('artifacts', async (emit) => {
-    const { artifacts, changed } = await deps.artifacts.ensure(emit, signal);
+  const {
+    image,
+    software,
+    kubectl: kubectlBinary,
+  } = await steps.run('artifacts', async (emit) => {
+    const { artifacts, changed } = await deps.artifacts.ensure(driver.machines, emit, signal);
     return { value: artifacts, changed };
   });
 
@@ -86,18 +75,29 @@ export async function bringUp(
   });
 
   const secrets = await ensureSecrets(state, plan);
-  const targets = await sshTargets(driver, plan, secrets);
   const machines = await steps.run('machines', async (emit) => {
-    const changed = await driver.ensureMachines(plan, image, cloudInitOf(plan, secrets), emit);
+    const cloudInit = cloudInitOf(plan, driver, secrets);
+    const changed = await driver.ensureMachines(plan, { image, cloudInit }, emit);
+    const targets = await driver.reach(plan, secrets, emit);
     const connected = await connectMachines(targets, emit, signal, deps.connect);
-    await waitForCloudInit(connected, emit, signal);
+    if (driver.usesCloudInit) await waitForCloudInit(connected, emit, signal);
     const access = kubectlWith(uninterruptible(local), kubectlBinary, state.path('kubeconfig'));
     await undoPending(state, access, connected, emit);
-    await writeSshFiles(state, targets);
+    await noteReach(state, targets);
     return { value: connected, changed };
   });
 
   try {
+    if (driver.machines === 'plain')
+      await steps.run('software', async (emit) => {
+        const changed = await Promise.all(
+          plan.machines.map((planned) =>
+            ensureSoftware(must(machines, planned.name), plan, planned, software, emit),
+          ),
+        );
+        return { value: undefined, changed: changed.includes(true) };
+      });
+
     const boots = await bootTimes(machines);
     const { kubectl, ca } = await steps.run('control-plane', async (emit) => {
       const changed = await Promise.all([
@@ -109,8 +109,9 @@ export async function bringUp(
           return ensureBirdNode(machine, plan, node, secrets);
         }),
       ]);
-      const access = await readAdminAccess(must(machines, theMachine(plan, 'control-plane').name));
-      await state.write('kubeconfig', access.kubeconfig);
+      const apiServer = must(machines, theMachine(plan, 'control-plane').name);
+      const access = await readAdminAccess(apiServer);
+      await state.write('kubeconfig', kubeconfigVia(access.kubeconfig, apiServer.address));
       await state.write(KUBECTL_NOTE, kubectlBinary);
       const client = kubectlWith(local, kubectlBinary, state.path('kubeconfig'));
       await waitForApi(client, emit, signal);
@@ -252,12 +253,19 @@ async function ensureSecrets(state: LabState, plan: LabPlan): Promise<Secrets> {
   return secrets;
 }
 
-function cloudInitOf(plan: LabPlan, secrets: Secrets): ReadonlyMap<string, CloudInit> {
+function cloudInitOf(
+  plan: LabPlan,
+  { machines }: MachineDriver,
+  secrets: Secrets,
+): ReadonlyMap<string, CloudInit> {
   return new Map(
     plan.machines.map((machine) => [
       machine.name,
       {
-        userData: renderUserData(plan, machine, secrets),
+        userData:
+          machines === 'baked'
+            ? renderUserData(plan, machine, secrets)
+            : renderVmUserData(plan, secrets, packagesOf(machine), renderSshdConfig()),
         metaData: renderMetaData(plan, machine),
         networkConfig: renderNetworkConfig(plan, machine),
       },

@@ -2,6 +2,8 @@
 export interface RunOptions {
   /** Written to the command's standard input, which is closed otherwise. */
   readonly input?: string | Buffer;
+  /** A file of this host that becomes the command's standard input, for what is too large to hold. */
+  readonly inputFile?: string;
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
   readonly env?: Readonly<Record<string, string>>;

@@ -1,3 +1,4 @@
+import { createReadStream, ReadStream } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
 import { $, ProcessOutput, type ProcessPromise } from 'zx';
 import { Interrupted } from '../shared/errors.ts';
@@ -19,9 +20,10 @@ export function localExecutor(signal?: AbortSignal): Executor {
 }
 
 async function runLocal(argv: readonly string[], options: RunOptions): Promise<RunResult> {
-  const { input, timeoutMs, signal, env, cwd, okCodes = [0], onLine } = options;
+  const { inputFile, timeoutMs, signal, env, cwd, okCodes = [0], onLine } = options;
   if (signal?.aborted) throw new Interrupted();
-  const hasInput = input !== undefined && input.length > 0;
+  const input = inputFile === undefined ? options.input : createReadStream(inputFile);
+  const hasInput = input instanceof ReadStream || (input !== undefined && input.length > 0);
   const shell = $({
     quiet: true,
     nothrow: true,

@@ -1,3 +1,4 @@
+import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { NodeSSH } from 'node-ssh';
 import type { ClientChannel } from 'ssh2';
@@ -84,7 +85,7 @@ async function runRemote(
   argv: readonly string[],
   options: RunOptions,
 ): Promise<RunResult> {
-  const { input, timeoutMs, signal, env, cwd, okCodes = [0], onLine } = options;
+  const { timeoutMs, signal, env, cwd, okCodes = [0], onLine } = options;
   if (signal?.aborted) throw new Interrupted();
   const environment = Object.entries(env ?? {}).map(([name, value]) => `${name}=${value}`);
   const words = environment.length === 0 ? argv : ['env', ...environment, ...argv];
@@ -112,7 +113,7 @@ async function runRemote(
   try {
     const running = ssh.execCommand(quoteArgv(words), {
       ...(cwd === undefined ? {} : { cwd }),
-      ...(input === undefined ? {} : { stdin: Readable.from([Buffer.from(input)], { objectMode: false }) }),
+      ...stdinOf(options),
       onChannel: (opened) => {
         channel = opened;
         if (how !== undefined) opened.close();
@@ -153,6 +154,11 @@ async function runRemote(
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   }
+}
+
+function stdinOf({ input, inputFile }: RunOptions): { readonly stdin?: Readable } {
+  if (inputFile !== undefined) return { stdin: createReadStream(inputFile, { highWaterMark: 256 * 1024 }) };
+  return input === undefined ? {} : { stdin: Readable.from([Buffer.from(input)], { objectMode: false }) };
 }
 
 // Reads the files as JSON on standard input, so that no content is ever in an argv; each is replaced atomically.

@@ -1,6 +1,8 @@
 import type { SshTarget } from '../exec/ssh.ts';
 import type { LabPlan } from '../plan/types.ts';
 import type { Emit } from '../shared/events.ts';
+import type { Secrets } from '../shared/secrets.ts';
+import type { DriverName } from '../spec/types.ts';
 
 /** The cloud-init documents that one machine is made with. */
 export interface CloudInit {
@@ -15,6 +17,14 @@ export interface MachineImage {
   readonly rootfsFile: string;
   /** Hash of the recipe that made it; two images with one key are interchangeable. */
   readonly key: string;
+}
+
+/** What machines are made from. */
+export interface Provisioning {
+  /** The lab's own image; absent for drivers whose machines come plain. */
+  readonly image?: MachineImage | undefined;
+  /** By machine name. */
+  readonly cloudInit: ReadonlyMap<string, CloudInit>;
 }
 
 /** Whether a step found everything as wanted or had to change something. */
@@ -40,20 +50,19 @@ export interface ObservedThing {
  * Each verb looks at what is there first and changes only what differs; nothing without our owner label is touched.
  */
 export interface MachineDriver {
-  readonly name: string;
+  readonly name: DriverName;
+  /** Whether machines boot from the lab's own image, with all software in it, or come plain and get it over SSH. */
+  readonly machines: 'baked' | 'plain';
+  /** Whether cloud-init makes the machines, so that its verdict has to be waited for. */
+  readonly usesCloudInit: boolean;
   /** Makes the host able to carry machines: the daemon answers, project, storage and network exist. */
   ensureHost(plan: LabPlan, emit: Emit): Promise<Changed>;
-  /** Makes the machine image known to the daemon. */
-  ensureImage(plan: LabPlan, image: MachineImage, emit: Emit): Promise<Changed>;
+  /** Makes the machine image known to the daemon; with plain machines, the image that they boot from. */
+  ensureImage(plan: LabPlan, image: MachineImage | undefined, emit: Emit): Promise<Changed>;
   /** Makes every machine of the plan exist and run. */
-  ensureMachines(
-    plan: LabPlan,
-    image: MachineImage,
-    cloudInit: ReadonlyMap<string, CloudInit>,
-    emit: Emit,
-  ): Promise<Changed>;
-  /** Where a running machine answers SSH, without the keys. */
-  addressOf(plan: LabPlan, machine: string): Promise<Pick<SshTarget, 'name' | 'address' | 'user'>>;
+  ensureMachines(plan: LabPlan, made: Provisioning, emit: Emit): Promise<Changed>;
+  /** How every machine of the plan, running, is reached over SSH and by which host key it is known, in plan order. */
+  reach(plan: LabPlan, secrets: Secrets, emit: Emit): Promise<readonly SshTarget[]>;
   /** Everything of this lab that exists on the host. */
   observe(lab: string): Promise<readonly ObservedThing[]>;
   /** Removes everything of this lab; what is already gone is no error. */

@@ -2,8 +2,12 @@ import { UserError } from '../shared/errors.ts';
 import type { ArtifactsName, DistributionName, DriverName, LabSpec } from '../spec/types.ts';
 import type { Choice, LabPlan } from './types.ts';
 
-/** What this version can do. `auto` chooses among these only. */
-export const AVAILABLE = { driver: 'incus', distribution: 'kubeadm', artifacts: 'debian' } as const;
+/** What this version can do. */
+const AVAILABLE: { readonly [K in Chosen]: readonly Value<K>[] } = {
+  driver: ['incus'],
+  distribution: ['kubeadm'],
+  artifacts: ['debian'],
+};
 
 /** What the host looks like, as far as choices depend on it. */
 export interface ChoiceFacts {
@@ -19,35 +23,40 @@ export interface ChoiceFlags {
   readonly artifacts?: ArtifactsName | 'auto' | undefined;
 }
 
-type Chosen = keyof typeof AVAILABLE;
+type Chosen = 'driver' | 'distribution' | 'artifacts';
+type Value<K extends Chosen> = LabPlan['choices'][K]['value'];
 
 /** Makes every choice and gives its reason. Throws UserError where one is asked for that this version lacks. */
 export function decide(spec: LabSpec, facts: ChoiceFacts, flags: ChoiceFlags = {}): LabPlan['choices'] {
+  const missing: Chosen[] = [];
   const complaints: string[] = [];
-  const choose = <K extends Chosen>(key: K, reason: string): Choice<(typeof AVAILABLE)[K]> => {
+  const choose = <K extends Chosen>(key: K, automatic: Choice<Value<K>>): Choice<Value<K>> => {
     const flag = flags[key];
     const wanted = flag ?? spec[key];
-    const source =
-      flag === undefined ? `set by "${key}: ${wanted}" in the spec` : `set by --${key} ${wanted}`;
-    const value = AVAILABLE[key];
-    if (wanted === 'auto') return { value, why: reason };
-    if (wanted !== value) {
-      complaints.push(`${key}: ${wanted} (${source}) is not available in this version; available: ${value}`);
-    }
-    return { value, why: source };
+    if (wanted === 'auto') return automatic;
+    const why = flag === undefined ? `set by "${key}: ${wanted}" in the spec` : `set by --${key} ${wanted}`;
+    const value = AVAILABLE[key].find((each) => each === wanted);
+    if (value !== undefined) return { value, why };
+    missing.push(key);
+    const available = AVAILABLE[key].join(', ');
+    complaints.push(`${key}: ${wanted} (${why}) is not available in this version; available: ${available}`);
+    return automatic;
   };
   const choices: LabPlan['choices'] = {
-    driver: choose('driver', driverReason(facts)),
-    distribution: choose('distribution', 'k3s needs online artifacts, which this version does not have'),
-    artifacts: choose('artifacts', 'this version builds everything from Debian packages'),
+    driver: choose('driver', automaticDriver(facts)),
+    distribution: choose('distribution', {
+      value: 'kubeadm',
+      why: 'k3s needs online artifacts, which this version does not have',
+    }),
+    artifacts: choose('artifacts', {
+      value: 'debian',
+      why: 'this version builds everything from Debian packages',
+    }),
     cni: { value: 'bird', why: 'Debian has no Calico images; BIRD announces what Calico would announce' },
   };
   if (complaints.length > 0) {
-    const settings = Object.entries(AVAILABLE).filter(([key]) =>
-      complaints.some((text) => text.startsWith(`${key}:`)),
-    );
-    const lines = settings.map(([key, value]) => `"${key}: ${value}"`).join(' and ');
-    const options = settings.map(([key, value]) => `--${key} ${value}`).join(' ');
+    const lines = missing.map((key) => `"${key}: ${choices[key].value}"`).join(' and ');
+    const options = missing.map((key) => `--${key} ${choices[key].value}`).join(' ');
     throw new UserError('This version cannot make the lab that was asked for.', {
       details: complaints,
       next: `Write ${lines} (or auto) in the spec, or run: labup ${options}`,
@@ -56,9 +65,10 @@ export function decide(spec: LabSpec, facts: ChoiceFacts, flags: ChoiceFlags = {
   return choices;
 }
 
-function driverReason(facts: ChoiceFacts): string {
+function automaticDriver(facts: ChoiceFacts): Choice<DriverName> {
   const incus = facts.incusOrLxdInstalled ? 'Incus or LXD is installed' : 'labup will install Incus or LXD';
-  return facts.multipassInstalled
+  const why = facts.multipassInstalled
     ? `Multipass is installed, but this version drives only Incus and LXD; ${incus}`
     : `Multipass is not installed; ${incus}`;
+  return { value: 'incus', why };
 }

@@ -35,7 +35,8 @@ export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
       prefixLength: subnet.length,
       hostAddress: spec.network.host,
     },
-    machines: planMachines(spec),
+    machines: planMachines(spec, choices.driver.value === 'ssh'),
+    ...(choices.driver.value === 'multipass' ? { multipass: spec.multipass } : {}),
     kubernetes: {
       version: DEBIAN_KUBERNETES_VERSION,
       podCidr: spec.kubernetes.podCidr,
@@ -71,7 +72,7 @@ export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
   };
 }
 
-function planMachines(spec: LabSpec): MachinePlan[] {
+function planMachines(spec: LabSpec, overSsh: boolean): MachinePlan[] {
   const blocks = podBlocks(spec);
   const router = theOne(spec, 'router');
   return spec.machines.map((machine) => {
@@ -83,6 +84,7 @@ function planMachines(spec: LabSpec): MachinePlan[] {
       ...(podBlock === undefined ? {} : { podBlock }),
       ...asnOf(machine, spec),
       routes: routesOf(machine, spec, router.address),
+      ...(overSsh && machine.ssh !== undefined ? { ssh: machine.ssh } : {}),
     };
   });
 }

@@ -5,6 +5,8 @@ import type {
   DriverName,
   EchoVariant,
   MachineRole,
+  MultipassSpec,
+  SshSpec,
 } from '../spec/types.ts';
 
 /** A decision and the reason for it, printed by labup. */
@@ -28,6 +30,10 @@ export interface MachinePlan {
   /** Present on machines that speak BGP. */
   readonly asn?: number;
   readonly routes: readonly RoutePlan[];
+  /** Where the lab's address is on a NIC of its own: that NIC's MAC address. */
+  readonly mac?: string;
+  /** Driver ssh only. */
+  readonly ssh?: SshSpec;
 }
 
 /** One BGP session, described once; both ends are rendered from it. */
@@ -54,6 +60,8 @@ export interface LabPlan {
     readonly hostAddress: string;
   };
   readonly machines: readonly MachinePlan[];
+  /** Driver multipass only. */
+  readonly multipass?: MultipassSpec;
   readonly kubernetes: {
     readonly version: string;
     readonly podCidr: string;

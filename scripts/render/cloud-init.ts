@@ -1,5 +1,6 @@
 import { isSeq, type YAMLSeq } from 'yaml';
 import type { LabPlan, MachinePlan, RoutePlan } from '../plan/types.ts';
+import type { RenderedFile } from '../shared/files.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import type { MachineRole } from '../spec/types.ts';
 import { fillIn, literal, readYamlDocument, writeDocument, writeValue } from './yaml.ts';
@@ -50,8 +51,47 @@ export function renderMetaData(plan: LabPlan, machine: MachinePlan): string {
  * that the others know.
  */
 export function renderHosts(plan: LabPlan): string {
-  const machines = plan.machines.map(({ address, name }) => `${address} ${name}`);
-  return ['127.0.0.1 localhost', '::1 localhost ip6-localhost ip6-loopback', ...machines, ''].join('\n');
+  return ['127.0.0.1 localhost', '::1 localhost ip6-localhost ip6-loopback', ...hostLines(plan), ''].join(
+    '\n',
+  );
+}
+
+/** "192.168.13.30 k8smaster1": every machine of the lab, as /etc/hosts says it. */
+export function hostLines(plan: LabPlan): readonly string[] {
+  return plan.machines.map(({ address, name }) => `${address} ${name}`);
+}
+
+/**
+ * user-data of a machine that boots from a plain image: login, packages, whose it is; see cloud-init/vm.yaml. Without
+ * secrets.
+ */
+export function renderVmUserData(
+  plan: LabPlan,
+  secrets: Secrets,
+  packages: readonly string[],
+  sshdConfig: RenderedFile,
+): string {
+  const document = readYamlDocument('cloud-init', 'vm.yaml');
+  fillIn(document, ['users', 1, 'ssh_authorized_keys'], [secrets.clientKey.publicKey.trim()]);
+  fillIn(document, ['packages'], packages);
+  fillIn(document, ['write_files', 0, 'content'], `${plan.lab}\n`);
+  fillIn(document, ['write_files', 1, 'content'], literal(sshdConfig.content));
+  return `#cloud-config\n${writeDocument(document)}`;
+}
+
+/**
+ * The kernel settings of a machine's role, in the order in which they must be made, from the same files as those of
+ * cloud-init. NIC stands for the name of the lab's NIC.
+ */
+export function bootSettings({ role }: MachinePlan): readonly (readonly [name: string, value: string])[] {
+  const document = readYamlDocument('cloud-init', ROLE_FILES[role]);
+  const commands = (document.toJS() as { bootcmd: readonly (string | readonly string[])[] }).bootcmd;
+  const sysctl = commands.find((command) => Array.isArray(command) && command[0] === 'sysctl');
+  if (!Array.isArray(sysctl)) throw new Error(`${ROLE_FILES[role]} needs a sysctl command`);
+  return sysctl.flatMap((word: string) => {
+    const [, name, value] = /^(net\.[\w.]+)=(\d+)$/.exec(word) ?? [];
+    return name === undefined || value === undefined ? [] : [[name.replace(`.${NIC}.`, '.NIC.'), value]];
+  });
 }
 
 function bootCommands(machine: MachinePlan): YAMLSeq {

@@ -67,6 +67,20 @@ function asn(description: string) {
   });
 }
 
+export const sshSchema = z
+  .strictObject({
+    host: z.string().min(1).describe('Host name or address that SSH connects to.'),
+    port: z.int().min(1).max(65535).default(22).describe('Its SSH port.'),
+    user: z.string().min(1).default('root').describe('Its user: root, or one with passwordless sudo.'),
+    key: z.string().min(1).optional().describe('Path of a private key. Default: the SSH agent.'),
+    jump: z
+      .string()
+      .regex(/^[^@\s]+@[^@:\s]+(:\d+)?$/, 'not "user@host" or "user@host:port"')
+      .optional()
+      .describe('A host that the connection goes through: "user@host" or "user@host:port".'),
+  })
+  .describe('Driver ssh: how a machine that exists already is reached.');
+
 export const machineSchema = z
   .strictObject({
     name: name('Host name, instance name and node name of the machine.'),
@@ -80,6 +94,7 @@ export const machineSchema = z
       .describe(
         'Clients only: whether routes to the pod, service and external prefixes lead through the router.',
       ),
+    ssh: sshSchema.optional(),
   })
   .describe('One machine of the lab.');
 
@@ -128,6 +143,63 @@ export const echoSchema = z.strictObject({
   externalIp: address('External IP of the LoadBalancer service, announced by BGP.').default('2.2.2.2'),
 });
 
+function vmSize(role: string, cpus: number, memory: string, disk: string) {
+  const amount = (description: string) =>
+    z
+      .string()
+      .regex(/^\d+(\.\d+)?[KMG]$/, 'not a size such as "512M" or "2G"')
+      .describe(description);
+  return z
+    .strictObject({
+      cpus: z.int().min(1).max(64).default(cpus).describe('Virtual processors.'),
+      memory: amount('Memory, for example "2G".').default(memory),
+      disk: amount('Disk, for example "10G"; at least what the image needs.').default(disk),
+    })
+    .describe(`Size of ${role}.`)
+    .prefault({});
+}
+
+export const multipassSchema = z
+  .strictObject({
+    image: z
+      .string()
+      .regex(/^[^-\s]\S*$/, 'not an image name')
+      .default('24.04')
+      .describe('The image, as "multipass launch" takes it.'),
+    parallel: z
+      .int()
+      .min(1)
+      .max(8)
+      .default(2)
+      .describe('How many are launched at once, after a first one has warmed the image.'),
+    sizes: z
+      .strictObject({
+        'control-plane': vmSize('the control plane', 2, '2G', '10G'),
+        worker: vmSize('a worker', 1, '1.5G', '8G'),
+        router: vmSize('the router', 1, '512M', '5G'),
+        client: vmSize('a client', 1, '512M', '5G'),
+      })
+      .describe('Size of each kind of machine.')
+      .prefault({}),
+    network: z
+      .strictObject({
+        mode: z
+          .enum(['static', 'bridge'])
+          .default('static')
+          .describe(
+            "static: the lab's addresses are second addresses on Multipass' own network. bridge: on a second NIC.",
+          ),
+        bridge: z
+          .string()
+          .min(1)
+          .optional()
+          .describe('mode bridge: a network of "multipass networks" of type bridge or switch.'),
+      })
+      .describe("Where the machines have the lab's addresses.")
+      .prefault({}),
+  })
+  .describe('Driver multipass: what virtual machines are made from.');
+
 /** Strict: unknown keys fail. Absent sections and keys take the values of the default lab. */
 export const labSchema = z
   .strictObject({
@@ -157,6 +229,7 @@ export const labSchema = z
     kubernetes: kubernetesSchema.prefault({}).describe('Address plan of the cluster.'),
     bgp: bgpSchema.prefault({}).describe('AS numbers and prefixes of the router.'),
     echo: echoSchema.prefault({}).describe('The echo workload.'),
+    multipass: multipassSchema.prefault({}),
   })
   .describe('A Kubernetes BGP lab (lab.yaml).');
 

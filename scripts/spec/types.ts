@@ -12,6 +12,43 @@ export interface MachineSpec {
   readonly address: string;
   /** Clients only: whether routes to the lab prefixes lead through the router. */
   readonly routed?: boolean | undefined;
+  /** Driver ssh: how a machine that exists already is reached. */
+  readonly ssh?: SshSpec | undefined;
+}
+
+/** How a machine that exists already is reached over SSH; its host key must be in the user's known_hosts. */
+export interface SshSpec {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  /** Path of a private key; without it the SSH agent is asked. */
+  readonly key?: string | undefined;
+  /** A host that the connection goes through: "user@host" or "user@host:port". */
+  readonly jump?: string | undefined;
+}
+
+/** Size of a virtual machine, as `multipass launch` takes it: "2G", "512M". */
+export interface VmSize {
+  readonly cpus: number;
+  readonly memory: string;
+  readonly disk: string;
+}
+
+/** Driver multipass: what virtual machines are made from. */
+export interface MultipassSpec {
+  /** As `multipass launch` takes it. */
+  readonly image: string;
+  /** How many are launched at once, after a first one has warmed the image. */
+  readonly parallel: number;
+  readonly sizes: Readonly<Record<MachineRole, VmSize>>;
+  readonly network: {
+    /**
+     * static: the lab's addresses are second addresses on the network that Multipass gives; bridge: they are on a second
+     * NIC on a bridge of the host.
+     */
+    readonly mode: 'static' | 'bridge';
+    readonly bridge?: string | undefined;
+  };
 }
 
 export interface LabSpec {
@@ -41,4 +78,5 @@ export interface LabSpec {
     readonly variant: EchoVariant;
     readonly externalIp: string;
   };
+  readonly multipass: MultipassSpec;
 }

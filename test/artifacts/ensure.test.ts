@@ -71,7 +71,7 @@ describe('ensureArtifacts', () => {
     ]);
     const { machineImage, kubectl } = await ensure();
     expect(built).toEqual(['kubernetes', 'machine-image']);
-    expect(machineImage.rootfsFile).toBe(join(folderOf('machine-image'), 'rootfs.squashfs'));
+    expect(machineImage?.rootfsFile).toBe(join(folderOf('machine-image'), 'rootfs.squashfs'));
     expect(kubectl).toBe(join(folderOf('kubernetes'), 'kubectl'));
     expect(readFileSync(join(folderOf('machine-image'), 'file'), 'utf8')).toBe(
       join(folderOf('kubernetes'), 'file'),

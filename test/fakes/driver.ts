@@ -1,5 +1,4 @@
 import type { MachineDriver, ObservedThing } from '../../scripts/machines/driver.ts';
-import type { LabPlan } from '../../scripts/plan/types.ts';
 
 /** A driver whose machines, bridge and project are names in memory. */
 export interface FakeDriver extends MachineDriver {
@@ -17,7 +16,9 @@ export function fakeDriver(): FakeDriver {
     return missing.length > 0;
   };
   const driver: FakeDriver = {
-    name: 'fake',
+    name: 'incus',
+    machines: 'baked',
+    usesCloudInit: true,
     calls: [],
     things: [],
     stubborn: [],
@@ -36,9 +37,14 @@ export function fakeDriver(): FakeDriver {
       note('ensureMachines');
       return ensure(plan.machines.map(({ name }) => ({ kind: 'machine', name, state: 'running' })));
     },
-    async addressOf(plan: LabPlan, name) {
-      const machine = plan.machines.find((each) => each.name === name);
-      return { name, address: machine?.address ?? '', user: 'root' };
+    async reach(plan, { clientKey, hostKeys }) {
+      return plan.machines.map(({ name, address }) => ({
+        name,
+        address,
+        user: 'root',
+        privateKey: clientKey.privateKey,
+        hostKey: hostKeys[name]?.publicKey ?? '',
+      }));
     },
     async observe() {
       return driver.things;

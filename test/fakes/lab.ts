@@ -92,7 +92,8 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
       // No process has that name.
       if (line.startsWith('pkill')) return { exitCode: 1 };
       if (line === 'cat /etc/kubernetes/pki/ca.crt') return CA_CERTIFICATE;
-      if (line === 'cat /etc/kubernetes/admin.conf') return 'kind: Config\n';
+      if (line === 'cat /etc/kubernetes/admin.conf')
+        return 'clusters: [{ cluster: { server: "https://192.168.13.30:6443" } }]\n';
       if (line.includes('birdc') || line.includes('vtysh')) return recorded(name, argv, options);
       if (line.includes('is-active')) {
         const [, , , stamp = '', ...units] = argv;
@@ -140,7 +141,7 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
         missingPackages: async () => lab.packages,
         daemonInstalled: () => true,
       },
-      driver: lab.driver,
+      driver: () => lab.driver,
       artifacts: {
         missing: async () => lab.missing,
         reachable: async () => true,
@@ -148,7 +149,14 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
           const changed = lab.missing.length > 0;
           lab.missing = [];
           return {
-            artifacts: { image: { metadataFile: '', rootfsFile: '', key: 'key' }, kubectl: '/cache/kubectl' },
+            artifacts: {
+              image: { metadataFile: '', rootfsFile: '', key: 'key' },
+              software: {
+                kubernetes: { folder: '/cache/kubernetes', key: 'key' },
+                containerImages: { folder: '/cache/images', key: 'key' },
+              },
+              kubectl: '/cache/kubectl',
+            },
             changed,
           };
         },

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { newSecrets } from '../../scripts/exec/keys.ts';
 import type { MachineDriver, MachineImage } from '../../scripts/machines/driver.ts';
 import { incusDriver } from '../../scripts/machines/incus/driver.ts';
 import { UserError } from '../../scripts/shared/errors.ts';
@@ -25,7 +26,7 @@ afterEach(() => server.close());
 async function up(made: MachineImage = image, userData?: string): Promise<boolean> {
   const host = await driver.ensureHost(plan, silent);
   const imported = await driver.ensureImage(plan, made, silent);
-  const machines = await driver.ensureMachines(plan, made, documents(userData), silent);
+  const machines = await driver.ensureMachines(plan, { image: made, cloudInit: documents(userData) }, silent);
   return host || imported || machines;
 }
 
@@ -93,12 +94,17 @@ describe('a lab from nothing', () => {
   });
 
   it('tells where a machine answers', async () => {
-    expect(await driver.addressOf(plan, 'bgp')).toEqual({
+    const secrets = newSecrets(plan.lab, NAMES);
+    const reach = await driver.reach(plan, secrets, silent);
+    expect(reach.map(({ name }) => name)).toEqual(NAMES);
+    expect(reach.find(({ name }) => name === 'bgp')).toEqual({
       name: 'bgp',
       address: '192.168.13.39',
       user: 'root',
+      privateKey: secrets.clientKey.privateKey,
+      hostKey: secrets.hostKeys.bgp?.publicKey,
     });
-    await expect(driver.addressOf(plan, 'nobody')).rejects.toThrow('no machine nobody');
+    await expect(driver.reach(plan, newSecrets(plan.lab, []), silent)).rejects.toThrow('no SSH host key');
   });
 });
 
@@ -178,7 +184,7 @@ describe('what is not ours', () => {
     project?.instances.set('bgp', { ...foreign('bgp', config), status: 'Stopped', devices: {} });
     server.changes.length = 0;
     const error = await driver
-      .ensureMachines(plan, image, documents(), silent)
+      .ensureMachines(plan, { image, cloudInit: documents() }, silent)
       .catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(UserError);
     expect(String(error)).toContain('An instance named bgp exists');
@@ -218,7 +224,7 @@ describe('a machine that was made otherwise', () => {
     await driver.ensureImage(plan, other, silent);
     server.changes.length = 0;
     const error = await driver
-      .ensureMachines(plan, other, documents(userData), silent)
+      .ensureMachines(plan, { image: other, cloudInit: documents(userData) }, silent)
       .catch((each: unknown) => each);
     expect(error).toBeInstanceOf(UserError);
     expect(String(error)).toContain('was made from another image, plan or key');
@@ -232,7 +238,7 @@ describe('failures', () => {
     await driver.ensureImage(plan, image, silent);
     server.failures.push({ request: /PUT .*k8sworker2\/state/, error: 'Failed to run: forkstart' });
     const error = await driver
-      .ensureMachines(plan, image, documents(), silent)
+      .ensureMachines(plan, { image, cloudInit: documents() }, silent)
       .catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ message: 'Not made: k8sworker2.', exitCode: 1 });
     expect((error as { details: string[] }).details.join()).toMatch(
@@ -241,7 +247,7 @@ describe('failures', () => {
     const states = NAMES.map((name) => instance(name).status);
     expect(states.filter((status) => status === 'Running')).toHaveLength(NAMES.length - 1);
     server.failures.length = 0;
-    expect(await driver.ensureMachines(plan, image, documents(), silent)).toBe(true);
+    expect(await driver.ensureMachines(plan, { image, cloudInit: documents() }, silent)).toBe(true);
     expect(instance('k8sworker2').status).toBe('Running');
   });
 
@@ -250,7 +256,7 @@ describe('failures', () => {
     await driver.ensureImage(plan, image, silent);
     const error = 'Failed to create instance start operation: Instance is busy running a "start" operation';
     server.failures.push({ request: /PUT .*k8sworker2\/state/, error });
-    const made = driver.ensureMachines(plan, image, documents(), silent);
+    const made = driver.ensureMachines(plan, { image, cloudInit: documents() }, silent);
     const starts = () => server.changes.filter((change) => /PUT .*k8sworker2\/state/.test(change)).length;
     await expect.poll(starts).toBeGreaterThan(1);
     server.failures.length = 0;
@@ -265,7 +271,7 @@ describe('failures', () => {
 
   it('say so where the daemon is gone, or the image', async () => {
     await driver.ensureHost(plan, silent);
-    await expect(driver.ensureMachines(plan, image, documents(), silent)).rejects.toThrow(
+    await expect(driver.ensureMachines(plan, { image, cloudInit: documents() }, silent)).rejects.toThrow(
       'image is not imported',
     );
     await server.close();

@@ -124,6 +124,7 @@ function kernel(
     ],
     routes: [...routes, onLink(subnet, 'eth0', address)],
     policyRules: [],
+    guarded: [],
     ipForward: false,
     hashPolicy: 0,
     routeLocalnet: false,

@@ -31,6 +31,29 @@ describe('routes as they are', () => {
     expect(outcomeOf(lab, 'near', 'external-ip').expected.outcome).toBe(outcome);
   });
 
+  describe('a guarded prefix', () => {
+    const guarded = (...routes: Parameters<typeof rerouted>[1][]): LabWish => ({
+      machine: (each) => {
+        const machine = routes.reduce((now, route) => rerouted('far', route)(now), each);
+        return machine.name === 'far' ? { ...machine, guarded: [`${EXTERNAL}/32`] } : machine;
+      },
+    });
+    const byDefault = via('0.0.0.0/0', [R]);
+
+    it('does not follow the default route', () => {
+      const unguarded = { machine: rerouted('far', byDefault) };
+      expect(outcomeOf(unguarded, 'far', 'external-ip').expected.outcome).toBe('ok');
+      const lab = guarded(byDefault);
+      expect(outcomeOf(lab, 'far', 'external-ip').expected.outcome).toBe('no-route');
+      expect(outcomeOf(lab, 'far', 'pod/p1').expected.outcome).toBe('ok');
+    });
+
+    it('follows any other route', () => {
+      const lab = guarded(byDefault, via(`${EXTERNAL}/32`, [R]));
+      expect(outcomeOf(lab, 'far', 'external-ip').expected.outcome).toBe('ok');
+    });
+  });
+
   it('a single next hop is the only node that can answer', () => {
     const lab = { machine: rerouted('r', via(`${EXTERNAL}/32`, [W2], 'bgp')) };
     expect(outcomeOf(lab, 'near', 'external-ip').expected).toMatchObject(ok([P2], [NEAR]));

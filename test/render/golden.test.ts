@@ -1,10 +1,21 @@
 import { describe, expect, it } from 'vitest';
 import { machinesOf } from '../../scripts/plan/types.ts';
-import { renderMetaData, renderNetworkConfig, renderUserData } from '../../scripts/render/cloud-init.ts';
+import {
+  renderMetaData,
+  renderNetworkConfig,
+  renderUserData,
+  renderVmUserData,
+} from '../../scripts/render/cloud-init.ts';
 import { renderRouterFiles } from '../../scripts/render/frr.ts';
 import { renderKubeadmInit, renderKubeadmJoin } from '../../scripts/render/kubeadm.ts';
 import { renderClusterDns, renderEcho } from '../../scripts/render/manifests.ts';
 import { renderNodeFiles } from '../../scripts/render/node.ts';
+import {
+  packagesOf,
+  renderNetworkFiles,
+  renderRuntimeFiles,
+  renderSshdConfig,
+} from '../../scripts/render/software.ts';
 import { labPlan, labSecrets, machine } from './fixture.ts';
 import { expectGolden, unusedGoldens } from './golden.ts';
 
@@ -17,6 +28,21 @@ describe('the default lab', () => {
     await expectGolden(`cloud-init/${each.name}/user-data`, renderUserData(plan, each, secrets));
     await expectGolden(`cloud-init/${each.name}/network-config`, renderNetworkConfig(plan, each));
     await expectGolden(`cloud-init/${each.name}/meta-data`, renderMetaData(plan, each));
+  });
+
+  it.each(['k8smaster1', 'bgp', 'ubuntu'])('what plain machine %s is made from', async (name) => {
+    const planned = machine(plan, name);
+    const userData = renderVmUserData(plan, secrets, packagesOf(planned), renderSshdConfig());
+    expect(userData).not.toContain('PRIVATE KEY');
+    await expectGolden(`plain/${name}/user-data`, userData);
+    const files = [
+      ...renderNetworkFiles(plan, planned),
+      ...(planned.podBlock === undefined ? [] : renderRuntimeFiles()),
+    ];
+    for (const { path, content } of files) {
+      if (content.startsWith('#!') || path.endsWith('.service')) continue;
+      await expectGolden(`plain/${name}${path}`, content);
+    }
   });
 
   it.each(machinesOf(plan, 'control-plane', 'worker'))('files of node $name', async (node) => {

@@ -1,7 +1,6 @@
 import type { Executor } from '../../exec/executor.ts';
-import type { LabPlan } from '../../plan/types.ts';
 import { LabFailure } from '../../shared/errors.ts';
-import type { MachineDriver, ObservedThing } from '../driver.ts';
+import type { MachineDriver, MachineImage, ObservedThing } from '../driver.ts';
 import {
   type Daemon,
   type DaemonHost,
@@ -32,6 +31,8 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
   };
   return {
     name: 'incus',
+    machines: 'baked',
+    usesCloudInit: true,
     async ensureHost(plan, emit) {
       const { daemon, changed } = await ensureDaemon(local, emit, host);
       emit({ type: 'note', text: `${daemon.kind} ${daemon.version}` });
@@ -41,16 +42,21 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
       return made || guarded || raised || changed;
     },
     async ensureImage(plan, image) {
-      return ensureImage((await theDaemon()).api, plan.lab, image);
+      return ensureImage((await theDaemon()).api, plan.lab, theImage(image));
     },
-    async ensureMachines(plan, image, cloudInit, emit) {
+    async ensureMachines(plan, { image: given, cloudInit }, emit) {
       const { api } = await theDaemon();
+      const image = theImage(given);
       const fingerprint = await findImage(api, plan.lab, image);
       if (fingerprint === undefined) throw new LabFailure('The machine image is not imported.');
       return ensureInstances(api, plan, image, fingerprint, cloudInit, emit);
     },
-    async addressOf(plan, machine) {
-      return { name: machine, address: addressIn(plan, machine), user: 'root' };
+    async reach(plan, { clientKey, hostKeys }) {
+      return plan.machines.map(({ name, address }) => {
+        const hostKey = hostKeys[name]?.publicKey;
+        if (hostKey === undefined) throw new Error(`no SSH host key for ${name}`);
+        return { name, address, user: 'root', privateKey: clientKey.privateKey, hostKey };
+      });
     },
     async observe(lab) {
       const daemon = await findDaemon(host);
@@ -82,10 +88,9 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
   };
 }
 
-function addressIn(plan: LabPlan, name: string): string {
-  const machine = plan.machines.find((candidate) => candidate.name === name);
-  if (machine === undefined) throw new Error(`the plan has no machine ${name}`);
-  return machine.address;
+function theImage(image: MachineImage | undefined): MachineImage {
+  if (image === undefined) throw new Error('machines of the incus driver boot from the lab image');
+  return image;
 }
 
 async function observe({ api }: Daemon, lab: string, local: Executor): Promise<readonly ObservedThing[]> {

@@ -34,14 +34,17 @@ export function indexMachine(state: MachineState, node: NodeState | undefined): 
   const own = new Set(state.interfaces.flatMap(({ addresses }) => addresses.map(({ address }) => address)));
   const usable = usableAddresses(state);
   let tables: readonly (readonly [length: number, table: ReadonlyMap<number, Route>])[] | undefined;
+  // The kernel answers for such a rule what it answers where there is no route: ENETUNREACH (fib_rules.c).
+  const guards = state.guarded.flatMap((text) => prefixOf(text) ?? []);
   const isOwn = (address: string) => own.has(address) || address.startsWith('127.');
   const lookup = (address: string): Lookup => {
     if (isOwn(address)) return LOCAL;
     tables ??= routeTables(state.routes);
     const number = numberOf(address);
+    const guarded = guards.some(({ length, network }) => networkNumber(number, length) === network);
     for (const [length, table] of tables) {
       const route = table.get(networkNumber(number, length));
-      if (route !== undefined) return { kind: 'route', route };
+      if (route !== undefined && !(guarded && length === 0)) return { kind: 'route', route };
     }
     return NONE;
   };

@@ -80,7 +80,7 @@ function addMachine(parts: Map<string, string>, machine: MachineState): void {
     `${name} settings`,
     `ip_forward ${Number(machine.ipForward)}, fib_multipath_hash_policy ${machine.hashPolicy}, route_localnet ${Number(machine.routeLocalnet)}`,
   );
-  parts.set(`${name} policy rules`, listOf(machine.policyRules));
+  parts.set(`${name} policy rules`, listOf([...machine.policyRules, ...machine.guarded]));
   if (natOutgoing !== undefined)
     parts.set(
       `${name} ${natOutgoing.chain}`,

@@ -52,6 +52,7 @@ export function unknownMachine(name: string, problem: string): MachineState {
     interfaces: [],
     routes: [],
     policyRules: [],
+    guarded: [],
     ipForward: false,
     hashPolicy: 0,
     routeLocalnet: false,
@@ -82,7 +83,8 @@ export function machineState(
     name,
     interfaces: interfaces.value,
     routes: routes.value,
-    policyRules: policyRules.value,
+    policyRules: policyRules.value.others,
+    guarded: policyRules.value.guarded,
     ipForward: setting('net.ipv4.ip_forward') !== 0,
     hashPolicy: setting('net.ipv4.fib_multipath_hash_policy'),
     routeLocalnet: setting('net.ipv4.conf.all.route_localnet') !== 0,
@@ -174,17 +176,62 @@ export function parseInterfaces(text: string): readonly Interface[] {
 }
 
 const ruleList = z.array(
-  z.looseObject({ priority: z.number(), src: z.string().default('all'), table: z.string().optional() }),
+  z.looseObject({
+    priority: z.number(),
+    src: z.string().default('all'),
+    dst: z.string().default('all'),
+    dstlen: z.number().default(32),
+    table: z.string().optional(),
+    action: z.string().optional(),
+    suppress_prefixlen: z.number().optional(),
+  }),
 );
+const MAIN_PRIORITY = 32766;
 /** The rules that the kernel itself makes. */
-const USUAL_RULES: Readonly<Record<number, string>> = { 0: 'local', 32766: 'main', 32767: 'default' };
+const USUAL_RULES: Readonly<Record<number, string>> = {
+  0: 'local',
+  [MAIN_PRIORITY]: 'main',
+  32767: 'default',
+};
 
-/** Reads `ip -j -4 rule`: the rules beyond the three that every machine has. Throws on anything else. */
-export function parsePolicyRules(text: string): readonly string[] {
-  return ruleList
+/** What `ip -j -4 rule` says beyond the three rules that every machine has. */
+export interface PolicyRules {
+  /**
+   * Prefixes that never follow the default route: looked up in the main table without it, and refused where nothing else
+   * is found (images/machine/plain/lab-network).
+   */
+  readonly guarded: readonly string[];
+  /** Every other rule, in words. */
+  readonly others: readonly string[];
+}
+
+/** Reads `ip -j -4 rule`. Throws on anything else. */
+export function parsePolicyRules(text: string): PolicyRules {
+  const rules = ruleList
     .parse(jsonOf(text))
-    .filter(({ priority, src, table }) => src !== 'all' || USUAL_RULES[priority] !== table)
-    .map(({ priority, src, table }) => `${priority}: from ${src} lookup ${table ?? '?'}`);
+    .filter(({ priority, src, table = '' }) => src !== 'all' || USUAL_RULES[priority] !== table);
+  const guards = rules.filter(({ src, priority }) => src === 'all' && priority < MAIN_PRIORITY);
+  const looked = guards.filter((rule) => rule.table === 'main' && rule.suppress_prefixlen === 0);
+  const refused = guards.filter((rule) => rule.action === 'unreachable');
+  const isPair = (first: (typeof rules)[number], second: (typeof rules)[number]) =>
+    first.dst !== 'all' &&
+    first.dst === second.dst &&
+    first.dstlen === second.dstlen &&
+    first.priority < second.priority;
+  const pairs = looked.flatMap((first) => {
+    const second = refused.find((each) => isPair(first, each));
+    return second === undefined ? [] : [[first, second] as const];
+  });
+  const paired = new Set(pairs.flat());
+  return {
+    guarded: pairs.map(([{ dst, dstlen }]) => `${dst}/${dstlen}`),
+    others: rules
+      .filter((rule) => !paired.has(rule))
+      .map(({ priority, src, dst, dstlen, table, action }) => {
+        const to = dst === 'all' ? '' : ` to ${dst}/${dstlen}`;
+        return `${priority}: from ${src}${to} ${action ?? `lookup ${table ?? '?'}`}`;
+      }),
+  };
 }
 
 /** Reads `sysctl -e`: "name = number" per line. Throws where a line is something else. */
