@@ -3,14 +3,18 @@ import { cacheFolder } from '../artifacts/cache.ts';
 import { debianArtifacts } from '../commands/artifact-source.ts';
 import type { Deps } from '../commands/deps.ts';
 import type { StepRunner, StepTitle } from '../commands/steps.ts';
+import type { Executor } from '../exec/executor.ts';
 import { runInteractive } from '../exec/interactive.ts';
 import { localExecutor } from '../exec/local.ts';
 import { connectSsh } from '../exec/ssh.ts';
+import type { MachineDriver } from '../machines/driver.ts';
 import { gatherHostFacts } from '../machines/host-facts.ts';
 import { daemonInstalled } from '../machines/incus/daemon.ts';
 import { incusDriver } from '../machines/incus/driver.ts';
 import { missingPackages } from '../machines/packages.ts';
+import { sshDriver } from '../machines/ssh/driver.ts';
 import { Interrupted } from '../shared/errors.ts';
+import type { DriverName } from '../spec/types.ts';
 import { liveSteps, type ShownSteps } from './live-steps.ts';
 import { plainSteps } from './plain-steps.ts';
 
@@ -44,11 +48,19 @@ export function realDeps(terminal: Terminal, quiet: boolean): RealDeps {
       missingPackages: (building) => missingPackages(local, building),
       daemonInstalled: () => daemonInstalled(),
     },
-    driver: () => incusDriver(local),
+    driver: (name) => drivers(local)[name](),
     artifacts: debianArtifacts(local, cacheDir),
     connect: connectSsh,
     signal,
     ...display(terminal, quiet),
+  };
+}
+
+function drivers(local: Executor): Readonly<Record<DriverName, () => MachineDriver>> {
+  return {
+    incus: () => incusDriver(local),
+    ssh: () => sshDriver(local),
+    multipass: () => incusDriver(local),
   };
 }
 

@@ -35,6 +35,7 @@ export interface PredictArgs extends LabArgs {
 
 export interface DownArgs extends LabArgs {
   readonly yes?: boolean;
+  readonly purge?: boolean;
   readonly name?: string;
 }
 

@@ -82,6 +82,7 @@ function defineDown(command: Command, handlers: Handlers): void {
     .description('Remove the lab: everything that carries its owner label, then look for leftovers.')
     .option('-y, --yes', 'remove without asking')
     .option('--name <lab>', "the lab's name, where lab.yaml is gone")
+    .option('--purge', 'on machines that stay (driver ssh), also the packages that labup installed')
     .action((options) => handlers.down(options));
 }
 

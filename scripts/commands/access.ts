@@ -2,7 +2,7 @@ import type { SshTarget } from '../exec/ssh.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { silent } from '../shared/events.ts';
 import type { Deps } from './deps.ts';
-import type { LabState } from './state.ts';
+import type { LabState, Reach } from './state.ts';
 
 /** How to reach every machine of the lab over SSH, in plan order: as labup noted it, else as the driver says. */
 export async function sshTargets(
@@ -18,23 +18,31 @@ export async function sshTargets(
 }
 
 /** Notes how the machines are reached, for the commands that come after. */
-export async function noteReach(state: LabState, targets: readonly SshTarget[]): Promise<void> {
-  await state.saveReach(targets.map(({ privateKey: _, ...reach }) => reach));
-  await writeSshFiles(state, targets);
+export async function noteReach(
+  state: LabState,
+  targets: readonly SshTarget[],
+  privateKey: string,
+): Promise<void> {
+  const reach = targets.map(({ privateKey: _, ...each }) => each);
+  await state.saveReach(reach);
+  await writeSshFiles(state, reach, privateKey);
 }
 
 /** Writes key, known_hosts and ssh_config, so that plain `ssh -F .lab/<name>/ssh_config MACHINE` works, keys pinned. */
-async function writeSshFiles(state: LabState, targets: readonly SshTarget[]): Promise<void> {
-  const [first] = targets;
-  if (first === undefined) return;
-  await state.write('id_ed25519', first.privateKey);
-  const keyOf = ({ hostKey }: SshTarget) => hostKey.split(' ').slice(0, 2).join(' ');
-  await state.write(
-    'known_hosts',
-    targets.map((target) => `${target.name},${target.address} ${keyOf(target)}\n`).join(''),
-  );
-  const hosts = targets.map(({ name, address, user }) =>
-    [`Host ${name}`, `  HostName ${address}`, `  User ${user}`, ''].join('\n'),
+async function writeSshFiles(state: LabState, reach: readonly Reach[], privateKey: string): Promise<void> {
+  await state.write('id_ed25519', privateKey);
+  const keyOf = ({ hostKey }: Reach) => hostKey.split(' ').slice(0, 2).join(' ');
+  // Under its alias, so that one address with several ports is no question.
+  await state.write('known_hosts', reach.map((each) => `${each.name} ${keyOf(each)}\n`).join(''));
+  const hosts = reach.map(({ name, address, port = 22, user }) =>
+    [
+      `Host ${name}`,
+      `  HostName ${address}`,
+      `  Port ${port}`,
+      `  User ${user}`,
+      `  HostKeyAlias ${name}`,
+      '',
+    ].join('\n'),
   );
   const common = [
     'Host *',

@@ -11,6 +11,8 @@ export interface DownOptions {
   readonly file: string;
   readonly name?: string | undefined;
   readonly yes: boolean;
+  /** Driver ssh: also the packages that labup installed. */
+  readonly purge?: boolean | undefined;
 }
 
 /** labdown, in order. */
@@ -47,7 +49,7 @@ export async function labdown(deps: Deps, options: DownOptions): Promise<DownRes
   const steps = deps.steps(DOWN_STEPS);
   await steps.run('remove', async (emit) => {
     await state.lockedIfThere('labdown', async () => {
-      for (const driver of driversOf(deps, plan)) await driver.remove(lab, emit);
+      for (const driver of driversOf(deps, plan)) await driver.remove(lab, emit, options);
       await state.remove();
     });
     return { value: undefined, changed: would.length > 0 };

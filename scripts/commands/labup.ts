@@ -20,6 +20,8 @@ interface Preview {
   readonly plan: LabPlan;
   readonly text: PlanTextExtra;
   readonly packages: readonly string[];
+  /** What else needs the user's leave. */
+  readonly asks: readonly string[];
 }
 
 /** The result of a labup. */
@@ -34,11 +36,11 @@ export interface UpResult {
 /** `labup`: preflight, consent, then the steps. Throws UserError before anything was touched, LabFailure after. */
 export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   const started = performance.now();
-  const { plan, text, packages } = await preview(deps, options);
+  const { plan, text, packages, asks } = await preview(deps, options);
   for (const warning of text.warnings ?? []) deps.say(`warning: ${warning}`);
   for (const [what, { value, why }] of Object.entries(plan.choices)) deps.say(`${what}: ${value} (${why})`);
   const installs = packages.map((name) => `install ${name} with apt`);
-  await requireConsent(deps, options.yes, installs, 'npx labup');
+  await requireConsent(deps, options.yes, [...installs, ...asks], 'npx labup');
 
   const state = new LabState(deps.cwd, plan.lab);
   const driver = deps.driver(plan.choices.driver.value);
@@ -87,21 +89,13 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
   return {
     plan,
     packages: wanted.map((need) => need.package),
+    asks: driver.asks(plan, ours),
     text: {
       steps: upSteps(driver.machines),
       toInstall: wanted.map((need) => `${need.package} (${need.for})`),
       toBuild: missing.map(({ name, minutes }) => `${name} (about ${minutes} min)`),
-      hostChanges: hostChanges(plan),
+      hostChanges: [...driver.changes(plan), `.lab/${plan.lab}/ here: plan, keys, kubeconfig, logs`],
       warnings: problems.filter((problem) => !isError(problem)).map(formatHostProblem),
     },
   };
-}
-
-function hostChanges({ lab, network }: LabPlan): readonly string[] {
-  return [
-    `bridge ${network.bridge} with ${network.hostAddress}, no NAT, no DHCP`,
-    `project and storage pool "${lab}" of the container daemon, the daemon itself started if it does not run`,
-    'a routing rule that forwards nothing from the bridge; fs.inotify.max_user_instances at least 1024 meanwhile',
-    `.lab/${lab}/ here: plan, keys, kubeconfig, logs`,
-  ];
 }

@@ -4,7 +4,9 @@ import type { Deps } from './deps.ts';
 
 /** The drivers that can hold something of a lab: the one that made it, or all where nobody knows which that was. */
 export function driversOf(deps: Pick<Deps, 'driver'>, plan: LabPlan | undefined): readonly MachineDriver[] {
-  return [deps.driver(plan?.choices.driver.value ?? 'incus')];
+  return plan === undefined
+    ? (['incus', 'ssh'] as const).map(deps.driver)
+    : [deps.driver(plan.choices.driver.value)];
 }
 
 /** Everything of a lab that exists outside its state folder. */

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { quoteWord } from '../exec/quote.ts';
 import { UserError } from '../shared/errors.ts';
 import { silent } from '../shared/events.ts';
+import { sshTargets } from './access.ts';
 import type { Deps } from './deps.ts';
 import { labName } from './load-plan.ts';
 import { LabState } from './state.ts';
@@ -31,7 +32,9 @@ export async function sshArgv(
       details: [`machines: ${plan.machines.map(({ name }) => name).join(', ')}`],
     });
   }
-  return ['ssh', '-F', state.path('ssh_config'), machine, ...command.map(quoteWord)];
+  const user = (await sshTargets(deps, plan, state)).find(({ name }) => name === machine)?.user;
+  const become = user === 'root' || command.length === 0 ? [] : ['sudo', '--non-interactive', '--'];
+  return ['ssh', '-F', state.path('ssh_config'), machine, ...become, ...command.map(quoteWord)];
 }
 
 /** The argv of kubectl against the lab's API server, whatever the user's own kubeconfig says. */

@@ -77,13 +77,14 @@ export async function bringUp(
   const secrets = await ensureSecrets(state, plan);
   const machines = await steps.run('machines', async (emit) => {
     const cloudInit = cloudInitOf(plan, driver, secrets);
-    const changed = await driver.ensureMachines(plan, { image, cloudInit }, emit);
+    const clientKey = secrets.clientKey.publicKey.trim();
+    const changed = await driver.ensureMachines(plan, { image, cloudInit, clientKey }, emit);
     const targets = await driver.reach(plan, secrets, emit);
     const connected = await connectMachines(targets, emit, signal, deps.connect);
     if (driver.usesCloudInit) await waitForCloudInit(connected, emit, signal);
     const access = kubectlWith(uninterruptible(local), kubectlBinary, state.path('kubeconfig'));
     await undoPending(state, access, connected, emit);
-    await noteReach(state, targets);
+    await noteReach(state, targets, secrets.clientKey.privateKey);
     return { value: connected, changed };
   });
 

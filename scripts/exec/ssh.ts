@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { NodeSSH } from 'node-ssh';
-import type { ClientChannel } from 'ssh2';
-import { Interrupted, LabFailure, messageOf } from '../shared/errors.ts';
+import type { ClientChannel, ServerHostKeyAlgorithm } from 'ssh2';
+import { Interrupted, LabFailure, messageOf, UserError } from '../shared/errors.ts';
 import type { RenderedFile } from '../shared/files.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { CommandError } from './command-error.ts';
@@ -17,10 +17,12 @@ export interface SshTarget {
   /** Default 22. */
   readonly port?: number;
   readonly user: string;
-  /** Private key in OpenSSH format. */
-  readonly privateKey: string;
+  /** Private key in OpenSSH format; without it the SSH agent is asked. */
+  readonly privateKey?: string;
   /** The one host key that is accepted, as a public key line ("ssh-ed25519 AAAA…"). */
   readonly hostKey: string;
+  /** The machine was there before the lab: what writeFiles replaces is kept, for labdown to put back. */
+  readonly keepOriginals?: boolean;
 }
 
 /** A machine over one SSH connection that all its commands share. */
@@ -44,7 +46,8 @@ export class HostKeyError extends LabFailure {
 
 /** Opens the connection. Throws HostKeyError where the host key is not the pinned one, else when nothing answers. */
 export async function connectSsh(target: SshTarget, timeoutMs: number): Promise<RemoteMachine> {
-  const pinned = Buffer.from(target.hostKey.split(' ')[1] ?? '', 'base64');
+  const [type = '', blob = ''] = target.hostKey.split(' ');
+  const pinned = Buffer.from(blob, 'base64');
   const ssh = new NodeSSH();
   let trusted = true;
   try {
@@ -52,7 +55,9 @@ export async function connectSsh(target: SshTarget, timeoutMs: number): Promise<
       host: target.address,
       port: target.port ?? 22,
       username: target.user,
-      privateKey: target.privateKey,
+      ...(target.privateKey === undefined ? { agent: agentSocket() } : { privateKey: target.privateKey }),
+      // A server has keys of several types: it must show the one that is pinned.
+      ...(type === '' ? {} : { algorithms: { serverHostKey: algorithmsOf(type) } }),
       readyTimeout: timeoutMs,
       keepaliveInterval: 5_000,
       keepaliveCountMax: 3,
@@ -67,14 +72,16 @@ export async function connectSsh(target: SshTarget, timeoutMs: number): Promise<
   }
   // After the hand-over node-ssh listens no more; an unheard 'error' would end the process. Commands see the close.
   ssh.connection?.on('error', () => ssh.dispose());
+  // Everything that the lab does on a machine takes root.
+  const become = target.user === 'root' ? [] : ['sudo', '--non-interactive', '--'];
   const run = (argv: readonly string[], options: RunOptions = {}) =>
-    runRemote(ssh, target.name, argv, options);
+    runRemote(ssh, target.name, [...become, ...argv], options);
   return {
     where: target.name,
     name: target.name,
     address: target.address,
     run,
-    writeFiles: (files) => writeFiles(run, files),
+    writeFiles: (files) => writeFiles(run, files, target.keepOriginals === true),
     close: () => ssh.dispose(),
   };
 }
@@ -88,7 +95,7 @@ async function runRemote(
   const { timeoutMs, signal, env, cwd, okCodes = [0], onLine } = options;
   if (signal?.aborted) throw new Interrupted();
   const environment = Object.entries(env ?? {}).map(([name, value]) => `${name}=${value}`);
-  const words = environment.length === 0 ? argv : ['env', ...environment, ...argv];
+  const words = environment.length === 0 ? argv : withEnvironment(argv, environment);
   let channel: ClientChannel | undefined;
   let how: string | undefined;
   let giveUp = () => {};
@@ -156,15 +163,51 @@ async function runRemote(
   }
 }
 
+// sudo gives a command an environment of its own, so the variables come behind it.
+function withEnvironment(argv: readonly string[], environment: readonly string[]): readonly string[] {
+  const start = argv[0] === 'sudo' ? argv.indexOf('--') + 1 : 0;
+  return [...argv.slice(0, start), 'env', ...environment, ...argv.slice(start)];
+}
+
+function algorithmsOf(type: string): ServerHostKeyAlgorithm[] {
+  return type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [type as ServerHostKeyAlgorithm];
+}
+
+function agentSocket(): string {
+  const socket = process.env.SSH_AUTH_SOCK;
+  if (socket === undefined)
+    throw new UserError('No SSH agent runs here, and no key was given.', {
+      next: 'set "key" of the machine in lab.yaml, or start an agent: eval $(ssh-agent) && ssh-add',
+    });
+  return socket;
+}
+
 function stdinOf({ input, inputFile }: RunOptions): { readonly stdin?: Readable } {
   if (inputFile !== undefined) return { stdin: createReadStream(inputFile, { highWaterMark: 256 * 1024 }) };
   return input === undefined ? {} : { stdin: Readable.from([Buffer.from(input)], { objectMode: false }) };
 }
 
-// Reads the files as JSON on standard input, so that no content is ever in an argv; each is replaced atomically.
+// Reads the files as JSON on standard input, so that no content is ever in an argv; each is replaced atomically. With
+// "keep" the first version of each is kept: /var/lib/lab/originals.json says where, or null where there was none.
 const WRITE_FILES = `
 import base64, json, os, shutil, sys
-for f in json.load(sys.stdin):
+job = json.load(sys.stdin)
+state = "/var/lib/lab"
+def keep(path):
+    index = state + "/originals.json"
+    known = json.load(open(index)) if os.path.exists(index) else {}
+    if path in known or path.startswith(state):
+        return
+    backup = state + "/originals" + path if os.path.exists(path) else None
+    if backup:
+        os.makedirs(os.path.dirname(backup), exist_ok=True)
+        shutil.copy2(path, backup)
+        os.chown(backup, os.stat(path).st_uid, os.stat(path).st_gid)
+    os.makedirs(state, exist_ok=True)
+    with open(index + ".new", "w") as out:
+        json.dump({**known, path: backup}, out)
+    os.replace(index + ".new", index)
+for f in job["files"]:
     path, mode, data = f["path"], f["mode"], base64.b64decode(f["content"])
     try:
         old = open(path, "rb").read()
@@ -173,6 +216,8 @@ for f in json.load(sys.stdin):
         same = False
     if same:
         continue
+    if job["keep"]:
+        keep(path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     tmp = path + ".lab-new"
     fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -186,7 +231,11 @@ for f in json.load(sys.stdin):
     print(path)
 `;
 
-async function writeFiles(run: Executor['run'], files: readonly RenderedFile[]): Promise<readonly string[]> {
+async function writeFiles(
+  run: Executor['run'],
+  files: readonly RenderedFile[],
+  keep: boolean,
+): Promise<readonly string[]> {
   if (files.length === 0) return [];
   const wanted = files.map((file) => ({
     path: file.path,
@@ -195,7 +244,7 @@ async function writeFiles(run: Executor['run'], files: readonly RenderedFile[]):
     content: Buffer.from(file.content).toString('base64'),
   }));
   const { stdout } = await run(['python3', '-I', '-S', '-c', WRITE_FILES], {
-    input: JSON.stringify(wanted),
+    input: JSON.stringify({ keep, files: wanted }),
     timeoutMs: TIMEOUTS.command,
   });
   return stdout.split('\n').filter((line) => line !== '');

@@ -25,6 +25,8 @@ export interface Provisioning {
   readonly image?: MachineImage | undefined;
   /** By machine name. */
   readonly cloudInit: ReadonlyMap<string, CloudInit>;
+  /** The public key that the lab logs in with. */
+  readonly clientKey: string;
 }
 
 /** Whether a step found everything as wanted or had to change something. */
@@ -65,6 +67,10 @@ export interface MachineDriver {
   reach(plan: LabPlan, secrets: Secrets, emit: Emit): Promise<readonly SshTarget[]>;
   /** Everything of this lab that exists on the host. */
   observe(lab: string): Promise<readonly ObservedThing[]>;
-  /** Removes everything of this lab; what is already gone is no error. */
-  remove(lab: string, emit: Emit): Promise<void>;
+  /** Removes everything of this lab; what is already gone is no error. `purge`: packages too, on machines that stay. */
+  remove(lab: string, emit: Emit, options?: { readonly purge?: boolean | undefined }): Promise<void>;
+  /** What labup makes or changes outside the state folder, one line each. */
+  changes(plan: LabPlan): readonly string[];
+  /** The changes among them that need the user's leave, in view of what of the lab is there already. */
+  asks(plan: LabPlan, ours: readonly ObservedThing[]): readonly string[];
 }

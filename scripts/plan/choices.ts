@@ -4,7 +4,7 @@ import type { Choice, LabPlan } from './types.ts';
 
 /** What this version can do. */
 const AVAILABLE: { readonly [K in Chosen]: readonly Value<K>[] } = {
-  driver: ['incus'],
+  driver: ['incus', 'ssh'],
   distribution: ['kubeadm'],
   artifacts: ['debian'],
 };
@@ -43,7 +43,7 @@ export function decide(spec: LabSpec, facts: ChoiceFacts, flags: ChoiceFlags = {
     return automatic;
   };
   const choices: LabPlan['choices'] = {
-    driver: choose('driver', automaticDriver(facts)),
+    driver: choose('driver', automaticDriver(spec, facts)),
     distribution: choose('distribution', {
       value: 'kubeadm',
       why: 'k3s needs online artifacts, which this version does not have',
@@ -65,7 +65,9 @@ export function decide(spec: LabSpec, facts: ChoiceFacts, flags: ChoiceFlags = {
   return choices;
 }
 
-function automaticDriver(facts: ChoiceFacts): Choice<DriverName> {
+function automaticDriver({ machines }: LabSpec, facts: ChoiceFacts): Choice<DriverName> {
+  if (machines.every(({ ssh }) => ssh !== undefined))
+    return { value: 'ssh', why: 'the spec says of every machine how to reach it over SSH' };
   const incus = facts.incusOrLxdInstalled ? 'Incus or LXD is installed' : 'labup will install Incus or LXD';
   const why = facts.multipassInstalled
     ? `Multipass is installed, but this version drives only Incus and LXD; ${incus}`

@@ -49,6 +49,8 @@ export function fakeDriver(): FakeDriver {
     async observe() {
       return driver.things;
     },
+    changes: () => ['what the fake driver changes'],
+    asks: () => [],
     async remove() {
       note('remove');
       driver.things = driver.things.filter(({ name }) => driver.stubborn.includes(name));

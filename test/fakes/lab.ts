@@ -141,7 +141,7 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
         missingPackages: async () => lab.packages,
         daemonInstalled: () => true,
       },
-      driver: () => lab.driver,
+      driver: (name) => (name === lab.driver.name ? lab.driver : { ...fakeDriver(), name }),
       artifacts: {
         missing: async () => lab.missing,
         reachable: async () => true,

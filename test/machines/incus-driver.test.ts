@@ -26,7 +26,11 @@ afterEach(() => server.close());
 async function up(made: MachineImage = image, userData?: string): Promise<boolean> {
   const host = await driver.ensureHost(plan, silent);
   const imported = await driver.ensureImage(plan, made, silent);
-  const machines = await driver.ensureMachines(plan, { image: made, cloudInit: documents(userData) }, silent);
+  const machines = await driver.ensureMachines(
+    plan,
+    { image: made, cloudInit: documents(userData), clientKey: '' },
+    silent,
+  );
   return host || imported || machines;
 }
 
@@ -184,7 +188,7 @@ describe('what is not ours', () => {
     project?.instances.set('bgp', { ...foreign('bgp', config), status: 'Stopped', devices: {} });
     server.changes.length = 0;
     const error = await driver
-      .ensureMachines(plan, { image, cloudInit: documents() }, silent)
+      .ensureMachines(plan, { image, cloudInit: documents(), clientKey: '' }, silent)
       .catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(UserError);
     expect(String(error)).toContain('An instance named bgp exists');
@@ -224,7 +228,7 @@ describe('a machine that was made otherwise', () => {
     await driver.ensureImage(plan, other, silent);
     server.changes.length = 0;
     const error = await driver
-      .ensureMachines(plan, { image: other, cloudInit: documents(userData) }, silent)
+      .ensureMachines(plan, { image: other, cloudInit: documents(userData), clientKey: '' }, silent)
       .catch((each: unknown) => each);
     expect(error).toBeInstanceOf(UserError);
     expect(String(error)).toContain('was made from another image, plan or key');
@@ -238,7 +242,7 @@ describe('failures', () => {
     await driver.ensureImage(plan, image, silent);
     server.failures.push({ request: /PUT .*k8sworker2\/state/, error: 'Failed to run: forkstart' });
     const error = await driver
-      .ensureMachines(plan, { image, cloudInit: documents() }, silent)
+      .ensureMachines(plan, { image, cloudInit: documents(), clientKey: '' }, silent)
       .catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ message: 'Not made: k8sworker2.', exitCode: 1 });
     expect((error as { details: string[] }).details.join()).toMatch(
@@ -247,7 +251,9 @@ describe('failures', () => {
     const states = NAMES.map((name) => instance(name).status);
     expect(states.filter((status) => status === 'Running')).toHaveLength(NAMES.length - 1);
     server.failures.length = 0;
-    expect(await driver.ensureMachines(plan, { image, cloudInit: documents() }, silent)).toBe(true);
+    expect(await driver.ensureMachines(plan, { image, cloudInit: documents(), clientKey: '' }, silent)).toBe(
+      true,
+    );
     expect(instance('k8sworker2').status).toBe('Running');
   });
 
@@ -256,7 +262,7 @@ describe('failures', () => {
     await driver.ensureImage(plan, image, silent);
     const error = 'Failed to create instance start operation: Instance is busy running a "start" operation';
     server.failures.push({ request: /PUT .*k8sworker2\/state/, error });
-    const made = driver.ensureMachines(plan, { image, cloudInit: documents() }, silent);
+    const made = driver.ensureMachines(plan, { image, cloudInit: documents(), clientKey: '' }, silent);
     const starts = () => server.changes.filter((change) => /PUT .*k8sworker2\/state/.test(change)).length;
     await expect.poll(starts).toBeGreaterThan(1);
     server.failures.length = 0;
@@ -271,9 +277,9 @@ describe('failures', () => {
 
   it('say so where the daemon is gone, or the image', async () => {
     await driver.ensureHost(plan, silent);
-    await expect(driver.ensureMachines(plan, { image, cloudInit: documents() }, silent)).rejects.toThrow(
-      'image is not imported',
-    );
+    await expect(
+      driver.ensureMachines(plan, { image, cloudInit: documents(), clientKey: '' }, silent),
+    ).rejects.toThrow('image is not imported');
     await server.close();
     await expect(driver.ensureImage(plan, image, silent)).rejects.toThrow('does not answer');
   });

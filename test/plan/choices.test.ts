@@ -40,8 +40,6 @@ describe('explicit choices', () => {
   });
 
   it.each([
-    ['driver', 'multipass', 'incus'],
-    ['driver', 'ssh', 'incus'],
     ['distribution', 'k3s', 'kubeadm'],
     ['artifacts', 'online', 'debian'],
     ['artifacts', 'bundle', 'debian'],
@@ -58,9 +56,9 @@ describe('explicit choices', () => {
   });
 
   it('are refused all at once', () => {
-    const error = refusal(() => decide({ ...auto, driver: 'ssh' }, BARE_HOST, { distribution: 'k3s' }));
+    const error = refusal(() => decide({ ...auto, artifacts: 'online' }, BARE_HOST, { distribution: 'k3s' }));
     expect(error.details).toHaveLength(2);
-    expect(error.next).toContain('labup --driver incus --distribution kubeadm');
+    expect(error.next).toContain('labup --distribution kubeadm --artifacts debian');
   });
 
   it('on the command line win over the spec', () => {

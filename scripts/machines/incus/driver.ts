@@ -85,6 +85,12 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
       await restoreHostLimits(host);
       await stopOurDaemon(local, emit, host);
     },
+    changes: ({ lab, network }) => [
+      `bridge ${network.bridge} with ${network.hostAddress}, no NAT, no DHCP`,
+      `project and storage pool "${lab}" of the container daemon, the daemon itself started if it does not run`,
+      'a routing rule that forwards nothing from the bridge; fs.inotify.max_user_instances at least 1024 meanwhile',
+    ],
+    asks: () => [],
   };
 }
 

@@ -1,0 +1,164 @@
+import type { Executor } from '../../exec/executor.ts';
+import { connectSsh, type RemoteMachine } from '../../exec/ssh.ts';
+import type { LabPlan, MachinePlan } from '../../plan/types.ts';
+import { packagesOf } from '../../render/software.ts';
+import { readAsset } from '../../shared/assets.ts';
+import { LabFailure, messageOf, UserError } from '../../shared/errors.ts';
+import { TIMEOUTS } from '../../shared/timeouts.ts';
+import type { Connect } from '../connect.ts';
+import type { MachineDriver, ObservedThing } from '../driver.ts';
+import { claim, inspect } from './claim.ts';
+import { login, targetOf } from './login.ts';
+import { type Registered, Registry } from './registry.ts';
+
+/**
+ * Machines that exist already. labup logs in with the user's own key or agent once, lets the lab's key in, and from then
+ * on they are like any other; labdown puts back what labup found. `registry` remembers them outside the state folder.
+ */
+export function sshDriver(
+  local: Executor,
+  registry = new Registry(),
+  connect: Connect = connectSsh,
+): MachineDriver {
+  const enter = async (machine: Registered) => login(await targetOf(local, machine), machine, connect);
+  return {
+    name: 'ssh',
+    machines: 'plain',
+    usesCloudInit: false,
+
+    async ensureHost(plan, emit) {
+      const found = await Promise.all(
+        registeredOf(plan).map(async (machine) => {
+          emit({ type: 'note', text: `looking at ${machine.name}` });
+          const looked = within(enter(machine), inspect);
+          // Every machine's problems at once; only one that nobody gets into stops the others.
+          const { owner, problems } = await looked;
+          const foreign = owner !== '' && owner !== plan.lab ? [`it belongs to lab "${owner}"`] : [];
+          return [...foreign, ...problems].map((problem) => `${machine.name}: ${problem}`);
+        }),
+      );
+      const details = found.flat();
+      if (details.length > 0)
+        throw new UserError('Not every machine can be one of the lab. Nothing was changed.', { details });
+      return false;
+    },
+
+    async ensureImage() {
+      return false;
+    },
+
+    async ensureMachines(plan, { clientKey }, emit) {
+      const machines = registeredOf(plan);
+      // First: a machine that is taken must be known to labdown.
+      await registry.write(plan.lab, machines);
+      const taken = await Promise.all(
+        machines.map((machine) =>
+          within(enter(machine), async (remote) => {
+            emit({ type: 'note', text: `taking ${machine.name}` });
+            return claim(remote, plan.lab, machine.ssh.user, clientKey);
+          }),
+        ),
+      );
+      return taken.includes(true);
+    },
+
+    async reach(plan, { clientKey }) {
+      return Promise.all(
+        registeredOf(plan).map(async (machine) => ({
+          ...(await targetOf(local, machine)),
+          privateKey: clientKey.privateKey,
+        })),
+      );
+    },
+
+    async observe(lab) {
+      const machines = await registry.read(lab);
+      const states = await Promise.all(
+        machines.map((machine) =>
+          within(enter(machine), async (remote) => (await inspect(remote)).owner).catch(() => null),
+        ),
+      );
+      return machines.flatMap(({ name }, index): ObservedThing[] => {
+        const owner = states[index];
+        if (owner === null) return [{ kind: 'machine', name, state: 'unreachable' }];
+        return owner === lab ? [{ kind: 'machine', name, state: 'running' }] : [];
+      });
+    },
+
+    async remove(lab, emit, options = {}) {
+      const machines = await registry.read(lab);
+      const script = readAsset('images', 'machine', 'plain', 'lab-remove');
+      const left: string[] = [];
+      await Promise.all(
+        machines.map(async (machine) => {
+          try {
+            await within(enter(machine), async (remote) => {
+              if ((await inspect(remote)).owner !== lab) return;
+              emit({ type: 'note', text: `putting back ${machine.name}` });
+              const purge = options.purge === true ? ['--purge'] : [];
+              const argv = ['python3', '-', lab, machine.ssh.user, ...purge];
+              await remote.run(argv, { input: script, timeoutMs: TIMEOUTS.provision });
+            });
+          } catch (error) {
+            left.push(`${machine.name}: ${messageOf(error)}`);
+          }
+        }),
+      );
+      if (left.length > 0)
+        throw new LabFailure('Not every machine could be put back.', {
+          details: left,
+          next: 'npx labdown --yes   (goes on where this one stopped)',
+        });
+      await registry.write(lab, []);
+    },
+
+    changes: (plan) =>
+      plan.machines.flatMap((machine) => [`${machine.name}: ${changesOf(plan, machine).join('; ')}`]),
+
+    asks: (plan, ours) =>
+      plan.machines
+        .filter(({ name }) => !ours.some((thing) => thing.name === name))
+        .map((machine) => `change ${machine.name}: ${changesOf(plan, machine).join('; ')}`),
+  };
+}
+
+function changesOf(plan: LabPlan, machine: MachinePlan): readonly string[] {
+  const { ssh, address, podBlock } = machine;
+  return [
+    `${ssh?.user}@${ssh?.host}: the lab's key in authorized_keys, a drop-in for sshd`,
+    `packages where missing: ${packagesOf(machine).join(', ')}`,
+    `${address}/${plan.network.prefixLength} beside its other addresses, routes and kernel settings`,
+    ...(podBlock === undefined ? [] : ['kubelet, container images, iptables rules of kube-proxy']),
+  ];
+}
+
+function registeredOf(plan: LabPlan): readonly Registered[] {
+  const without = plan.machines.filter(({ ssh }) => ssh === undefined).map(({ name }) => name);
+  if (without.length > 0)
+    throw new UserError('The ssh driver must know how each machine is reached.', {
+      details: without.map((name) => `${name} has no "ssh" in lab.yaml`),
+      next: 'add for example: ssh: { host: 192.0.2.10, user: root, key: ~/.ssh/id_ed25519 }',
+    });
+  const machines = plan.machines.flatMap(({ name, ssh }) => (ssh === undefined ? [] : [{ name, ssh }]));
+  const twice = machines.filter(({ ssh }, index) =>
+    machines.slice(0, index).some((other) => other.ssh.host === ssh.host && other.ssh.port === ssh.port),
+  );
+  if (twice.length > 0)
+    throw new UserError('Two machines of the lab are the same machine.', {
+      details: twice.map(({ name, ssh }) => `${name}: ${ssh.host} port ${ssh.port} is taken already`),
+      next: 'give every machine a host of its own in lab.yaml',
+    });
+  return machines;
+}
+
+async function within<T>(
+  entering: Promise<RemoteMachine>,
+  work: (machine: RemoteMachine) => Promise<T>,
+): Promise<T> {
+  const machine = await entering;
+  try {
+    return await work(machine);
+  } finally {
+    machine.close();
+  }
+}

@@ -1,0 +1,51 @@
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { Executor } from '../../exec/executor.ts';
+import { connectSsh, type RemoteMachine, type SshTarget } from '../../exec/ssh.ts';
+import { LabError, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
+import type { Connect } from '../connect.ts';
+import { knownHostKey } from './known-hosts.ts';
+import type { Registered } from './registry.ts';
+
+const LOGIN_TIMEOUT_MS = 15_000;
+
+/** How a machine is reached, with the host key that the user trusts. Throws UserError where none is known. */
+export async function targetOf(local: Executor, { name, ssh }: Registered): Promise<SshTarget> {
+  const hostKey = await knownHostKey(local, ssh);
+  if (hostKey === undefined) {
+    const where = ssh.port === 22 ? ssh.host : `-p ${ssh.port} ${ssh.host}`;
+    throw new UserError(`The SSH host key of ${name} (${ssh.host}) is not in your known_hosts.`, {
+      details: ['labup trusts only machines that you have connected to, or whose key you have put there'],
+      next: `ssh ${ssh.user}@${where}   (compare the fingerprint), then run this again`,
+    });
+  }
+  return { name, address: ssh.host, port: ssh.port, user: ssh.user, hostKey, keepOriginals: true };
+}
+
+/** Connects with the user's own key or agent. Throws UserError that says how to get in by hand. */
+export async function login(
+  target: SshTarget,
+  { ssh }: Registered,
+  connect: Connect = connectSsh,
+): Promise<RemoteMachine> {
+  const key = ssh.key === undefined ? {} : { privateKey: await readKey(target.name, ssh.key) };
+  try {
+    return await connect({ ...target, ...key }, LOGIN_TIMEOUT_MS);
+  } catch (error) {
+    if (error instanceof LabError) throw error;
+    const identity = ssh.key === undefined ? '' : ` -i ${ssh.key}`;
+    throw new LabFailure(`${target.name} lets nobody in: ${messageOf(error)}`, {
+      details: [`tried ${ssh.user}@${ssh.host} port ${ssh.port}`],
+      next: `ssh${identity} -p ${ssh.port} ${ssh.user}@${ssh.host}   (must work without a question)`,
+      cause: error,
+    });
+  }
+}
+
+async function readKey(machine: string, path: string): Promise<string> {
+  const full = path.startsWith('~/') ? join(homedir(), path.slice(2)) : path;
+  return readFile(full, 'utf8').catch((cause: unknown) => {
+    throw new UserError(`The SSH key of ${machine} cannot be read: ${messageOf(cause)}`, { cause });
+  });
+}

@@ -1,0 +1,186 @@
+import { mkdtempSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { newSecrets } from '../../scripts/exec/keys.ts';
+import type { SshTarget } from '../../scripts/exec/ssh.ts';
+import { sshDriver } from '../../scripts/machines/ssh/driver.ts';
+import { Registry } from '../../scripts/machines/ssh/registry.ts';
+import type { LabPlan } from '../../scripts/plan/types.ts';
+import { LabError, LabFailure, messageOf, UserError } from '../../scripts/shared/errors.ts';
+import { silent } from '../../scripts/shared/events.ts';
+import { fakeMachine } from '../fakes/machine.ts';
+import { type RecordingExecutor, recordingExecutor } from '../fakes/recording-executor.ts';
+import { labPlan } from '../render/fixture.ts';
+
+const HOST_KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKnown';
+const secrets = newSecrets('bgp-lab', []);
+const LAB_KEY = secrets.clientKey.publicKey.trim();
+
+let folder: string;
+let plan: LabPlan;
+/** What machines say of themselves when they are inspected, by name; absent: nobody gets in. */
+let says: Map<string, string>;
+let known: (host: string) => string;
+let asked: Map<string, RecordingExecutor>;
+let targets: SshTarget[];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'ssh-driver-'));
+  writeFileSync(join(folder, 'key'), 'the private key\n');
+  const whole = labPlan();
+  plan = {
+    ...whole,
+    machines: whole.machines.map((machine, index) => ({
+      ...machine,
+      ssh: { host: `10.0.0.${index + 1}`, port: 22, user: 'admin', key: join(folder, 'key') },
+    })),
+  };
+  says = new Map(plan.machines.map(({ name }) => [name, '']));
+  known = (host) => `# Host ${host} found: line 3\n${host} ${HOST_KEY}\n`;
+  asked = new Map();
+  targets = [];
+});
+
+function driver() {
+  const local = recordingExecutor((argv) => (argv[0] === 'ssh-keygen' ? known(argv[2] ?? '') : undefined));
+  return sshDriver(local, new Registry({ XDG_STATE_HOME: folder }), async (target) => {
+    targets.push(target);
+    const said = says.get(target.name);
+    if (said === undefined) throw new Error('All configured authentication methods failed');
+    const executor = recordingExecutor((argv) => {
+      if (argv[0] === 'sh' && argv[2]?.includes('problem: ')) return says.get(target.name) ?? '';
+      if (argv[0] === 'sh' && argv.at(-1) === LAB_KEY) return 'added\n';
+      if (argv[0] === 'python3') says.set(target.name, '');
+      return '';
+    }, target.name);
+    asked.set(target.name, executor);
+    const machine = fakeMachine(target.name, executor);
+    return {
+      ...machine,
+      writeFiles: async (files) => {
+        if (files.some(({ path }) => path === '/etc/lab/owner')) says.set(target.name, 'owner: bgp-lab\n');
+        return machine.writeFiles(files);
+      },
+    };
+  });
+}
+
+const take = async () => {
+  const ssh = driver();
+  await ssh.ensureHost(plan, silent);
+  await ssh.ensureMachines(plan, { cloudInit: new Map(), clientKey: LAB_KEY }, silent);
+  return ssh;
+};
+
+async function failure(promise: Promise<unknown>): Promise<LabError> {
+  const error: unknown = await promise.catch((thrown: unknown) => thrown);
+  if (error instanceof LabError) return error;
+  throw new Error(`no LabError: ${messageOf(error)}`);
+}
+
+describe('machines that exist already', () => {
+  it("are taken with the user's key, and from then on reached with the lab's", async () => {
+    const ssh = await take();
+    expect(targets[0]).toMatchObject({
+      address: '10.0.0.1',
+      user: 'admin',
+      privateKey: 'the private key\n',
+      hostKey: HOST_KEY,
+      keepOriginals: true,
+    });
+    const reach = await ssh.reach(plan, secrets, silent);
+    expect(reach).toHaveLength(plan.machines.length);
+    expect(reach[0]).toMatchObject({ privateKey: secrets.clientKey.privateKey, hostKey: HOST_KEY });
+    expect(await ssh.observe('bgp-lab')).toEqual(
+      plan.machines.map(({ name }) => ({ kind: 'machine', name, state: 'running' })),
+    );
+    expect(await ssh.observe('other-lab')).toEqual([]);
+    expect(statSync(join(folder, 'k8s-bgp-lab', 'ssh', 'bgp-lab.json')).mode & 0o777).toBe(0o600);
+  });
+
+  it('are put back, and nothing is left', async () => {
+    const ssh = await take();
+    await ssh.remove('bgp-lab', silent, { purge: true });
+    const lines = asked.get('bgp')?.lines() ?? [];
+    expect(lines).toContain('python3 - bgp-lab admin --purge');
+    expect(await ssh.observe('bgp-lab')).toEqual([]);
+    await ssh.remove('bgp-lab', silent);
+  });
+
+  it('are asked for before they are changed, and not again', async () => {
+    const ssh = await take();
+    expect(ssh.asks(plan, [])).toHaveLength(plan.machines.length);
+    expect(ssh.asks(plan, [])[1]).toMatch(/^change k8sworker1: admin@10.0.0.2: .*containerd.*iptables rules/);
+    expect(ssh.asks(plan, await ssh.observe('bgp-lab'))).toEqual([]);
+  });
+});
+
+describe('a machine is refused, and nothing changed,', () => {
+  it('where it cannot be one of the lab: all problems of all machines at once', async () => {
+    says.set('bgp', 'problem: no python3; install it\n');
+    says.set('ubuntu', 'owner: other-lab\n');
+    const error = await failure(driver().ensureHost(plan, silent));
+    expect(error).toBeInstanceOf(UserError);
+    expect(error.details).toEqual(['bgp: no python3; install it', 'ubuntu: it belongs to lab "other-lab"']);
+    for (const executor of asked.values()) expect(executor.calls).toHaveLength(1);
+  });
+
+  it('where its host key is not known', async () => {
+    known = () => '';
+    const error = await failure(driver().ensureHost(plan, silent));
+    expect(error.message).toBe('The SSH host key of k8smaster1 (10.0.0.1) is not in your known_hosts.');
+    expect(error.next).toContain('ssh admin@10.0.0.1 ');
+    known = (host) => `@revoked ${host} ${HOST_KEY}\n`;
+    expect((await failure(driver().ensureHost(plan, silent))).message).toContain('not in your known_hosts');
+  });
+
+  it('where it lets nobody in', async () => {
+    says.delete('bgp');
+    const error = await failure(driver().ensureHost(plan, silent));
+    expect(error.message).toBe('bgp lets nobody in: All configured authentication methods failed');
+    expect(error.next).toContain(`ssh -i ${join(folder, 'key')} -p 22 admin@10.0.0.`);
+  });
+
+  it('where lab.yaml does not say how it is reached, or says the same of two', async () => {
+    const [first, ...others] = plan.machines;
+    if (first === undefined) throw new Error('no machine');
+    const { ssh: _, ...without } = first;
+    const missing = { ...plan, machines: [without, ...others] };
+    expect((await failure(driver().ensureHost(missing, silent))).details).toEqual([
+      'k8smaster1 has no "ssh" in lab.yaml',
+    ]);
+    const twice = {
+      ...plan,
+      machines: plan.machines.map((each) => ({ ...each, ssh: plan.machines[0]?.ssh })),
+    };
+    const error = await failure(driver().ensureHost(twice as LabPlan, silent));
+    expect(error.message).toBe('Two machines of the lab are the same machine.');
+  });
+});
+
+describe('a machine that is gone', () => {
+  it('is told by labdown, which goes on with it another time', async () => {
+    const ssh = await take();
+    says.delete('bgp');
+    expect((await ssh.observe('bgp-lab')).find(({ name }) => name === 'bgp')?.state).toBe('unreachable');
+    const error = await failure(ssh.remove('bgp-lab', silent));
+    expect(error).toBeInstanceOf(LabFailure);
+    expect(error.details).toEqual([expect.stringMatching(/^bgp: bgp lets nobody in/)]);
+    says.set('bgp', 'owner: bgp-lab\n');
+    await ssh.remove('bgp-lab', silent);
+    expect(await ssh.observe('bgp-lab')).toEqual([]);
+  });
+
+  it("that another lab has taken is not that lab's any more", async () => {
+    const ssh = await take();
+    says.set('bgp', 'owner: other-lab\n');
+    await ssh.remove('bgp-lab', silent);
+    expect(
+      asked
+        .get('bgp')
+        ?.lines()
+        .some((line) => line.startsWith('python3')),
+    ).toBe(false);
+  });
+});
