@@ -31,6 +31,7 @@
       make('h4', '', 'Why'),
       make('p', 'why', data.texts[cell.why]),
       ...chain(cell),
+      ...proof(cell.proof),
       ...evidence(cell.evidence),
       make('h4', 'command-title', 'In a terminal'),
       make('pre', 'command', `npx lab explain '${cell.id}'`),
@@ -104,6 +105,12 @@
       ),
     );
     return [make('h4', '', "The packet's predicted way"), make('ol', 'hops chain', ...items)];
+  }
+
+  function proof(sentences) {
+    if (!sentences) return [];
+    const items = sentences.map((sentence) => make('li', '', sentence));
+    return [make('h4', '', 'What proves that it fails there'), make('ul', 'proof', ...items)];
   }
 
   function evidence(found) {

@@ -74,6 +74,10 @@ const cellSchema = z.strictObject({
     .describe('null where nothing was tried: blocked and skipped cells.'),
   verdict: z.enum(VERDICTS),
   detail: z.string().optional().describe('What is worth knowing about a cell that did not simply pass.'),
+  proof: z
+    .array(z.string())
+    .optional()
+    .describe('Cells that rightly failed: what proves that they failed where they had to, a sentence each.'),
   evidence: evidenceSchema
     .optional()
     .describe('Failed cells that were tried again while every hop was watched.'),
@@ -177,7 +181,14 @@ function optionalParts({ aborted, moved, ecmp, bgpTables, timings }: LabRun): Pa
   };
 }
 
-function cellOf({ cell, observed, verdict, detail, evidence }: CellResult): LabReport['cells'][number] {
+function cellOf({
+  cell,
+  observed,
+  verdict,
+  detail,
+  proof,
+  evidence,
+}: CellResult): LabReport['cells'][number] {
   const { id, from, to, address, port, protocol, expected } = cell;
   return {
     id,
@@ -208,6 +219,7 @@ function cellOf({ cell, observed, verdict, detail, evidence }: CellResult): LabR
           },
     verdict,
     ...(detail === null ? {} : { detail }),
+    ...(proof === undefined ? {} : { proof: [...proof] }),
     ...(evidence === undefined
       ? {}
       : {

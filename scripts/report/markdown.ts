@@ -22,6 +22,7 @@ export function toMarkdown(run: LabRun): string {
     ...troubles(run.cells),
     ...checks(run.checks),
     ...matrix(run.cells),
+    ...proofs(run.cells),
     ...ecmp(run.ecmp ?? []),
     ...timings(run),
   ];
@@ -192,6 +193,17 @@ function matrix(results: readonly CellResult[]): string[] {
       details(`<b>${md(`${group.title} ${group.subtitle}`)}</b>: ${tally(group, results)}`, tableOf(group)),
     ),
   ];
+}
+
+/** What proves that connections rightly failed: one line per kind of failure, told of its first cell. */
+function proofs(results: readonly CellResult[]): string[] {
+  const proven = results.filter(({ proof, verdict }) => proof !== undefined && verdict === 'passed');
+  if (proven.length === 0) return [];
+  const lines = cellCauses(proven, 'passed').map(({ first: { cell, proof = [] }, members }) => {
+    const others = members.length === 1 ? '' : ` and ${countText(members.length - 1, 'more cell')} like it`;
+    return `- ${KIND_TEXTS['fails-as-expected'].sign} ${code(cell.id)}${others}: ${md(proof.join('; '))}`;
+  });
+  return [details(`what proves that ${countText(proven.length, 'cell')} rightly failed`, lines.join('\n'))];
 }
 
 /** "31 ✓, 1 ✗": what a folded table would show. */

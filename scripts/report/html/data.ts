@@ -25,6 +25,8 @@ export interface PageCell {
   readonly why: number;
   /** Indexes of steps. */
   readonly chain: readonly number[];
+  /** What proves that it failed where it had to. */
+  readonly proof?: readonly string[];
   readonly evidence?: Evidence;
 }
 
@@ -47,7 +49,7 @@ function pageCell(
   texts: Table<string>,
   steps: Table<PageData['steps'][number]>,
 ): PageCell {
-  const { cell, observed, detail, evidence } = result;
+  const { cell, observed, detail, proof, evidence } = result;
   const { outcome, servers, clients, why, chain } = cell.expected;
   return {
     id: cell.id,
@@ -70,6 +72,7 @@ function pageCell(
     detail,
     why: texts.indexOf(why),
     chain: chain.map(({ at, layer, text }) => steps.indexOf([at, layer, texts.indexOf(text)])),
+    ...(proof === undefined ? {} : { proof }),
     ...(evidence === undefined ? {} : { evidence }),
   };
 }
