@@ -24,7 +24,7 @@
       'div',
       'cell',
       heading,
-      make('p', 'quiet', data.kinds[cell.kind].text),
+      make('p', 'quiet', [data.kinds[cell.kind].text, cell.added ?? []].flat().join('; ')),
       cell.evidence ? make('p', 'sentence', cell.evidence.sentence) : null,
       comparison(cell),
       cell.detail === null ? null : make('p', 'detail', cell.detail),

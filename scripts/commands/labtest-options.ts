@@ -1,4 +1,5 @@
 import { findCells } from '../matrix/explain.ts';
+import { withControls } from '../matrix/proof-control.ts';
 import type { Cell } from '../matrix/types.ts';
 import type { LabReport } from '../report/json.ts';
 import { exitCodeOf } from '../report/summary.ts';
@@ -29,6 +30,11 @@ export function cellsWithIds(ids: readonly string[]): Select {
 /** Both, one after the other. */
 export function both(first: Select, second: Select): Select {
   return (cells) => second(first(cells));
+}
+
+/** What another one chooses, and the positive controls without which its cells that must fail would prove nothing. */
+export function controlled(select: Select): Select {
+  return (cells) => withControls(cells, select(cells));
 }
 
 /** The ids of the cells that were not right in a report. */

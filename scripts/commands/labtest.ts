@@ -1,6 +1,6 @@
 import type { Cell } from '../matrix/types.ts';
 import type { Deps } from './deps.ts';
-import { both, cellsWithIds, failedCells, isRight, onlyCells } from './labtest-options.ts';
+import { both, cellsWithIds, controlled, failedCells, isRight, onlyCells } from './labtest-options.ts';
 import { type LabOptions, type OpenLab, openLab, prepareProbes } from './open-lab.ts';
 import { lastReport, saveReports } from './reports.ts';
 import { type StepTitle, unseenSteps } from './steps.ts';
@@ -43,12 +43,12 @@ export async function labtest(deps: Deps, options: TestOptions): Promise<TestRes
   });
   try {
     const run: RunOptions = {
-      select: onlyCells(options.only),
+      select: controlled(onlyCells(options.only)),
       ...(options.onPlanned === undefined ? {} : { onPlanned: options.onPlanned }),
     };
     if (options.failFirst === true) {
       const still = await steps.run('failed', async (emit) => {
-        const value = await testFailed(deps, lab, run, (text) => emit({ type: 'note', text }));
+        const value = await testFailed(deps, lab, options, (text) => emit({ type: 'note', text }));
         return { value, changed: value !== undefined };
       });
       if (still !== undefined) return still;
@@ -65,7 +65,7 @@ export async function labtest(deps: Deps, options: TestOptions): Promise<TestRes
 async function testFailed(
   deps: Deps,
   lab: OpenLab,
-  options: RunOptions,
+  { only, onPlanned }: TestOptions,
   note: (text: string) => void,
 ): Promise<TestResult | undefined> {
   const last = await lastReport(lab.state);
@@ -75,10 +75,9 @@ async function testFailed(
     return undefined;
   }
   note(`${failed.length} cells`);
-  const { select = (cells) => cells } = options;
   const result = await testLab(deps, lab, unseenSteps, {
-    ...options,
-    select: both(select, cellsWithIds(failed)),
+    ...(onPlanned === undefined ? {} : { onPlanned }),
+    select: controlled(both(onlyCells(only), cellsWithIds(failed))),
   });
   return isRight(result) ? undefined : result;
 }

@@ -5,7 +5,7 @@ import { silent } from '../shared/events.ts';
 import { waitFor } from '../shared/wait.ts';
 import type { Deps } from './deps.ts';
 import type { TestOptions } from './labtest.ts';
-import { onlyCells } from './labtest-options.ts';
+import { controlled, onlyCells } from './labtest-options.ts';
 import { type OpenLab, openLab, prepareProbes } from './open-lab.ts';
 import { saveReports } from './reports.ts';
 import { unseenSteps } from './steps.ts';
@@ -45,7 +45,7 @@ export async function watchLab(
       const begun = performance.now();
       const round = await (async (): Promise<WatchRound> => {
         lab ??= await opened(deps, options);
-        const result = await testLab(deps, lab, unseenSteps, { select: onlyCells(options.only) });
+        const result = await testLab(deps, lab, unseenSteps, { select: controlled(onlyCells(options.only)) });
         const report = await saveReports(lab.state, result);
         const changes = before === undefined ? {} : { changes: diffReports(before, report) };
         before = report;

@@ -73,6 +73,10 @@ const cellSchema = z.strictObject({
     .nullable()
     .describe('null where nothing was tried: blocked and skipped cells.'),
   verdict: z.enum(VERDICTS),
+  controlOf: z
+    .array(z.string())
+    .optional()
+    .describe('The cells that must fail for which it was added as positive control; nobody asked for it.'),
   detail: z.string().optional().describe('What is worth knowing about a cell that did not simply pass.'),
   proof: z
     .array(z.string())
@@ -189,7 +193,7 @@ function cellOf({
   proof,
   evidence,
 }: CellResult): LabReport['cells'][number] {
-  const { id, from, to, address, port, protocol, expected } = cell;
+  const { id, from, to, address, port, protocol, expected, controlOf } = cell;
   return {
     id,
     from,
@@ -218,6 +222,7 @@ function cellOf({
             connectMs: observed.connectMs,
           },
     verdict,
+    ...(controlOf === undefined ? {} : { controlOf: [...controlOf] }),
     ...(detail === null ? {} : { detail }),
     ...(proof === undefined ? {} : { proof: [...proof] }),
     ...(evidence === undefined

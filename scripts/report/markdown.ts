@@ -6,7 +6,7 @@ import { type ColumnGroup, columnKey, groupColumns } from './columns.ts';
 import { CHECK_SIGNS, KIND_TEXTS, kindOf, kindsToExplain } from './kinds.ts';
 import type { EcmpResult, LabRun } from './run.ts';
 import { conclusionOf, summarize } from './summary.ts';
-import { describeCells, describeExpected, describeObserved } from './words.ts';
+import { describeCells, describeControl, describeExpected, describeObserved } from './words.ts';
 
 /**
  * The run as GitHub-flavoured Markdown, for a pull request or a job summary: totals, what is wrong by cause, one table
@@ -189,6 +189,9 @@ function matrix(results: readonly CellResult[]): string[] {
   return [
     '## Matrix',
     `Rows are where connections start. ${legend.join(', ')}.`,
+    ...results.flatMap(({ cell: { id, controlOf } }) =>
+      controlOf === undefined ? [] : [`- ${code(id)} was ${md(describeControl(controlOf))}`],
+    ),
     ...groupColumns(results.map(({ cell }) => cell)).map((group) =>
       details(`<b>${md(`${group.title} ${group.subtitle}`)}</b>: ${tally(group, results)}`, tableOf(group)),
     ),
