@@ -37,8 +37,8 @@ export function controlled(select: Select): Select {
   return (cells) => withControls(cells, select(cells));
 }
 
-/** The ids of the cells that were not right in a report. */
-export function failedCells({ cells }: LabReport): readonly string[] {
+/** The ids of those cells of reports that were not right. */
+export function failedCells(cells: readonly LabReport['cells'][number][]): readonly string[] {
   return cells.filter(({ verdict }) => !['passed', 'skipped'].includes(verdict)).map(({ id }) => id);
 }
 

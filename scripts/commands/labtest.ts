@@ -2,7 +2,7 @@ import type { Cell } from '../matrix/types.ts';
 import type { Deps } from './deps.ts';
 import { both, cellsWithIds, controlled, failedCells, isRight, onlyCells } from './labtest-options.ts';
 import { type LabOptions, type OpenLab, openLab, prepareProbes } from './open-lab.ts';
-import { lastReport, saveReports } from './reports.ts';
+import { knownCells, saveReports } from './reports.ts';
 import { type StepTitle, unseenSteps } from './steps.ts';
 import { RUN_STEPS, type RunOptions, type TestResult, testLab } from './test-run.ts';
 
@@ -51,7 +51,10 @@ export async function labtest(deps: Deps, options: TestOptions): Promise<TestRes
         const value = await testFailed(deps, lab, options, (text) => emit({ type: 'note', text }));
         return { value, changed: value !== undefined };
       });
-      if (still !== undefined) return still;
+      if (still !== undefined) {
+        await saveReports(lab.state, still);
+        return still;
+      }
     }
     const result = await testLab(deps, lab, steps, run);
     await saveReports(lab.state, result);
@@ -61,17 +64,17 @@ export async function labtest(deps: Deps, options: TestOptions): Promise<TestRes
   }
 }
 
-/** Tests what was not right in the last run; its result if it still is not. Its report is not kept as the last one. */
+/** Tests what was not right when it was last tried; the result if it still is not. */
 async function testFailed(
   deps: Deps,
   lab: OpenLab,
   { only, onPlanned }: TestOptions,
   note: (text: string) => void,
 ): Promise<TestResult | undefined> {
-  const last = await lastReport(lab.state);
-  const failed = last === undefined ? [] : failedCells(last);
+  const known = await knownCells(lab.state);
+  const failed = failedCells([...known.values()].map(({ result }) => result));
   if (failed.length === 0) {
-    note(last === undefined ? 'there is no earlier run' : 'nothing failed');
+    note(known.size === 0 ? 'there is no earlier run' : 'nothing failed');
     return undefined;
   }
   note(`${failed.length} cells`);

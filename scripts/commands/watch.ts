@@ -1,5 +1,5 @@
-import { diffReports, type ReportDiff } from '../report/diff.ts';
-import type { LabReport } from '../report/json.ts';
+import { diffReports, hasChanges, type ReportDiff } from '../report/diff.ts';
+import { buildReport, type LabReport } from '../report/json.ts';
 import { HarnessError, LabFailure, messageOf } from '../shared/errors.ts';
 import { silent } from '../shared/events.ts';
 import { waitFor } from '../shared/wait.ts';
@@ -46,10 +46,13 @@ export async function watchLab(
       const round = await (async (): Promise<WatchRound> => {
         lab ??= await opened(deps, options);
         const result = await testLab(deps, lab, unseenSteps, { select: controlled(onlyCells(options.only)) });
-        const report = await saveReports(lab.state, result);
-        const changes = before === undefined ? {} : { changes: diffReports(before, report) };
+        const now = buildReport(result.run, result.planned);
+        const changes = before === undefined ? undefined : diffReports(before, now);
+        // Rounds that are all alike would push every other run out of the state folder.
+        const undated = changes !== undefined && !hasChanges(changes);
+        const report = await saveReports(lab.state, result, { undated });
         before = report;
-        return { result, report, ...changes };
+        return { result, report, ...(changes === undefined ? {} : { changes }) };
       })().catch((error: unknown): WatchRound => {
         if (!(error instanceof HarnessError || error instanceof LabFailure)) throw error;
         return { error };

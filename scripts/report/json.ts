@@ -126,6 +126,9 @@ export const reportSchema = z.strictObject({
     .describe('Cells only; checks carry their own verdicts.'),
   checks: z.array(checkSchema),
   cells: z.array(cellSchema),
+  chosenFrom: count
+    .optional()
+    .describe('How many cells the whole matrix has, where only some of them were chosen.'),
   aborted: z.string().optional().describe('Why the run ended early; what it did not get to is skipped.'),
   moved: z
     .array(z.string())
@@ -166,8 +169,9 @@ export function buildReport(run: LabRun, planned?: readonly { readonly id: strin
 }
 
 /** Those parts of a run that not every run has, by name; an absent one stays absent. */
-function optionalParts({ aborted, moved, ecmp, bgpTables, timings }: LabRun): Partial<LabReport> {
+function optionalParts({ chosenFrom, aborted, moved, ecmp, bgpTables, timings }: LabRun): Partial<LabReport> {
   return {
+    ...(chosenFrom === undefined ? {} : { chosenFrom }),
     ...(aborted === undefined ? {} : { aborted }),
     ...(moved === undefined ? {} : { moved: [...moved] }),
     ...(ecmp === undefined

@@ -74,7 +74,13 @@ function summaryTable(run: LabRun): string {
   return table(
     ['cells', ...entries.map(([name]) => name), 'checks passed'],
     ['---:', ...entries.map(() => '---:'), '---:'],
-    [[`${planned}`, ...entries.map(([, count]) => `${count}`), `${passedChecks} of ${run.checks.length}`]],
+    [
+      [
+        `${planned}${run.chosenFrom === undefined ? '' : ` of ${run.chosenFrom}`}`,
+        ...entries.map(([, count]) => `${count}`),
+        `${passedChecks} of ${run.checks.length}`,
+      ],
+    ],
   );
 }
 

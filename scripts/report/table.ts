@@ -97,8 +97,9 @@ function totals(run: LabRun, width: number, paint: Paint): string[] {
       wrap(`changed during the run: ${change}`, width, '  ').map(paint.yellow),
     ),
   ];
+  const chosen = run.chosenFrom === undefined ? '' : ` of ${run.chosenFrom}`;
   return [
-    ...wrap(`cells:  ${planned} planned: ${listed(cells)}`, width, '        '),
+    ...wrap(`cells:  ${planned}${chosen} planned: ${listed(cells)}`, width, '        '),
     ...wrap(`checks: ${run.checks.length} planned: ${listed(checks)}`, width, '        '),
     ...notes,
     ...wrap(conclusion, width, '').map((line) => (right ? paint.green(line) : paint.red(line))),

@@ -33,6 +33,14 @@ describe('a cell that was added as a positive control', () => {
     expect(cells.filter((cell) => cell.controlOf !== undefined)).toMatchObject([{ id: POSITIVE, controlOf }]);
   });
 
+  it('is one of a run that says how many cells there are', () => {
+    const run = { ...partial(EXTERNAL), chosenFrom: 248 };
+    expect(renderTable(run, { color: false })).toContain('cells:  4 of 248 planned: 4 passed');
+    expect(toMarkdown(run)).toContain('| 4 of 248 | 4 |');
+    expect(toHtml(run)).toContain('<dt>cells</dt><dd>4<small> of 248</small></dd>');
+    expect(buildReport(run)).toMatchObject({ chosenFrom: 248, summary: { planned: 4 } });
+  });
+
   it('is spoken of nowhere in a run without one', () => {
     const run = runOf();
     for (const text of [renderTable(run, { color: false }), toMarkdown(run), toHtml(run)])
