@@ -46,6 +46,18 @@ function fromRule(chain: string, rule: string, sets: IpSets): NatOutgoing {
       };
 }
 
+const DROPS_INVALID = /^-A KUBE-FORWARD (?=.*--ctstate INVALID ).*-j DROP$/;
+
+/**
+ * Whether kube-proxy drops what conntrack calls INVALID, in `iptables-save -t filter`. Later versions leave the rule out
+ * where conntrack is liberal about TCP (kubernetes PR 120412). Throws where the text is no filter table.
+ */
+export function parseDropsInvalid(text: string): boolean {
+  const lines = text.split('\n');
+  if (text.trim() !== '' && !lines.includes('*filter')) throw new Error('not what iptables-save prints');
+  return lines.some((line) => DROPS_INVALID.test(line));
+}
+
 /** Reads `ipset save`: the members of every set. */
 export function parseSets(text: string): IpSets {
   const sets = new Map<string, string[]>();
