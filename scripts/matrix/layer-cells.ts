@@ -3,6 +3,7 @@ import type { LabPlan } from '../plan/types.ts';
 import { inAny, numberOf } from './addresses.ts';
 import { worldOf } from './expect/world.ts';
 import { type LayeredChecks, routeCheckOf, ruleCheckId } from './layers.ts';
+import { podNetworkCheckId } from './pod-network.ts';
 import { wrongChains } from './rule-checks.ts';
 import type { ObservedState } from './state/types.ts';
 import type { Cell, CellResult, ChainStep } from './types.ts';
@@ -12,12 +13,14 @@ interface Needs {
   readonly lookups: ReadonlyMap<string, ReadonlySet<string>>;
   /** By machine the chains of the service that decide there; undefined: any of them may. */
   readonly translators: ReadonlyMap<string, readonly string[] | undefined>;
+  /** The node that must masquerade it, because it leaves the pod network there. */
+  readonly masquerader?: string;
 }
 
 /**
  * Marks the cells whose way leads over something that failed its check as blocked by the check at the bottom: over a
  * machine whose route to the target, to one of the backends, or back to the client is not as it should be, or whose
- * rules for the service are not, in a chain that the cell passes. Which machines, addresses and chains those are follows
+ * rules for the service are not, in a chain that the cell passes, or whose masquerading of pods is not. Which machines, addresses and chains those are follows
  * from the cell's own chain of reasons. Pure.
  */
 export function blockCells(
@@ -34,7 +37,7 @@ export function blockCells(
   const wrong = new Map(checks.filter(({ id }) => roots.has(id)).map((each) => [each.id, wrongChains(each)]));
   return cells.map((cell) => {
     if (cell.blockedBy !== undefined || endsInDns(cell)) return cell;
-    const { lookups, translators } = needsOf(state, cell);
+    const { lookups, translators, masquerader } = needsOf(plan, state, cell);
     const used = [...lookups].flatMap(([machine, addresses]) =>
       [...addresses].flatMap((address) =>
         longest(
@@ -47,7 +50,8 @@ export function blockCells(
       const id = ruleCheckId(node, cell.service ?? '');
       return passed === undefined || wrong.get(id)?.some((chain) => passed.includes(chain)) ? [id] : [];
     });
-    const failing = [...used, ...rules].filter((id) => roots.has(id));
+    const masquerading = masquerader === undefined ? [] : [podNetworkCheckId(masquerader)];
+    const failing = [...used, ...masquerading, ...rules].filter((id) => roots.has(id));
     const [first] = checks.filter(({ id }) => failing.includes(id));
     const root = roots.get(first?.id ?? '');
     if (root === undefined) return cell;
@@ -62,7 +66,7 @@ function longest<T>(items: readonly T[], sizeOf: (item: T) => number): readonly 
   return items.filter((item) => sizeOf(item) === most);
 }
 
-function needsOf(state: ObservedState, cell: Cell): Needs {
+function needsOf(plan: LabPlan, state: ObservedState, cell: Cell): Needs {
   const world = worldOf(state);
   const { chain, servers, clients } = cell.expected;
   const pod = state.pods.find(({ name }) => `pod/${name}` === cell.from);
@@ -106,7 +110,12 @@ function needsOf(state: ObservedState, cell: Cell): Needs {
   const source = pod?.ip ?? '';
   for (const backend of backends)
     note(world.nodeOf(backend), [...clients, ...(source === '' ? [] : [source])].filter(isAddress));
-  return { lookups, translators };
+  // What a node's own rules lead to a pod has left for that pod only.
+  const sent = cell.kind === 'node-port' && cell.node !== origin ? targets : (cell.pods ?? backends);
+  const leaves = sent.some((each) => isAddress(each) && !inAny([plan.kubernetes.podCidr], each));
+  return pod === undefined || pod.hostNetwork || !leaves
+    ? { lookups, translators }
+    : { lookups, translators, masquerader: origin };
 }
 
 /** The chains of a service port that a connection passes in these steps; undefined where its rules end it before any. */

@@ -4,6 +4,7 @@ import { buildCells } from '../../scripts/matrix/cells.ts';
 import { serviceChain } from '../../scripts/matrix/expect/chain-names.ts';
 import { blockCells, layerDns } from '../../scripts/matrix/layer-cells.ts';
 import { layerChecks, routeCheckOf } from '../../scripts/matrix/layers.ts';
+import { checkPodNetwork } from '../../scripts/matrix/pod-network.ts';
 import type { Cell, CellResult, Observation } from '../../scripts/matrix/types.ts';
 import { endpointsOf, planOf, rightly } from './fixtures.ts';
 
@@ -260,6 +261,18 @@ describe('cells below a failed layer', () => {
     expect(chain.map(({ at, chains }) => `${at} ${chains ?? ''}`)).toContain('k8sworker1 LAB-NAT-OUTGOING');
     expect(wrong).not.toContain(id);
     expect(wrong).toContain('pod/echo-client1>echo-np-tcp/cluster-ip:1234/tcp');
+  });
+
+  it('are those of its pods that leave the pod network, where a node does not masquerade', () => {
+    const worker = state.machines.get('k8sworker1');
+    if (worker === undefined) throw new Error('no worker');
+    const { natOutgoing: _, ...bare } = worker;
+    const now = { ...state, machines: new Map(state.machines).set('k8sworker1', bare) };
+    const isLeaving = ({ from, kind, node }: Cell) =>
+      from === 'pod/echo-client1' && kind === 'node-port' && node !== 'k8sworker1';
+    expect(blockedBy(checkPodNetwork(plan, now), now)).toEqual(idsOf(isLeaving));
+    expect(idsOf(isLeaving)).toHaveLength(9);
+    expect(blockedBy(checkPodNetwork(plan, state))).toEqual([]);
   });
 
   it('are not those of a name that cannot be resolved anyway, nor those of an unrouted client', () => {

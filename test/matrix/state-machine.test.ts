@@ -93,6 +93,8 @@ describe('what a machine says', () => {
       except: ['10.255.0.0/16'],
     });
     expect(parseNatOutgoing('', new Map())).toBeUndefined();
+    const unused = recorded('k8sworker1-nat.txt').replace('-A POSTROUTING -j LAB-NAT-OUTGOING\n', '');
+    expect(parseNatOutgoing(unused, new Map())).toBeUndefined();
     expect(parseNatOutgoing('*nat\n:POSTROUTING ACCEPT [0:0]\nCOMMIT\n', new Map())).toBeUndefined();
     expect(() => parseNatOutgoing('iptables: permission denied', new Map())).toThrow(
       'not what iptables-save prints',
@@ -113,7 +115,7 @@ describe('what a machine says', () => {
   // Written after felix's rules (rules/nat.go) and ipset's manual, not recorded.
   it("about Calico's masquerading, which needs its IP sets", () => {
     const rule =
-      '*nat\n-A cali-nat-outgoing -m comment --comment "x" -m set --match-set cali40masq-ipam-pools src -m set ! --match-set cali40all-ipam-pools dst -j MASQUERADE --random-fully\nCOMMIT\n';
+      '*nat\n-A cali-POSTROUTING -m comment --comment "y" -j cali-nat-outgoing\n-A cali-nat-outgoing -m comment --comment "x" -m set --match-set cali40masq-ipam-pools src -m set ! --match-set cali40all-ipam-pools dst -j MASQUERADE --random-fully\nCOMMIT\n';
     const sets = parseSets(
       'create cali40masq-ipam-pools hash:net family inet\nadd cali40masq-ipam-pools 10.9.0.0/16\ncreate cali40all-ipam-pools hash:net\nadd cali40all-ipam-pools 10.9.0.0/16\n',
     );

@@ -8,8 +8,8 @@ const CHAINS = ['LAB-NAT-OUTGOING', 'cali-nat-outgoing'];
 
 /**
  * Finds the pod network's masquerading in `iptables-save -t nat`: what leaves the pod network shows its node's address.
- * Only this rule is read: expectations follow from the set-up, not from whatever else somebody added. Throws where the
- * text is no nat table.
+ * Only this rule is read, and only where something jumps to its chain: expectations follow from the set-up, not from
+ * whatever else somebody added. Throws where the text is no nat table.
  */
 export function parseNatOutgoing(text: string, sets: IpSets): NatOutgoing | undefined {
   const lines = text.split('\n');
@@ -20,7 +20,8 @@ export function parseNatOutgoing(text: string, sets: IpSets): NatOutgoing | unde
   }
   for (const chain of CHAINS) {
     const rule = lines.find((line) => line.startsWith(`-A ${chain} `) && line.includes(' -j MASQUERADE'));
-    if (rule !== undefined) return fromRule(chain, rule, sets);
+    const isUsed = lines.some((line) => new RegExp(`^-A .* -[jg] ${chain}$`).test(line));
+    if (rule !== undefined && isUsed) return fromRule(chain, rule, sets);
   }
   return undefined;
 }
