@@ -24,13 +24,14 @@
       'div',
       'cell',
       heading,
-      make('p', 'quiet', data.kinds[cell.kind].text),
+      make('p', 'quiet', [data.kinds[cell.kind].text, cell.added ?? []].flat().join('; ')),
       cell.evidence ? make('p', 'sentence', cell.evidence.sentence) : null,
       comparison(cell),
       cell.detail === null ? null : make('p', 'detail', cell.detail),
       make('h4', '', 'Why'),
       make('p', 'why', data.texts[cell.why]),
       ...chain(cell),
+      ...proof(cell.proof),
       ...evidence(cell.evidence),
       make('h4', 'command-title', 'In a terminal'),
       make('pre', 'command', `npx lab explain '${cell.id}'`),
@@ -104,6 +105,12 @@
       ),
     );
     return [make('h4', '', "The packet's predicted way"), make('ol', 'hops chain', ...items)];
+  }
+
+  function proof(sentences) {
+    if (!sentences) return [];
+    const items = sentences.map((sentence) => make('li', '', sentence));
+    return [make('h4', '', 'What proves that it fails there'), make('ul', 'proof', ...items)];
   }
 
   function evidence(found) {

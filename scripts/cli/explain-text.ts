@@ -56,12 +56,14 @@ function wrapped(line: string, width: number): readonly string[] {
 function lastLines(last: Explanation['last'], width: number): readonly string[] {
   if (last === undefined) return ['  last labtest: did not try it'];
   const { startedAt, result } = last;
-  const { observed, verdict, detail, evidence } = result;
+  const { observed, verdict, detail, proof, evidence } = result;
   const when = startedAt.replace('T', ' ').slice(0, 19);
   const indented = (text: string) => wrap(text, width, '      ', '  ');
   return [
     ...indented(`last labtest (${when} UTC): ${verdict}, ${describeObserved(observed)}`),
     ...(detail === undefined ? [] : indented(`it said: ${detail}`)),
+    ...(proof === undefined ? [] : ['  what proves that it failed where it had to:']),
+    ...(proof ?? []).flatMap((sentence) => wrap(`- ${sentence}`, width, '      ', '    ')),
     ...(evidence === undefined ? [] : indented(`where it went wrong: ${evidence.sentence}`)),
     ...(evidence?.hops ?? []).flatMap(({ at, agrees, text }) =>
       wrap(`${agrees ? '✓' : '✗'} ${at}: ${text}`, width, '        ', '    '),

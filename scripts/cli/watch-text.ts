@@ -1,5 +1,5 @@
 import { roundError, type WatchRound } from '../commands/watch.ts';
-import { type ReportDiff, renderDiff } from '../report/diff.ts';
+import { hasChanges, renderDiff } from '../report/diff.ts';
 import { conclusionOf } from '../report/summary.ts';
 import { renderTable } from '../report/table.ts';
 
@@ -13,7 +13,7 @@ export function roundText(
   const { result, changes } = round;
   if (changes === undefined) return renderTable(result.run, { ...options, verbose: false });
   const line = `${clock}  ${conclusionOf(result.run).text}`;
-  return isEmpty(changes) ? line : `${line}\n\n${renderDiff(changes, options)}`;
+  return hasChanges(changes) ? `${line}\n\n${renderDiff(changes, options)}` : line;
 }
 
 /** A round as a part of a JSON document. */
@@ -31,11 +31,4 @@ export function roundJson(round: WatchRound): unknown {
     changedExpectation: ids(changes?.changedExpectation),
     failingChecks: ids(report.checks.filter(({ verdict }) => verdict === 'failed')),
   };
-}
-
-function isEmpty(diff: ReportDiff): boolean {
-  const { newFailures, fixed, otherVerdict, changedExpectation, onlyBefore, onlyAfter, checks } = diff;
-  const lists = [newFailures, fixed, otherVerdict, changedExpectation, onlyBefore, onlyAfter];
-  const others = [checks.newFailures, checks.fixed, checks.onlyBefore, checks.onlyAfter];
-  return [...lists, ...others].every((list) => list.length === 0);
 }

@@ -1,15 +1,14 @@
 import type { Cell } from '../matrix/types.ts';
-import type { LabReport } from '../report/json.ts';
 import { UserError } from '../shared/errors.ts';
 import type { Deps } from './deps.ts';
 import type { LabOptions } from './open-lab.ts';
 import { predictLab } from './predict.ts';
-import { lastReport } from './reports.ts';
+import { type KnownCell, knownCells } from './reports.ts';
 
-/** A cell as it is predicted now, and what the last run saw of it. */
+/** A cell as it is predicted now, and what the last run that tried it saw. */
 export interface Explanation {
   readonly cell: Cell;
-  readonly last?: { readonly startedAt: string; readonly result: LabReport['cells'][number] };
+  readonly last?: KnownCell;
 }
 
 /** More cells than this are no explanation. */
@@ -33,13 +32,10 @@ export async function explainLab(
         next: 'npx lab explain CELL   with more of the id',
       },
     );
-  const last = await lastReport(state);
+  const known = await knownCells(state);
   const explanations = cells.map((cell): Explanation => {
-    const result = last?.cells.find(({ id }) => id === cell.id);
-    return {
-      cell,
-      ...(last === undefined || result === undefined ? {} : { last: { startedAt: last.startedAt, result } }),
-    };
+    const last = known.get(cell.id);
+    return { cell, ...(last === undefined ? {} : { last }) };
   });
   return { lab, explanations };
 }

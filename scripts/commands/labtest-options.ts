@@ -1,4 +1,5 @@
 import { findCells } from '../matrix/explain.ts';
+import { withControls } from '../matrix/proof-control.ts';
 import type { Cell } from '../matrix/types.ts';
 import type { LabReport } from '../report/json.ts';
 import { exitCodeOf } from '../report/summary.ts';
@@ -31,8 +32,13 @@ export function both(first: Select, second: Select): Select {
   return (cells) => second(first(cells));
 }
 
-/** The ids of the cells that were not right in a report. */
-export function failedCells({ cells }: LabReport): readonly string[] {
+/** What another one chooses, and the positive controls without which its cells that must fail would prove nothing. */
+export function controlled(select: Select): Select {
+  return (cells) => withControls(cells, select(cells));
+}
+
+/** The ids of those cells of reports that were not right. */
+export function failedCells(cells: readonly LabReport['cells'][number][]): readonly string[] {
   return cells.filter(({ verdict }) => !['passed', 'skipped'].includes(verdict)).map(({ id }) => id);
 }
 

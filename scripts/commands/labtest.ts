@@ -1,8 +1,8 @@
 import type { Cell } from '../matrix/types.ts';
 import type { Deps } from './deps.ts';
-import { both, cellsWithIds, failedCells, isRight, onlyCells } from './labtest-options.ts';
+import { both, cellsWithIds, controlled, failedCells, isRight, onlyCells } from './labtest-options.ts';
 import { type LabOptions, type OpenLab, openLab, prepareProbes } from './open-lab.ts';
-import { lastReport, saveReports } from './reports.ts';
+import { knownCells, saveReports } from './reports.ts';
 import { type StepTitle, unseenSteps } from './steps.ts';
 import { RUN_STEPS, type RunOptions, type TestResult, testLab } from './test-run.ts';
 
@@ -43,15 +43,18 @@ export async function labtest(deps: Deps, options: TestOptions): Promise<TestRes
   });
   try {
     const run: RunOptions = {
-      select: onlyCells(options.only),
+      select: controlled(onlyCells(options.only)),
       ...(options.onPlanned === undefined ? {} : { onPlanned: options.onPlanned }),
     };
     if (options.failFirst === true) {
       const still = await steps.run('failed', async (emit) => {
-        const value = await testFailed(deps, lab, run, (text) => emit({ type: 'note', text }));
+        const value = await testFailed(deps, lab, options, (text) => emit({ type: 'note', text }));
         return { value, changed: value !== undefined };
       });
-      if (still !== undefined) return still;
+      if (still !== undefined) {
+        await saveReports(lab.state, still);
+        return still;
+      }
     }
     const result = await testLab(deps, lab, steps, run);
     await saveReports(lab.state, result);
@@ -61,24 +64,23 @@ export async function labtest(deps: Deps, options: TestOptions): Promise<TestRes
   }
 }
 
-/** Tests what was not right in the last run; its result if it still is not. Its report is not kept as the last one. */
+/** Tests what was not right when it was last tried; the result if it still is not. */
 async function testFailed(
   deps: Deps,
   lab: OpenLab,
-  options: RunOptions,
+  { only, onPlanned }: TestOptions,
   note: (text: string) => void,
 ): Promise<TestResult | undefined> {
-  const last = await lastReport(lab.state);
-  const failed = last === undefined ? [] : failedCells(last);
+  const known = await knownCells(lab.state);
+  const failed = failedCells([...known.values()].map(({ result }) => result));
   if (failed.length === 0) {
-    note(last === undefined ? 'there is no earlier run' : 'nothing failed');
+    note(known.size === 0 ? 'there is no earlier run' : 'nothing failed');
     return undefined;
   }
   note(`${failed.length} cells`);
-  const { select = (cells) => cells } = options;
   const result = await testLab(deps, lab, unseenSteps, {
-    ...options,
-    select: both(select, cellsWithIds(failed)),
+    ...(onPlanned === undefined ? {} : { onPlanned }),
+    select: controlled(both(onlyCells(only), cellsWithIds(failed))),
   });
   return isRight(result) ? undefined : result;
 }

@@ -2,6 +2,7 @@ import { checkBgp } from '../bgp/checks/judge.ts';
 import { type BgpObservation, observeBgp } from '../bgp/checks/observe.ts';
 import { type LayeredChecks, layerChecks } from '../matrix/layers.ts';
 import { announcements } from '../matrix/network.ts';
+import { checkPodNetwork } from '../matrix/pod-network.ts';
 import { type CountersByNode, readCounters } from '../matrix/proof-counters.ts';
 import { checkRules } from '../matrix/rule-checks.ts';
 import { checkStaleFlows, readUdpFlows } from '../matrix/stale-flows.ts';
@@ -84,6 +85,7 @@ async function look(deps: Deps, lab: OpenLab): Promise<Seen> {
     ...checkState(state),
     ...checkWorkloads(plan, state),
     ...checkBgp(plan, announcements(plan, state), bgp),
+    ...checkPodNetwork(plan, state),
     ...checkRules(state, counters),
     ...checkStaleFlows(state, flows),
   ]);

@@ -2,32 +2,60 @@ import { toHtml } from '../report/html/page.ts';
 import type { LabReport } from '../report/json.ts';
 import { buildReport, reportText } from '../report/json.ts';
 import { parseReport } from '../report/parse.ts';
+import { partialRunsSince, REPORTS, removeOldRuns, runFile } from './kept-runs.ts';
 import type { LabState } from './state.ts';
 import type { TestResult } from './test-run.ts';
 
-const FOLDER = 'reports';
-const LAST = `${FOLDER}/last.json`;
-const HTML = `${FOLDER}/report.html`;
-/** How many reports of earlier runs are kept. */
-const KEPT = 20;
-/** 2026-01-02T03-04-05.678Z.json: sorted by name they are sorted by time. */
-const DATED = /^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z\.json$/;
+/** The last run of the whole matrix. Partial runs leave it as it is, or what it knew of all other cells would be lost. */
+const LAST = `${REPORTS}/last.json`;
+const HTML = `${REPORTS}/report.html`;
 
-/** Keeps a run in the state folder: as last.json, under its date, and as report.html. The oldest reports go. */
-export async function saveReports(state: LabState, { run, planned }: TestResult): Promise<LabReport> {
+/** What the newest run that tried it saw of a cell. */
+export interface KnownCell {
+  readonly startedAt: string;
+  readonly result: LabReport['cells'][number];
+}
+
+/**
+ * Keeps a run in the state folder under its date, and one of the whole matrix also as last.json and report.html. The
+ * oldest runs go. `undated`: a run of which nobody will ask for that date.
+ */
+export async function saveReports(
+  state: LabState,
+  { run, planned }: TestResult,
+  { undated = false }: { readonly undated?: boolean } = {},
+): Promise<LabReport> {
   const report = buildReport(run, planned);
   const text = reportText(report);
+  const isPartial = report.chosenFrom !== undefined;
   await state.create();
-  await state.write(`${FOLDER}/${run.startedAt.toISOString().replaceAll(':', '-')}.json`, text);
-  await state.write(LAST, text);
-  await state.write(HTML, toHtml(run));
-  const dated = (await state.list(FOLDER)).filter((name) => DATED.test(name));
-  for (const name of dated.slice(0, -KEPT)) await state.removeFile(`${FOLDER}/${name}`);
+  if (!undated) await state.write(runFile(run.startedAt, isPartial ? 'partial' : 'whole'), text);
+  if (!isPartial) {
+    await state.write(LAST, text);
+    await state.write(HTML, toHtml(run));
+  }
+  await removeOldRuns(state);
   return report;
 }
 
-/** The report of the last run; undefined where there was none. Throws UserError where it is damaged. */
-export async function lastReport(state: LabState): Promise<LabReport | undefined> {
-  const text = await state.read(LAST);
-  return text === undefined ? undefined : parseReport(text, state.path(LAST));
+/**
+ * Every cell of the last run of the whole matrix, or as a partial run after it saw it, by id. Empty where there was no
+ * run. Throws UserError where a report is damaged.
+ */
+export async function knownCells(state: LabState): Promise<ReadonlyMap<string, KnownCell>> {
+  const last = await readReport(state, LAST);
+  const later = await partialRunsSince(state, last === undefined ? undefined : new Date(last.startedAt));
+  const reports = [last, ...(await Promise.all(later.map((file) => readReport(state, file))))];
+  return new Map(
+    reports
+      .filter((report) => report !== undefined)
+      .flatMap(({ startedAt, cells }) =>
+        cells.map((result): [string, KnownCell] => [result.id, { startedAt, result }]),
+      ),
+  );
+}
+
+async function readReport(state: LabState, file: string): Promise<LabReport | undefined> {
+  const text = await state.read(file);
+  return text === undefined ? undefined : parseReport(text, state.path(file));
 }

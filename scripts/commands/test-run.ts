@@ -14,6 +14,7 @@ import { podProbe, probeVantage, type Vantage } from '../matrix/vantages.ts';
 import type { BgpTable, LabRun, Timing } from '../report/run.ts';
 import type { Emit } from '../shared/events.ts';
 import type { Deps } from './deps.ts';
+import { saveEvidence } from './kept-runs.ts';
 import {
   countersOf,
   keepsMoving,
@@ -24,7 +25,6 @@ import {
   waitUntilAtRest,
 } from './look-at-lab.ts';
 import type { OpenLab } from './open-lab.ts';
-import { saveEvidence } from './save-evidence.ts';
 import type { StepRunner, StepTitle } from './steps.ts';
 
 /** One test of an open lab, in order. */
@@ -86,14 +86,14 @@ export async function testLab(
     if (again.length > 0) throw keepsMoving(again);
     return { moved, seen, results };
   });
-  const { planned, vantages, ...outcome } = results;
+  const { planned, matrixSize, vantages, ...outcome } = results;
   const cells = await step('evidence', () =>
     investigate({
       state: seen.state,
       results: outcome.cells,
       vantages,
       machines: lab.machines,
-      save: (name, content) => saveEvidence(lab.state, name, content),
+      save: (name, content) => saveEvidence(lab.state, startedAt, name, content),
       signal: deps.signal,
     }),
   );
@@ -108,6 +108,7 @@ export async function testLab(
       plan: lab.plan,
       bgpTables: tablesOf(seen.bgp),
       timings,
+      ...(planned.length === matrixSize ? {} : { chosenFrom: matrixSize }),
       ...(moved.length === 0 ? {} : { moved }),
     },
   };
@@ -115,6 +116,8 @@ export async function testLab(
 
 interface Tested {
   readonly planned: readonly Cell[];
+  /** How many cells there are to choose from. */
+  readonly matrixSize: number;
   readonly checks: readonly Check[];
   readonly cells: LabRun['cells'];
   readonly ecmp: readonly EcmpResult[];
@@ -127,7 +130,8 @@ async function testState(deps: Deps, lab: OpenLab, seen: Seen, options: RunOptio
   const { state, layered } = seen;
   const { select = (cells) => cells } = options;
   const started = new Date();
-  const planned = select(blockCells(plan, state, layered, buildCells(plan, state)));
+  const matrix = blockCells(plan, state, layered, buildCells(plan, state));
+  const planned = select(matrix);
   options.onPlanned?.(planned);
   await options.beforeProbes?.();
   const vantages = vantagesOf(deps, lab);
@@ -153,6 +157,7 @@ async function testState(deps: Deps, lab: OpenLab, seen: Seen, options: RunOptio
   const ecmp = flows.map((each) => judgeEcmp(each, state, flowResults));
   return {
     planned,
+    matrixSize: matrix.length,
     checks: [...layered.checks, ...names.checks, ...ecmpChecks(plan, state, flows, ecmp)],
     cells: names.results,
     ecmp,

@@ -1,11 +1,11 @@
-import { diffReports, type ReportDiff } from '../report/diff.ts';
-import type { LabReport } from '../report/json.ts';
+import { diffReports, hasChanges, type ReportDiff } from '../report/diff.ts';
+import { buildReport, type LabReport } from '../report/json.ts';
 import { HarnessError, LabFailure, messageOf } from '../shared/errors.ts';
 import { silent } from '../shared/events.ts';
 import { waitFor } from '../shared/wait.ts';
 import type { Deps } from './deps.ts';
 import type { TestOptions } from './labtest.ts';
-import { onlyCells } from './labtest-options.ts';
+import { controlled, onlyCells } from './labtest-options.ts';
 import { type OpenLab, openLab, prepareProbes } from './open-lab.ts';
 import { saveReports } from './reports.ts';
 import { unseenSteps } from './steps.ts';
@@ -45,11 +45,14 @@ export async function watchLab(
       const begun = performance.now();
       const round = await (async (): Promise<WatchRound> => {
         lab ??= await opened(deps, options);
-        const result = await testLab(deps, lab, unseenSteps, { select: onlyCells(options.only) });
-        const report = await saveReports(lab.state, result);
-        const changes = before === undefined ? {} : { changes: diffReports(before, report) };
+        const result = await testLab(deps, lab, unseenSteps, { select: controlled(onlyCells(options.only)) });
+        const now = buildReport(result.run, result.planned);
+        const changes = before === undefined ? undefined : diffReports(before, now);
+        // Rounds that are all alike would push every other run out of the state folder.
+        const undated = changes !== undefined && !hasChanges(changes);
+        const report = await saveReports(lab.state, result, { undated });
         before = report;
-        return { result, report, ...changes };
+        return { result, report, ...(changes === undefined ? {} : { changes }) };
       })().catch((error: unknown): WatchRound => {
         if (!(error instanceof HarnessError || error instanceof LabFailure)) throw error;
         return { error };

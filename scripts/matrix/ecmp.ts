@@ -59,6 +59,7 @@ export function planEcmp(plan: LabPlan, state: ObservedState, cells: readonly Ce
         cell.kind === 'external-ip' &&
         outside.has(cell.from) &&
         cell.expected.outcome === 'ok' &&
+        cell.controlOf === undefined &&
         cell.blockedBy === undefined &&
         cell.skipped === undefined,
     )

@@ -141,6 +141,7 @@ function connect(world: World, from: VantagePoint, { port, protocol }: Target, a
       port,
       protocol,
       visited: [],
+      forwarders: [],
     }),
   );
 }

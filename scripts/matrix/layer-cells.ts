@@ -3,19 +3,25 @@ import type { LabPlan } from '../plan/types.ts';
 import { inAny, numberOf } from './addresses.ts';
 import { worldOf } from './expect/world.ts';
 import { type LayeredChecks, routeCheckOf, ruleCheckId } from './layers.ts';
+import { podNetworkCheckId } from './pod-network.ts';
+import { wrongChains } from './rule-checks.ts';
 import type { ObservedState } from './state/types.ts';
-import type { Cell, CellResult } from './types.ts';
+import type { Cell, CellResult, ChainStep } from './types.ts';
 
 /** Which addresses a machine looks up in its routes for a cell, and which machines' rules for its service decide. */
 interface Needs {
   readonly lookups: ReadonlyMap<string, ReadonlySet<string>>;
-  readonly translators: ReadonlySet<string>;
+  /** By machine the chains of the service that decide there; undefined: any of them may. */
+  readonly translators: ReadonlyMap<string, readonly string[] | undefined>;
+  /** The node that must masquerade it, because it leaves the pod network there. */
+  readonly masquerader?: string;
 }
 
 /**
  * Marks the cells whose way leads over something that failed its check as blocked by the check at the bottom: over a
  * machine whose route to the target, to one of the backends, or back to the client is not as it should be, or whose
- * rules for the service are not. Which machines and addresses those are follows from the cell's chain. Pure.
+ * rules for the service are not, in a chain that the cell passes, or whose masquerading of pods is not. Which machines, addresses and chains those are follows
+ * from the cell's own chain of reasons. Pure.
  */
 export function blockCells(
   plan: LabPlan,
@@ -28,9 +34,10 @@ export function blockCells(
     const about = routeCheckOf(plan, id);
     return about === undefined ? [] : [{ id, ...about }];
   });
+  const wrong = new Map(checks.filter(({ id }) => roots.has(id)).map((each) => [each.id, wrongChains(each)]));
   return cells.map((cell) => {
     if (cell.blockedBy !== undefined || endsInDns(cell)) return cell;
-    const { lookups, translators } = needsOf(state, cell);
+    const { lookups, translators, masquerader } = needsOf(plan, state, cell);
     const used = [...lookups].flatMap(([machine, addresses]) =>
       [...addresses].flatMap((address) =>
         longest(
@@ -39,8 +46,12 @@ export function blockCells(
         ).map(({ id }) => id),
       ),
     );
-    const rules = [...translators].map((node) => ruleCheckId(node, cell.service ?? ''));
-    const failing = [...used, ...rules].filter((id) => roots.has(id));
+    const rules = [...translators].flatMap(([node, passed]) => {
+      const id = ruleCheckId(node, cell.service ?? '');
+      return passed === undefined || wrong.get(id)?.some((chain) => passed.includes(chain)) ? [id] : [];
+    });
+    const masquerading = masquerader === undefined ? [] : [podNetworkCheckId(masquerader)];
+    const failing = [...used, ...masquerading, ...rules].filter((id) => roots.has(id));
     const [first] = checks.filter(({ id }) => failing.includes(id));
     const root = roots.get(first?.id ?? '');
     if (root === undefined) return cell;
@@ -55,7 +66,7 @@ function longest<T>(items: readonly T[], sizeOf: (item: T) => number): readonly 
   return items.filter((item) => sizeOf(item) === most);
 }
 
-function needsOf(state: ObservedState, cell: Cell): Needs {
+function needsOf(plan: LabPlan, state: ObservedState, cell: Cell): Needs {
   const world = worldOf(state);
   const { chain, servers, clients } = cell.expected;
   const pod = state.pods.find(({ name }) => `pod/${name}` === cell.from);
@@ -64,23 +75,24 @@ function needsOf(state: ObservedState, cell: Cell): Needs {
   const targets = cell.pods ?? [cell.address];
   const ready = service?.backends ?? cell.pods ?? [];
   const backends = servers.length > 0 ? servers : isUncertain(cell) ? ready : [];
-  const translators = new Set(
-    chain
-      .filter(({ at, layer }) => layer === 'rule' && world.machine(at)?.node !== undefined)
-      .map(({ at }) => at),
-  );
+  const translators = new Map<string, readonly string[] | undefined>();
+  for (const { at, chains = [] } of chain)
+    if (chains.some((name) => name.startsWith('KUBE-') && name !== 'KUBE-FORWARD'))
+      translators.set(at, serviceChainsOf(chain.filter((step) => step.at === at)));
+  const everywhere = serviceChainsOf(chain);
   const machines = new Set([origin, ...chain.map(({ at }) => at)]);
   // A chain names only the first few of many equal next hops.
   for (const name of [...machines])
     for (const target of targets)
       for (const next of nextMachines(state, name, target)) {
         machines.add(next);
-        if (cell.service !== undefined && translators.size > 0 && world.machine(next)?.node !== undefined)
-          translators.add(next);
+        if (cell.service !== undefined && translators.size > 0 && !translators.has(next))
+          if (world.machine(next)?.node !== undefined) translators.set(next, everywhere);
       }
   // Where nothing is predicted there is no chain: any node on the way may translate.
   if (isUncertain(cell) && cell.service !== undefined)
-    for (const name of machines) if (world.machine(name)?.node !== undefined) translators.add(name);
+    for (const name of machines)
+      if (world.machine(name)?.node !== undefined) translators.set(name, undefined);
   const lookups = new Map<string, Set<string>>();
   const note = (machine: string | undefined, addresses: readonly string[]) => {
     if (machine === undefined || world.machine(machine) === undefined) return;
@@ -98,7 +110,23 @@ function needsOf(state: ObservedState, cell: Cell): Needs {
   const source = pod?.ip ?? '';
   for (const backend of backends)
     note(world.nodeOf(backend), [...clients, ...(source === '' ? [] : [source])].filter(isAddress));
-  return { lookups, translators };
+  // What a node's own rules lead to a pod has left for that pod only.
+  const sent = cell.kind === 'node-port' && cell.node !== origin ? targets : (cell.pods ?? backends);
+  const leaves = sent.some((each) => isAddress(each) && !inAny([plan.kubernetes.podCidr], each));
+  return pod === undefined || pod.hostNetwork || !leaves
+    ? { lookups, translators }
+    : { lookups, translators, masquerader: origin };
+}
+
+/** The chains of a service port that a connection passes in these steps; undefined where its rules end it before any. */
+function serviceChainsOf(steps: readonly ChainStep[]): readonly string[] | undefined {
+  const passed = steps.flatMap(({ chains = [] }) => {
+    // Without a local endpoint KUBE-EXT has no rule that leads on, and nothing but a wrong one would.
+    const [last] = chains.slice(-1);
+    return last?.startsWith('KUBE-EXT-') ? [...chains, last.replace('-EXT-', '-SVL-')] : chains;
+  });
+  const own = passed.filter((name) => /^KUBE-(SVC|SVL|XLB|EXT)-/.test(name));
+  return own.length === 0 ? undefined : own;
 }
 
 /** True for a name that cannot be resolved where it is asked for: no packet to a pod is ever sent. */

@@ -15,13 +15,43 @@ export function controlFor(cell: Cell, results: readonly CellResult[]): Control 
         verdict === 'passed' && other.expected.outcome === 'ok' && other.from === cell.from,
     )
     .map((result) => result.cell);
-  const near = good.find((other) => isSameHost(cell, other));
-  const [any] = good;
-  return near !== undefined
-    ? { cell: near, sameHost: true }
-    : any === undefined
-      ? undefined
-      : { cell: any, sameHost: false };
+  const best = nearest(cell, good);
+  return best === undefined ? undefined : { cell: best, sameHost: isSameHost(cell, best) };
+}
+
+/**
+ * The chosen cells of a matrix in its order, and with them what they need to prove anything: from each vantage point
+ * where all that was chosen and is tried must fail, one cell that must get through, marked with those that it was added
+ * for. Where every such cell is blocked it is one of these, for then that is the reason why nothing is known. Pure.
+ */
+export function withControls(matrix: readonly Cell[], chosen: readonly Cell[]): readonly Cell[] {
+  const controls = new Map<string, Cell>();
+  for (const from of new Set(chosen.map((cell) => cell.from))) {
+    const negatives = chosen.filter((cell) => cell.from === from && isTried(cell) && !mustGetThrough(cell));
+    const [first] = negatives;
+    if (first === undefined) continue;
+    const positives = matrix.filter((cell) => cell.from === from && mustGetThrough(cell));
+    const open = positives.filter(isTried);
+    const usable = open.length > 0 ? open : positives.filter(({ blockedBy }) => blockedBy !== undefined);
+    if (usable.some(({ id }) => chosen.some((cell) => cell.id === id))) continue;
+    const best = nearest(first, usable);
+    if (best !== undefined) controls.set(best.id, { ...best, controlOf: negatives.map(({ id }) => id) });
+  }
+  const wanted = new Map(chosen.map((cell) => [cell.id, cell]));
+  return matrix.flatMap(({ id }) => wanted.get(id) ?? controls.get(id) ?? []);
+}
+
+function isTried({ blockedBy, skipped }: Cell): boolean {
+  return blockedBy === undefined && skipped === undefined;
+}
+
+function mustGetThrough({ expected }: Cell): boolean {
+  return expected.outcome === 'ok';
+}
+
+/** The one that goes to the same host as the cell, or the first. */
+function nearest(cell: Cell, others: readonly Cell[]): Cell | undefined {
+  return others.find((other) => isSameHost(cell, other)) ?? others[0];
 }
 
 function isSameHost(cell: Cell, other: Cell): boolean {

@@ -8,8 +8,8 @@ import type { Cell, CellResult } from './types.ts';
 export interface DropPoint {
   readonly node: string;
   readonly cell: Cell;
-  /** "NAMESPACE/NAME:PORTNAME", as it is in the rules' comments. */
-  readonly servicePort: string;
+  /** "NAMESPACE/NAME:PORTNAME", as it is in the rules' comments; absent where the rule is for all connections. */
+  readonly servicePort?: string;
   /** The chains that the connection passes on this node. */
   readonly chains: readonly string[];
   /** The same for all cells that the same rule stops. */
@@ -17,6 +17,8 @@ export interface DropPoint {
   readonly text: string;
 }
 
+/** Where a node drops what it sees one direction of only (expect/one-sided.ts), whatever it is for. */
+const FOR_ALL = 'KUBE-FORWARD';
 /** The chains of the filter table where a connection ends: KUBE-FIREWALL for what KUBE-MARK-DROP has marked. */
 const ENDS = ['KUBE-FIREWALL', 'KUBE-EXTERNAL-SERVICES', 'KUBE-SERVICES'];
 /** What stops a packet, or marks it to be stopped. */
@@ -27,7 +29,10 @@ export function dropPointOf(state: ObservedState, cell: Cell): DropPoint | undef
   if (cell.expected.outcome === 'ok') return undefined;
   const last = cell.expected.chain.at(-1);
   const [end] = last?.chains?.slice(-1) ?? [];
-  if (last?.layer !== 'rule' || end === undefined || !ENDS.includes(end)) return undefined;
+  if (last?.layer !== 'rule' || end === undefined) return undefined;
+  if (end === FOR_ALL)
+    return { node: last.at, cell, chains: [end], key: `${last.at} ${end}`, text: last.text };
+  if (!ENDS.includes(end)) return undefined;
   const servicePort = servicePortOf(state, cell);
   if (servicePort === undefined) return undefined;
   const chains = cell.expected.chain
@@ -54,7 +59,7 @@ function servicePortOf({ services }: ObservedState, cell: Cell): string | undefi
 
 /**
  * The rules of a node that stop a connection there: KUBE-XLB-* -> KUBE-MARK-DROP (Kubernetes up to 1.23, seen on 1.20.2),
- * KUBE-EXTERNAL-SERVICES or KUBE-SERVICES -> DROP or REJECT (pkg/proxy/iptables/proxier.go).
+ * KUBE-EXTERNAL-SERVICES or KUBE-SERVICES -> DROP or REJECT, KUBE-FORWARD -> DROP (pkg/proxy/iptables/proxier.go).
  */
 export function stoppingRules(point: DropPoint, rules: RuleCounters): RuleCounters {
   return rules.filter(
@@ -63,6 +68,7 @@ export function stoppingRules(point: DropPoint, rules: RuleCounters): RuleCounte
 }
 
 function isAbout({ servicePort, cell }: DropPoint, rule: RuleCounter): boolean {
+  if (servicePort === undefined) return optionOf(rule, '--ctstate') === 'INVALID';
   const [name] = commentOf(rule).split(' ');
   if (name !== servicePort) return false;
   const destination = optionOf(rule, '-d');

@@ -36,7 +36,7 @@ function checkService(
 ): Check {
   const wanted = service.ports.flatMap((port) => wantedChains(world, machine, service, port));
   const seen = wanted.map(({ chain }) => (answer.ok ? leadsTo(answer.value, chain) : []));
-  const wrong = wanted.filter(({ backends }, index) => backends.join() !== seen[index]?.join());
+  const wrong = wanted.filter(({ backends }, index) => !answer.ok || backends.join() !== seen[index]?.join());
   return {
     id: ruleCheckId(machine.name, service.name),
     title: `${machine.name} rules for ${service.name}`,
@@ -59,6 +59,11 @@ function checkService(
       : answer.detail,
     why: 'kube-proxy makes one chain per service port that leads to all ready pods, and with externalTrafficPolicy Local another one that leads to those of the node.',
   };
+}
+
+/** The chains that a failed check found wrong; all of the service's where the node could not say what it has. */
+export function wrongChains({ expected }: Check): readonly string[] {
+  return [...expected.matchAll(/KUBE-[A-Z]+-[A-Z2-7]{16}/g)].map(([chain]) => chain);
 }
 
 interface WantedChain {

@@ -104,6 +104,8 @@ export interface Cell extends Target {
   readonly blockedBy?: string;
   /** Why it is not tried on purpose; the expectation then says nothing and its outcome is harness-error. */
   readonly skipped?: string;
+  /** The cells that it was added for as a positive control; absent for a cell that was asked for. */
+  readonly controlOf?: readonly string[];
 }
 
 /** What a probe saw. */

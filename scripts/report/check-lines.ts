@@ -77,6 +77,7 @@ const GROUPS: readonly (readonly [prefix: string, name: string])[] = [
   ['dns.', 'DNS'],
   ['ecmp.', 'ECMP'],
   ['workloads.', 'workloads'],
+  ['pod-network.', 'pod network'],
 ];
 
 function groupOf({ id }: Check): string {

@@ -26,6 +26,8 @@ export interface ReportDiff {
   readonly changedExpectation: readonly Change<ReportCell>[];
   readonly onlyBefore: readonly ReportCell[];
   readonly onlyAfter: readonly ReportCell[];
+  /** Cells of the one that were not chosen in the other, so that nothing is known about a difference. */
+  readonly notChosen: { readonly before: number; readonly after: number };
   readonly checks: {
     readonly newFailures: readonly Change<ReportCheck>[];
     readonly fixed: readonly Change<ReportCheck>[];
@@ -40,6 +42,9 @@ export interface ReportDiff {
 export function diffReports(before: LabReport, after: LabReport): ReportDiff {
   const cells = pair(before.cells, after.cells);
   const checks = pair(before.checks, after.checks);
+  // Where both are partial, the same was chosen in both, as when a lab is watched.
+  const fewerBefore = before.chosenFrom !== undefined && after.chosenFrom === undefined;
+  const fewerAfter = after.chosenFrom !== undefined && before.chosenFrom === undefined;
   const newFailures = cells.both.filter((each) => goesWrong(each));
   const fixed = cells.both.filter((each) => goesRight(each));
   const otherVerdict = cells.both.filter(
@@ -57,8 +62,12 @@ export function diffReports(before: LabReport, after: LabReport): ReportDiff {
     fixed,
     otherVerdict,
     changedExpectation,
-    onlyBefore: cells.onlyBefore,
-    onlyAfter: cells.onlyAfter,
+    onlyBefore: fewerAfter ? [] : cells.onlyBefore,
+    onlyAfter: fewerBefore ? [] : cells.onlyAfter,
+    notChosen: {
+      before: fewerBefore ? cells.onlyAfter.length : 0,
+      after: fewerAfter ? cells.onlyBefore.length : 0,
+    },
     checks: {
       newFailures: checks.both.filter((each) => goesWrong(each)),
       fixed: checks.both.filter((each) => goesRight(each)),
@@ -67,6 +76,14 @@ export function diffReports(before: LabReport, after: LabReport): ReportDiff {
     },
     unchanged: cells.both.length - changed.size,
   };
+}
+
+/** Whether anything is different. */
+export function hasChanges(diff: ReportDiff): boolean {
+  const { newFailures, fixed, otherVerdict, changedExpectation, onlyBefore, onlyAfter, checks } = diff;
+  const lists = [newFailures, fixed, otherVerdict, changedExpectation, onlyBefore, onlyAfter];
+  const others = [checks.newFailures, checks.fixed, checks.onlyBefore, checks.onlyAfter];
+  return [...lists, ...others].some((list) => list.length > 0);
 }
 
 /** The differences for people. No line is longer than `width`, but for a word that is. */
@@ -116,10 +133,12 @@ export function renderDiff(
     ...section('Checks that are gone', diff.checks.onlyBefore, only),
     ...section('New checks', diff.checks.onlyAfter, only),
   ];
-  const ending =
-    texts.length === 0
-      ? `No difference: ${diff.unchanged} cells are as they were.`
-      : `${diff.unchanged} cells are as they were.`;
+  const { notChosen } = diff;
+  const ending = [
+    `${texts.length === 0 ? 'No difference: ' : ''}${diff.unchanged} cells are as they were.`,
+    ...(notChosen.after > 0 ? [`${notChosen.after} were not chosen this time.`] : []),
+    ...(notChosen.before > 0 ? [`${notChosen.before} were not chosen before.`] : []),
+  ].join(' ');
   return `${[...texts, ending].join('\n\n')}\n`;
 }
 

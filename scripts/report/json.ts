@@ -73,7 +73,15 @@ const cellSchema = z.strictObject({
     .nullable()
     .describe('null where nothing was tried: blocked and skipped cells.'),
   verdict: z.enum(VERDICTS),
+  controlOf: z
+    .array(z.string())
+    .optional()
+    .describe('The cells that must fail for which it was added as positive control; nobody asked for it.'),
   detail: z.string().optional().describe('What is worth knowing about a cell that did not simply pass.'),
+  proof: z
+    .array(z.string())
+    .optional()
+    .describe('Cells that rightly failed: what proves that they failed where they had to, a sentence each.'),
   evidence: evidenceSchema
     .optional()
     .describe('Failed cells that were tried again while every hop was watched.'),
@@ -118,6 +126,9 @@ export const reportSchema = z.strictObject({
     .describe('Cells only; checks carry their own verdicts.'),
   checks: z.array(checkSchema),
   cells: z.array(cellSchema),
+  chosenFrom: count
+    .optional()
+    .describe('How many cells the whole matrix has, where only some of them were chosen.'),
   aborted: z.string().optional().describe('Why the run ended early; what it did not get to is skipped.'),
   moved: z
     .array(z.string())
@@ -158,8 +169,9 @@ export function buildReport(run: LabRun, planned?: readonly { readonly id: strin
 }
 
 /** Those parts of a run that not every run has, by name; an absent one stays absent. */
-function optionalParts({ aborted, moved, ecmp, bgpTables, timings }: LabRun): Partial<LabReport> {
+function optionalParts({ chosenFrom, aborted, moved, ecmp, bgpTables, timings }: LabRun): Partial<LabReport> {
   return {
+    ...(chosenFrom === undefined ? {} : { chosenFrom }),
     ...(aborted === undefined ? {} : { aborted }),
     ...(moved === undefined ? {} : { moved: [...moved] }),
     ...(ecmp === undefined
@@ -177,8 +189,15 @@ function optionalParts({ aborted, moved, ecmp, bgpTables, timings }: LabRun): Pa
   };
 }
 
-function cellOf({ cell, observed, verdict, detail, evidence }: CellResult): LabReport['cells'][number] {
-  const { id, from, to, address, port, protocol, expected } = cell;
+function cellOf({
+  cell,
+  observed,
+  verdict,
+  detail,
+  proof,
+  evidence,
+}: CellResult): LabReport['cells'][number] {
+  const { id, from, to, address, port, protocol, expected, controlOf } = cell;
   return {
     id,
     from,
@@ -207,7 +226,9 @@ function cellOf({ cell, observed, verdict, detail, evidence }: CellResult): LabR
             connectMs: observed.connectMs,
           },
     verdict,
+    ...(controlOf === undefined ? {} : { controlOf: [...controlOf] }),
     ...(detail === null ? {} : { detail }),
+    ...(proof === undefined ? {} : { proof: [...proof] }),
     ...(evidence === undefined
       ? {}
       : {

@@ -6,7 +6,7 @@ import { type ColumnGroup, columnKey, groupColumns } from './columns.ts';
 import { CHECK_SIGNS, KIND_TEXTS, kindOf, kindsToExplain } from './kinds.ts';
 import type { EcmpResult, LabRun } from './run.ts';
 import { conclusionOf, summarize } from './summary.ts';
-import { describeCells, describeExpected, describeObserved } from './words.ts';
+import { describeCells, describeControl, describeExpected, describeObserved } from './words.ts';
 
 /**
  * The run as GitHub-flavoured Markdown, for a pull request or a job summary: totals, what is wrong by cause, one table
@@ -22,6 +22,7 @@ export function toMarkdown(run: LabRun): string {
     ...troubles(run.cells),
     ...checks(run.checks),
     ...matrix(run.cells),
+    ...proofs(run.cells),
     ...ecmp(run.ecmp ?? []),
     ...timings(run),
   ];
@@ -73,7 +74,13 @@ function summaryTable(run: LabRun): string {
   return table(
     ['cells', ...entries.map(([name]) => name), 'checks passed'],
     ['---:', ...entries.map(() => '---:'), '---:'],
-    [[`${planned}`, ...entries.map(([, count]) => `${count}`), `${passedChecks} of ${run.checks.length}`]],
+    [
+      [
+        `${planned}${run.chosenFrom === undefined ? '' : ` of ${run.chosenFrom}`}`,
+        ...entries.map(([, count]) => `${count}`),
+        `${passedChecks} of ${run.checks.length}`,
+      ],
+    ],
   );
 }
 
@@ -188,10 +195,24 @@ function matrix(results: readonly CellResult[]): string[] {
   return [
     '## Matrix',
     `Rows are where connections start. ${legend.join(', ')}.`,
+    ...results.flatMap(({ cell: { id, controlOf } }) =>
+      controlOf === undefined ? [] : [`- ${code(id)} was ${md(describeControl(controlOf))}`],
+    ),
     ...groupColumns(results.map(({ cell }) => cell)).map((group) =>
       details(`<b>${md(`${group.title} ${group.subtitle}`)}</b>: ${tally(group, results)}`, tableOf(group)),
     ),
   ];
+}
+
+/** What proves that connections rightly failed: one line per kind of failure, told of its first cell. */
+function proofs(results: readonly CellResult[]): string[] {
+  const proven = results.filter(({ proof, verdict }) => proof !== undefined && verdict === 'passed');
+  if (proven.length === 0) return [];
+  const lines = cellCauses(proven, 'passed').map(({ first: { cell, proof = [] }, members }) => {
+    const others = members.length === 1 ? '' : ` and ${countText(members.length - 1, 'more cell')} like it`;
+    return `- ${KIND_TEXTS['fails-as-expected'].sign} ${code(cell.id)}${others}: ${md(proof.join('; '))}`;
+  });
+  return [details(`what proves that ${countText(proven.length, 'cell')} rightly failed`, lines.join('\n'))];
 }
 
 /** "31 ✓, 1 ✗": what a folded table would show. */

@@ -9,6 +9,8 @@ export interface LabRun {
   readonly durationMs: number;
   readonly checks: readonly Check[];
   readonly cells: readonly CellResult[];
+  /** How many cells the whole matrix has, where only some of them were chosen. */
+  readonly chosenFrom?: number;
   /** For the drawing of the lab. */
   readonly plan?: LabPlan;
   readonly bgpTables?: readonly BgpTable[];

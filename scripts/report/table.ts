@@ -7,6 +7,7 @@ import { KIND_TEXTS, type Kind, kindOf, kindsToExplain } from './kinds.ts';
 import { matrixBlocks } from './matrix-blocks.ts';
 import type { LabRun } from './run.ts';
 import { conclusionOf, summarize, summarizeChecks } from './summary.ts';
+import { describeControl } from './words.ts';
 import { wrap, wrapItems } from './wrap.ts';
 
 export interface TableOptions {
@@ -29,6 +30,7 @@ export function renderTable(run: LabRun, options: TableOptions): string {
   const sections = [
     ...matrixBlocks(run.cells, width, (result) => symbolOf(result, paint)),
     legend(run, width),
+    controls(run, width),
     ...notableCells(run.cells, { width, paint }),
     checkLines(run.checks, { width, paint, verbose: options.verbose === true }),
     totals(run, width, paint),
@@ -73,6 +75,12 @@ function legend(run: LabRun, width: number): string[] {
   return [...wrapItems(signs, '   ', width, ''), ...columns];
 }
 
+function controls({ cells }: LabRun, width: number): string[] {
+  return cells.flatMap(({ cell: { id, controlOf } }) =>
+    controlOf === undefined ? [] : wrap(`${id}: ${describeControl(controlOf)}`, width, '    '),
+  );
+}
+
 function totals(run: LabRun, width: number, paint: Paint): string[] {
   const { planned, ...cells } = summarize(run);
   const checks = summarizeChecks(run);
@@ -89,8 +97,9 @@ function totals(run: LabRun, width: number, paint: Paint): string[] {
       wrap(`changed during the run: ${change}`, width, '  ').map(paint.yellow),
     ),
   ];
+  const chosen = run.chosenFrom === undefined ? '' : ` of ${run.chosenFrom}`;
   return [
-    ...wrap(`cells:  ${planned} planned: ${listed(cells)}`, width, '        '),
+    ...wrap(`cells:  ${planned}${chosen} planned: ${listed(cells)}`, width, '        '),
     ...wrap(`checks: ${run.checks.length} planned: ${listed(checks)}`, width, '        '),
     ...notes,
     ...wrap(conclusion, width, '').map((line) => (right ? paint.green(line) : paint.red(line))),

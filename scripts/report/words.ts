@@ -20,6 +20,12 @@ export function describeObserved(observed: Omit<Observation, 'detail'> | null): 
   return attempts > 1 ? `${answer} (${attempts} attempts)` : answer;
 }
 
+/** Why a cell is there that nobody asked for: "added as positive control of A and 2 more cells". */
+export function describeControl([first, ...others]: readonly string[]): string {
+  const more = others.length === 0 ? '' : ` and ${others.length} more cell${others.length === 1 ? '' : 's'}`;
+  return `added as positive control of ${first}${more}`;
+}
+
 /** Cells in a few words, without losing one: "bgp, routed > headless:1234/tcp, headless:5678/udp". One text per line. */
 export function describeCells(cells: readonly Pick<Cell, 'id' | 'from'>[]): readonly string[] {
   const targets = new Map<string, string[]>();

@@ -116,7 +116,8 @@ describe('labtest --diff', () => {
     expect((await lab.run('labtest', ['--diff', 'old.json'])).out).toContain('No difference');
     const json = await lab.run('labtest', ['--diff', 'old.json', '--json', '--only', 'ubuntu']);
     expect(JSON.parse(json.out)).toMatchObject({ schemaVersion: 1 });
-    expect(json.err).toContain('Cells that are gone');
+    expect(json.err).toMatch(/\d+ were not chosen this time/);
+    expect(JSON.parse(readFileSync(inState('reports/last.json'), 'utf8'))).not.toHaveProperty('chosenFrom');
   });
 });
 
@@ -170,14 +171,14 @@ describe('labtest --fail-first', () => {
   it('tries what failed last time alone, and ends there if it still fails', async () => {
     await up();
     await lab.run('labtest', ['--only', 'ubuntu>echo-np-tcp']);
-    const before = readFileSync(inState('reports/last.json'), 'utf8');
     const { out, code } = await lab.run('labtest', ['--fail-first', '--json']);
     const { cells } = JSON.parse(out) as Report;
     expect(cells.length).toBeGreaterThan(0);
     expect(cells.filter(({ id }) => !id.startsWith('ubuntu>echo-np-tcp'))).toEqual([]);
     expect(code).not.toBe(0);
-    // The next one must know about all that failed.
-    expect(readFileSync(inState('reports/last.json'), 'utf8')).toBe(before);
+    // Neither was a run of the whole matrix.
+    expect(readdirSync(inState('reports')).filter((name) => /partial\.json$/.test(name))).toHaveLength(2);
+    expect(readdirSync(inState('reports'))).not.toContain('last.json');
   });
 });
 
@@ -187,6 +188,14 @@ describe('labtest --watch', () => {
     const { code, out } = await lab.run('labtest', ['--watch', '--for', '1', '--json']);
     expect(JSON.parse(out)).toMatchObject({ schemaVersion: 1, rounds: [{ summary: { passed: 0 } }] });
     expect(code).toBe(4);
+  });
+
+  it('leaves the last run of the whole matrix alone where cells are chosen', async () => {
+    await up();
+    await lab.run('labtest', []);
+    const before = readFileSync(inState('reports/last.json'), 'utf8');
+    await lab.run('labtest', ['--watch', '--for', '1', '--only', 'ubuntu', '--json']);
+    expect(readFileSync(inState('reports/last.json'), 'utf8')).toBe(before);
   });
 
   it('ends on Ctrl-C', async () => {

@@ -105,6 +105,13 @@ describe('what is planned', () => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
+  it('leaves out cells that are controls only', () => {
+    const cells = buildCells(PLAN, HEALTHY).map((cell) =>
+      cell.from === 'bgp' ? { ...cell, controlOf: ['bgp>something'] } : cell,
+    );
+    expect(planEcmp(PLAN, HEALTHY, cells).map(({ from }) => from)).toEqual(['routed']);
+  });
+
   it('leaves out cells that were not chosen', () => {
     const cells = buildCells(PLAN, HEALTHY).filter(({ from }) => from === 'bgp');
     expect(planEcmp(PLAN, HEALTHY, cells).map(({ from }) => from)).toEqual(['bgp']);

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { Check } from '../../scripts/bgp/checks/check.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
+import { serviceChain } from '../../scripts/matrix/expect/chain-names.ts';
 import { blockCells, layerDns } from '../../scripts/matrix/layer-cells.ts';
 import { layerChecks, routeCheckOf } from '../../scripts/matrix/layers.ts';
+import { checkPodNetwork } from '../../scripts/matrix/pod-network.ts';
 import type { Cell, CellResult, Observation } from '../../scripts/matrix/types.ts';
 import { endpointsOf, planOf, rightly } from './fixtures.ts';
 
@@ -207,14 +209,70 @@ describe('cells below a failed layer', () => {
     expect(cell?.skipped).toBeUndefined();
   });
 
+  /** The check of a service's rules on a node, with these of its chains wrong. */
+  function rules(node: string, name: string, kinds: readonly ('SVC' | 'XLB' | 'EXT' | 'SVL')[]): Check {
+    const service = state.services.find((each) => each.name === name);
+    const [port] = service?.ports ?? [];
+    if (service === undefined || port === undefined) throw new Error(`no service ${name}`);
+    const chains = kinds.map((kind) => `${serviceChain(kind, service, port)} to `);
+    return check(
+      `rules.${node}.${name}`,
+      chains.map((chain) => `${chain}10.255.0.74:1234`).join('; '),
+      chains.map((chain) => `${chain}nobody`).join('; '),
+    );
+  }
+
   it('are those of a service whose rules are wrong on the node that translates', () => {
-    const wrong = blockedBy([check('rules.k8sworker2.echo-np-tcp', 'x', 'y')]);
+    const wrong = blockedBy([rules('k8sworker2', 'echo-np-tcp', ['SVC', 'XLB'])]);
     expect(wrong).toContain('ubuntu>echo-np-tcp/k8sworker2:31234/tcp');
     expect(wrong).toContain('k8sworker2>echo-np-tcp/cluster-ip:1234/tcp');
     // The router spreads over every worker.
     expect(wrong).toContain('routed>echo-np-tcp/cluster-ip:1234/tcp');
     expect(wrong).not.toContain('ubuntu>echo-np-tcp/k8sworker1:31234/tcp');
     expect(wrong.every((id) => id.includes('echo-np-tcp'))).toBe(true);
+  });
+
+  it('are only those that pass the chain that is wrong', () => {
+    const external = blockedBy([rules('k8sworker2', 'echo-np-tcp', ['XLB'])]);
+    // From the node itself KUBE-XLB leads on to the ClusterIP's chain, but it is passed.
+    expect(external).toEqual(idsOf(({ to }) => to === 'echo-np-tcp/k8sworker2'));
+    const internal = blockedBy([rules('k8sworker2', 'echo-np-tcp', ['SVC'])]);
+    expect(internal).toContain('k8sworker2>echo-np-tcp/k8sworker2:31234/tcp');
+    expect(internal).toContain('routed>echo-np-tcp/cluster-ip:1234/tcp');
+    expect(internal).not.toContain('ubuntu>echo-np-tcp/k8sworker2:31234/tcp');
+  });
+
+  it('are those that must end in the chain that is wrong', () => {
+    const dropped = blockedBy([rules('k8smaster1', 'echo-np-tcp', ['XLB'])]);
+    expect(dropped).toEqual(idsOf(({ to }) => to === 'echo-np-tcp/k8smaster1'));
+  });
+
+  it('are those of Kubernetes 1.24 and later that KUBE-EXT would lead on, were the chain not wrong', () => {
+    const nodes = state.nodes.map((node) => ({ ...node, proxyVersion: '1.30.1' }));
+    const later = blockedBy([rules('k8smaster1', 'echo-np-tcp', ['SVL'])], { ...state, nodes });
+    const isFromOutside = (id: string) => !id.startsWith('k8smaster1>');
+    expect(later).toEqual(idsOf(({ to }) => to === 'echo-np-tcp/k8smaster1').filter(isFromOutside));
+  });
+
+  it('are not those of a pod whose node does no more than masquerade them', () => {
+    const wrong = blockedBy([rules('k8sworker1', 'echo-np-tcp', ['SVC', 'XLB'])]);
+    const id = 'pod/echo-client1>echo-np-tcp/k8sworker2:31234/tcp';
+    const chain = cells.find((cell) => cell.id === id)?.expected.chain ?? [];
+    expect(chain.map(({ at, chains }) => `${at} ${chains ?? ''}`)).toContain('k8sworker1 LAB-NAT-OUTGOING');
+    expect(wrong).not.toContain(id);
+    expect(wrong).toContain('pod/echo-client1>echo-np-tcp/cluster-ip:1234/tcp');
+  });
+
+  it('are those of its pods that leave the pod network, where a node does not masquerade', () => {
+    const worker = state.machines.get('k8sworker1');
+    if (worker === undefined) throw new Error('no worker');
+    const { natOutgoing: _, ...bare } = worker;
+    const now = { ...state, machines: new Map(state.machines).set('k8sworker1', bare) };
+    const isLeaving = ({ from, kind, node }: Cell) =>
+      from === 'pod/echo-client1' && kind === 'node-port' && node !== 'k8sworker1';
+    expect(blockedBy(checkPodNetwork(plan, now), now)).toEqual(idsOf(isLeaving));
+    expect(idsOf(isLeaving)).toHaveLength(9);
+    expect(blockedBy(checkPodNetwork(plan, state))).toEqual([]);
   });
 
   it('are not those of a name that cannot be resolved anyway, nor those of an unrouted client', () => {

@@ -89,7 +89,12 @@ function nodeKernel(network: Network, node: Network['nodes'][number]): MachineSt
   ];
   const natOutgoing: NatOutgoing = { chain: 'LAB-NAT-OUTGOING', sources: [podCidr], except: [podCidr] };
   const veths = own.map((_, index): Interface => iface(`veth${index}`, node.address, 32));
-  const machine = kernel(network, node, routes, { ipForward: true, routeLocalnet: true, natOutgoing });
+  const machine = kernel(network, node, routes, {
+    ipForward: true,
+    routeLocalnet: true,
+    dropsInvalid: true,
+    natOutgoing,
+  });
   return { ...machine, interfaces: [...machine.interfaces, ...veths] };
 }
 

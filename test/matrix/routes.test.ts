@@ -80,7 +80,7 @@ describe('routes as they are', () => {
 
   // KUBE-FIREWALL is jumped to from INPUT and OUTPUT only (iptables-save of Kubernetes 1.20.2).
   it('a node without a pod that is handed the external IP: 1.20 passes it on, 1.24 drops it', () => {
-    const lab = { machine: rerouted('near', via(`${EXTERNAL}/32`, [W3])) };
+    const lab: LabWish = { machine: rerouted('near', via(`${EXTERNAL}/32`, [W3])), protocol: 'udp' };
     expect(outcomeOf({ ...lab, version: OLD }, 'near', 'external-ip').expected).toMatchObject(
       ok(BOTH, [NEAR]),
     );

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Check } from '../../scripts/bgp/checks/check.ts';
 import { endpointChain, serviceChain } from '../../scripts/matrix/expect/chain-names.ts';
 import { type CountersByNode, parseCounters } from '../../scripts/matrix/proof-counters.ts';
-import { checkRules } from '../../scripts/matrix/rule-checks.ts';
+import { checkRules, wrongChains } from '../../scripts/matrix/rule-checks.ts';
 import type { ObservedState } from '../../scripts/matrix/state/types.ts';
 import { endpointsOf, POD_IPS } from './fixtures.ts';
 
@@ -87,6 +87,31 @@ describe('checkRules', () => {
       new Set(['harness connection lost']),
     );
     expect(checks).toHaveLength(4);
+  });
+
+  it('says which chains are wrong, and all of them where the node does not say what it has', () => {
+    const chain = (kind: 'SVC' | 'XLB', name: string) => {
+      const service = state.services.find((each) => each.name === name);
+      const [port] = service?.ports ?? [];
+      return service === undefined || port === undefined ? '' : serviceChain(kind, service, port);
+    };
+    const [svc, xlb] = [chain('SVC', 'echo-np-tcp'), chain('XLB', 'echo-np-tcp')];
+    const wrongIn = (text: string) => {
+      const changed = new Map(rulesOf(state)).set('k8sworker1', { ok: true, value: parseCounters(text) });
+      return wrong(checkRules(state, changed)).map(wrongChains);
+    };
+    const rules = natRules(state, 'k8sworker1');
+    expect(wrongIn(rules.replaceAll(new RegExp(`.*-A ${xlb} .*\n`, 'g'), ''))).toEqual([[xlb]]);
+    expect(wrongIn(rules.replaceAll(new RegExp(`.*-A ${svc} .*\n`, 'g'), ''))).toEqual([[svc]]);
+    const silent = new Map(rulesOf(state)).set('k8smaster1', {
+      ok: false,
+      fault: 'lab',
+      detail: 'no iptables',
+    });
+    const failed = wrong(checkRules(state, silent)).find(({ id }) => id === 'rules.k8smaster1.echo-np-tcp');
+    expect(failed?.verdict).toBe('failed');
+    // Also the one that leads to nobody there.
+    expect(failed === undefined ? [] : wrongChains(failed)).toEqual([svc, xlb]);
   });
 
   it('checks nothing where kube-proxy is not in iptables mode', () => {

@@ -9,7 +9,7 @@ import {
   parseSysctls,
   readMachine,
 } from '../../scripts/matrix/state/machine.ts';
-import { parseNatOutgoing, parseSets } from '../../scripts/matrix/state/nat.ts';
+import { parseDropsInvalid, parseNatOutgoing, parseSets } from '../../scripts/matrix/state/nat.ts';
 import { endpointsOf } from './fixtures.ts';
 
 function recorded(name: string): string {
@@ -107,16 +107,29 @@ describe('what a machine says', () => {
       except: ['10.255.0.0/16'],
     });
     expect(parseNatOutgoing('', new Map())).toBeUndefined();
+    const unused = recorded('k8sworker1-nat.txt').replace('-A POSTROUTING -j LAB-NAT-OUTGOING\n', '');
+    expect(parseNatOutgoing(unused, new Map())).toBeUndefined();
     expect(parseNatOutgoing('*nat\n:POSTROUTING ACCEPT [0:0]\nCOMMIT\n', new Map())).toBeUndefined();
     expect(() => parseNatOutgoing('iptables: permission denied', new Map())).toThrow(
       'not what iptables-save prints',
     );
   });
 
+  it('about packets that conntrack calls INVALID', () => {
+    expect(parseDropsInvalid(FILTER)).toBe(true);
+    expect(parseDropsInvalid(FILTER.replace(/-A KUBE-FORWARD .*INVALID.*\n/, ''))).toBe(false);
+    expect(parseDropsInvalid(FILTER.replace('-j DROP', '-j ACCEPT'))).toBe(false);
+    expect(parseDropsInvalid('*filter\n-A OTHER -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n')).toBe(
+      false,
+    );
+    expect(parseDropsInvalid('')).toBe(false);
+    expect(() => parseDropsInvalid('iptables: permission denied')).toThrow('not what iptables-save prints');
+  });
+
   // Written after felix's rules (rules/nat.go) and ipset's manual, not recorded.
   it("about Calico's masquerading, which needs its IP sets", () => {
     const rule =
-      '*nat\n-A cali-nat-outgoing -m comment --comment "x" -m set --match-set cali40masq-ipam-pools src -m set ! --match-set cali40all-ipam-pools dst -j MASQUERADE --random-fully\nCOMMIT\n';
+      '*nat\n-A cali-POSTROUTING -m comment --comment "y" -j cali-nat-outgoing\n-A cali-nat-outgoing -m comment --comment "x" -m set --match-set cali40masq-ipam-pools src -m set ! --match-set cali40all-ipam-pools dst -j MASQUERADE --random-fully\nCOMMIT\n';
     const sets = parseSets(
       'create cali40masq-ipam-pools hash:net family inet\nadd cali40masq-ipam-pools 10.9.0.0/16\ncreate cali40all-ipam-pools hash:net\nadd cali40all-ipam-pools 10.9.0.0/16\n',
     );
@@ -128,6 +141,14 @@ describe('what a machine says', () => {
     expect(parseNatOutgoing(rule, new Map())?.problem).toContain('cali40masq-ipam-pools');
   });
 });
+
+/** The end of `iptables-save -t filter` of a node of Kubernetes 1.20.2. */
+const FILTER = `*filter
+-A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD
+-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
+-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT
+COMMIT
+`;
 
 /** A machine that prints what was recorded, in the form that `ask` wants: one shell script for all questions. */
 function recordedMachine(answers: readonly string[], code = 0): Executor {
@@ -150,7 +171,7 @@ describe('readMachine', () => {
   it('asks everything in one call', async () => {
     const machine = await readMachine(
       'k8sworker1',
-      recordedMachine([...base, recorded('k8sworker1-nat.txt'), '']),
+      recordedMachine([...base, recorded('k8sworker1-nat.txt'), FILTER, '']),
       true,
     );
     expect(machine).toMatchObject({
@@ -158,6 +179,7 @@ describe('readMachine', () => {
       ipForward: true,
       hashPolicy: 0,
       routeLocalnet: true,
+      dropsInvalid: true,
       policyRules: [],
       natOutgoing: { chain: 'LAB-NAT-OUTGOING' },
     });

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { toHtml } from '../../scripts/report/html/page.ts';
-import { POSITIVE } from './fixtures.ts';
+import { NEGATIVE, POSITIVE } from './fixtures.ts';
 import { HOSTILE, TROUBLED, TWENTY } from './samples.ts';
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -90,6 +90,17 @@ describe.skipIf(!isThere)('the HTML report in Chromium', () => {
     expect(await page.evaluate('globalThis.pwned')).toBeUndefined();
     expect(await page.locator('img').count()).toBe(0);
     expect(new URL(page.url()).hash).toBe(hashOf(POSITIVE));
+  });
+
+  it('shows what proves that a connection rightly failed', async () => {
+    await open(hashOf(NEGATIVE));
+    const proof = TROUBLED.cells.find(({ cell }) => cell.id === NEGATIVE)?.proof;
+    expect(await panel().locator('.proof > li').allInnerTexts()).toEqual(proof);
+    expect(await panel().getByRole('heading', { name: 'What proves that it fails there' }).isVisible()).toBe(
+      true,
+    );
+    await cell(POSITIVE).click();
+    expect(await panel().locator('.proof').count()).toBe(0);
   });
 
   it('works by keyboard alone', async () => {

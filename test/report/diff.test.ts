@@ -53,6 +53,24 @@ describe('diffReports', () => {
     expect(diffReports(healthy, swapped).unchanged).toBe(248);
   });
 
+  it('does not call what was not chosen gone or new', () => {
+    const chosen = buildReport({
+      ...runOf({ cells: CELLS.filter(({ id }) => [NEGATIVE, POSITIVE].includes(id)) }),
+      chosenFrom: CELLS.length,
+    });
+    const less = diffReports(healthy, chosen);
+    expect(less).toMatchObject({ onlyBefore: [], onlyAfter: [], unchanged: 2 });
+    expect(renderDiff(less, { color: false })).toBe(
+      'No difference: 2 cells are as they were. 246 were not chosen this time.\n',
+    );
+    const more = diffReports(chosen, healthy);
+    expect(more).toMatchObject({ onlyBefore: [], onlyAfter: [] });
+    expect(renderDiff(more, { color: false })).toContain('246 were not chosen before.');
+    // Of the same choice a cell can be gone.
+    const none = { ...chosen, cells: [] };
+    expect(diffReports(chosen, none).onlyBefore.map(({ id }) => id)).toEqual([NEGATIVE, POSITIVE]);
+  });
+
   it('lists what only one of them has', () => {
     const fewer = buildReport(runOf({ cells: CELLS.filter(({ id }) => id !== NEGATIVE), checks: [] }));
     expect(diffReports(healthy, fewer).onlyBefore.map(({ id }) => id)).toEqual([NEGATIVE]);

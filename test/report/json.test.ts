@@ -82,6 +82,10 @@ describe('the JSON report', () => {
     const report = reportSchema.parse(JSON.parse(reportText(buildReport(TROUBLED))));
     expect(Object.keys(report)).toEqual(expect.arrayContaining(['moved', 'ecmp', 'bgpTables', 'timings']));
     expect(report.cells.find(({ id }) => id === POSITIVE)?.evidence).toEqual(EVIDENCE);
+    const negative = TROUBLED.cells.find(({ cell }) => cell.id === NEGATIVE);
+    expect(report.cells.find(({ id }) => id === NEGATIVE)?.proof).toEqual(negative?.proof);
+    expect(negative?.proof).toHaveLength(2);
+    expect(report.cells.find(({ id }) => id === POSITIVE)).not.toHaveProperty('proof');
     expect(buildReport({ ...TROUBLED, aborted: 'interrupted' }).aborted).toBe('interrupted');
   });
 

@@ -3,8 +3,9 @@ import type { Endpoint } from '../endpoints.ts';
 import type { ChainStep } from '../types.ts';
 import { endpointChain } from './chain-names.ts';
 import type { Machine } from './machine.ts';
+import { bothWays, findOneSided, type OneSided, onTheWay } from './one-sided.ts';
 import type { Packet, Reach } from './packet.ts';
-import { answersPass, follow, hopNames } from './reach.ts';
+import { answersPass, answersStraight, answerWay, follow, hopNames } from './reach.ts';
 import type { Translation } from './rules.ts';
 import { answered, ended, listed, unknown, type Ways } from './ways.ts';
 import { endpointName, remembered, type World } from './world.ts';
@@ -17,6 +18,7 @@ interface Choice {
   readonly how: 'kept' | 'masqueraded' | 'hairpin' | 'nat-outgoing';
   /** The answer comes back through the translating node. */
   readonly returns: boolean;
+  readonly oneSided?: OneSided;
 }
 
 /** What becomes of a connection whose destination a node's rules replace by one of several backends. */
@@ -35,7 +37,8 @@ export function deliver(
   const isBackend = masquerade && endpoints.some(({ ip }) => ip === packet.source);
   const source = masquerade && origin === 'forwarded' && !isBackend ? '' : packet.source;
   const key = `deliver ${machine.name} ${keyOf(endpoints)} ${source} ${origin} ${chains.join(' ')}`;
-  return remembered(world, key, () => toBackends(world, machine, packet, translation, origin));
+  const ways = remembered(world, key, () => toBackends(world, machine, packet, translation, origin));
+  return origin === 'own' ? ways : bothWays(world, machine.name, packet, ways);
 }
 
 function toBackends(
@@ -63,7 +66,10 @@ function toBackends(
   const reason = { text: translation.reason, at: machine.name };
   if (choices.unknown !== undefined) return unknown(choices.unknown);
   if (choices.failure === undefined) return answered(choices.servers, choices.clients, reason, steps);
-  const lost = ended(choices.failure.outcome, { text: choices.failure.reason, at: machine.name }, steps);
+  const lost = ended(choices.failure.outcome, { text: choices.failure.reason, at: machine.name }, [
+    ...steps,
+    ...choices.failure.steps,
+  ]);
   return choices.servers.length === 0
     ? lost
     : { ...lost, servers: choices.servers, clients: choices.clients };
@@ -76,6 +82,7 @@ interface Summary {
   readonly failure?: {
     readonly outcome: 'timeout' | 'no-route' | 'host-unreachable';
     readonly reason: string;
+    readonly steps: readonly ChainStep[];
   };
   readonly steps: readonly ChainStep[];
 }
@@ -104,20 +111,10 @@ function summarize(
   );
   const unseen = choices.find(({ reach: { unknown: what } }) => what !== undefined)?.reach.unknown;
   const lost = choices.find(({ reach: { ends } }) => ends.length > 0);
-  const good = choices.filter(({ reach: { ends }, returns }) => ends.length === 0 && returns);
-  const failure =
-    lost === undefined
-      ? good.length < choices.length
-        ? ({
-            outcome: 'timeout',
-            reason:
-              'the answer of a pod on another node would go straight to the client, past {at}, which alone knows the connection',
-          } as const)
-        : undefined
-      : ({
-          outcome: endOf(lost.reach),
-          reason: `{at} picks ${endpointName(lost.endpoint)}, but no route leads there`,
-        } as const);
+  const good = choices.filter(
+    ({ reach: { ends }, returns, oneSided }) => ends.length === 0 && returns && oneSided === undefined,
+  );
+  const failure = failureOf(choices);
   const odd =
     lost !== undefined && origin === 'own'
       ? {
@@ -125,7 +122,15 @@ function summarize(
           reason: `${machine.name} has no route to ${endpointName(lost.endpoint)}, which its own rules choose`,
         }
       : undefined;
-  const unknownReason = unseen ?? odd;
+  const halfSeen = choices.find(({ oneSided }) => oneSided?.certain === false)?.oneSided;
+  const chance =
+    halfSeen === undefined
+      ? undefined
+      : {
+          kind: 'undetermined' as const,
+          reason: `chance decides between ok and timeout: ${halfSeen.reason}`,
+        };
+  const unknownReason = unseen ?? odd ?? chance;
   return {
     // Endpoints are in the order of their addresses.
     servers: [...new Set(good.map(({ endpoint: { ip } }) => ip))],
@@ -136,6 +141,28 @@ function summarize(
   };
 }
 
+/** How those choices end that get no answer; undefined where all do. */
+function failureOf(choices: readonly Choice[]): Summary['failure'] {
+  const lost = choices.find(({ reach: { ends } }) => ends.length > 0);
+  if (lost !== undefined)
+    return {
+      outcome: endOf(lost.reach),
+      reason: `{at} picks ${endpointName(lost.endpoint)}, but no route leads there`,
+      steps: [],
+    };
+  if (choices.some(({ returns }) => !returns))
+    return {
+      outcome: 'timeout',
+      reason:
+        'the answer of a pod on another node would go straight to the client, past {at}, which alone knows the connection',
+      steps: [],
+    };
+  const oneSided = choices.find((choice) => choice.oneSided !== undefined)?.oneSided;
+  return oneSided === undefined
+    ? undefined
+    : { outcome: 'timeout', reason: oneSided.reason, steps: [oneSided.step] };
+}
+
 function endOf({ ends }: Reach): 'timeout' | 'no-route' | 'host-unreachable' {
   const [end] = ends;
   return end === 'no-route' || end === 'host-unreachable' ? end : 'timeout';
@@ -144,14 +171,40 @@ function endOf({ ends }: Reach): 'timeout' | 'no-route' | 'host-unreachable' {
 function choose(
   world: World,
   machine: Machine,
-  { source }: Packet,
+  { source, protocol }: Packet,
   masquerade: boolean,
   endpoint: Endpoint,
 ): Choice {
   const way = follow(world, machine, endpoint.ip);
   const node = endpoint.node ?? world.nodeOf(endpoint.ip) ?? machine.name;
   const { source: seen, how } = seenSource(machine, source, masquerade, endpoint, way);
-  return { endpoint, reach: way, source: seen, how, returns: answersPass(world, node, seen, machine.name) };
+  const returns = answersPass(world, node, seen, machine.name);
+  const oneSided =
+    protocol === 'tcp' && returns ? findBetween(world, machine.name, way, node, seen) : undefined;
+  return {
+    endpoint,
+    reach: way,
+    source: seen,
+    how,
+    returns,
+    ...(oneSided === undefined ? {} : { oneSided }),
+  };
+}
+
+/** A node between the one that translates and that of the endpoint which sees one direction only. */
+function findBetween(
+  world: World,
+  translator: string,
+  there: Reach,
+  node: string,
+  source: string,
+): OneSided | undefined {
+  if (node === translator) return undefined;
+  const isStraight = there.next.every(({ next }) => next.length === 0);
+  if (isStraight && answersStraight(world, node, source, translator)) return undefined;
+  const way = answerWay(world, node, source);
+  if (way === undefined) return undefined;
+  return findOneSided(world, onTheWay(there), onTheWay(way, translator), [translator, node]);
 }
 
 /** POSTROUTING. It is not passed by what the node keeps for itself (a pod in the node's network). */

@@ -12,6 +12,8 @@ export interface Packet {
   readonly doomed?: string;
   /** The machines that it came through. */
   readonly visited: readonly string[];
+  /** Those of them that forwarded it with the source and destination that it has now. */
+  readonly forwarders: readonly string[];
 }
 
 /** How an address is reached from a machine, routes only. */

@@ -76,7 +76,7 @@ export function notObserved(machine: string, problem = 'it is no machine of the 
 }
 
 /** The way of an answer from an endpoint's node; undefined where it does not arrive. */
-function answerWay(world: World, node: string, address: string): Reach | undefined {
+export function answerWay(world: World, node: string, address: string): Reach | undefined {
   const machine = world.machine(node);
   const way = machine === undefined ? undefined : reach(world, machine, address);
   return way === undefined || way.ends.length > 0 || way.unknown !== undefined ? undefined : way;
@@ -90,13 +90,16 @@ export function answersPass(world: World, node: string, source: string, translat
   if (node === translator) return true;
   const machine = world.machine(node);
   if (machine === undefined || unobserved(machine) !== undefined) return false;
-  // Nearly always the translator is the next hop, or has the address itself.
-  const found = machine.lookup(source);
-  const [hop, another] = found.kind === 'route' ? found.route.hops : [];
-  if (hop !== undefined && another === undefined && world.ownerOf(hop.gateway ?? source) === translator)
-    return true;
+  if (answersStraight(world, node, source, translator)) return true;
   const way = answerWay(world, node, source);
   return way !== undefined && passes(way, translator);
+}
+
+/** True if the machine is the only next hop of answers from `node`, or has the address itself: nearly always so. */
+export function answersStraight(world: World, node: string, source: string, machine: string): boolean {
+  const found = world.machine(node)?.lookup(source);
+  const [hop, another] = found?.kind === 'route' ? found.route.hops : [];
+  return hop !== undefined && another === undefined && world.ownerOf(hop.gateway ?? source) === machine;
 }
 
 function passes(way: Reach, name: string): boolean {

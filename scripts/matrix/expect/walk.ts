@@ -3,6 +3,7 @@ import type { ChainStep, Outcome, Protocol } from '../types.ts';
 import { deliver, leavesPodNetwork } from './deliver.ts';
 import { type FilterVerdict, filter } from './filter-rules.ts';
 import type { Machine } from './machine.ts';
+import { bothWays } from './one-sided.ts';
 import type { Packet } from './packet.ts';
 import { answersArrive, notObserved, routeFailure, unobserved } from './reach.ts';
 import { BGP_PROTOCOLS, ownAddressStep, routeSteps } from './route-steps.ts';
@@ -31,7 +32,7 @@ export function originate(world: World, name: string, to: Destination): Ways {
   const source = to.address.startsWith('127.') ? '127.0.0.1' : machine.sourceFor(to.address);
   if (source === undefined)
     return unknown({ kind: 'not-modelled', reason: `${name} has no address that it could send from` });
-  const packet: Packet = { ...destinationOf(to), source, visited: [name] };
+  const packet: Packet = { ...destinationOf(to), source, visited: [name], forwarders: [] };
   if (machine.node === undefined)
     return after(
       step,
@@ -110,7 +111,7 @@ function pass(world: World, machine: Machine, packet: Packet): Ways {
   const stopped = machine.node === undefined ? undefined : filter(world, machine, packet, 'forward');
   if (stopped !== undefined)
     return after(step, filtered(name, stopped, stopped.action === 'reject' ? 'refused' : 'timeout'));
-  return after(step, send(world, machine, route, packet));
+  return after(step, send(world, machine, route, { ...packet, forwarders: [...packet.forwarders, name] }));
 }
 
 /** POSTROUTING and the wire: to each of the next hops. */
@@ -148,7 +149,7 @@ function sendBy(world: World, machine: Machine, hop: Hop, packet: Packet): Ways 
             chains: [machine.state.natOutgoing?.chain ?? ''],
           },
         ];
-  const sent = masked === undefined ? packet : { ...packet, source: masked };
+  const sent = masked === undefined ? packet : { ...packet, source: masked, forwarders: [] };
   const before =
     masked === undefined
       ? undefined
@@ -166,7 +167,8 @@ function sendBy(world: World, machine: Machine, hop: Hop, packet: Packet): Ways 
       ),
       before,
     );
-  return after(nat, arrive(world, next, sent), before);
+  const ways = arrive(world, next, sent);
+  return after(nat, masked === undefined ? ways : bothWays(world, name, packet, ways), before);
 }
 
 /** A gateway that only forwards is worth a clause; one that runs kube-proxy has a clause of its own. */
@@ -177,7 +179,8 @@ function passing(world: World, { name }: Machine, gateway: string | undefined): 
 }
 
 /** The packet is for a pod of this node, at the pod's end of its link. */
-function atPod(world: World, machine: Machine, { destination, source, port }: Packet): Ways {
+function atPod(world: World, machine: Machine, packet: Packet): Ways {
+  const { destination, source, port } = packet;
   const [pod] = world.podsAt(destination);
   const at = pod === undefined ? destination : `pod/${pod.name}`;
   const steps: readonly ChainStep[] = [
@@ -187,7 +190,7 @@ function atPod(world: World, machine: Machine, { destination, source, port }: Pa
   return arriving(
     world,
     machine,
-    source,
+    packet,
     answered(
       [destination],
       [source],
@@ -197,8 +200,9 @@ function atPod(world: World, machine: Machine, { destination, source, port }: Pa
   );
 }
 
-function arriving(world: World, machine: Machine, source: string, ways: Ways): Ways {
-  if (answersArrive(world, machine.name, source)) return ways;
+function arriving(world: World, machine: Machine, packet: Packet, ways: Ways): Ways {
+  const { source } = packet;
+  if (answersArrive(world, machine.name, source)) return bothWays(world, machine.name, packet, ways);
   return ended('timeout', { text: `{at} has no route back to ${source} for the answer`, at: machine.name }, [
     ...ways.steps,
     { at: machine.name, layer: 'route', text: `the answer to ${source} finds no way` },
@@ -208,7 +212,7 @@ function arriving(world: World, machine: Machine, source: string, ways: Ways): W
 /** INPUT. */
 function enter(world: World, machine: Machine, packet: Packet): Ways {
   const stopped = machine.node === undefined ? undefined : filter(world, machine, packet, 'input');
-  if (stopped === undefined) return listener(world, machine, packet);
+  if (stopped === undefined) return bothWays(world, machine.name, packet, listener(world, machine, packet));
   return filtered(machine.name, stopped, stopped.action === 'reject' ? 'refused' : 'timeout');
 }
 

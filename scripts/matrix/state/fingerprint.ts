@@ -78,7 +78,7 @@ function addMachine(parts: Map<string, string>, machine: MachineState): void {
   );
   parts.set(
     `${name} settings`,
-    `ip_forward ${Number(machine.ipForward)}, fib_multipath_hash_policy ${machine.hashPolicy}, route_localnet ${Number(machine.routeLocalnet)}`,
+    `ip_forward ${Number(machine.ipForward)}, fib_multipath_hash_policy ${machine.hashPolicy}, route_localnet ${Number(machine.routeLocalnet)}, drops INVALID ${Number(machine.dropsInvalid ?? false)}`,
   );
   parts.set(`${name} policy rules`, listOf([...machine.policyRules, ...machine.guarded]));
   if (natOutgoing !== undefined)

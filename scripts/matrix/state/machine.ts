@@ -4,7 +4,7 @@ import { ask, read } from '../../bgp/checks/ask.ts';
 import { withLength } from '../../bgp/checks/tables.ts';
 import type { Executor } from '../../exec/executor.ts';
 import { numberOf } from '../addresses.ts';
-import { parseNatOutgoing, parseSets } from './nat.ts';
+import { parseDropsInvalid, parseNatOutgoing, parseSets } from './nat.ts';
 import type { Hop, Interface, MachineState, Route } from './types.ts';
 import { ROUTE_TYPES } from './types.ts';
 
@@ -26,6 +26,7 @@ const QUESTIONS = {
 const NODE_QUESTIONS = {
   ...QUESTIONS,
   nat: ['iptables-save', '-t', 'nat'],
+  filter: ['iptables-save', '-t', 'filter'],
   sets: ['sh', '-c', 'if command -v ipset >/dev/null; then ipset save; fi'],
 } as const;
 
@@ -40,8 +41,8 @@ export async function readMachine(
   signal?: AbortSignal,
 ): Promise<MachineState> {
   if (!isNode) return machineState(name, await ask(executor, QUESTIONS, { signal }));
-  const { nat, sets, ...answers } = await ask(executor, NODE_QUESTIONS, { signal });
-  return machineState(name, answers, { nat, sets });
+  const { nat, filter, sets, ...answers } = await ask(executor, NODE_QUESTIONS, { signal });
+  return machineState(name, answers, { nat, filter, sets });
 }
 
 /** A machine about which nothing is known. */
@@ -63,7 +64,7 @@ export function unknownMachine(name: string, problem: string): MachineState {
 export function machineState(
   name: string,
   answers: Readonly<Record<keyof typeof QUESTIONS, Answer<string>>>,
-  node?: { readonly nat: Answer<string>; readonly sets: Answer<string> },
+  node?: Readonly<Record<'nat' | 'filter' | 'sets', Answer<string>>>,
 ): MachineState {
   const routes = read(answers.routes, parseRoutes);
   const interfaces = read(answers.addresses, parseInterfaces);
@@ -74,8 +75,9 @@ export function machineState(
     node === undefined
       ? undefined
       : read(node.nat, (text) => parseNatOutgoing(text, sets?.ok === true ? sets.value : new Map()));
-  for (const answer of [routes, interfaces, policyRules, sysctls, ...(nat === undefined ? [] : [nat])])
-    if (!answer.ok) return unknownMachine(name, answer.detail);
+  const dropsInvalid = node === undefined ? undefined : read(node.filter, parseDropsInvalid);
+  for (const answer of [routes, interfaces, policyRules, sysctls, nat, dropsInvalid])
+    if (answer?.ok === false) return unknownMachine(name, answer.detail);
   if (!routes.ok || !interfaces.ok || !policyRules.ok || !sysctls.ok)
     return unknownMachine(name, 'no answer');
   const setting = (key: (typeof SYSCTLS)[number]) => sysctls.value.get(key) ?? 0;
@@ -88,6 +90,7 @@ export function machineState(
     ipForward: setting('net.ipv4.ip_forward') !== 0,
     hashPolicy: setting('net.ipv4.fib_multipath_hash_policy'),
     routeLocalnet: setting('net.ipv4.conf.all.route_localnet') !== 0,
+    ...(dropsInvalid?.ok === true ? { dropsInvalid: dropsInvalid.value } : {}),
     ...(nat?.ok === true && nat.value !== undefined ? { natOutgoing: nat.value } : {}),
   };
 }

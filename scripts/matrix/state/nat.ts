@@ -8,8 +8,8 @@ const CHAINS = ['LAB-NAT-OUTGOING', 'cali-nat-outgoing'];
 
 /**
  * Finds the pod network's masquerading in `iptables-save -t nat`: what leaves the pod network shows its node's address.
- * Only this rule is read: expectations follow from the set-up, not from whatever else somebody added. Throws where the
- * text is no nat table.
+ * Only this rule is read, and only where something jumps to its chain: expectations follow from the set-up, not from
+ * whatever else somebody added. Throws where the text is no nat table.
  */
 export function parseNatOutgoing(text: string, sets: IpSets): NatOutgoing | undefined {
   const lines = text.split('\n');
@@ -20,7 +20,8 @@ export function parseNatOutgoing(text: string, sets: IpSets): NatOutgoing | unde
   }
   for (const chain of CHAINS) {
     const rule = lines.find((line) => line.startsWith(`-A ${chain} `) && line.includes(' -j MASQUERADE'));
-    if (rule !== undefined) return fromRule(chain, rule, sets);
+    const isUsed = lines.some((line) => new RegExp(`^-A .* -[jg] ${chain}$`).test(line));
+    if (rule !== undefined && isUsed) return fromRule(chain, rule, sets);
   }
   return undefined;
 }
@@ -44,6 +45,18 @@ function fromRule(chain: string, rule: string, sets: IpSets): NatOutgoing {
         except: [],
         problem: `the IP sets of ${chain} could not be read: ${missing.join(', ')}`,
       };
+}
+
+const DROPS_INVALID = /^-A KUBE-FORWARD (?=.*--ctstate INVALID ).*-j DROP$/;
+
+/**
+ * Whether kube-proxy drops what conntrack calls INVALID, in `iptables-save -t filter`. Later versions leave the rule out
+ * where conntrack is liberal about TCP (kubernetes PR 120412). Throws where the text is no filter table.
+ */
+export function parseDropsInvalid(text: string): boolean {
+  const lines = text.split('\n');
+  if (text.trim() !== '' && !lines.includes('*filter')) throw new Error('not what iptables-save prints');
+  return lines.some((line) => DROPS_INVALID.test(line));
 }
 
 /** Reads `ipset save`: the members of every set. */

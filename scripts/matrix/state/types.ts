@@ -60,6 +60,8 @@ export interface MachineState {
   /** net.ipv4.fib_multipath_hash_policy: 0 by addresses, 1 by addresses and ports. */
   readonly hashPolicy: number;
   readonly routeLocalnet: boolean;
+  /** It has kube-proxy's rule that drops what conntrack calls INVALID from what it forwards. */
+  readonly dropsInvalid?: boolean;
   /** The pod network's masquerading of what leaves it; absent where the machine has no such rule. */
   readonly natOutgoing?: NatOutgoing;
 }

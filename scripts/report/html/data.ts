@@ -1,6 +1,7 @@
 import type { CellResult, Evidence } from '../../matrix/types.ts';
 import { KIND_TEXTS, type Kind, kindOf } from '../kinds.ts';
 import type { LabRun } from '../run.ts';
+import { describeControl } from '../words.ts';
 
 /** What the page's script needs to show a cell in full. Texts that many cells share are written once. */
 export interface PageData {
@@ -21,10 +22,14 @@ export interface PageCell {
   readonly expected: Side;
   /** null where nothing was tried. */
   readonly observed: (Side & { readonly attempts: number; readonly connectMs: number | null }) | null;
+  /** Why it is there, where nobody asked for it. */
+  readonly added?: string;
   readonly detail: string | null;
   readonly why: number;
   /** Indexes of steps. */
   readonly chain: readonly number[];
+  /** What proves that it failed where it had to. */
+  readonly proof?: readonly string[];
   readonly evidence?: Evidence;
 }
 
@@ -47,7 +52,7 @@ function pageCell(
   texts: Table<string>,
   steps: Table<PageData['steps'][number]>,
 ): PageCell {
-  const { cell, observed, detail, evidence } = result;
+  const { cell, observed, detail, proof, evidence } = result;
   const { outcome, servers, clients, why, chain } = cell.expected;
   return {
     id: cell.id,
@@ -67,9 +72,11 @@ function pageCell(
             attempts: observed.attempts,
             connectMs: observed.connectMs,
           },
+    ...(cell.controlOf === undefined ? {} : { added: describeControl(cell.controlOf) }),
     detail,
     why: texts.indexOf(why),
     chain: chain.map(({ at, layer, text }) => steps.indexOf([at, layer, texts.indexOf(text)])),
+    ...(proof === undefined ? {} : { proof }),
     ...(evidence === undefined ? {} : { evidence }),
   };
 }

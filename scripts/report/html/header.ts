@@ -36,7 +36,7 @@ function totals(run: LabRun): Markup {
     count: run.cells.filter((result) => kindOf(result) === kind).length,
   }));
   return html`<dl class="totals">
-<div class="total"><dt>cells</dt><dd>${run.cells.length}</dd></div>
+<div class="total"><dt>cells</dt><dd>${run.cells.length}${run.chosenFrom !== undefined && html`<small> of ${run.chosenFrom}</small>`}</dd></div>
 ${counts
   .filter(({ kind, count }) => count > 0 || kind === 'failed')
   .map(

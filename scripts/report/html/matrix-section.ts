@@ -2,6 +2,7 @@ import type { CellResult } from '../../matrix/types.ts';
 import { type ColumnGroup, columnKey, groupColumns } from '../columns.ts';
 import { KIND_TEXTS, kindOf, kindsToExplain } from '../kinds.ts';
 import type { LabRun } from '../run.ts';
+import { describeControl } from '../words.ts';
 import { html, type Markup, type Part } from './markup.ts';
 
 /**
@@ -52,7 +53,20 @@ ${froms.map(
 `,
 )}</tbody>
 </table>
-</div>`;
+</div>
+${controls(run)}`;
+}
+
+/** The cells that nobody asked for. */
+function controls({ cells }: LabRun): Markup | undefined {
+  const added = cells.flatMap(({ cell: { id, controlOf } }) =>
+    controlOf === undefined
+      ? []
+      : [
+          html`<li><a href="#cell-${encodeURIComponent(id)}"><code>${id}</code></a> ${describeControl(controlOf)}</li>`,
+        ],
+  );
+  return added.length === 0 ? undefined : html`<ul class="controls">${added}</ul>`;
 }
 
 function gridCell(result: CellResult, tabindex: number, start: Part): Markup {
