@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline';
 import { cacheFolder } from '../artifacts/cache.ts';
 import { debianArtifacts } from '../commands/artifact-source.ts';
 import type { Deps } from '../commands/deps.ts';
+import { LabState } from '../commands/state.ts';
 import type { StepRunner, StepTitle } from '../commands/steps.ts';
 import { runInteractive } from '../exec/interactive.ts';
 import { localExecutor } from '../exec/local.ts';
@@ -40,7 +41,10 @@ export function realDeps(terminal: Terminal, quiet: boolean): RealDeps {
     local,
     interactive: runInteractive,
     host: {
-      facts: (ours, bridge) => gatherHostFacts(local, cacheDir, ours, bridge),
+      facts: (plan, ours) => {
+        const state = new LabState(cwd, plan.lab).dir;
+        return gatherHostFacts(local, { cache: cacheDir, state }, plan, ours);
+      },
       missingPackages: (building) => missingPackages(local, building),
       daemonInstalled: () => daemonInstalled(),
     },

@@ -59,9 +59,11 @@ export async function installPackages(
   await local.run(['apt-get', 'install', '--yes', '--no-install-recommends', ...packages], options);
 }
 
-// Incus where this Debian has it (13 and later), else LXD (12), whose API is the same.
+// Incus where this Debian has it (13 and later), else LXD (12), whose API is the same. Where there is no apt (the shell's
+// 127) somebody else installs it, and then the newer one.
 async function daemonPackage(local: Executor): Promise<string> {
-  const { stdout } = await local.run(['apt-cache', 'policy', 'incus']);
+  const { stdout, exitCode } = await local.run(['apt-cache', 'policy', 'incus'], { okCodes: [0, 127] });
+  if (exitCode === 127) return 'incus';
   return /Candidate: (?!\(none\))/.test(stdout) ? 'incus' : 'lxd';
 }
 
