@@ -8,6 +8,12 @@ const FLOORS: Readonly<Record<DaemonFact['kind'], string>> = { incus: '6', lxd: 
 /** The first Multipass with `clone`, `--network` on Linux and the error texts that the driver reads. */
 const MULTIPASS_FLOOR = '1.15';
 
+/** What Multipass can make machines with so that they reach each other and the host by plain IP, by platform. */
+const BACKENDS: Readonly<Record<string, readonly string[]>> = {
+  linux: ['qemu'],
+  darwin: ['qemu', 'applevz'],
+};
+
 /** Whether a container daemon answers, lets us in and is not too old; or whether labup can start or install one. */
 export function judgeDaemon(_plan: LabPlan, { daemons, apt }: HostFacts): Finding {
   const answering = daemons.find(({ socket }) => socket === 'answers');
@@ -73,7 +79,16 @@ export function judgeMultipass(_plan: LabPlan, { multipass, platform }: HostFact
   }
   if (multipass.refusal !== undefined) return judgeRefusal(multipass, multipass.refusal, isMac);
   if (multipass.daemon === undefined) return judgeRefusal(multipass, 'multipassd does not answer', isMac);
-  return { found: `${multipass.daemon}, machines by ${multipass.driver ?? 'an unknown driver'}` };
+  return judgeBackend(multipass.daemon, multipass.driver ?? 'unknown', platform);
+}
+
+function judgeBackend(version: string, backend: string, platform: string): Finding {
+  const supported = BACKENDS[platform] ?? [];
+  const found = `${version}, machines by ${backend}`;
+  if (supported.includes(backend)) return { found };
+  const message = `Multipass makes machines with "${backend}"; the lab needs ${supported.join(' or ') || 'Linux or macOS'}`;
+  const hint = `multipass set local.driver=${supported[0] ?? 'qemu'}   (hides the instances that you have now)`;
+  return { found, problems: [hostFault(message, hint)] };
 }
 
 /** The texts are Multipass' own: src/client/common/client_common.cpp and src/daemon/daemon.cpp of canonical/multipass. */

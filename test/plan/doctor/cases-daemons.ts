@@ -118,6 +118,20 @@ export const DAEMONS_CASES: Cases = {
       says: [],
     },
     {
+      what: 'machines that the lab cannot use',
+      facts: { multipass: { ...MULTIPASS, driver: 'lxd' } },
+      driver: 'multipass',
+      verdict: 'error',
+      says: ['"lxd"; the lab needs qemu', 'multipass set local.driver=qemu'],
+    },
+    {
+      what: 'machines that only a Mac can make, on one',
+      facts: { multipass: { ...MULTIPASS, driver: 'applevz' }, platform: 'darwin' },
+      driver: 'multipass',
+      verdict: 'ok',
+      says: ['machines by applevz'],
+    },
+    {
       what: 'no daemon',
       facts: refusing('cannot connect to the multipass socket'),
       driver: 'multipass',
