@@ -20,6 +20,12 @@ export const KERNEL_CASES: Cases = {
       says: ['there, for'],
     },
     {
+      what: 'loaded, whatever else can be read',
+      facts: { kernel: { ...SILENT, active: ['overlay'] } },
+      verdict: 'ok',
+      says: ['there, for'],
+    },
+    {
       what: 'left out',
       facts: without('OVERLAY_FS'),
       verdict: 'error',
