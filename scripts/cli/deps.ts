@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline';
 import { cacheFolder } from '../artifacts/cache.ts';
 import { debianArtifacts } from '../commands/artifact-source.ts';
 import type { Deps } from '../commands/deps.ts';
+import { LabState } from '../commands/state.ts';
 import type { StepRunner, StepTitle } from '../commands/steps.ts';
 import type { Executor } from '../exec/executor.ts';
 import { runInteractive } from '../exec/interactive.ts';
@@ -44,8 +45,11 @@ export function realDeps(terminal: Terminal, quiet: boolean): RealDeps {
     local,
     interactive: runInteractive,
     host: {
-      facts: (ours, bridge) => gatherHostFacts(local, cacheDir, ours, bridge),
-      missingPackages: (building) => missingPackages(local, building),
+      facts: (plan, ours) => {
+        const state = new LabState(cwd, plan.lab).dir;
+        return gatherHostFacts(local, { cache: cacheDir, state }, plan, ours);
+      },
+      missingPackages: (machines, building) => missingPackages(local, machines, building),
       daemonInstalled: () => daemonInstalled(),
     },
     driver: (name) => drivers(local)[name](),

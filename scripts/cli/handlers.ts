@@ -14,6 +14,10 @@ export interface UpArgs extends LabArgs {
   readonly echo?: EchoVariant;
 }
 
+export interface DoctorArgs extends LabArgs {
+  readonly driver?: DriverName | 'auto';
+}
+
 export interface TestArgs extends LabArgs {
   readonly junit?: string;
   readonly strict?: boolean;
@@ -51,6 +55,7 @@ export interface Handlers {
   predict(args: PredictArgs): Promise<void>;
   explain(cell: string, args: LabArgs): Promise<void>;
   down(args: DownArgs): Promise<void>;
+  doctor(args: DoctorArgs): Promise<void>;
   status(args: LabArgs): Promise<void>;
   ssh(machine: string, args: LabArgs): Promise<void>;
   exec(machine: string, command: readonly string[], args: LabArgs): Promise<void>;

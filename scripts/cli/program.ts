@@ -37,7 +37,7 @@ function defineUp(command: Command, handlers: Handlers): void {
     .description('Bring the lab up. Looks first, does only what is missing; run it again to continue.')
     .option('-y, --yes', 'install what is missing without asking')
     .option('--dry-run', 'print the plan and touch nothing')
-    .addOption(new Option('--driver <name>', 'where machines come from').choices(['auto', ...DRIVER_NAMES]))
+    .addOption(driverOption())
     .addOption(
       new Option('--distribution <name>', 'what installs Kubernetes').choices([
         'auto',
@@ -49,6 +49,10 @@ function defineUp(command: Command, handlers: Handlers): void {
     )
     .addOption(new Option('--echo <variant>', 'which echo workloads').choices([...ECHO_VARIANTS]))
     .action((options) => handlers.up(options));
+}
+
+function driverOption(): Option {
+  return new Option('--driver <name>', 'where machines come from').choices(['auto', ...DRIVER_NAMES]);
 }
 
 function defineTest(command: Command, handlers: Handlers): void {
@@ -87,6 +91,10 @@ function defineDown(command: Command, handlers: Handlers): void {
 }
 
 function defineVerbs(root: Command, handlers: Handlers): void {
+  withLab(root.command('doctor'))
+    .description('Check everything that labup needs of this host, and say what cures what is wrong.')
+    .addOption(driverOption())
+    .action((options) => handlers.doctor(options));
   withLab(root.command('status'))
     .description('Show machines, nodes and BGP sessions.')
     .action((options) => handlers.status(options));

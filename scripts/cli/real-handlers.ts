@@ -1,3 +1,4 @@
+import { doctor, doctorDocument } from '../commands/doctor.ts';
 import { labdown } from '../commands/labdown.ts';
 import type { labtest } from '../commands/labtest.ts';
 import { dryRun, labup } from '../commands/labup.ts';
@@ -8,6 +9,7 @@ import { EXIT, UserError } from '../shared/errors.ts';
 import { durationText } from './clock-text.ts';
 import { colors } from './colors.ts';
 import type { RealDeps, Terminal } from './deps.ts';
+import { doctorText } from './doctor-text.ts';
 import type { Handlers, LabArgs } from './handlers.ts';
 import { statusText } from './status-text.ts';
 import { testHandlers } from './test-handlers.ts';
@@ -68,6 +70,13 @@ export function realHandlers(
         deps.say(
           removed.length === 0 ? `lab "${lab}": there was nothing` : `lab "${lab}" is gone, nothing is left`,
         );
+    },
+
+    async doctor(args) {
+      const diagnosis = await doctor(use(args), args);
+      if (args.json) printJson(doctorDocument(diagnosis));
+      else print(doctorText(diagnosis));
+      code = diagnosis.blocked ? EXIT.userMustAct : EXIT.pass;
     },
 
     async status(args) {

@@ -1,8 +1,9 @@
 import type { Executor } from '../exec/executor.ts';
 import type { Connect } from '../machines/connect.ts';
 import type { MachineDriver, MachineImage, ObservedThing } from '../machines/driver.ts';
+import type { SeenFacts } from '../machines/host-facts.ts';
 import type { NodeSoftware } from '../machines/software.ts';
-import type { HostFacts } from '../plan/host-facts.ts';
+import type { LabPlan } from '../plan/types.ts';
 import type { Emit } from '../shared/events.ts';
 import type { DriverName } from '../spec/types.ts';
 import type { StepRunner, StepTitle } from './steps.ts';
@@ -35,13 +36,13 @@ export interface ArtifactSource {
 
 /** What a command wants to know about this host; looking changes nothing. */
 export interface HostView {
-  /** What the lab can collide with; `ours` is what of it exists already. */
-  facts(
-    ours: readonly ObservedThing[],
-    bridge: string,
-  ): Promise<Omit<HostFacts, 'networkReachable' | 'missingArtifacts'>>;
+  /** What this plan depends on; `ours` is what of the lab exists already. */
+  facts(plan: LabPlan, ours: readonly ObservedThing[]): Promise<SeenFacts>;
   /** The Debian packages that are missing, and what each is for. */
-  missingPackages(building: boolean): Promise<readonly { readonly package: string; readonly for: string }[]>;
+  missingPackages(
+    machines: MachineDriver['machines'],
+    building: boolean,
+  ): Promise<readonly { readonly package: string; readonly for: string }[]>;
   daemonInstalled(): boolean;
 }
 

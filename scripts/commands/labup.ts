@@ -1,10 +1,11 @@
-import { checkHost } from '../plan/host-conflicts.ts';
-import { formatHostProblem, hostError, isError } from '../plan/host-problem.ts';
+import { PACKAGES_CHECK, problemsOf } from '../plan/doctor/checks.ts';
+import { formatHostProblem, hostError } from '../plan/host-problem.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { type PlanTextExtra, renderPlan } from '../render/plan-text.ts';
 import { requireConsent } from './consent.ts';
 import type { Deps } from './deps.ts';
 import { type PlanOptions, planFromSpec, refuseOtherPlan } from './load-plan.ts';
+import { preflight } from './preflight.ts';
 import { LabState } from './state.ts';
 import type { StepTiming } from './steps.ts';
 import { timedSteps } from './timing.ts';
@@ -70,22 +71,11 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
   const plan = planFromSpec(deps, options);
   refuseOtherPlan(await new LabState(deps.cwd, plan.lab).loadPlan(), plan);
   const driver = deps.driver(plan.choices.driver.value);
-  const [ours, missing] = await Promise.all([
-    driver.observe(plan.lab),
-    deps.artifacts.missing(driver.machines),
-  ]);
-  const [facts, wanted, networkReachable] = await Promise.all([
-    deps.host.facts(ours, plan.network.bridge),
-    deps.host.missingPackages(missing.length > 0),
-    missing.length > 0 ? deps.artifacts.reachable() : true,
-  ]);
-  const problems = checkHost(plan, {
-    ...facts,
-    networkReachable,
-    missingArtifacts: missing.map(({ name }) => name),
-  });
-  const error = hostError(problems);
+  const { checks, ours, packages: wanted, toBuild: missing } = await preflight(deps, plan);
+  const error = hostError(problemsOf(checks));
   if (error !== undefined) throw error;
+  // It asks before it installs packages.
+  const warnings = problemsOf(checks.filter(({ id }) => id !== PACKAGES_CHECK));
   return {
     plan,
     packages: wanted.map((need) => need.package),
@@ -95,7 +85,7 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
       toInstall: wanted.map((need) => `${need.package} (${need.for})`),
       toBuild: missing.map(({ name, minutes }) => `${name} (about ${minutes} min)`),
       hostChanges: [...driver.changes(plan), `.lab/${plan.lab}/ here: plan, keys, kubeconfig, logs`],
-      warnings: problems.filter((problem) => !isError(problem)).map(formatHostProblem),
+      warnings: warnings.map(formatHostProblem),
     },
   };
 }

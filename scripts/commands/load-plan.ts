@@ -50,15 +50,20 @@ export function labName(
  * place. Throws UserError that names what differs.
  */
 export function refuseOtherPlan(saved: LabPlan | undefined, wanted: LabPlan): void {
-  if (saved === undefined) return;
-  const differing = (Object.keys(wanted) as (keyof LabPlan)[]).filter(
-    (key) => key !== 'choices' && !isDeepStrictEqual(fixed(saved)[key], fixed(wanted)[key]),
-  );
+  const differing = differences(saved, wanted);
   if (differing.length === 0) return;
-  throw new UserError(`Lab "${saved.lab}" was made from another plan.`, {
+  throw new UserError(`Lab "${wanted.lab}" was made from another plan.`, {
     details: differing.map((key) => `differs: ${key}`),
     next: 'npx labdown --yes && npx labup --yes   (or undo the change in lab.yaml)',
   });
+}
+
+/** The parts of a plan in which it differs from the one that the lab was made from; none where there is no lab yet. */
+export function differences(saved: LabPlan | undefined, wanted: LabPlan): readonly string[] {
+  if (saved === undefined) return [];
+  return (Object.keys(wanted) as (keyof LabPlan)[]).filter(
+    (key) => key !== 'choices' && !isDeepStrictEqual(fixed(saved)[key], fixed(wanted)[key]),
+  );
 }
 
 // As it comes back from plan.json, and without what may change.

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Executor } from '../exec/executor.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
+import type { MachineDriver } from './driver.ts';
 import { daemonInstalled } from './incus/daemon.ts';
 
 /** A program that the lab runs on this host, and the Debian package that brings it. */
@@ -12,14 +13,19 @@ interface Need {
   readonly for: string;
 }
 
-const ALWAYS: readonly Need[] = [
-  { program: 'ssh', package: 'openssh-client', for: 'npx lab ssh' },
+const ALWAYS: readonly Need[] = [{ program: 'ssh', package: 'openssh-client', for: 'npx lab ssh' }];
+
+/** For machines that are containers of this host, made from the lab's own image. */
+const BAKED: readonly Need[] = [
   { program: 'mkfs.btrfs', package: 'btrfs-progs', for: 'copy-on-write machines' },
   { program: 'unsquashfs', package: 'squashfs-tools', for: 'the machine image' },
 ];
 
 const TO_BUILD: readonly Need[] = [
   { program: 'mmdebstrap', package: 'mmdebstrap', for: 'building the images' },
+];
+
+const TO_BUILD_BAKED: readonly Need[] = [
   { program: 'mksquashfs', package: 'squashfs-tools', for: 'building the machine image' },
 ];
 
@@ -36,13 +42,19 @@ const THIS_HOST: Installed = { isThere: existsSync, daemonInstalled: () => daemo
 /** The Debian packages that this host lacks, each with what it is for. `building` adds those that only a build needs. */
 export async function missingPackages(
   local: Executor,
+  machines: MachineDriver['machines'],
   building: boolean,
   host: Installed = THIS_HOST,
 ): Promise<readonly { readonly package: string; readonly for: string }[]> {
-  const needs = [...ALWAYS, ...(building ? TO_BUILD : [])].filter(
-    ({ program }) => !PATHS.some((path) => host.isThere(join(path, program))),
-  );
-  const daemon = host.daemonInstalled() ? [] : [{ package: await daemonPackage(local), for: 'the machines' }];
+  const isBaked = machines === 'baked';
+  const needs = [
+    ...ALWAYS,
+    ...(isBaked ? BAKED : []),
+    ...(building ? TO_BUILD : []),
+    ...(building && isBaked ? TO_BUILD_BAKED : []),
+  ].filter(({ program }) => !PATHS.some((path) => host.isThere(join(path, program))));
+  const daemon =
+    !isBaked || host.daemonInstalled() ? [] : [{ package: await daemonPackage(local), for: 'the machines' }];
   const seen = new Set<string>();
   return [...daemon, ...needs].filter((need) => !seen.has(need.package) && seen.add(need.package));
 }
@@ -59,9 +71,11 @@ export async function installPackages(
   await local.run(['apt-get', 'install', '--yes', '--no-install-recommends', ...packages], options);
 }
 
-// Incus where this Debian has it (13 and later), else LXD (12), whose API is the same.
+// Incus where this Debian has it (13 and later), else LXD (12), whose API is the same. Where there is no apt (the shell's
+// 127) somebody else installs it, and then the newer one.
 async function daemonPackage(local: Executor): Promise<string> {
-  const { stdout } = await local.run(['apt-cache', 'policy', 'incus']);
+  const { stdout, exitCode } = await local.run(['apt-cache', 'policy', 'incus'], { okCodes: [0, 127] });
+  if (exitCode === 127) return 'incus';
   return /Candidate: (?!\(none\))/.test(stdout) ? 'incus' : 'lxd';
 }
 

@@ -18,28 +18,110 @@ export interface HostAddress {
   readonly prefixLength: number;
 }
 
-/** What the host looks like, as far as the lab can collide with it. Gathered elsewhere; judged by checkHost. */
+/** How much room a folder's file system has. */
+export interface DiskFact {
+  readonly use: 'state' | 'cache' | 'machines';
+  readonly path: string;
+  /** Folders with the same number share their room. */
+  readonly device: number;
+  readonly freeBytes: number;
+}
+
+/** A program that makes containers on this host, or could. */
+export interface DaemonFact {
+  readonly kind: 'incus' | 'lxd';
+  readonly program: string;
+  readonly unit: string;
+  readonly installed: boolean;
+  /** Whether labup can start it: the host runs systemd, or the program is started by hand. */
+  readonly startable: boolean;
+  readonly socket: 'absent' | 'denied' | 'silent' | 'untrusted' | 'answers';
+  /** What its socket said, where it is silent. */
+  readonly why?: string;
+  readonly version?: string;
+  readonly storageDrivers?: readonly string[];
+}
+
+/** Multipass on this host. */
+export interface MultipassFact {
+  /** Absent where the program is not installed. */
+  readonly client?: string;
+  /** Absent where multipassd does not answer. */
+  readonly daemon?: string;
+  /** What makes the machines: qemu, applevz, lxd ... */
+  readonly driver?: string;
+  /** What Multipass said instead of an answer. */
+  readonly refusal?: string;
+}
+
+/** A lab of another name that the container daemon knows. */
+export interface OtherLab {
+  readonly lab: string;
+  readonly bridge: string;
+  /** The bridge's own address with its prefix length; absent where it has none. */
+  readonly subnet?: string;
+}
+
+/** What the kernel says of itself. */
+export interface KernelFact {
+  readonly release: string;
+  readonly filesystems: readonly string[];
+  /** Modules that are loaded or, built in, have parameters. */
+  readonly active: readonly string[];
+  /** Options of the kernel's configuration that are y or m; absent where no configuration can be read. */
+  readonly config?: ReadonlyMap<string, 'y' | 'm'>;
+  /** Modules that lie in /lib/modules or are built in; absent where that folder is not that kernel's. */
+  readonly modules?: readonly string[];
+}
+
+/** Parts of the facts that can be impossible to look at. */
+export type Unseen = 'lab' | 'network' | 'memory' | 'disk' | 'kernel' | 'inotify' | 'other labs' | 'mirror';
+
+/** What the host looks like, as far as the lab depends on it. Gathered elsewhere; judged by examineHost. */
 export interface HostFacts {
+  /** As process.platform has it. */
+  readonly platform: string;
   readonly uid: number;
+  readonly node: { readonly version: string; readonly floor: string };
+  /** The host's clock, and when the newest file of this package was written; in milliseconds. */
+  readonly clock: { readonly now: number; readonly newestFile: number };
   readonly routes: readonly HostRoute[];
   readonly addresses: readonly HostAddress[];
   /** Names of all links. */
   readonly links: readonly string[];
+  /** Names of the links that are up and carry no Ethernet: WireGuard, tun, PPP. */
+  readonly tunnels: readonly string[];
   /** True where the link with the lab bridge's name belongs to this lab already. */
   readonly bridgeIsOurs: boolean;
   /** IPv4 name servers. */
   readonly resolvers: readonly string[];
-  /** The folder that `freeDiskBytes` was measured for. */
-  readonly diskPath: string;
-  readonly freeDiskBytes: number;
+  readonly disks: readonly DiskFact[];
   /** What programs can still get (MemAvailable), not what is unused. */
   readonly freeMemoryBytes: number;
   /** Machines of this lab that exist already: their disk and memory are taken, not needed. */
   readonly existingMachines: readonly string[];
-  /** Whether the package mirror answers. */
+  /** Parts of the plan in which it differs from the one that the lab was made from. */
+  readonly differences: readonly string[];
+  readonly kernel?: KernelFact | undefined;
+  readonly inotify?:
+    | { readonly instances: number; readonly watches: number; readonly writable: boolean }
+    | undefined;
+  readonly kvm: 'usable' | 'denied' | 'absent';
+  /** Whether /dev/kmsg is there. */
+  readonly kmsg: boolean;
+  readonly daemons: readonly DaemonFact[];
+  readonly otherLabs: readonly OtherLab[];
+  /** Absent where nobody asked. */
+  readonly multipass?: MultipassFact | undefined;
+  /** Whether packages can be installed with apt. */
+  readonly apt: boolean;
+  readonly missingPackages: readonly { readonly package: string; readonly for: string }[];
+  /** Whether the package mirror answers; only asked where something must be built or installed. */
   readonly networkReachable: boolean;
   /** Names of the artifacts that the cache lacks, so that they must be built. */
   readonly missingArtifacts: readonly string[];
+  /** What could not be looked at, and why. */
+  readonly unseen: Readonly<Partial<Record<Unseen, string>>>;
 }
 
 // A multipath route has "nexthops" and neither dev nor gateway; one through an IPv6 neighbour has "via"; one that
@@ -57,6 +139,8 @@ const routeSchema = z.array(
 const addressSchema = z.array(
   z.looseObject({
     ifname: z.string().optional(),
+    flags: z.array(z.string()).optional(),
+    link_type: z.string().optional(),
     addr_info: z
       .array(
         z.looseObject({ family: z.string(), local: z.string().optional(), prefixlen: z.number().optional() }),
@@ -90,6 +174,17 @@ export function parseIpAddresses(json: string): HostAddress[] {
 /** The names of all links in the output of `ip -j addr` or `ip -j link`. */
 export function parseLinkNames(json: string): string[] {
   return addressSchema.parse(parseJson(json)).flatMap(({ ifname }) => (ifname === undefined ? [] : [ifname]));
+}
+
+/** The names of the links in the output of `ip -j addr` that are up and point to point without Ethernet, as VPNs are. */
+export function parseTunnels(json: string): string[] {
+  return addressSchema
+    .parse(parseJson(json))
+    .flatMap(({ ifname, flags = [], link_type }) =>
+      ifname !== undefined && flags.includes('UP') && (link_type === 'none' || link_type === 'ppp')
+        ? [ifname]
+        : [],
+    );
 }
 
 /** The IPv4 name servers of an /etc/resolv.conf. */

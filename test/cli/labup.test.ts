@@ -1,9 +1,11 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { SeenFacts } from '../../scripts/machines/host-facts.ts';
 import { LabFailure } from '../../scripts/shared/errors.ts';
 import { type FakeLab, fakeLab, filesOf } from '../fakes/lab.ts';
 import { ownChildren } from '../fakes/processes.ts';
+import { DEBIAN_KERNEL, GOOD_HOST } from '../plan/doctor/good-host.ts';
 
 let lab: FakeLab;
 
@@ -142,10 +144,20 @@ describe('bad input stops labup with exit 2 before anything is touched', () => {
     expectUntouched(before);
   });
 
-  it.each([
+  const [LXD] = GOOD_HOST.daemons;
+  it.each<[string, Partial<SeenFacts>, string]>([
     ['no root', { uid: 1000 }, 'user 1000 is not root'],
     ['too little memory', { freeMemoryBytes: 2 ** 28 }, 'too little memory'],
-    ['too little disk', { freeDiskBytes: 2 ** 28 }, 'too little disk'],
+    [
+      'too little disk',
+      { disks: [{ use: 'machines', path: '/var', device: 1, freeBytes: 2 ** 28 }] },
+      'too little disk',
+    ],
+    [
+      'a container daemon of long ago',
+      { daemons: LXD ? [{ ...LXD, version: '4.0.9' }] : [] },
+      'lxd 4.0.9 is too old',
+    ],
     ["somebody else's bridge", { links: ['labbr0'], bridgeIsOurs: false }, 'labbr0'],
   ])('%s', async (_, facts, text) => {
     lab.facts = facts;
@@ -153,6 +165,21 @@ describe('bad input stops labup with exit 2 before anything is touched', () => {
     const { code, out, err } = await lab.run('labup', ['--yes']);
     expect([code, out]).toEqual([2, '']);
     expect(err).toContain(text);
+    expectUntouched(before);
+  });
+
+  it('everything that is wrong with the host, at once', async () => {
+    lab.facts = {
+      uid: 1000,
+      freeMemoryBytes: 0,
+      kmsg: false,
+      kernel: { ...DEBIAN_KERNEL, config: new Map() },
+    };
+    const before = filesOf(lab.cwd);
+    const { err } = await lab.run('labup', ['--yes']);
+    for (const text of ['user 1000 is not root', 'too little memory', '/dev/kmsg', 'has no TCP_MD5SIG']) {
+      expect(err).toContain(text);
+    }
     expectUntouched(before);
   });
 

@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { display, type RealDeps } from '../../scripts/cli/deps.ts';
 import { main } from '../../scripts/cli/main.ts';
 import type { BinName } from '../../scripts/cli/program.ts';
-import type { HostView } from '../../scripts/commands/deps.ts';
 import type { Executor, RunOptions } from '../../scripts/exec/executor.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import type { Connect } from '../../scripts/machines/connect.ts';
+import type { SeenFacts } from '../../scripts/machines/host-facts.ts';
 import { fakeMachine as bgpSpeaker, repliesOf } from '../bgp/fixtures.ts';
 import { kubectlJson } from '../matrix/fixtures.ts';
+import { GOOD_HOST } from '../plan/doctor/good-host.ts';
 import { CA_CERTIFICATE } from './ca.ts';
 import { type FakeDriver, fakeDriver } from './driver.ts';
 import { fakeMachine } from './machine.ts';
@@ -32,7 +33,9 @@ export interface FakeLab {
   /** What is missing from the cache, and from the host. */
   missing: { name: string; minutes: number }[];
   packages: { package: string; for: string }[];
-  facts: Partial<Awaited<ReturnType<HostView['facts']>>>;
+  facts: Partial<SeenFacts>;
+  /** Whether the package mirror answers. */
+  reachable: boolean;
   connect: Connect;
   /** Changes what kubectl or another program of the host says. */
   reply: (line: string) => Reply | undefined | Promise<Reply | undefined>;
@@ -54,7 +57,6 @@ export interface Ran {
   readonly err: string;
 }
 
-const GIB = 2 ** 30;
 const shell = localExecutor();
 
 export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
@@ -119,6 +121,7 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
     missing: [],
     packages: [],
     facts: {},
+    reachable: true,
     connect: async ({ name, address }) => {
       const known = files.get(name) ?? fakeMachine(name, machine(name), address);
       files.set(name, known);
@@ -137,14 +140,17 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
         return 0;
       },
       host: {
-        facts: async () => ({ ...BARE, ...lab.facts }),
+        facts: async (_, ours) => {
+          const existingMachines = ours.filter(({ kind }) => kind === 'machine').map(({ name }) => name);
+          return { ...BARE, existingMachines, ...lab.facts };
+        },
         missingPackages: async () => lab.packages,
         daemonInstalled: () => true,
       },
       driver: (name) => (name === lab.driver.name ? lab.driver : { ...fakeDriver(), name }),
       artifacts: {
         missing: async () => lab.missing,
-        reachable: async () => true,
+        reachable: async () => lab.reachable,
         ensure: async () => {
           const changed = lab.missing.length > 0;
           lab.missing = [];
@@ -185,17 +191,14 @@ function recorded(name: string, argv: readonly string[], options: RunOptions): P
   return answer;
 }
 
-const BARE: Awaited<ReturnType<HostView['facts']>> = {
-  uid: 0,
+const { differences, missingArtifacts, missingPackages, networkReachable, ...SEEN } = GOOD_HOST;
+const BARE: SeenFacts = {
+  ...SEEN,
   routes: [],
   addresses: [],
   links: ['lo'],
-  bridgeIsOurs: true,
   resolvers: [],
-  diskPath: '/cache',
-  freeDiskBytes: 100 * GIB,
-  freeMemoryBytes: 16 * GIB,
-  existingMachines: [],
+  bridgeIsOurs: true,
 };
 
 const NODES = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'];

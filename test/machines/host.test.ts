@@ -1,48 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { gatherHostFacts } from '../../scripts/machines/host-facts.ts';
 import { installPackages, missingPackages } from '../../scripts/machines/packages.ts';
 import { ensureUnits } from '../../scripts/machines/units.ts';
 import type { LabEvent } from '../../scripts/shared/events.ts';
 import { fakeMachine } from '../fakes/machine.ts';
 import { recordingExecutor } from '../fakes/recording-executor.ts';
-
-const ROUTES = JSON.stringify([
-  { dst: 'default', gateway: '10.0.2.2', dev: 'ens3' },
-  { dst: '10.0.2.0/24', dev: 'ens3' },
-  { dst: '192.168.13.0/24', dev: 'labbr0' },
-]);
-const LINKS = JSON.stringify([
-  { ifname: 'lo', addr_info: [{ family: 'inet', local: '127.0.0.1', prefixlen: 8 }] },
-  { ifname: 'ens3', addr_info: [{ family: 'inet', local: '10.0.2.15', prefixlen: 24 }] },
-  { ifname: 'labbr0', addr_info: [{ family: 'inet', local: '192.168.13.1', prefixlen: 24 }] },
-]);
-const host = () => recordingExecutor(([, , ...words]) => (words.includes('route') ? ROUTES : LINKS));
-
-describe('host facts', () => {
-  it('are looked up without changing anything', async () => {
-    const local = host();
-    const facts = await gatherHostFacts(local, '/no/such/folder/yet', [], 'labbr0');
-    expect(local.lines()).toEqual(['ip -j -4 route', 'ip -j addr']);
-    expect(facts).toMatchObject({
-      uid: process.getuid?.(),
-      links: ['lo', 'ens3', 'labbr0'],
-      bridgeIsOurs: false,
-    });
-    expect(facts.freeDiskBytes).toBeGreaterThan(0);
-    expect(facts.freeMemoryBytes).toBeGreaterThan(2 ** 20);
-    expect(facts.routes.map(({ dev }) => dev)).toContain('labbr0');
-  });
-
-  it('leave out what belongs to this lab already', async () => {
-    const ours = [
-      { kind: 'network' as const, name: 'labbr0', state: 'present' },
-      { kind: 'machine' as const, name: 'bgp', state: 'running' },
-    ];
-    const facts = await gatherHostFacts(host(), '/', ours, 'labbr0');
-    expect(facts).toMatchObject({ bridgeIsOurs: true, existingMachines: ['bgp'] });
-    expect([...facts.routes, ...facts.addresses].map(({ dev }) => dev)).not.toContain('labbr0');
-  });
-});
 
 describe('packages', () => {
   const policy = (candidate: string) =>
@@ -73,10 +34,19 @@ describe('packages', () => {
 
   it('are none where everything is there, and apt is not even asked', async () => {
     const local = policy('(none)');
-    expect(await missingPackages(local, true, { isThere: () => true, daemonInstalled: () => true })).toEqual(
-      [],
-    );
+    expect(
+      await missingPackages(local, 'baked', true, { isThere: () => true, daemonInstalled: () => true }),
+    ).toEqual([]);
     expect(local.lines()).toEqual([]);
+  });
+
+  it('bring Incus, in name, where there is no apt', async () => {
+    const [daemon] = await missingPackages(
+      recordingExecutor(() => undefined),
+      false,
+      nothing,
+    );
+    expect(daemon?.package).toBe('incus');
   });
 
   it('are those whose program is missing, wherever it would be', async () => {

@@ -79,7 +79,8 @@ export interface Daemon {
   readonly api: IncusApi;
 }
 
-interface ServerInfo {
+/** The answer to GET /1.0, as far as the lab reads it. */
+export interface ServerInfo {
   readonly auth: string;
   readonly environment: {
     readonly server_version: string;

@@ -1,37 +1,30 @@
 import { describe, expect, it } from 'vitest';
-import { checkHost } from '../../scripts/plan/host-conflicts.ts';
+import { examineHost, problemsOf } from '../../scripts/plan/doctor/checks.ts';
+import { hostNeeds } from '../../scripts/plan/doctor/needs.ts';
 import {
   type HostFacts,
   parseIpAddresses,
   parseIpRoutes,
   parseLinkNames,
   parseResolvers,
+  parseTunnels,
 } from '../../scripts/plan/host-facts.ts';
-import { hostNeeds } from '../../scripts/plan/host-needs.ts';
 import { formatHostProblem, hostError } from '../../scripts/plan/host-problem.ts';
+import type { LabPlan } from '../../scripts/plan/types.ts';
+import { GOOD_HOST } from './doctor/good-host.ts';
 import { defaultPlan } from './fixtures.ts';
 
 const GIB = 2 ** 30;
-const ROUTES = `[{"dst":"default","gateway":"192.0.2.1","dev":"eth0","flags":[]},
-  {"dst":"192.0.2.0/24","dev":"eth0","protocol":"kernel","scope":"link","prefsrc":"192.0.2.2","flags":[]}]`;
-
-const GOOD: HostFacts = {
-  uid: 0,
-  routes: parseIpRoutes(ROUTES),
-  addresses: [
-    { dev: 'lo', address: '127.0.0.1', prefixLength: 8 },
-    { dev: 'eth0', address: '192.0.2.2', prefixLength: 24 },
-  ],
-  links: ['lo', 'eth0'],
-  bridgeIsOurs: false,
-  resolvers: ['192.0.2.1'],
-  diskPath: '/var/lib',
-  freeDiskBytes: 50 * GIB,
-  freeMemoryBytes: 8 * GIB,
-  existingMachines: [],
-  networkReachable: true,
-  missingArtifacts: ['kubernetes', 'machine image'],
-};
+// One disk for everything.
+const disk = (freeBytes: number) => ({
+  disks: (['state', 'cache', 'machines'] as const).map((use) => ({
+    use,
+    path: '/var/lib',
+    device: 1,
+    freeBytes,
+  })),
+});
+const GOOD: HostFacts = { ...GOOD_HOST, ...disk(50 * GIB) };
 
 const route = (dst: string, kind: 'connected' | 'via' | 'blocked', dev?: string) => ({
   routes: [...GOOD.routes, { dst, kind, ...(dev === undefined ? {} : { dev }) }],
@@ -157,12 +150,12 @@ const cases: readonly Case[] = [
   },
   {
     what: 'too little disk to build',
-    facts: { freeDiskBytes: 3 * GIB },
+    facts: disk(3 * GIB),
     expected: ['error host too little disk: /var/lib has 3.0 GiB free; 7.8 GiB are needed'],
   },
   {
     what: 'the same disk with a warm cache',
-    facts: { freeDiskBytes: 3 * GIB, missingArtifacts: [] },
+    facts: { ...disk(3 * GIB), missingArtifacts: [] },
     expected: [],
   },
   {
@@ -172,7 +165,7 @@ const cases: readonly Case[] = [
   },
   {
     what: 'a full host on which the lab runs already',
-    facts: { freeMemoryBytes: 0, freeDiskBytes: 0, existingMachines: everyMachine, missingArtifacts: [] },
+    facts: { freeMemoryBytes: 0, ...disk(0), existingMachines: everyMachine, missingArtifacts: [] },
     expected: [],
   },
   {
@@ -199,7 +192,9 @@ const cases: readonly Case[] = [
   },
 ];
 
-describe('checkHost', () => {
+const checkHost = (plan: LabPlan, facts: HostFacts) => problemsOf(examineHost(plan, facts));
+
+describe('the problems of a host', () => {
   it.each(cases)('$what', ({ facts, expected }) => {
     const found = checkHost(defaultPlan, { ...GOOD, ...facts });
     const lines = found.map(({ severity, subject, message }) => `${severity} ${subject} ${message}`);
@@ -273,6 +268,19 @@ describe('parsers of what the host says', () => {
       {"family":"inet6","local":"::1","prefixlen":128}]},{"ifindex":2,"ifname":"ifb0","addr_info":[]},{}]`;
     expect(parseIpAddresses(json)).toEqual([{ dev: 'lo', address: '127.0.0.1', prefixLength: 8 }]);
     expect(parseLinkNames(json)).toEqual(['lo', 'ifb0']);
+  });
+
+  it('tell tunnels that are up from other links', () => {
+    // tun0 as iproute2 6.1 prints it; WireGuard and PPP after the kernel's ARPHRD_NONE and ARPHRD_PPP (if_arp.h).
+    const links = [
+      { ifname: 'eth0', flags: ['BROADCAST', 'UP'], link_type: 'ether' },
+      { ifname: 'wg0', flags: ['POINTOPOINT', 'NOARP', 'UP'], link_type: 'none' },
+      { ifname: 'tun0', flags: ['POINTOPOINT', 'NOARP'], link_type: 'none' },
+      { ifname: 'ppp0', flags: ['POINTOPOINT', 'UP'], link_type: 'ppp' },
+      { ifname: 'lo', flags: ['LOOPBACK', 'UP'], link_type: 'loopback' },
+      {},
+    ];
+    expect(parseTunnels(JSON.stringify(links))).toEqual(['wg0', 'ppp0']);
   });
 
   it('read resolv.conf', () => {

@@ -1,8 +1,8 @@
-import { type Cidr, contains, networkOf, overlaps, parseCidr } from '../shared/ip.ts';
-import { checkedCidr } from './addressing.ts';
-import type { HostFacts, HostRoute } from './host-facts.ts';
-import type { HostProblem } from './host-problem.ts';
-import type { LabPlan } from './types.ts';
+import { type Cidr, contains, networkOf, overlaps, parseCidr } from '../../shared/ip.ts';
+import { checkedCidr } from '../addressing.ts';
+import type { HostFacts, HostRoute } from '../host-facts.ts';
+import type { HostProblem } from '../host-problem.ts';
+import type { LabPlan } from '../types.ts';
 
 interface PlacedRoute extends HostRoute {
   readonly cidr: Cidr;

@@ -1,0 +1,61 @@
+import type { ObservedThing } from '../machines/driver.ts';
+import type { DoctorCheck } from '../plan/doctor/check.ts';
+import { examineHost } from '../plan/doctor/checks.ts';
+import type { LabPlan } from '../plan/types.ts';
+import { Interrupted, messageOf } from '../shared/errors.ts';
+import type { Deps } from './deps.ts';
+import { differences } from './load-plan.ts';
+import { LabState } from './state.ts';
+
+/** What was found before anything is touched. */
+export interface Preflight {
+  /** What of the lab exists already; empty where that could not be looked at, which is a check of its own. */
+  readonly ours: readonly ObservedThing[];
+  readonly checks: readonly DoctorCheck[];
+  /** The Debian packages that labup would install, and what each is for. */
+  readonly packages: readonly { readonly package: string; readonly for: string }[];
+  /** The artifacts that labup would build. */
+  readonly toBuild: readonly { readonly name: string; readonly minutes: number }[];
+}
+
+/** Looks at this host and judges it for the plan: the same for labup and for `lab doctor`. Changes nothing. */
+export async function preflight(
+  deps: Pick<Deps, 'artifacts' | 'cwd' | 'driver' | 'host'>,
+  plan: LabPlan,
+): Promise<Preflight> {
+  const driver = deps.driver(plan.choices.driver.value);
+  const [ours, saved, toBuild] = await Promise.all([
+    attempt(driver.observe(plan.lab)),
+    new LabState(deps.cwd, plan.lab).loadPlan(),
+    deps.artifacts.missing(driver.machines),
+  ]);
+  const [seen, packages] = await Promise.all([
+    deps.host.facts(plan, ours.value ?? []),
+    deps.host.missingPackages(driver.machines, toBuild.length > 0),
+  ]);
+  const needsMirror = toBuild.length > 0 || packages.length > 0;
+  const mirror = needsMirror ? await attempt(deps.artifacts.reachable()) : { value: true };
+  const checks = examineHost(plan, {
+    ...seen,
+    missingPackages: packages,
+    missingArtifacts: toBuild.map(({ name }) => name),
+    networkReachable: mirror.value === true,
+    differences: differences(saved, plan),
+    unseen: {
+      ...seen.unseen,
+      ...(ours.why === undefined ? {} : { lab: ours.why }),
+      ...(mirror.why === undefined ? {} : { mirror: mirror.why }),
+    },
+  });
+  return { checks, ours: ours.value ?? [], packages, toBuild };
+}
+
+/** What a look comes to, or why it came to nothing. */
+async function attempt<T>(looked: Promise<T>): Promise<{ readonly value?: T; readonly why?: string }> {
+  try {
+    return { value: await looked };
+  } catch (error) {
+    if (error instanceof Interrupted) throw error;
+    return { why: messageOf(error) };
+  }
+}

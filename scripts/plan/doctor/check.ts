@@ -1,0 +1,70 @@
+import type { DriverName } from '../../spec/types.ts';
+import type { HostFacts } from '../host-facts.ts';
+import { type HostProblem, isError } from '../host-problem.ts';
+import type { LabPlan } from '../types.ts';
+
+export type DoctorVerdict = 'ok' | 'warning' | 'error' | 'skipped';
+
+/** One precondition of labup, and how it is met. */
+export interface DoctorCheck {
+  /** Stays the same from version to version. */
+  readonly id: string;
+  readonly title: string;
+  /** The worst of `problems`. */
+  readonly verdict: DoctorVerdict;
+  /** What was seen, or why the check was skipped. */
+  readonly found: string;
+  /** Empty unless the verdict is warning or error; each with its own cure. */
+  readonly problems: readonly HostProblem[];
+}
+
+/** What a check makes of the facts: what it saw, what is wrong with that, or why there was nothing to see. */
+export interface Finding {
+  readonly found: string;
+  readonly problems?: readonly HostProblem[];
+  readonly skipped?: true;
+}
+
+/** A check before it is made. */
+export interface Precondition {
+  readonly id: string;
+  readonly title: string;
+  /** Drivers that it applies to; all where absent. Elsewhere it is not shown. */
+  readonly drivers?: readonly DriverName[];
+  readonly judge: (plan: LabPlan, facts: HostFacts) => Finding;
+}
+
+/** Makes a check. */
+export function examine({ id, title, judge }: Precondition, plan: LabPlan, facts: HostFacts): DoctorCheck {
+  const { found, problems = [], skipped } = judge(plan, facts);
+  return { id, title, verdict: verdictOf(problems, skipped === true), found, problems };
+}
+
+function verdictOf(problems: readonly HostProblem[], skipped: boolean): DoctorVerdict {
+  if (problems.some(isError)) return 'error';
+  if (problems.length > 0) return 'warning';
+  return skipped ? 'skipped' : 'ok';
+}
+
+/** A problem of the host that stops labup. */
+export function hostFault(message: string, hint: string): HostProblem {
+  return { severity: 'error', subject: 'host', message, hint };
+}
+
+/** A property of the host that labup goes on with. */
+export function hostWarning(message: string, hint: string): HostProblem {
+  return { severity: 'warning', subject: 'host', message, hint };
+}
+
+/** The finding of a check whose facts could not be looked at: a warning, because labup may still work. */
+export function unseen(what: string, why: string, hint: string): Finding {
+  return {
+    found: `not known: ${why}`,
+    problems: [hostWarning(`${what} could not be looked at: ${why}`, hint)],
+  };
+}
+
+/** The finding of a check that has nothing to look at. */
+export function skipped(why: string): Finding {
+  return { found: why, skipped: true };
+}

@@ -1,0 +1,83 @@
+import type { HostFacts } from '../host-facts.ts';
+import { type HostProblem, isError } from '../host-problem.ts';
+import type { LabPlan } from '../types.ts';
+import { type DoctorCheck, examine, type Finding, hostFault, type Precondition } from './check.ts';
+import { judgeDaemon, judgeMultipass } from './daemon.ts';
+import { KERNEL_CHECKS } from './kernel.ts';
+import {
+  judgeBridge,
+  judgeOtherLabs,
+  judgePrefixes,
+  judgeResolvers,
+  judgeSubnet,
+  judgeVpn,
+} from './network.ts';
+import { judgeDisk, judgeMemory, judgeMirror, judgePackages } from './resources.ts';
+import {
+  judgeClock,
+  judgeInotifyInstances,
+  judgeInotifyWatches,
+  judgeKmsg,
+  judgeKvm,
+  judgeNode,
+  judgePlatform,
+  judgeUser,
+} from './system.ts';
+
+/** Whose warnings labup tells otherwise: it asks before it installs packages. */
+export const PACKAGES_CHECK = 'packages';
+
+/** Every precondition of labup, in the order in which they are shown. */
+const PRECONDITIONS: readonly Precondition[] = [
+  { id: 'platform', title: 'platform', judge: judgePlatform },
+  { id: 'node', title: 'Node.js', judge: judgeNode },
+  { id: 'clock', title: 'clock', judge: judgeClock },
+  { id: 'user', title: 'user', drivers: ['incus'], judge: judgeUser },
+  { id: 'daemon', title: 'container daemon', drivers: ['incus'], judge: judgeDaemon },
+  { id: 'multipass', title: 'Multipass', drivers: ['multipass'], judge: judgeMultipass },
+  { id: 'kvm', title: 'KVM', drivers: ['multipass'], judge: judgeKvm },
+  { id: PACKAGES_CHECK, title: 'packages', judge: judgePackages },
+  { id: 'mirror', title: 'package mirror', judge: judgeMirror },
+  { id: 'memory', title: 'memory', drivers: ['incus', 'multipass'], judge: judgeMemory },
+  { id: 'disk', title: 'disk', judge: judgeDisk },
+  { id: 'lab', title: 'this lab', judge: judgeLab },
+  { id: 'other-labs', title: 'other labs', drivers: ['incus'], judge: judgeOtherLabs },
+  { id: 'bridge', title: 'bridge', drivers: ['incus'], judge: judgeBridge },
+  { id: 'subnet', title: 'subnet', drivers: ['incus', 'multipass'], judge: judgeSubnet },
+  { id: 'prefixes', title: 'lab prefixes', drivers: ['incus', 'multipass'], judge: judgePrefixes },
+  { id: 'resolvers', title: 'name servers', drivers: ['incus', 'multipass'], judge: judgeResolvers },
+  { id: 'vpn', title: 'VPN', judge: judgeVpn },
+  { id: 'inotify-instances', title: 'inotify instances', drivers: ['incus'], judge: judgeInotifyInstances },
+  { id: 'inotify-watches', title: 'inotify watches', drivers: ['incus'], judge: judgeInotifyWatches },
+  { id: 'kmsg', title: 'kernel log', drivers: ['incus'], judge: judgeKmsg },
+  ...KERNEL_CHECKS,
+];
+
+/** Judges this host for this plan: every precondition of the plan's driver. Pure. */
+export function examineHost(plan: LabPlan, facts: HostFacts): DoctorCheck[] {
+  const { value } = plan.choices.driver;
+  return PRECONDITIONS.filter(({ drivers }) => drivers?.includes(value) ?? true).map((precondition) =>
+    examine(precondition, plan, facts),
+  );
+}
+
+/** Everything that is wrong with the host, errors first. */
+export function problemsOf(checks: readonly DoctorCheck[]): HostProblem[] {
+  const problems = checks.flatMap((check) => check.problems);
+  return [...problems.filter(isError), ...problems.filter((problem) => !isError(problem))];
+}
+
+function judgeLab({ lab, machines }: LabPlan, facts: HostFacts): Finding {
+  const { existingMachines, differences, unseen } = facts;
+  if (unseen.lab !== undefined) {
+    const message = `what exists of lab "${lab}" could not be looked at: ${unseen.lab}`;
+    return { found: 'not known', problems: [hostFault(message, 'npx lab status   (says more)')] };
+  }
+  if (differences.length > 0) {
+    const message = `it was made from another plan; what differs: ${differences.join(', ')}`;
+    const hint = 'npx labdown --yes && npx labup --yes   (or undo the change in lab.yaml)';
+    return { found: 'made from another plan', problems: [hostFault(message, hint)] };
+  }
+  const there = machines.filter(({ name }) => existingMachines.includes(name)).length;
+  return { found: there === 0 ? 'no machine exists yet' : `${there} of ${machines.length} machines exist` };
+}

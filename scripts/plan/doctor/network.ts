@@ -1,0 +1,86 @@
+import { overlaps, parseCidr } from '../../shared/ip.ts';
+import { checkedCidr } from '../addressing.ts';
+import type { HostFacts, OtherLab } from '../host-facts.ts';
+import type { HostProblem } from '../host-problem.ts';
+import type { LabPlan } from '../types.ts';
+import { type Finding, hostWarning, skipped, unseen } from './check.ts';
+import { prefixOverlaps, resolverOverlaps, subnetOverlaps } from './overlaps.ts';
+
+const LOOK = 'ip route; ip addr   (compare them with lab.yaml)';
+
+/** Whether the name of the lab's bridge is free, or the bridge the lab's own. */
+export function judgeBridge(plan: LabPlan, facts: HostFacts): Finding {
+  const { bridge } = plan.network;
+  if (facts.unseen.network !== undefined) return unseen('the links', facts.unseen.network, LOOK);
+  if (!facts.links.includes(bridge)) return { found: `${bridge} is free` };
+  if (facts.bridgeIsOurs) return { found: `${bridge} is this lab's` };
+  const message = `the host already has an interface ${bridge}, which does not belong to this lab`;
+  const hint = 'set network.bridge to another name, or run labdown for the lab it belongs to';
+  return { found: message, problems: [{ severity: 'error', subject: 'network.bridge', message, hint }] };
+}
+
+/** Whether the lab's subnet is free. */
+export function judgeSubnet(plan: LabPlan, facts: HostFacts): Finding {
+  if (facts.unseen.network !== undefined) return unseen('the routes', facts.unseen.network, LOOK);
+  const { subnet } = plan.network;
+  const problems = subnetOverlaps(plan, facts);
+  return { found: problems.length === 0 ? `${subnet} is free` : `${subnet} is not free`, problems };
+}
+
+/** Whether the host has networks behind the prefixes that only the lab's machines use. */
+export function judgePrefixes(plan: LabPlan, facts: HostFacts): Finding {
+  if (facts.unseen.network !== undefined) return unseen('the routes', facts.unseen.network, LOOK);
+  const problems = prefixOverlaps(plan, facts);
+  const { podCidr, serviceCidr } = plan.kubernetes;
+  const all = [podCidr, serviceCidr, ...plan.bgp.externalPrefixes, ...plan.bgp.routerPrefixes];
+  return { found: `${all.join(', ')}: ${problems.length === 0 ? 'no' : 'some'} host route`, problems };
+}
+
+/** Whether the host's name servers stay reachable. */
+export function judgeResolvers(plan: LabPlan, facts: HostFacts): Finding {
+  return {
+    found: facts.resolvers.join(', ') || 'no IPv4 name server',
+    problems: resolverOverlaps(plan, facts),
+  };
+}
+
+/** Whether a tunnel takes all of the host's traffic: the software behind it may filter local networks too. */
+export function judgeVpn(_plan: LabPlan, facts: HostFacts): Finding {
+  if (facts.unseen.network !== undefined) return unseen('the links', facts.unseen.network, LOOK);
+  const { tunnels, routes } = facts;
+  if (tunnels.length === 0) return { found: 'none' };
+  const takesAll = (name: string) => {
+    const own = routes.filter(({ dev }) => dev === name).map(({ dst }) => dst);
+    // In one piece, or in two halves that leave the old default route alone.
+    return own.includes('default') || (own.includes('0.0.0.0/1') && own.includes('128.0.0.0/1'));
+  };
+  const all = tunnels.filter(takesAll);
+  if (all.length === 0) return { found: `${tunnels.join(', ')}, for some networks` };
+  const message = `${all.join(', ')} takes all traffic of the host; its VPN client may also keep the host from the machines`;
+  const hint = 'disconnect it, or allow local networks in it, if machines do not answer';
+  return { found: `${all.join(', ')} takes all traffic`, problems: [hostWarning(message, hint)] };
+}
+
+/** Whether another lab of this host has this one's bridge or subnet, also while its bridge does not exist. */
+export function judgeOtherLabs(plan: LabPlan, facts: HostFacts): Finding {
+  if (facts.unseen['other labs'] !== undefined) {
+    return skipped(facts.unseen['other labs']);
+  }
+  const problems = facts.otherLabs.flatMap((other) => collision(plan, other));
+  const names = facts.otherLabs.map(({ lab, bridge, subnet }) => {
+    return `${lab} (${[bridge, subnet].filter((part) => part !== undefined).join(', ')})`;
+  });
+  return { found: names.join('; ') || 'none', problems };
+}
+
+function collision(plan: LabPlan, { lab, bridge, subnet }: OtherLab): HostProblem[] {
+  const hint = `npx labdown --yes --name ${lab}   (removes that lab), or change lab.yaml`;
+  if (bridge === plan.network.bridge) {
+    const message = `the bridge ${bridge} belongs to lab "${lab}"`;
+    return [{ severity: 'error', subject: 'network.bridge', message, hint }];
+  }
+  const theirs = subnet === undefined ? undefined : parseCidr(subnet);
+  if (theirs === undefined || !overlaps(theirs, checkedCidr(plan.network.subnet))) return [];
+  const message = `${plan.network.subnet} overlaps the subnet ${subnet} of lab "${lab}"`;
+  return [{ severity: 'error', subject: 'network.subnet', message, hint }];
+}

@@ -1,0 +1,18 @@
+import type { DoctorVerdict } from '../../../scripts/plan/doctor/check.ts';
+import type { HostFacts } from '../../../scripts/plan/host-facts.ts';
+import type { DriverName } from '../../../scripts/spec/types.ts';
+
+/** One host for one check. */
+export interface Case {
+  readonly what: string;
+  /** What is different from a good host. */
+  readonly facts?: Partial<HostFacts>;
+  /** Default: incus. */
+  readonly driver?: DriverName;
+  readonly verdict: DoctorVerdict;
+  /** Pieces of what was found, what is wrong, or of the cure. */
+  readonly says: readonly string[];
+}
+
+/** Hosts by the id of the check. */
+export type Cases = Readonly<Record<string, readonly Case[]>>;
