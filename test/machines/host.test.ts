@@ -11,7 +11,7 @@ describe('packages', () => {
   const nothing = { isThere: () => false, daemonInstalled: () => false };
 
   it('are all needed on a bare host, each once', async () => {
-    const missing = await missingPackages(policy('(none)'), true, nothing);
+    const missing = await missingPackages(policy('(none)'), 'baked', true, nothing);
     expect(missing.map((need) => need.package)).toEqual([
       'lxd',
       'openssh-client',
@@ -23,12 +23,12 @@ describe('packages', () => {
   });
 
   it('for building are only needed for building', async () => {
-    const missing = await missingPackages(policy('(none)'), false, nothing);
+    const missing = await missingPackages(policy('(none)'), 'baked', false, nothing);
     expect(missing.map((need) => need.package)).not.toContain('mmdebstrap');
   });
 
   it('bring Incus where this Debian has it', async () => {
-    const [daemon] = await missingPackages(policy('6.0.4-2'), false, nothing);
+    const [daemon] = await missingPackages(policy('6.0.4-2'), 'baked', false, nothing);
     expect(daemon?.package).toBe('incus');
   });
 
@@ -43,6 +43,7 @@ describe('packages', () => {
   it('bring Incus, in name, where there is no apt', async () => {
     const [daemon] = await missingPackages(
       recordingExecutor(() => undefined),
+      'baked',
       false,
       nothing,
     );
@@ -51,8 +52,16 @@ describe('packages', () => {
 
   it('are those whose program is missing, wherever it would be', async () => {
     const isThere = (path: string) => !path.endsWith('/mkfs.btrfs') && path.startsWith('/usr/bin/');
-    const missing = await missingPackages(policy(''), true, { isThere, daemonInstalled: () => true });
+    const missing = await missingPackages(policy(''), 'baked', true, {
+      isThere,
+      daemonInstalled: () => true,
+    });
     expect(missing.map((need) => need.package)).toEqual(['btrfs-progs']);
+  });
+
+  it('are few where machines come plain', async () => {
+    const missing = await missingPackages(policy('(none)'), 'plain', true, nothing);
+    expect(missing.map((need) => need.package)).toEqual(['openssh-client', 'mmdebstrap']);
   });
 
   it('are installed without a question', async () => {
