@@ -39,6 +39,7 @@ export function multipassDriver(local: Executor, options: MultipassOptions = {})
   return {
     name: 'multipass',
     machines: 'plain',
+    usesCloudInit: true,
     async ensureHost(plan, emit) {
       await checkHost(host, plan, emit);
       return false;

@@ -74,13 +74,17 @@ async function prepare(
   });
 }
 
-function launchOptions(plan: LabPlan, { name, role }: MachinePlan, { userData }: CloudInit): Job['options'] {
+function launchOptions(
+  plan: LabPlan,
+  { name, role, mac }: MachinePlan,
+  { userData }: CloudInit,
+): Job['options'] {
   const { image, sizes } = multipassOf(plan);
   const { mode, bridge } = networkOf(plan);
   const network =
     mode === 'bridge' && bridge !== undefined
       ? // manual: cloud-init leaves this NIC alone, and its fixed address is set over SSH like any other.
-        `name=${bridge},mode=manual,mac=${macOf(plan.lab, name)}`
+        `name=${bridge},mode=manual,mac=${mac ?? macOf(plan.lab, name)}`
       : undefined;
   return { name, image, userData, ...sizes[role], ...(network === undefined ? {} : { network }) };
 }
