@@ -193,25 +193,66 @@ describe('a launch that goes wrong', () => {
     expect((await b.registry.all()).size).toBe(0);
   });
 
+  const preparing = refused('launch', 'instance "k8smaster1" is being prepared');
+
   it('of a labup that was killed is waited for', async () => {
     let looks = 0;
+    b.fake.hooks.push(([, verb]) => {
+      if (verb !== 'launch' || ++looks > 3) return undefined;
+      if (looks < 3) return preparing;
+      b.fake.vms.set('k8smaster1', {
+        state: 'Starting',
+        owner: plan.lab,
+        address: '10.97.0.9',
+        finished: true,
+        errors: [],
+      });
+      return undefined;
+    });
+    b.fake.hooks.push(([, verb]) => {
+      const vm = b.fake.vms.get('k8smaster1');
+      // It starts while it is looked at.
+      if (verb === 'exec' || vm?.state !== 'Starting' || verb !== 'list') return undefined;
+      vm.state = 'Running';
+      return undefined;
+    });
+    expect(await b.up()).toBe(true);
+    expect(launches()).toEqual([...ALL, 'k8smaster1', 'k8smaster1'].sort());
+    expect(b.fake.lines('delete')).toEqual([]);
+  });
+
+  it('of a labup that was killed is done again where nothing came of it', async () => {
+    b.fake.hooks.push(once('launch', preparing));
+    expect(await b.up()).toBe(true);
+    expect(launches()).toEqual([...ALL, 'k8smaster1'].sort());
+  });
+
+  it('that never ends is told of, with what gets the daemon out of it', async () => {
+    b.fake.hooks.push(([, verb]) => (verb === 'launch' ? preparing : undefined));
+    const failed = await error(b.up());
+    expect(failed.details.join()).toContain(
+      'an earlier launch of k8smaster1, which the daemon is at, in vain',
+    );
+    expect(failed.next).toContain('snap restart multipass');
+    expect((await b.registry.of(plan.lab)).has('k8smaster1')).toBe(true);
+  });
+
+  it('that the daemon finished behind a client that gave up is kept', async () => {
+    b.fake.hooks.push(once('launch', slow));
     b.fake.hooks.push(
-      once('launch', refused('launch', 'instance "k8smaster1" is being prepared')),
-      ([, verb]) => {
-        if (verb === 'list' && ++looks === 4) {
-          b.fake.vms.set('k8smaster1', {
-            state: 'Running',
-            owner: plan.lab,
-            address: '10.97.0.9',
-            finished: true,
-            errors: [],
-          });
-        }
+      once('launch', () => {
+        b.fake.vms.set('k8smaster1', {
+          state: 'Running',
+          owner: plan.lab,
+          address: '10.97.0.9',
+          finished: true,
+          errors: [],
+        });
         return undefined;
-      },
+      }),
     );
     expect(await b.up()).toBe(true);
-    expect(launches()).toEqual(ALL);
+    expect(b.fake.lines('delete')).toEqual([]);
   });
 
   it('is not taken over where somebody else was faster', async () => {

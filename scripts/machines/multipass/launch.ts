@@ -6,7 +6,7 @@ import { listInstances, type MultipassHost } from './host.ts';
 import { waitForState } from './patience.ts';
 import { purgeInstances } from './purge.ts';
 import { foreignError } from './standing.ts';
-import { ensureRunning, provisioned, requireNoErrors } from './states.ts';
+import { ensureRunning, provisioned, requireNoErrors, settled } from './states.ts';
 
 /** A machine to be launched. */
 export interface LaunchJob {
@@ -36,8 +36,7 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
     await note(host, job, false);
     emit({ type: 'note', text: attempt === 1 ? `launching ${name}` : `launching ${name} once more` });
     try {
-      await launchWhenReachable(host, job, emit);
-      outcome = 'launched';
+      outcome = await launchPatiently(host, job, attempt, emit);
     } catch (error) {
       lastError = error;
       outcome = await recover(host, job, error, attempt, emit);
@@ -50,6 +49,40 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
 
 function note({ registry }: MultipassHost, { lab, options, recipe }: LaunchJob, launched: boolean) {
   return registry.note(options.name, { lab, recipe, launched, launchedAt: new Date().toISOString() });
+}
+
+/** Launches; where the daemon is still at work on an earlier launch of that name, waits for what becomes of that. */
+async function launchPatiently(
+  host: MultipassHost,
+  job: LaunchJob,
+  attempt: number,
+  emit: Emit,
+): Promise<Outcome> {
+  const { name } = job.options;
+  let earlier = job.begunBefore || attempt > 1;
+  const ended = await waitForState<Outcome | { readonly failure: unknown }>(host, {
+    what: `an earlier launch of ${name}, which the daemon is at`,
+    timeoutMs: host.patience.earlierLaunch,
+    next: `multipass list; if ${name} never comes: sudo snap restart multipass (on Linux), then npx labup --yes`,
+    emit,
+    look: async () => {
+      try {
+        await launchWhenReachable(host, job, emit);
+        return { done: true, value: 'launched' };
+      } catch (error) {
+        const kind = kindOf(error);
+        if (kind === 'being-prepared') {
+          earlier = true;
+          return { done: false, why: 'it is being prepared' };
+        }
+        if (kind === 'name-taken' && earlier) return { done: true, value: 'there' };
+        return { done: true, value: { failure: error } };
+      }
+    },
+  });
+  if (typeof ended === 'object') throw ended.failure;
+  if (ended === 'there') return lookAt(host, name, undefined, attempt, emit, await settled(host, name, emit));
+  return ended;
 }
 
 async function launchWhenReachable(host: MultipassHost, { options }: LaunchJob, emit: Emit): Promise<void> {
@@ -84,36 +117,31 @@ async function recover(
 ): Promise<Outcome> {
   const { name } = job.options;
   const kind = kindOf(error);
-  const giveUp = async (reason: unknown): Promise<never> => {
-    await host.registry.forget(name);
-    throw reason;
-  };
   // Interrupted, for one: the daemon goes on, so the note stays.
   if (kind === undefined) throw error;
-  emit({ type: 'note', text: `${messageOf(error)} Looking at what is there.` });
-  if (kind === 'being-prepared') {
-    await appeared(host, name, emit);
+  if (kind === 'timeout' || kind === 'daemon-down') {
+    emit({ type: 'note', text: `${messageOf(error)} Looking at what is there.` });
     return lookAt(host, name, error, attempt, emit);
   }
-  if (kind === 'name-taken') {
-    if (job.begunBefore || attempt > 1) return lookAt(host, name, error, attempt, emit);
-    const state = (await listInstances(host, emit)).get(name)?.state ?? 'gone';
-    return giveUp(foreignError(job.lab, [{ name, state, why: 'it appeared while labup was at work' }]));
-  }
-  if (kind === 'timeout' || kind === 'daemon-down') return lookAt(host, name, error, attempt, emit);
-  // Whatever else fails, fails before the start, and the daemon takes back what it made; unless it did not.
-  if ((await listInstances(host, emit)).has(name)) return lookAt(host, name, error, attempt, emit);
-  return giveUp(error);
+  const state = (await listInstances(host, emit)).get(name)?.state;
+  if (kind !== 'name-taken' && state !== undefined) return lookAt(host, name, error, attempt, emit, state);
+  // What else fails, fails before the start, and the daemon has taken back what it made.
+  await host.registry.forget(name);
+  if (kind !== 'name-taken') throw error;
+  const why = 'it appeared while labup was at work';
+  throw foreignError(job.lab, [{ name, state: state ?? 'gone', why }]);
 }
 
+/** Keeps an instance that runs or can be started, removes one that hangs; `attempt` is the one that it comes from. */
 async function lookAt(
   host: MultipassHost,
   name: string,
   error: unknown,
   attempt: number,
   emit: Emit,
+  seen?: string,
 ): Promise<Outcome> {
-  const state = (await listInstances(host, emit)).get(name)?.state;
+  const state = seen ?? (await listInstances(host, emit)).get(name)?.state;
   if (state === undefined) return 'again';
   if (state === 'Running' || state === 'Stopped' || state === 'Suspended') {
     await ensureRunning(host, name, state, emit);
@@ -124,21 +152,6 @@ async function lookAt(
   emit({ type: 'note', text: `removing ${name}, which is ${state.toLowerCase()} after its launch` });
   await purgeInstances(host, [name], emit);
   return 'again';
-}
-
-async function appeared(host: MultipassHost, name: string, emit: Emit): Promise<void> {
-  await waitForState(host, {
-    what: `the daemon to finish an earlier launch of ${name}`,
-    timeoutMs: host.patience.earlierLaunch,
-    next: 'multipass list',
-    emit,
-    look: async () => {
-      const state = (await listInstances(host, emit)).get(name)?.state;
-      return state === undefined || state === 'Starting'
-        ? { done: false, why: state === undefined ? 'it is being prepared' : 'it is starting' }
-        : { done: true, value: undefined };
-    },
-  });
 }
 
 /**
