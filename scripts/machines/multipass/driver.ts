@@ -1,0 +1,158 @@
+import type { Executor } from '../../exec/executor.ts';
+import type { SshTarget } from '../../exec/ssh.ts';
+import type { LabPlan } from '../../plan/types.ts';
+import { LabFailure, messageOf, UserError } from '../../shared/errors.ts';
+import type { Emit } from '../../shared/events.ts';
+import { type Cidr, parseCidr } from '../../shared/ip.ts';
+import type { Secrets } from '../../shared/secrets.ts';
+import type { MachineDriver, ObservedThing } from '../driver.ts';
+import { multipass } from './client.ts';
+import { kindOf } from './failure.ts';
+import { askGuest, managementAddress } from './guest.ts';
+import { checkHost, listInstances, type MultipassHost, multipassOf, networkOf } from './host.ts';
+import { ASKED_AT_ONCE, ensureMachines } from './machines.ts';
+import { PATIENCE, type Patience, waitForState } from './patience.ts';
+import { Registry, registryFolder } from './registry.ts';
+import { removeMachines } from './remove.ts';
+import { foreignError } from './standing.ts';
+import { allInParallel, oneAtATime } from './turns.ts';
+
+/** Where the driver works; tests put their own in its place. */
+export interface MultipassOptions {
+  readonly platform?: NodeJS.Platform;
+  /** Where it notes what it launched. */
+  readonly registryFolder?: string;
+  readonly patience?: Partial<Patience>;
+}
+
+/**
+ * Machines as virtual machines of Multipass, each named after its machine. They come plain: beyond user-data everything
+ * reaches them over SSH, and `multipass exec` only tells addresses, host keys and whose they are.
+ */
+export function multipassDriver(local: Executor, options: MultipassOptions = {}): MachineDriver {
+  const host: MultipassHost = {
+    client: multipass(local, options.platform),
+    registry: new Registry(options.registryFolder ?? registryFolder()),
+    patience: { ...PATIENCE, ...options.patience },
+    exclusive: oneAtATime(),
+  };
+  return {
+    name: 'multipass',
+    machines: 'plain',
+    usesCloudInit: true,
+    async ensureHost(plan, emit) {
+      await checkHost(host, plan, emit);
+      return false;
+    },
+    async ensureImage(plan, _image, emit) {
+      await requireImage(host, plan, emit);
+      return false;
+    },
+    ensureMachines: (plan, { cloudInit }, emit) => ensureMachines(host, plan, cloudInit, emit),
+    reach: (plan, secrets, emit) => reach(host, plan, secrets, emit),
+    observe: (lab) => observe(host, lab),
+    remove: (lab, emit) => removeMachines(host, lab, emit),
+  };
+}
+
+/** Multipass gets the image itself, with the first launch; here it only has to know it. */
+async function requireImage(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<void> {
+  const { image } = multipassOf(plan);
+  // A file or an address is looked at by launch alone.
+  if (/^(file|https?):/.test(image)) return;
+  const listed = await listInstances(host, emit);
+  // A lab that is there needs no image server.
+  if (plan.machines.every(({ name }) => listed.has(name))) return;
+  let unreachable: unknown;
+  let looks = 0;
+  await waitForState(host, {
+    what: `Multipass to know image ${image}`,
+    timeoutMs: host.patience.imageServers,
+    emit,
+    look: async () => {
+      unreachable = undefined;
+      try {
+        // Forced once: it makes the daemon get every server's list again.
+        if (await host.client.hasImage(image, looks++ === 1)) return { done: true, value: undefined };
+      } catch (error) {
+        if (kindOf(error) !== 'remote-unreachable') throw error;
+        unreachable = error;
+      }
+      return { done: false, why: unreachable === undefined ? 'it does not' : messageOf(unreachable) };
+    },
+  }).catch((error: unknown) => {
+    if (!(error instanceof LabFailure)) throw error;
+    if (unreachable !== undefined) throw unreachable;
+    throw new UserError(`Multipass knows no image "${image}".`, {
+      details: error.details,
+      next: 'choose one of "multipass find" and set multipass.image in lab.yaml',
+      cause: error,
+    });
+  });
+}
+
+/**
+ * How every machine of the plan is reached. The address is asked for each time: it may be another one after every start.
+ * Throws LabFailure naming one that does not run.
+ */
+async function reach(
+  host: MultipassHost,
+  plan: LabPlan,
+  secrets: Secrets,
+  emit: Emit,
+): Promise<readonly SshTarget[]> {
+  const listed = await listInstances(host, emit);
+  const down = plan.machines.filter(({ name }) => listed.get(name)?.state !== 'Running');
+  if (down.length > 0) {
+    throw new LabFailure(`Not running: ${down.map(({ name }) => name).join(', ')}.`, {
+      details: down.map(({ name }) => `${name}: ${listed.get(name)?.state.toLowerCase() ?? 'not there'}`),
+      next: 'npx labup --yes',
+    });
+  }
+  const { mode } = networkOf(plan);
+  const labNetwork = mode === 'dhcp' ? undefined : parseCidr(plan.network.subnet);
+  return allInParallel(ASKED_AT_ONCE, plan.machines, async ({ name }) => ({
+    ...(await reachOne(host, plan.lab, name, labNetwork, emit)),
+    name,
+    user: 'root',
+    privateKey: secrets.clientKey.privateKey,
+  }));
+}
+
+async function reachOne(
+  host: MultipassHost,
+  lab: string,
+  name: string,
+  labNetwork: Cidr | undefined,
+  emit: Emit,
+): Promise<Pick<SshTarget, 'address' | 'hostKey'>> {
+  return waitForState(host, {
+    what: `${name} to have an address`,
+    timeoutMs: host.patience.guest,
+    next: `multipass exec -n ${name} -- ip addr`,
+    emit,
+    look: async () => {
+      const facts = await askGuest(host.client, name);
+      const { owner, hostKey } = facts;
+      if (owner !== lab) {
+        const why = owner === undefined ? 'it has no /etc/lab/owner' : `it belongs to lab "${owner}"`;
+        throw foreignError(lab, [{ name, state: 'Running', why }]);
+      }
+      const address = managementAddress(facts, labNetwork);
+      return address === undefined || hostKey === undefined
+        ? { done: false, why: address === undefined ? 'none on its default route' : 'it has no host key' }
+        : { done: true, value: { address, hostKey } };
+    },
+  });
+}
+
+/** What is noted of the lab and exists; without a note Multipass is not even asked, and need not be installed. */
+async function observe(host: MultipassHost, lab: string): Promise<readonly ObservedThing[]> {
+  const noted = await host.registry.of(lab);
+  if (noted.size === 0) return [];
+  const listed = await host.client.list();
+  return [...noted.keys()].flatMap((name) => {
+    const state = listed.get(name)?.state.toLowerCase();
+    return state === undefined ? [] : [{ kind: 'machine' as const, name, state }];
+  });
+}

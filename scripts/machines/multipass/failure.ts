@@ -1,0 +1,243 @@
+import type { CommandError } from '../../exec/command-error.ts';
+import { LabFailure, UserError } from '../../shared/errors.ts';
+
+/** What a call of multipass failed of, as far as somebody acts on it. */
+export type FailureKind =
+  | 'not-installed'
+  | 'daemon-down'
+  | 'access-denied'
+  | 'not-authenticated'
+  | 'no-kvm'
+  | 'image-unknown'
+  | 'remote-unreachable'
+  | 'name-taken'
+  | 'being-prepared'
+  | 'missing'
+  | 'busy'
+  | 'missing-bridges'
+  | 'networks-unsupported'
+  | 'network-refused'
+  | 'size-refused'
+  | 'disk-full'
+  | 'user-data-refused'
+  | 'guest-unreachable'
+  | 'unknown-command'
+  | 'timeout'
+  | 'other';
+
+interface Rule {
+  readonly kind: FailureKind;
+  /** Somewhere in what was said. The texts: src/daemon and src/client of https://github.com/canonical/multipass. */
+  readonly said: RegExp;
+  readonly because: string;
+  readonly next?: string;
+  /** Whether the user has to act: exit 2, and no further attempt makes sense. */
+  readonly user?: true;
+}
+
+// The first that fits counts: a bridge that is missing is also an invalid network option.
+const RULES: readonly Rule[] = [
+  {
+    kind: 'daemon-down',
+    said: /cannot connect to the multipass socket/,
+    because: 'the daemon, multipassd, does not answer',
+    next: 'start it (Linux: sudo snap start multipass; macOS: sudo launchctl load -w /Library/LaunchDaemons/com.canonical.multipassd.plist)',
+    user: true,
+  },
+  {
+    kind: 'access-denied',
+    said: /multipass socket access denied/,
+    because: "this user may not use the daemon's socket",
+    next: 'join the group of /var/snap/multipass/common/multipass_socket (sudo, adm or admin) and log in again',
+    user: true,
+  },
+  {
+    kind: 'not-authenticated',
+    said: /not authenticated with the Multipass service/,
+    because: 'the daemon does not know this user yet',
+    next: 'multipass authenticate   (a user whom it knows sets the passphrase: multipass set local.passphrase)',
+    user: true,
+  },
+  {
+    kind: 'no-kvm',
+    said: /KVM support is not enabled/,
+    because: 'this host cannot run virtual machines: KVM is missing',
+    next: 'switch virtualisation on in the firmware (in a VM: nested virtualisation), check with: ls -l /dev/kvm',
+    user: true,
+  },
+  {
+    kind: 'missing-bridges',
+    said: /Missing bridges/,
+    because: 'the network is no bridge, and Multipass only makes one when asked on a terminal',
+    next: 'name a network of type bridge in lab.yaml (multipass.network.bridge); they are listed by: multipass networks',
+    user: true,
+  },
+  {
+    kind: 'networks-unsupported',
+    said: /feature is not implemented on this backend/,
+    because: "Multipass' present driver has no extra networks",
+    next: 'set multipass.network.mode to static in lab.yaml',
+    user: true,
+  },
+  {
+    kind: 'network-refused',
+    said: /Invalid network options/,
+    because: 'Multipass does not accept the network',
+    next: 'multipass networks',
+    user: true,
+  },
+  {
+    kind: 'disk-full',
+    said: /Available disk \(.*below minimum/,
+    because: 'the disk of this host is too full for the image',
+    next: 'df -h',
+    user: true,
+  },
+  {
+    kind: 'size-refused',
+    said: /below minimum for this image|Invalid (memory|disk) size|not a valid memory size|invalid CPU count/,
+    because: 'the machine is too small, or its size is not one',
+    next: 'change multipass.sizes in lab.yaml',
+    user: true,
+  },
+  {
+    kind: 'user-data-refused',
+    said: /Could not load cloud-init configuration|operator\[\] call on a scalar/,
+    because: "Multipass could not read the lab's user-data",
+  },
+  {
+    kind: 'image-unknown',
+    said: /Unable to find an image matching/,
+    because: 'there is no such image',
+    next: 'choose one of "multipass find" and set multipass.image in lab.yaml',
+    user: true,
+  },
+  {
+    // Also what a daemon says that has just started: https://github.com/canonical/multipass/issues/3723
+    kind: 'remote-unreachable',
+    said: /is unknown or unreachable/,
+    because: 'the daemon could not reach the image server',
+    next: 'check that this host reaches https://cloud-images.ubuntu.com, then: multipass find --force-update',
+    user: true,
+  },
+  {
+    kind: 'name-taken',
+    said: /instance "[^"]*" already exists/,
+    because: 'there is an instance of that name already',
+    next: 'multipass list',
+    user: true,
+  },
+  {
+    kind: 'being-prepared',
+    said: /is being prepared/,
+    because: 'the daemon is still at work on an earlier launch of that name',
+  },
+  { kind: 'missing', said: /does not exist/, because: 'there is no such instance' },
+  {
+    kind: 'busy',
+    said: /Cannot shut down|in an unknown state|is already running/,
+    because: 'the instance is not in a state for that',
+  },
+  {
+    kind: 'guest-unreachable',
+    said: /ssh connection failed|No route to host|Cannot retrieve credentials|ssh failed to authenticate/,
+    because: 'the machine does not answer on SSH',
+  },
+  {
+    kind: 'unknown-command',
+    said: /Unknown command or alias/,
+    because: 'this Multipass has no such command',
+  },
+  { kind: 'timeout', said: /timed out waiting/i, because: 'it took too long' },
+];
+
+const NOT_INSTALLED: Rule = {
+  kind: 'not-installed',
+  said: /^/,
+  because: 'it is not installed',
+  next: 'Linux: sudo snap install multipass; macOS: brew install --cask multipass; or use another driver: npx labup --driver incus',
+  user: true,
+};
+const TIMEOUT: Rule = { kind: 'timeout', said: /^/, because: 'it took too long' };
+const OTHER: Rule = { kind: 'other', said: /^/, because: 'see below' };
+
+/** The exit code of a client whose own --timeout came to its end. */
+const TIMEOUT_CODE = 5;
+
+/** A call that failed and where the user has to act. */
+export class MultipassRefusal extends UserError {
+  readonly kind: FailureKind;
+
+  constructor(rule: Rule, doing: string, error: CommandError) {
+    super(...explained(rule, doing, error));
+    this.kind = rule.kind;
+  }
+}
+
+/** A call that failed otherwise. */
+export class MultipassFailure extends LabFailure {
+  readonly kind: FailureKind;
+
+  constructor(rule: Rule, doing: string, error: CommandError) {
+    super(...explained(rule, doing, error));
+    this.kind = rule.kind;
+  }
+}
+
+function explained(
+  { kind, because, next }: Rule,
+  doing: string,
+  error: CommandError,
+): ConstructorParameters<typeof UserError> {
+  const { details } = error;
+  const said = details.length > 1 ? details : [...details, `it said nothing (${error.message})`];
+  return [
+    `Multipass could not ${doing}: ${because}.`,
+    {
+      details: kind === 'not-installed' ? [] : said,
+      ...(next === undefined ? {} : { next }),
+      cause: error,
+    },
+  ];
+}
+
+/**
+ * Makes a typed error of a failed call. `doing` completes "Multipass could not". On macOS an unreachable machine gets the
+ * hint that its "Local Network" permission may be what is missing
+ * (https://github.com/canonical/multipass/issues/3766).
+ */
+export function classify(
+  error: CommandError,
+  doing: string,
+  platform: NodeJS.Platform,
+): MultipassRefusal | MultipassFailure {
+  const rule = hinted(ruleFor(error), platform);
+  return rule.user ? new MultipassRefusal(rule, doing, error) : new MultipassFailure(rule, doing, error);
+}
+
+function ruleFor({ outcome }: CommandError): Rule {
+  const { exitCode, how, stdout, stderr } = outcome;
+  // What the shell says of a program that is not there, or is no program.
+  if (exitCode === 127 || exitCode === 126) return NOT_INSTALLED;
+  if (exitCode === TIMEOUT_CODE || how?.startsWith('timeout')) return TIMEOUT;
+  // An unknown command is reported on standard output; everything else there is spinner.
+  return RULES.find(({ said }) => said.test(stderr) || said.test(stdout)) ?? OTHER;
+}
+
+function hinted(rule: Rule, platform: NodeJS.Platform): Rule {
+  if (rule.kind !== 'guest-unreachable' || platform !== 'darwin') return rule;
+  return {
+    ...rule,
+    next: 'allow your terminal in System Settings > Privacy & Security > Local Network (macOS 15 and later), then try again',
+  };
+}
+
+/** What a call failed of; undefined for an error that did not come from multipass. */
+export function kindOf(error: unknown): FailureKind | undefined {
+  return error instanceof MultipassRefusal || error instanceof MultipassFailure ? error.kind : undefined;
+}
+
+/** Whether no further attempt makes sense before the user has acted. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof UserError;
+}

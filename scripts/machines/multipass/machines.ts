@@ -1,0 +1,196 @@
+import { createHash } from 'node:crypto';
+import type { LabPlan, MachinePlan } from '../../plan/types.ts';
+import { Interrupted, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
+import type { Emit } from '../../shared/events.ts';
+import { macOf } from '../../shared/mac.ts';
+import type { CloudInit } from '../driver.ts';
+import type { LaunchOptions } from './client.ts';
+import { listInstances, type MultipassHost, multipassOf, networkOf, versionOf } from './host.ts';
+import { LAUNCH_SECONDS, launchMachine, zoneOf } from './launch.ts';
+import { purgeInstances } from './purge.ts';
+import type { Entry } from './registry.ts';
+import { foreignError, type Standing, standingOf } from './standing.ts';
+import { answering, ensureRunning, provisioned, requireNoErrors } from './states.ts';
+import { allInParallel, type Ended, inParallel } from './turns.ts';
+import { atLeast, WITH_ZONES } from './version.ts';
+
+/** How many guests are asked at once; each is an SSH connection of the client's own. */
+export const ASKED_AT_ONCE = 4;
+
+interface Job {
+  readonly machine: MachinePlan;
+  readonly standing: Exclude<Standing, { readonly whose: 'foreign' }>;
+  readonly options: Omit<LaunchOptions, 'timeoutSeconds' | 'zone'>;
+  readonly recipe: string;
+}
+
+/**
+ * Makes every machine of the plan exist, run and be done with its cloud-init; returns whether anything changed. Throws
+ * UserError before anything is changed where a name is taken by somebody else's instance, LabFailure naming every
+ * machine that could not be made.
+ */
+export async function ensureMachines(
+  host: MultipassHost,
+  plan: LabPlan,
+  cloudInit: ReadonlyMap<string, CloudInit>,
+  emit: Emit,
+): Promise<boolean> {
+  const jobs = await prepare(host, plan, cloudInit, emit);
+  const { parallel } = multipassOf(plan);
+  const work = (job: Job) => ensureMachine(host, plan, job, emit);
+  // The first launch of all gets and prepares the image; others at the same time would only wait for it, or trip over it
+  // (https://github.com/canonical/multipass/issues/3336).
+  const warming = jobs.every(({ standing }) => needsLaunch(standing)) ? jobs.slice(0, 1) : [];
+  const first = await inParallel(1, warming, work);
+  const rest = jobs.slice(warming.length);
+  const others = first.some(({ status }) => status === 'rejected')
+    ? rest.map(() => ({ status: 'not begun' as const }))
+    : await inParallel(parallel, rest, work);
+  return anyChanged(jobs, [...first, ...others]);
+}
+
+async function prepare(
+  host: MultipassHost,
+  plan: LabPlan,
+  cloudInit: ReadonlyMap<string, CloudInit>,
+  emit: Emit,
+): Promise<readonly Job[]> {
+  const listed = await listInstances(host, emit);
+  const entries = await host.registry.all();
+  const standings = await allInParallel(ASKED_AT_ONCE, plan.machines, ({ name }) =>
+    standingOf(host, plan.lab, name, listed.get(name), entries.get(name)),
+  );
+  const foreign = standings.filter((each) => each.whose === 'foreign');
+  if (foreign.length > 0) throw foreignError(plan.lab, foreign);
+  return plan.machines.map((machine, index) => {
+    const standing = standings[index];
+    if (standing === undefined || standing.whose === 'foreign') throw new Error(`${machine.name} was lost`);
+    const documents = cloudInit.get(machine.name);
+    if (documents === undefined) throw new Error(`no cloud-init documents for ${machine.name}`);
+    const options = launchOptions(plan, machine, documents);
+    const recipe = createHash('sha256').update(JSON.stringify(options)).digest('hex');
+    refuseOther(standing, recipe);
+    return { machine, standing, options, recipe };
+  });
+}
+
+function launchOptions(
+  plan: LabPlan,
+  { name, role, mac }: MachinePlan,
+  { userData }: CloudInit,
+): Job['options'] {
+  const { image, sizes } = multipassOf(plan);
+  const { mode, bridge } = networkOf(plan);
+  const network =
+    mode === 'bridge' && bridge !== undefined
+      ? // manual: cloud-init leaves this NIC alone, and its fixed address is set over SSH like any other.
+        `name=${bridge},mode=manual,mac=${mac ?? macOf(plan.lab, name)}`
+      : undefined;
+  return { name, image, userData, ...sizes[role], ...(network === undefined ? {} : { network }) };
+}
+
+function refuseOther(standing: Job['standing'], recipe: string): void {
+  if (needsLaunch(standing)) return;
+  const { name, entry } = standing;
+  if (entry?.recipe === undefined || entry.recipe === recipe) return;
+  throw new UserError(
+    `Machine ${name} was made from another image, size, plan or key than the one wanted now.`,
+    {
+      next: 'npx labdown --yes && npx labup --yes',
+    },
+  );
+}
+
+const needsLaunch = (standing: Job['standing']): boolean =>
+  standing.whose === 'nobody' || standing.state === 'Deleted';
+
+async function ensureMachine(host: MultipassHost, plan: LabPlan, job: Job, emit: Emit): Promise<boolean> {
+  const { standing, options, recipe } = job;
+  const { name, entry } = standing;
+  if (needsLaunch(standing)) {
+    if (standing.whose === 'ours') {
+      // `multipass delete` without --purge keeps the name. Exactly this one: a bare purge takes everybody's.
+      emit({ type: 'note', text: `purging ${name}, which was deleted` });
+      await purgeInstances(host, [name], emit);
+    }
+    const zone = await zoneFor(host, plan, emit);
+    const begunBefore = entry?.lab === plan.lab && !entry.launched;
+    await launchMachine(
+      host,
+      { lab: plan.lab, recipe, begunBefore, options: { ...options, timeoutSeconds: LAUNCH_SECONDS, zone } },
+      emit,
+    );
+    return true;
+  }
+  if (standing.whose !== 'ours') return false;
+  const changed = await ensureRunning(host, name, standing.state, emit);
+  // Once more where it was started, and where it runs but did not answer at once.
+  const facts = standing.facts ?? (await answering(host, name, emit));
+  const done = facts.cloudInit.finished ? facts : await provisioned(host, name, emit);
+  if (done.owner !== plan.lab) {
+    const why = `it answers as ${done.owner === undefined ? 'no lab' : `lab "${done.owner}"`}'s`;
+    throw foreignError(plan.lab, [{ name, state: 'Running', why }]);
+  }
+  requireNoErrors(name, done);
+  if (entry?.launched !== true) await readopt(host, plan.lab, name, recipe, entry);
+  return changed;
+}
+
+/** Notes again what was lost: the file of one that says it is ours, or the end of a launch that labup did not live to see. */
+async function readopt(
+  { registry }: MultipassHost,
+  lab: string,
+  name: string,
+  recipe: string,
+  entry: Entry | undefined,
+): Promise<void> {
+  const launchedAt = entry?.launchedAt ?? new Date().toISOString();
+  // What it was made from is only known of one that was noted.
+  const known = entry === undefined ? {} : { recipe };
+  await registry.note(name, { lab, launchedAt, launched: true, ...known });
+}
+
+/** From 1.17 on each zone has a network of its own, so all machines go where the first one went. */
+async function zoneFor(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<string | undefined> {
+  if (!atLeast(await versionOf(host), WITH_ZONES)) return undefined;
+  return zoneOf(
+    host,
+    plan.machines.map(({ name }) => name),
+    emit,
+  );
+}
+
+function anyChanged(jobs: readonly Job[], ended: readonly Ended<boolean>[]): boolean {
+  const failures = ended.flatMap((each, index) =>
+    each.status === 'rejected'
+      ? [{ name: jobs[index]?.machine.name ?? '', reason: each.reason as unknown }]
+      : [],
+  );
+  if (failures.length === 0) return ended.some((each) => each.status === 'fulfilled' && each.value);
+  const hopeless = failures.find(
+    ({ reason }) => reason instanceof UserError || reason instanceof Interrupted,
+  );
+  if (hopeless !== undefined) throw hopeless.reason;
+  const [only] = failures;
+  const waiting = jobs.filter((_, index) => ended[index]?.status === 'not begun');
+  const notBegun =
+    waiting.length === 0
+      ? []
+      : [`not begun after that: ${waiting.map(({ machine }) => machine.name).join(', ')}`];
+  const reason = only?.reason;
+  throw new LabFailure(`Not made: ${failures.map(({ name }) => name).join(', ')}.`, {
+    details: [
+      ...failures.flatMap(({ name, reason: each }) => [`${name}: ${messageOf(each)}`, ...detailsOf(each)]),
+      ...notBegun,
+    ],
+    next:
+      reason instanceof LabFailure && reason.next !== undefined
+        ? reason.next
+        : 'npx labup --yes   (continues where this one stopped)',
+    cause: reason,
+  });
+}
+
+function detailsOf(error: unknown): readonly string[] {
+  return error instanceof LabFailure ? error.details.map((line) => `  ${line}`) : [];
+}

@@ -1,0 +1,113 @@
+import { LabFailure, UserError } from '../../shared/errors.ts';
+import type { Emit } from '../../shared/events.ts';
+import { kindOf } from './failure.ts';
+import { askGuest, type GuestFacts } from './guest.ts';
+import { listInstances, type MultipassHost } from './host.ts';
+import { waitForState } from './patience.ts';
+
+/** States that end by themselves. */
+const PASSING = ['Starting', 'Restarting', 'Suspending', 'Delayed Shutdown'];
+
+/** Waits while an instance is on its way from one state to another; returns where it came to, undefined where it is gone. */
+export async function settled(host: MultipassHost, name: string, emit: Emit): Promise<string | undefined> {
+  return waitForState<string | undefined>(host, {
+    what: `${name} to come to rest`,
+    timeoutMs: host.patience.settle,
+    next: `multipass info ${name}`,
+    emit,
+    look: async () => {
+      const state = (await listInstances(host, emit)).get(name)?.state;
+      return state !== undefined && PASSING.includes(state)
+        ? { done: false, why: `it is ${state.toLowerCase()}` }
+        : { done: true, value: state };
+    },
+  });
+}
+
+/**
+ * Makes an instance of ours run, whatever state it is in but Deleted; returns whether it had to. Throws LabFailure naming
+ * it where it cannot be done.
+ */
+export async function ensureRunning(
+  host: MultipassHost,
+  name: string,
+  state: string,
+  emit: Emit,
+): Promise<boolean> {
+  const now = PASSING.includes(state) ? await settled(host, name, emit) : state;
+  switch (now) {
+    case 'Running':
+      return now !== state;
+    case 'Stopped':
+    case 'Suspended':
+      await start(host, name, emit);
+      return true;
+    case 'Unknown':
+      // The daemon says so of one that runs and does not answer; it refuses to start such a one.
+      emit({ type: 'note', text: `powering off ${name}, which does not answer` });
+      await host.exclusive(() => host.client.powerOff(name));
+      await start(host, name, emit);
+      return true;
+    case 'Unavailable':
+      throw new UserError(`${name} is in a Multipass zone that is switched off.`, {
+        next: 'multipass zones; multipass enable-zones --all',
+      });
+    default:
+      throw new LabFailure(`${name} is in state "${now ?? 'gone'}", which labup cannot start it from.`, {
+        next: `multipass info ${name}; npx labup --yes`,
+      });
+  }
+}
+
+async function start(host: MultipassHost, name: string, emit: Emit): Promise<void> {
+  emit({ type: 'note', text: `starting ${name}` });
+  try {
+    await host.client.start(name);
+  } catch (error) {
+    const kind = kindOf(error);
+    if (kind !== 'timeout' && kind !== 'daemon-down') throw error;
+    // The daemon may have gone on without the client: what counts is what is there.
+    if ((await settled(host, name, emit)) !== 'Running') throw error;
+  }
+}
+
+/** Waits a moment for a machine that runs to answer, which Running promises. Throws LabFailure where it does not. */
+export async function answering(host: MultipassHost, name: string, emit: Emit): Promise<GuestFacts> {
+  return waitForState(host, {
+    what: `${name}, which runs, to answer`,
+    timeoutMs: host.patience.guest,
+    next: `multipass stop --force ${name}; npx labup --yes   (starts it again)`,
+    emit,
+    look: async () => ({ done: true, value: await askGuest(host.client, name) }),
+  });
+}
+
+/**
+ * Waits until cloud-init is done with a running machine, or reports errors before that; returns what the guest says then.
+ * That `launch` ends well says only that cloud-init came to its end, not that it succeeded
+ * (https://github.com/canonical/multipass/issues/5060).
+ */
+export async function provisioned(host: MultipassHost, name: string, emit: Emit): Promise<GuestFacts> {
+  return waitForState(host, {
+    what: `cloud-init on ${name}`,
+    timeoutMs: host.patience.cloudInit,
+    next: `multipass exec -n ${name} -- cloud-init status --long`,
+    emit,
+    look: async () => {
+      const facts = await askGuest(host.client, name);
+      const { finished, errors } = facts.cloudInit;
+      return finished || errors.length > 0
+        ? { done: true, value: facts }
+        : { done: false, why: 'it is at work' };
+    },
+  });
+}
+
+/** Throws LabFailure naming the machine where its cloud-init had errors. */
+export function requireNoErrors(name: string, { cloudInit }: GuestFacts): void {
+  if (cloudInit.errors.length === 0) return;
+  throw new LabFailure(`cloud-init failed on ${name}.`, {
+    details: cloudInit.errors,
+    next: `multipass exec -n ${name} -- sudo tail -n 50 /var/log/cloud-init-output.log`,
+  });
+}
