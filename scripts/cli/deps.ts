@@ -12,6 +12,7 @@ import type { MachineDriver } from '../machines/driver.ts';
 import { gatherHostFacts } from '../machines/host-facts.ts';
 import { daemonInstalled } from '../machines/incus/daemon.ts';
 import { incusDriver } from '../machines/incus/driver.ts';
+import { multipassDriver } from '../machines/multipass/driver.ts';
 import { missingPackages } from '../machines/packages.ts';
 import { sshDriver } from '../machines/ssh/driver.ts';
 import { Interrupted } from '../shared/errors.ts';
@@ -64,7 +65,7 @@ function drivers(local: Executor): Readonly<Record<DriverName, () => MachineDriv
   return {
     incus: () => incusDriver(local),
     ssh: () => sshDriver(local),
-    multipass: () => incusDriver(local),
+    multipass: () => multipassDriver(local),
   };
 }
 

@@ -1,12 +1,11 @@
 import type { MachineDriver, ObservedThing } from '../machines/driver.ts';
 import type { LabPlan } from '../plan/types.ts';
+import { DRIVER_NAMES } from '../spec/schema.ts';
 import type { Deps } from './deps.ts';
 
 /** The drivers that can hold something of a lab: the one that made it, or all where nobody knows which that was. */
 export function driversOf(deps: Pick<Deps, 'driver'>, plan: LabPlan | undefined): readonly MachineDriver[] {
-  return plan === undefined
-    ? (['incus', 'ssh'] as const).map(deps.driver)
-    : [deps.driver(plan.choices.driver.value)];
+  return plan === undefined ? DRIVER_NAMES.map(deps.driver) : [deps.driver(plan.choices.driver.value)];
 }
 
 /** Everything of a lab that exists outside its state folder. */

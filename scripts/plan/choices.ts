@@ -1,10 +1,11 @@
 import { UserError } from '../shared/errors.ts';
+import { DRIVER_NAMES } from '../spec/schema.ts';
 import type { ArtifactsName, DistributionName, DriverName, LabSpec } from '../spec/types.ts';
 import type { Choice, LabPlan } from './types.ts';
 
 /** What this version can do. */
 const AVAILABLE: { readonly [K in Chosen]: readonly Value<K>[] } = {
-  driver: ['incus', 'ssh'],
+  driver: DRIVER_NAMES,
   distribution: ['kubeadm'],
   artifacts: ['debian'],
 };
@@ -68,9 +69,7 @@ export function decide(spec: LabSpec, facts: ChoiceFacts, flags: ChoiceFlags = {
 function automaticDriver({ machines }: LabSpec, facts: ChoiceFacts): Choice<DriverName> {
   if (machines.every(({ ssh }) => ssh !== undefined))
     return { value: 'ssh', why: 'the spec says of every machine how to reach it over SSH' };
+  if (facts.multipassInstalled) return { value: 'multipass', why: 'Multipass is installed' };
   const incus = facts.incusOrLxdInstalled ? 'Incus or LXD is installed' : 'labup will install Incus or LXD';
-  const why = facts.multipassInstalled
-    ? `Multipass is installed, but this version drives only Incus and LXD; ${incus}`
-    : `Multipass is not installed; ${incus}`;
-  return { value: 'incus', why };
+  return { value: 'incus', why: `Multipass is not installed; ${incus}` };
 }

@@ -1,4 +1,5 @@
-import type { LabSpec, MachineSpec } from '../spec/types.ts';
+import { macOf } from '../shared/mac.ts';
+import type { DriverName, LabSpec, MachineSpec } from '../spec/types.ts';
 import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
 import { checkedCidr, dnsAddress, externalPrefixes, isNode, podBlocks, routesOf } from './addressing.ts';
 import { peeringsOf } from './peering.ts';
@@ -35,7 +36,7 @@ export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
       prefixLength: subnet.length,
       hostAddress: spec.network.host,
     },
-    machines: planMachines(spec, choices.driver.value === 'ssh'),
+    machines: planMachines(spec, choices.driver.value),
     ...(choices.driver.value === 'multipass' ? { multipass: spec.multipass } : {}),
     kubernetes: {
       version: DEBIAN_KUBERNETES_VERSION,
@@ -72,8 +73,9 @@ export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
   };
 }
 
-function planMachines(spec: LabSpec, overSsh: boolean): MachinePlan[] {
+function planMachines(spec: LabSpec, driver: DriverName): MachinePlan[] {
   const blocks = podBlocks(spec);
+  const hasLabNic = driver === 'multipass' && spec.multipass.network.mode === 'bridge';
   const router = theOne(spec, 'router');
   return spec.machines.map((machine) => {
     const podBlock = blocks.get(machine.name);
@@ -84,7 +86,8 @@ function planMachines(spec: LabSpec, overSsh: boolean): MachinePlan[] {
       ...(podBlock === undefined ? {} : { podBlock }),
       ...asnOf(machine, spec),
       routes: routesOf(machine, spec, router.address),
-      ...(overSsh && machine.ssh !== undefined ? { ssh: machine.ssh } : {}),
+      ...(hasLabNic ? { mac: macOf(spec.name, machine.name) } : {}),
+      ...(driver === 'ssh' && machine.ssh !== undefined ? { ssh: machine.ssh } : {}),
     };
   });
 }

@@ -78,7 +78,7 @@ export function bench(platform: NodeJS.Platform = 'linux'): Bench {
     registry,
     events,
     up: (made = documents(), wanted = plan) =>
-      driver.ensureMachines(wanted, { cloudInit: made }, (event) => events.push(event)),
+      driver.ensureMachines(wanted, { cloudInit: made, clientKey: '' }, (event) => events.push(event)),
     async put(name, state, { owner, noted, finished = true } = {}) {
       fake.vms.set(name, { state, owner, address: '10.97.0.9', finished, errors: [] });
       if (noted !== undefined) {

@@ -20,7 +20,6 @@ describe('auto', () => {
   it.each([
     [{}, 'driver', 'Multipass is not installed; labup will install Incus or LXD'],
     [{ incusOrLxdInstalled: true }, 'driver', 'Multipass is not installed; Incus or LXD is installed'],
-    [{ multipassInstalled: true }, 'driver', 'this version drives only Incus and LXD'],
     [{}, 'distribution', 'k3s needs online artifacts'],
     [{}, 'artifacts', 'this version builds everything from Debian packages'],
     [{}, 'cni', 'no Calico images'],

@@ -52,6 +52,15 @@ export function multipassDriver(local: Executor, options: MultipassOptions = {})
     reach: (plan, secrets, emit) => reach(host, plan, secrets, emit),
     observe: (lab) => observe(host, lab),
     remove: (lab, emit) => removeMachines(host, lab, emit),
+    changes: (plan) => {
+      const { image, parallel, network } = multipassOf(plan);
+      const where = network.mode === 'bridge' ? ` and a second NIC on ${network.bridge}` : '';
+      return [
+        `${plan.machines.length} virtual machines of Multipass from image ${image}${where}, ${parallel} launched at a time`,
+        `a note of their names in ${host.registry.folder}`,
+      ];
+    },
+    asks: () => [],
   };
 }
 
