@@ -105,7 +105,7 @@ describe('lab doctor', () => {
     await lab.run('labup', ['--yes']);
     lab.driver.calls.length = 0;
     for (const list of [lab.asked, lab.local.calls]) list.length = 0;
-    expect((await doctor()).out).toMatch(/^✓ this lab +7 of 7 machines exist$/m);
+    expect((await doctor()).out).toMatch(/^✓ this lab +7 of 7 machines are there$/m);
     writeFileSync(join(lab.cwd, 'lab.yaml'), 'version: 1\nbgp:\n  clusterAsn: 65010\n');
     const { code, out } = await doctor();
     expect(code).toBe(2);

@@ -67,7 +67,7 @@ export function problemsOf(checks: readonly DoctorCheck[]): HostProblem[] {
   return [...problems.filter(isError), ...problems.filter((problem) => !isError(problem))];
 }
 
-function judgeLab({ lab, machines }: LabPlan, facts: HostFacts): Finding {
+function judgeLab({ lab, machines, choices }: LabPlan, facts: HostFacts): Finding {
   const { existingMachines, differences, unseen } = facts;
   if (unseen.lab !== undefined) {
     const message = `what exists of lab "${lab}" could not be looked at: ${unseen.lab}`;
@@ -79,5 +79,7 @@ function judgeLab({ lab, machines }: LabPlan, facts: HostFacts): Finding {
     return { found: 'made from another plan', problems: [hostFault(message, hint)] };
   }
   const there = machines.filter(({ name }) => existingMachines.includes(name)).length;
-  return { found: there === 0 ? 'no machine exists yet' : `${there} of ${machines.length} machines exist` };
+  if (there > 0) return { found: `${there} of ${machines.length} machines are there` };
+  // Over SSH, machines exist before the lab has them.
+  return { found: choices.driver.value === 'ssh' ? 'has no machine yet' : 'no machine exists yet' };
 }

@@ -134,7 +134,13 @@ export const RESOURCES_CASES: Cases = {
       what: 'partly there',
       facts: { existingMachines: ['bgp', 'routed', "somebody else's"] },
       verdict: 'ok',
-      says: ['2 of 7 machines exist'],
+      says: ['2 of 7 machines are there'],
+    },
+    {
+      what: 'not there yet, on machines that are',
+      driver: 'ssh',
+      verdict: 'ok',
+      says: ['has no machine yet'],
     },
     {
       what: 'of another plan',
