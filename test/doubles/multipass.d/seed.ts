@@ -115,13 +115,12 @@ function addFailure(user: YAMLMap): void {
 function bare(node: Node, keepQuotes: boolean): Node {
   const document = new Document(node, { schema: 'failsafe', version: '1.1' });
   visit(document, {
-    Node(_, each) {
-      delete each.comment;
-      delete each.commentBefore;
-      delete each.spaceBefore;
-      if (isMap(each) || isSeq(each)) each.flow = false;
+    Collection(_, each) {
+      withoutComments(each);
+      each.flow = false;
     },
     Scalar(_, scalar) {
+      withoutComments(scalar);
       const text = String(scalar.value);
       const plain = scalar.type === undefined || scalar.type === 'PLAIN';
       if (plain && text === '') scalar.value = '~';
@@ -130,6 +129,12 @@ function bare(node: Node, keepQuotes: boolean): Node {
     },
   });
   return document.contents as Node;
+}
+
+function withoutComments(node: Pick<Scalar, 'comment' | 'commentBefore' | 'spaceBefore'>): void {
+  delete node.comment;
+  delete node.commentBefore;
+  delete node.spaceBefore;
 }
 
 function dump(node: Node): string {

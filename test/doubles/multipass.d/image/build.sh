@@ -18,7 +18,10 @@ mmdebstrap --verbose --mode=root --variant=minbase --hook-dir=/usr/share/mmdebst
   "$@" "$suite" "$root" "$sources"
 chmod -R u=rwX,go=rX "$files"
 cp -R --no-preserve=ownership "$files/." "$root/"
-chmod 755 "$root/usr/local/sbin/double-cgroups"
+chmod 755 "$root"/usr/local/sbin/double-*
+chroot "$root" dpkg-divert --local --rename --divert /usr/libexec/netplan/generate.real --add /usr/libexec/netplan/generate
+ln -s /usr/local/sbin/double-netplan "$root/usr/libexec/netplan/generate"
+rm -f "$root"/etc/apt/sources.list.d/*
 cp "$guest_sources" "$root/etc/apt/sources.list"
 cp "$guest_options" "$root/etc/apt/apt.conf.d/90-mirror"
 chroot "$root" systemctl --quiet enable systemd-networkd systemd-resolved ssh double-cgroups 2>&1
