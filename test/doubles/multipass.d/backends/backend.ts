@@ -1,0 +1,101 @@
+import type { Readable, Writable } from 'node:stream';
+import type { Instance } from '../instance.ts';
+
+/** What cloud-init finds as its seed. */
+export interface Seed {
+  readonly userData: string;
+  readonly vendorData: string;
+  readonly metaData: string;
+  readonly networkConfig: string;
+}
+
+export type Power = 'running' | 'stopped' | 'frozen';
+
+/** How a command in a guest ended: exactly one of the two. */
+export interface Ended {
+  readonly code?: number;
+  readonly signal?: string;
+}
+
+export interface Streams {
+  /** Forwarded up to its end, or the command's. */
+  readonly stdin: Readable | undefined;
+  /** A pseudo terminal in the guest. */
+  readonly terminal: boolean;
+  out(chunk: Uint8Array): void;
+  err(chunk: Uint8Array): void;
+}
+
+export interface FileInfo {
+  readonly kind: 'file' | 'folder' | 'link';
+  readonly mode: number;
+}
+
+/** Files of one side of a transfer. Relative paths start in the home folder, or the working directory. */
+export interface Files {
+  /** Without following a link, unless asked to; undefined where there is nothing. */
+  stat(path: string, follow?: boolean): Promise<FileInfo | undefined>;
+  list(folder: string): Promise<readonly string[]>;
+  read(path: string): Readable;
+  write(path: string): Writable;
+  makeFolder(path: string): Promise<void>;
+  readLink(path: string): Promise<string>;
+  link(target: string, path: string): Promise<void>;
+  setMode(path: string, mode: number): Promise<void>;
+}
+
+/** A guest that answers, as the user ubuntu. */
+export interface Connection {
+  exec(commands: readonly (readonly string[])[], streams: Streams): Promise<Ended>;
+  files(): Promise<Files>;
+  close(): void;
+}
+
+/** What a running guest says of itself. */
+export interface GuestFacts {
+  readonly release: string;
+  readonly load: readonly number[];
+  readonly memoryUsed: number;
+  readonly memoryTotal: number;
+  readonly diskUsed: number;
+  readonly diskTotal: number;
+  readonly cpus: number;
+}
+
+export interface Network {
+  readonly name: string;
+  readonly type: string;
+  readonly description: string;
+}
+
+/** Where machines come from. */
+export interface Backend {
+  /** Makes what machines need on this host: nothing, or an image, a project, a bridge and its rules. */
+  prepare(say: (text: string) => void): Promise<void>;
+  create(instance: Instance, seed: Seed): Promise<void>;
+  power(): Promise<ReadonlyMap<string, Power>>;
+  /** Starts a stopped machine, goes on with a suspended one. */
+  start(name: string): Promise<void>;
+  stop(name: string, force: boolean): Promise<void>;
+  suspend(name: string): Promise<void>;
+  /** No error where it is gone. */
+  remove(name: string): Promise<void>;
+  /** The address that the daemon knows for the first network card. */
+  address(instance: Instance): Promise<string | undefined>;
+  /** Has a stopped machine come back with another address. */
+  changeAddress(instance: Instance): Promise<void>;
+  /** Throws where the guest does not answer. */
+  connect(instance: Instance, address: string): Promise<Connection>;
+  /** Whether cloud-init has ended, however it did (/var/lib/cloud/instance/boot-finished). */
+  initialized(connection: Connection): Promise<boolean>;
+  /** Global IPv4 addresses in the guest, the last one of each interface. */
+  addresses(instance: Instance, connection: Connection): Promise<readonly string[]>;
+  facts(instance: Instance, connection: Connection): Promise<GuestFacts>;
+  networks(): Promise<readonly Network[]>;
+  snapshot(name: string, snapshot: string): Promise<void>;
+  restore(name: string, snapshot: string): Promise<void>;
+  removeSnapshot(name: string, snapshot: string): Promise<void>;
+  clone(from: string, to: Instance, seed: Seed): Promise<void>;
+  /** Takes away everything that it made on this host. */
+  cleanUp(say: (text: string) => void): Promise<void>;
+}

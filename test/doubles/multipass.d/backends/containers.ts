@@ -1,0 +1,113 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { IncusApi } from '../../../../scripts/machines/incus/api.ts';
+import { findDaemon } from '../../../../scripts/machines/incus/daemon.ts';
+import { daemonKey } from '../daemon/key.ts';
+import type { Instance } from '../instance.ts';
+import type { Call } from '../io.ts';
+import { isModern } from '../knobs.ts';
+import type { Backend, Connection, Power, Seed } from './backend.ts';
+import { freeAddress, hostNetworks, leasedAddress } from './container-network.ts';
+import { connect } from './guest.ts';
+import { guestAddresses, guestFacts, guestInitialized } from './guest-facts.ts';
+import { ensureHost, hostImage, inProject, removeHost } from './host.ts';
+import { instanceBody } from './instance-body.ts';
+
+const STATUS: Readonly<Record<string, Power>> = { Running: 'running', Frozen: 'frozen' };
+/** For a guest to shut down before it is switched off (mp::vm_shutdown_timeout), in seconds. */
+const SHUTDOWN_S = 300;
+
+interface Container {
+  readonly name: string;
+  readonly status: string;
+  readonly devices: Readonly<Record<string, Readonly<Record<string, string>>>>;
+}
+
+/** Machines that are real: containers with systemd, cloud-init and sshd, in a project of the double's own. */
+export function containersBackend(call: Call): Backend {
+  const { knobs } = call;
+  const cache =
+    knobs.cache ??
+    join(call.env.XDG_CACHE_HOME ?? join(call.env.HOME ?? homedir(), '.cache'), 'multipass-double');
+  const path = (name: string, more = '') =>
+    inProject(knobs.project, `/1.0/instances/${encodeURIComponent(name)}${more}`);
+  const nic = isModern(knobs) ? 'eth' : 'ens';
+  const theApi = async (): Promise<IncusApi> => {
+    const daemon = await findDaemon();
+    if (daemon === undefined) throw new Error('The container daemon does not answer.');
+    return daemon.api;
+  };
+  const container = async (name: string) => (await theApi()).get<Container>(path(name));
+  const setState = async (name: string, action: string, force = false, timeout = 60) =>
+    (await theApi()).put(path(name, '/state'), { action, force, timeout });
+  const body = (instance: Instance, seed: Seed) => instanceBody(instance, seed, knobs, nic);
+  const backend: Backend = {
+    prepare: (say) => ensureHost(call, cache, say),
+    async create(instance, seed) {
+      await backend.remove(instance.name);
+      const fingerprint = await hostImage(call, cache);
+      await (await theApi()).post(inProject(knobs.project, '/1.0/instances'), {
+        ...body(instance, seed),
+        source: { type: 'image', fingerprint },
+      });
+    },
+    async power() {
+      const daemon = await findDaemon();
+      const all = await daemon?.api.get<readonly Container[]>(
+        inProject(knobs.project, '/1.0/instances', 'recursion=1'),
+      );
+      return new Map((all ?? []).map(({ name, status }) => [name, STATUS[status] ?? 'stopped'] as const));
+    },
+    async start(name) {
+      const status = (await container(name))?.status;
+      if (status !== 'Running') await setState(name, status === 'Frozen' ? 'unfreeze' : 'start');
+    },
+    async stop(name, force) {
+      const status = (await container(name))?.status;
+      if (status === undefined || status === 'Stopped') return;
+      if (status === 'Frozen') await setState(name, 'unfreeze');
+      await setState(name, 'stop', force, SHUTDOWN_S);
+    },
+    suspend: (name) => setState(name, 'freeze'),
+    async remove(name) {
+      const seen = await findDaemon().then((daemon) => daemon?.api.get<Container>(path(name)));
+      if (seen === undefined) return;
+      if (seen.status !== 'Stopped') await setState(name, 'stop', true);
+      await (await theApi()).remove(path(name));
+    },
+    address: async (instance) => leasedAddress(await theApi(), knobs, instance.mac),
+    async changeAddress(instance) {
+      const api = await theApi();
+      const seen = await container(instance.name);
+      if (seen === undefined) throw new Error(`there is no container ${instance.name}`);
+      const name =
+        Object.keys(seen.devices).find((each) => seen.devices[each]?.hwaddr === instance.mac) ?? '';
+      const address = await freeAddress(api, knobs);
+      const devices = { ...seen.devices, [name]: { ...seen.devices[name], 'ipv4.address': address } };
+      await api.put(path(instance.name), { ...seen, devices });
+    },
+    connect: async (_, address): Promise<Connection> =>
+      connect(address, (await daemonKey(call.folder)).privateKey),
+    initialized: guestInitialized,
+    addresses: (_, connection) => guestAddresses(connection),
+    facts: guestFacts,
+    networks: hostNetworks,
+    async snapshot(name, snapshot) {
+      await (await theApi()).post(path(name, '/snapshots'), { name: snapshot, stateful: false });
+    },
+    async restore(name, snapshot) {
+      await (await theApi()).put(path(name), { restore: snapshot });
+    },
+    async removeSnapshot(name, snapshot) {
+      await (await theApi()).remove(path(name, `/snapshots/${encodeURIComponent(snapshot)}`));
+    },
+    async clone(from, to, seed) {
+      await (await theApi()).post(inProject(knobs.project, '/1.0/instances'), {
+        ...body(to, seed),
+        source: { type: 'copy', source: from, instance_only: true },
+      });
+    },
+    cleanUp: (say) => removeHost(call, say),
+  };
+  return backend;
+}

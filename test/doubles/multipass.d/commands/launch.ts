@@ -1,0 +1,185 @@
+import { randomInt } from 'node:crypto';
+import { existsSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { thisProcess } from '../../../../scripts/exec/background.ts';
+import type { Given } from '../arguments.ts';
+import { reachDaemon } from '../daemon/daemon.ts';
+import { newMac, withMacs } from '../daemon/launch.ts';
+import { Refusal, usage } from '../failures.ts';
+import { imageFor, imageHash } from '../images.ts';
+import type { Instance } from '../instance.ts';
+import type { Call } from '../io.ts';
+import { runJob } from '../jobs.ts';
+import { isModern, named } from '../knobs.ts';
+import { settingOf } from '../settings.ts';
+import { parseSize } from '../sizes.ts';
+import { claim } from '../store.ts';
+import { type Command, TIMEOUT } from './command.ts';
+import { parseCpus, parseNetwork, readUserData, type WantedNetwork } from './launch-options.ts';
+
+const NO_KVM =
+  'KVM support is not enabled on this machine.\nPlease ensure the following:\n1. Your CPU supports KVM\n' +
+  '2. Virtualization is enabled in the BIOS\n3. The KVM kernel module is loaded';
+
+export const launch: Command = {
+  names: ['launch'],
+  summary: 'Create and start a cloud instance',
+  synopsis: '[[<remote:>]<image> | <url>]',
+  options: [
+    { names: ['cpus', 'c'], value: true },
+    { names: ['disk', 'd'], value: true },
+    { names: ['memory', 'm', 'mem'], value: true },
+    { names: ['name', 'n'], value: true },
+    { names: ['cloud-init'], value: true },
+    { names: ['network'], value: true },
+    { names: ['bridged'] },
+    { names: ['mount'], value: true },
+    { names: ['zone'], value: true },
+    TIMEOUT,
+  ],
+  async run(call, given) {
+    const request = await readRequest(call, given);
+    const name = await reserve(call, request);
+    await runJob(
+      call,
+      { operation: 'launch', request: { name, ...request } },
+      {
+        initial: `Creating ${name}`,
+        timeoutMs: request.timeoutMs,
+        timeoutText: 'Timed out waiting for instance launch.',
+      },
+    );
+    call.out(`Launched: ${name}${isModern(call.knobs) ? ` in ${request.zone}` : ''}\n`);
+    return 0;
+  },
+};
+
+type Request = Awaited<ReturnType<typeof readRequest>>;
+
+/** The client's part: everything that it refuses without the daemon. */
+async function readRequest(call: Call, given: Given) {
+  if (given.names.length > 1) throw usage('Too many arguments supplied');
+  const [image = ''] = given.names;
+  const url = /^(https?|file):\/\//.test(image);
+  const [remote, alias] = url || !image.includes(':') ? ['', image] : image.split(':');
+  if (!url && image.split(':').length > 2) throw usage('Invalid remote and source image name supplied');
+  const modern = isModern(call.knobs);
+  if (given.has('zone') && !modern) throw usage("Unknown option 'zone'.");
+  const cpus = parseCpus(given.value('cpus'));
+  const sizes = { memory: given.value('memory') ?? '1G', disk: given.value('disk') };
+  const memory = parseSize(sizes.memory);
+  const disk = sizes.disk === undefined ? undefined : parseSize(sizes.disk);
+  for (const mount of given.all('mount')) checkMount(call, mount.split(':')[0] ?? '');
+  const userData = await readUserData(call, given);
+  const networks = [...(given.has('bridged') ? ['bridged'] : []), ...given.all('network')].map(parseNetwork);
+  return {
+    ...{
+      remote: remote ?? '',
+      alias: alias ?? '',
+      asked: given.value('name') ?? '',
+      zone: given.value('zone') ?? 'zone1',
+    },
+    ...{ cpus, memory, disk, sizes, networks, userData, timeoutMs: given.timeoutMs() },
+    timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+  };
+}
+
+function checkMount(call: Call, source: string): void {
+  const path = resolve(call.cwd, source);
+  if (!existsSync(path)) throw usage(`Mount source path "${source}" does not exist`);
+  if (!statSync(path).isDirectory()) throw usage(`Mount source path "${source}" is not a directory`);
+}
+
+/** The daemon's checks, in their order, up to the name, which is taken from then on. */
+async function reserve(call: Call, request: Request): Promise<string> {
+  const { knobs } = call;
+  const daemon = await reachDaemon(call);
+  const image = imageFor(knobs, request.remote, request.alias);
+  const modern = isModern(knobs);
+  const [minMemory, minDisk] = modern ? [2 ** 29, 2 ** 30] : [2 ** 27, 2 ** 29];
+  const invalid = (what: string) => new Refusal('Invalid arguments supplied', what);
+  if (request.memory < minMemory)
+    throw invalid(`Invalid memory size value supplied: ${request.sizes.memory}.`);
+  if (request.disk !== undefined && request.disk < minDisk) {
+    throw invalid(`Invalid disk size value supplied: ${request.sizes.disk}.`);
+  }
+  if (request.asked !== '' && !isValidName(request.asked)) {
+    throw invalid(`Invalid instance name supplied: ${request.asked}`);
+  }
+  const networks = await checkNetworks(call, request.networks);
+  const all = await daemon.instances();
+  const name = request.asked === '' ? randomName(new Set(all.map((each) => each.name))) : request.asked;
+  const taken = all.find((each) => each.name === name);
+  if (taken !== undefined && !taken.preparing) throw new Refusal(`instance "${name}" already exists`);
+  if (taken !== undefined || named(knobs.beingPrepared, name))
+    throw new Refusal(`instance "${name}" is being prepared`);
+  if (!knobs.kvm && !all.some(({ now }) => now === 'Running')) throw new Refusal(NO_KVM);
+  const disk = diskFor(call, request.disk);
+  const instance: Instance = {
+    ...{ name, state: 'Starting', deleted: false, preparing: true, busy: thisProcess() },
+    image: { alias: image.aliases[0], release: image.release, os: image.os, hash: imageHash(image) },
+    ...{ cpus: request.cpus, memory: request.memory, disk, mac: newMac(), interfaces: withMacs(networks) },
+    ...{ zone: request.zone, snapshots: [], head: '', snapshotCount: 0, cloneCount: 0, address: undefined },
+  };
+  if (!(await claim(call.folder, instance))) throw new Refusal(`instance "${name}" is being prepared`);
+  return name;
+}
+
+function diskFor({ knobs }: Call, asked: number | undefined): number {
+  if (asked !== undefined && asked < knobs.imageDisk) {
+    throw new Refusal(
+      `Requested disk (${asked} bytes) below minimum for this image (${knobs.imageDisk} bytes)`,
+    );
+  }
+  if (knobs.availableDisk < knobs.imageDisk) {
+    throw new Refusal(
+      `Available disk (${knobs.availableDisk} bytes) below minimum for this image (${knobs.imageDisk} bytes)`,
+    );
+  }
+  return Math.max(asked ?? 5 * 2 ** 30, knobs.imageDisk);
+}
+
+async function checkNetworks(
+  call: Call,
+  wanted: readonly WantedNetwork[],
+): Promise<readonly WantedNetwork[]> {
+  if (wanted.length === 0) return [];
+  const { backend } = await reachDaemon({ ...call, knobs: { ...call.knobs, daemonDelayMs: 0 } });
+  const known = call.knobs.networks ?? (await backend.networks());
+  const refused = isModern(call.knobs)
+    ? 'Invalid network options. To troubleshoot, see https://documentation.ubuntu.com/multipass/stable/how-to-guides/'
+    : 'Invalid network options supplied';
+  const resolved = wanted.map((network) =>
+    network.network === 'bridged'
+      ? { ...network, network: settingOf(call, 'local.bridged-network') }
+      : network,
+  );
+  const kinds = resolved.map(({ network }) => known.find(({ name }) => name === network)?.type);
+  const at = kinds.indexOf(undefined);
+  if (at >= 0) {
+    if (wanted[at]?.network === 'bridged') {
+      throw new Refusal(
+        `Invalid network '${resolved[at]?.network}' set as bridged interface, use \`multipass set ` +
+          'local.bridged-network=<name>` to correct. See `multipass networks` for valid names.',
+      );
+    }
+    throw new Refusal('Invalid arguments supplied', refused);
+  }
+  // The daemon would make a bridge for it, and nobody can be asked here.
+  if (kinds.includes('ethernet')) throw new Refusal('Missing bridges', refused);
+  return resolved;
+}
+
+/** src/utils/utils.cpp, valid_hostname. */
+export function isValidName(name: string): boolean {
+  return /^([a-zA-Z]|[a-zA-Z][a-zA-Z0-9-]*[a-zA-Z0-9])$/.test(name);
+}
+
+function randomName(taken: ReadonlySet<string>): string {
+  const pick = (words: readonly string[]) => words[randomInt(words.length)] ?? '';
+  for (;;) {
+    const number = taken.size > 20 ? `-${randomInt(1000)}` : '';
+    const name = `${pick(['able', 'brave', 'calm', 'eager', 'fond'])}-${pick(['ant', 'bee', 'crow', 'duck', 'elk'])}${number}`;
+    if (!taken.has(name)) return name;
+  }
+}

@@ -1,0 +1,66 @@
+import type { BackgroundProcess } from '../../../scripts/exec/background.ts';
+
+/** States as the client prints them (src/client/cli/formatter/format_utils.cpp). */
+export type State =
+  | 'Running'
+  | 'Stopped'
+  | 'Deleted'
+  | 'Starting'
+  | 'Restarting'
+  | 'Delayed Shutdown'
+  | 'Suspending'
+  | 'Suspended'
+  | 'Unknown'
+  | 'Unavailable';
+
+export interface ExtraInterface {
+  readonly network: string;
+  readonly mode: 'auto' | 'manual';
+  readonly mac: string;
+}
+
+export interface Snapshot {
+  readonly name: string;
+  readonly comment: string;
+  readonly parent: string;
+  readonly created: string;
+  readonly cpus: number;
+  readonly memory: number;
+  readonly disk: number;
+}
+
+/** What the daemon knows of an instance; one file each. Sizes in bytes. */
+export interface Instance {
+  readonly name: string;
+  /** As last recorded; see `observed` for what is reported. */
+  readonly state: State;
+  readonly deleted: boolean;
+  /** Still being made: the name is taken, and nothing else can be said of it. */
+  readonly preparing: boolean;
+  /** Who is working on it now. */
+  readonly busy: BackgroundProcess | undefined;
+  readonly image: {
+    readonly alias: string;
+    readonly release: string;
+    readonly os: string;
+    readonly hash: string;
+  };
+  readonly cpus: number;
+  readonly memory: number;
+  readonly disk: number;
+  readonly mac: string;
+  readonly interfaces: readonly ExtraInterface[];
+  readonly zone: string;
+  readonly snapshots: readonly Snapshot[];
+  /** The snapshot that the instance is at. */
+  readonly head: string;
+  readonly snapshotCount: number;
+  readonly cloneCount: number;
+  /** The sandbox's own address; containers ask the network. */
+  readonly address: string | undefined;
+}
+
+/** Whether the daemon can reach the guest, as src/daemon does before it asks one anything. */
+export function isUp(state: State): boolean {
+  return state === 'Running' || state === 'Delayed Shutdown';
+}
