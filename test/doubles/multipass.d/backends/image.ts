@@ -7,9 +7,10 @@ import {
   KEYRING,
   SUITE,
 } from '../../../../scripts/artifacts/debian.ts';
-import { type Artifacts, ensureArtifacts } from '../../../../scripts/artifacts/ensure.ts';
+import { ensureArtifacts } from '../../../../scripts/artifacts/ensure.ts';
 import type { BuildContext, Recipe } from '../../../../scripts/artifacts/recipe.ts';
 import { localExecutor } from '../../../../scripts/exec/local.ts';
+import type { MachineImage } from '../../../../scripts/machines/driver.ts';
 import { assetPath } from '../../../../scripts/shared/assets.ts';
 import type { Emit } from '../../../../scripts/shared/events.ts';
 
@@ -19,7 +20,7 @@ const CGROUPS = 'images/machine/files/usr/local/sbin/lab-cgroups';
 const KERNEL_ARCHITECTURE = { amd64: 'x86_64', arm64: 'aarch64' } as const;
 
 /** The plain Debian image of every launched container: built once with mmdebstrap, then found in the cache folder. */
-export async function ensureDebianImage(cache: string, emit: Emit): Promise<Artifacts['machineImage']> {
+export async function ensureDebianImage(cache: string, emit: Emit): Promise<MachineImage> {
   const host = localExecutor();
   const { mirror, aptOptions } = await findDebianSource(host);
   const recipe: Recipe = {
@@ -39,7 +40,9 @@ export async function ensureDebianImage(cache: string, emit: Emit): Promise<Arti
     lines: 1200,
     build: (context) => build(context, renderSources(mirror, SUITE, KEYRING), aptOptions),
   };
-  return (await ensureArtifacts({ host, emit, cache, all: [recipe] })).machineImage;
+  const { machineImage } = await ensureArtifacts({ host, emit, cache, all: [recipe] });
+  if (machineImage === undefined) throw new Error(`recipe ${recipe.id} makes no machine image`);
+  return machineImage;
 }
 
 async function build(
