@@ -1,6 +1,7 @@
 import type { Check } from '../bgp/checks/check.ts';
 import type { BgpObservation } from '../bgp/checks/observe.ts';
 import { investigate } from '../diagnostics/investigate.ts';
+import { checkAffinity, planAffinity } from '../matrix/affinity.ts';
 import { buildCells } from '../matrix/cells.ts';
 import { dnsChecks, judgeDns } from '../matrix/dns.ts';
 import { type EcmpResult, ecmpChecks, judgeEcmp, planEcmp } from '../matrix/ecmp.ts';
@@ -153,12 +154,22 @@ async function testState(deps: Deps, lab: OpenLab, seen: Seen, options: RunOptio
       vantages,
     ),
   ]);
+  const affinity = planAffinity(state, results);
+  const { cells: again } = await runCells(
+    affinity.flatMap((each) => each.flows),
+    vantages,
+  );
   const names = layerDns(judgeDns(questions, dns), results);
   const ecmp = flows.map((each) => judgeEcmp(each, state, flowResults));
   return {
     planned,
     matrixSize: matrix.length,
-    checks: [...layered.checks, ...names.checks, ...ecmpChecks(plan, state, flows, ecmp)],
+    checks: [
+      ...layered.checks,
+      ...names.checks,
+      ...ecmpChecks(plan, state, flows, ecmp),
+      ...checkAffinity(state, affinity, again),
+    ],
     cells: names.results,
     ecmp,
     vantages,

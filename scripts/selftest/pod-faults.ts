@@ -15,7 +15,10 @@ function natOutgoingMissing({ plan, state, cells }: Scene): Fault | Inapplicable
   const chain = on === undefined ? undefined : state.machines.get(on)?.natOutgoing?.chain;
   const masqueraded = pick(
     cells,
-    (cell) => cell.from === from && cell.expected.chain.some(({ chains }) => chains?.includes(chain ?? '')),
+    ({ from: origin, expected }) =>
+      origin === from &&
+      expected.outcome === 'ok' &&
+      expected.chain.some(({ chains }) => chains?.includes(chain ?? '')),
   );
   const direct = pick(
     cells,

@@ -31,6 +31,16 @@ const wide = {
   cells: TWENTY.cells.filter(({ cell }) => ['k8sworker1', 'bgp', 'ubuntu'].includes(cell.from)),
 };
 
+// What a run of chosen cells has: one or two columns per heading.
+const few = {
+  ...TROUBLED,
+  cells: TROUBLED.cells.filter(({ cell }) =>
+    [NEGATIVE, POSITIVE, 'ubuntu>echo-lb-tcp/2.2.2.2:1234/tcp', 'ubuntu>pod/echo-server1:1234/tcp'].includes(
+      cell.id,
+    ),
+  ),
+};
+
 describe.skipIf(!isThere)('the HTML report in Chromium', () => {
   const folder = mkdtempSync(join(tmpdir(), 'lab-report-'));
   let browser: Browser;
@@ -41,6 +51,7 @@ describe.skipIf(!isThere)('the HTML report in Chromium', () => {
   beforeAll(async () => {
     writeFileSync(join(folder, 'report.html'), toHtml(TROUBLED));
     writeFileSync(join(folder, 'wide.html'), toHtml(wide));
+    writeFileSync(join(folder, 'few.html'), toHtml(few));
     browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   }, 30_000);
 
@@ -158,6 +169,26 @@ describe.skipIf(!isThere)('the HTML report in Chromium', () => {
     await page.emulateMedia({ media: 'screen' });
     await page.locator('.in-full .cell').first().waitFor({ state: 'hidden' });
     expect(await page.locator('.in-full .cell:visible').count()).toBe(0);
+  });
+
+  it.each(['report.html', 'few.html'])('has headings that do not run into each other: %s', async (file) => {
+    await open('', {}, file);
+    for (const row of ['.title', '.subtitle span']) {
+      // The text itself: the heading's own box is as narrow as its columns.
+      const edges = await page.evaluate<[number, number][]>(
+        `[...document.querySelectorAll('.matrix ${row}')].map((each) => {
+          const range = document.createRange();
+          range.selectNodeContents(each);
+          const { left, right } = range.getBoundingClientRect();
+          return [left, right];
+        })`,
+      );
+      expect(edges.length).toBeGreaterThan(1);
+      const overlaps = edges.filter(
+        ([, right], index) => right > (edges[index + 1]?.[0] ?? Number.POSITIVE_INFINITY),
+      );
+      expect(overlaps, row).toEqual([]);
+    }
   });
 
   it('cuts a matrix that is wider than paper', async () => {

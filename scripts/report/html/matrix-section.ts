@@ -39,9 +39,10 @@ export function matrixSection(run: LabRun): Markup | undefined {
     ({ subtitle, columns }) =>
       html`<th class="subtitle start" scope="colgroup" colspan="${columns.length}"><span>${subtitle}</span></th>`,
   )}</tr>
-<tr>${groups.map(({ names }) =>
-    names.map(
-      (name, index) => html`<th class="name${index === 0 && ' start'}" scope="col"><span>${name}</span></th>`,
+<tr>${groups.map((group) =>
+    group.names.map(
+      (name, index) =>
+        html`<th class="name${index === 0 && ' start'}" scope="col"${roomFor(group, groups)}><span>${name}</span></th>`,
     ),
   )}</tr>
 </thead>
@@ -55,6 +56,21 @@ ${froms.map(
 </table>
 </div>
 ${controls(run)}`;
+}
+
+/** In em: how wide a column is, a character of the headings above it, and what is free beyond the last one (styles/matrix.css). */
+const WIDTHS = { column: 1.9, title: 0.73, subtitle: 0.62, free: 2.6 };
+
+/** A few columns under long headings are made wider, or the headings would run into each other. */
+function roomFor(group: ColumnGroup, groups: readonly ColumnGroup[]): Markup | undefined {
+  const { title, subtitle, columns } = group;
+  const under = groups.filter((each) => each.title === title).flatMap((each) => each.columns);
+  const free = group === groups.at(-1) ? WIDTHS.free : 0;
+  const width = Math.max(
+    (title.length * WIDTHS.title - free) / under.length,
+    (subtitle.length * WIDTHS.subtitle - free) / columns.length,
+  );
+  return width <= WIDTHS.column ? undefined : html` style="min-width: ${width.toFixed(2)}em"`;
 }
 
 /** The cells that nobody asked for. */

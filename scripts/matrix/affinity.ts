@@ -1,0 +1,77 @@
+import type { Check } from '../bgp/checks/check.ts';
+import { MISS_PROBABILITY } from './ecmp.ts';
+import { worldOf } from './expect/world.ts';
+import type { ObservedState } from './state/types.ts';
+import type { Cell, CellResult, Observation } from './types.ts';
+
+/** More connections of one cell, which must all be answered by the same pod. */
+export interface AffinityPlan {
+  readonly cell: Cell;
+  /** The node that chooses the pod. */
+  readonly node: string;
+  readonly flows: readonly Cell[];
+}
+
+/**
+ * How many connections it takes so that equally likely pods, chosen without any affinity, are all the same one with at
+ * most this probability: n(1/n)^k.
+ */
+export function attemptsFor(pods: number, missProbability = MISS_PROBABILITY): number {
+  return 1 + Math.ceil(-Math.log(missProbability) / Math.log(pods));
+}
+
+/**
+ * The connections that show whether a client stays with one pod: for every cell that was answered, whose service has
+ * sessionAffinity ClientIP, and for which one node chooses among several pods. To be made when the cells have been tried:
+ * then each node has remembered a pod for each client, and which connection came first does not matter any more. Pure.
+ */
+export function planAffinity(state: ObservedState, results: readonly CellResult[]): readonly AffinityPlan[] {
+  const world = worldOf(state);
+  return results.flatMap(({ cell, verdict }): AffinityPlan[] => {
+    const { service = '', expected, controlOf, id } = cell;
+    if (world.service(service)?.affinity !== 'ClientIP' || controlOf !== undefined) return [];
+    if (verdict !== 'passed' || expected.servers.length < 2) return [];
+    const nodes = new Set(
+      expected.chain
+        .filter(({ chains }) => chains?.some((name) => /^KUBE-(SVC|SVL|XLB)-/.test(name)))
+        .map(({ at }) => at),
+    );
+    const [node, another] = nodes;
+    if (node === undefined || another !== undefined) return [];
+    const flows = Array.from({ length: attemptsFor(expected.servers.length) }, (_, index) => ({
+      ...cell,
+      id: `${id}#${index + 1}`,
+    }));
+    return [{ cell, node, flows }];
+  });
+}
+
+/** Whether the connections of each plan were answered by one pod. */
+export function checkAffinity(
+  state: ObservedState,
+  plans: readonly AffinityPlan[],
+  seen: ReadonlyMap<string, Observation>,
+): readonly Check[] {
+  const world = worldOf(state);
+  return plans.map(({ cell, node, flows }): Check => {
+    const observations = flows.map(({ id }) => seen.get(id));
+    const counts = new Map<string, number>();
+    for (const observed of observations) {
+      const name =
+        observed?.outcome === 'ok' && observed.server !== null
+          ? (world.podsAt(observed.server)[0]?.name ?? observed.server)
+          : (observed?.outcome ?? 'harness-error');
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+    const isUnknown = counts.has('harness-error');
+    const isRight = counts.size === 1 && observations.every((observed) => observed?.outcome === 'ok');
+    return {
+      id: `affinity.${cell.id}`,
+      title: `${cell.from} to ${cell.to}: ${flows.length} connections`,
+      verdict: isUnknown ? 'harness' : isRight ? 'passed' : 'failed',
+      expected: 'all answered by one pod',
+      observed: [...counts].map(([name, count]) => `${name} ${count}`).join(', '),
+      why: `${cell.service} has sessionAffinity ClientIP, so ${node} leads a client's address to the pod that it got first.`,
+    };
+  });
+}
