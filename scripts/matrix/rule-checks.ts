@@ -97,13 +97,16 @@ function addresses(endpoints: readonly Endpoint[], port: ServicePort): readonly 
   return endpoints.map(({ ip, ports }) => `${ip}:${ports[port.name]}`).sort();
 }
 
-/** The backends that a chain jumps to by way of KUBE-SEP-* chains. */
+/**
+ * The backends that a chain jumps to by way of KUBE-SEP-* chains. With sessionAffinity it jumps twice to each: first for
+ * clients that it remembers.
+ */
 function leadsTo(rules: RuleCounters, chain: string): readonly string[] {
-  return rules
-    .filter((rule) => rule.chain === chain && rule.target.startsWith('KUBE-SEP-'))
-    .flatMap(({ target }) =>
+  const jumps = rules.filter((rule) => rule.chain === chain && rule.target.startsWith('KUBE-SEP-'));
+  return [...new Set(jumps.map(({ target }) => target))]
+    .flatMap((endpoint) =>
       rules
-        .filter((rule) => rule.chain === target && rule.target === 'DNAT')
+        .filter((rule) => rule.chain === endpoint && rule.target === 'DNAT')
         .map((rule) => optionOf(rule, '--to-destination') ?? ''),
     )
     .sort();

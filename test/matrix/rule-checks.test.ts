@@ -52,6 +52,16 @@ describe('checkRules', () => {
     );
   });
 
+  it('passes a chain that jumps twice to each pod, as with sessionAffinity', () => {
+    const twice = natRules(state, 'k8sworker1').replaceAll(
+      /^.* -A KUBE-SVC-\S+ .*$/gm,
+      (jump) => `${jump.replace(' -j ', ' -m recent --rcheck --seconds 10800 --reap -j ')}\n${jump}`,
+    );
+    expect(twice).toContain('--rcheck');
+    const counters = new Map(rulesOf(state)).set('k8sworker1', { ok: true, value: parseCounters(twice) });
+    expect(wrong(checkRules(state, counters))).toEqual([]);
+  });
+
   it('fails on the nodes whose rules still lead to a pod that is not ready', () => {
     const now = endpointsOf({ ready: ['echo-server1', 'echo-server2', 'echo-client1'] });
     const counters = new Map([...rulesOf(now), ['k8sworker3', rulesOf(state).get('k8sworker3')] as const]);
