@@ -170,6 +170,7 @@ describe('the client', () => {
         true,
       ]);
     }
+    expect(local.lines()[2]).toBe('multipass list --no-ipv4 --format json');
     expect(local.lines().slice(4)).toEqual([
       'multipass find 24.04 --force-update --format json',
       'multipass get local.driver',

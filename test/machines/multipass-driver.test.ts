@@ -282,14 +282,15 @@ describe('removal', () => {
     expect(b.fake.vms.size).toBe(0);
   });
 
-  it('powers off what is too busy to go', async () => {
+  it.each([
+    [
+      'refuses',
+      refused('delete', 'Cannot shut down instance bgp while starting.\nUse --force to power it off.'),
+    ],
+    ['takes too long', { exitCode: 5 }],
+  ])('powers off what is starting where the daemon %s', async (_, reply) => {
     await b.put('bgp', 'Starting', { noted: plan.lab });
-    b.fake.hooks.push(
-      once(
-        'delete',
-        refused('delete', 'Cannot shut down instance bgp while starting.\nUse --force to power it off.'),
-      ),
-    );
+    b.fake.hooks.push(once('delete', reply));
     await remove();
     expect(b.fake.lines('stop')).toEqual(['stop --force bgp']);
     expect(b.fake.vms.size).toBe(0);

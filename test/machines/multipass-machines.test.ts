@@ -307,6 +307,34 @@ describe('a launch that goes wrong', () => {
     expect(failed.next).toContain('multipass exec -n bgp -- sudo tail');
   });
 
+  it('and failed in cloud-init is done again by the next labup, also after a boot that hid the error', async () => {
+    const broken = { state: 'Running', owner: plan.lab, address: '10.97.0.9', finished: true };
+    b.fake.hooks.push(
+      once('launch', () => {
+        b.fake.vms.set('k8smaster1', { ...broken, errors: ['no mirror'] });
+        return '';
+      }),
+    );
+    await error(b.up());
+    b.fake.vms.set('k8smaster1', { ...broken, errors: [] });
+    expect(await b.up()).toBe(true);
+    expect(b.fake.lines('delete')).toEqual(['delete --purge k8smaster1']);
+    expect(launches()).toEqual([...ALL, 'k8smaster1'].sort());
+    expect(await b.up()).toBe(false);
+  });
+
+  it('is not what a working machine with an error at a later boot is thrown away for', async () => {
+    await b.up();
+    const vm = b.fake.vms.get('bgp');
+    if (vm) vm.errors = ['at every boot'];
+    for (const _ of ['once', 'twice']) {
+      const failed = await error(b.up());
+      expect(failed.details).toContain('bgp: cloud-init failed on bgp.');
+      expect(failed.next).toContain('npx labdown');
+    }
+    expect(b.fake.lines('delete')).toEqual([]);
+  });
+
   it('survives a daemon that restarts meanwhile', async () => {
     b.fake.hooks.push(
       once('launch', () => {

@@ -71,7 +71,8 @@ const networksSchema = z.object({
 const READ_MS = 90_000;
 const SCRIPT_MS = 30_000;
 const START_SECONDS = 300;
-const POWER_MS = 360_000;
+/** Without asking the guest to shut down, which alone may take five minutes. */
+const POWER_MS = 180_000;
 /** How long a client may take to say that its own time is up, in milliseconds. */
 const CLIENT_GRACE_MS = 60_000;
 

@@ -5,6 +5,7 @@ import { kindOf } from './failure.ts';
 import { listInstances, type MultipassHost } from './host.ts';
 import { waitForState } from './patience.ts';
 import { purgeInstances } from './purge.ts';
+import type { Entry } from './registry.ts';
 import { foreignError } from './standing.ts';
 import { ensureRunning, provisioned, requireNoErrors, settled } from './states.ts';
 
@@ -33,7 +34,7 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
   let outcome: Outcome = 'again';
   let lastError: unknown;
   for (let attempt = 1; attempt <= 2 && outcome === 'again'; attempt++) {
-    await note(host, job, false);
+    await host.registry.note(name, entryOf(job, false));
     emit({ type: 'note', text: attempt === 1 ? `launching ${name}` : `launching ${name} once more` });
     try {
       outcome = await launchPatiently(host, job, attempt, emit);
@@ -43,12 +44,12 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
     }
   }
   if (outcome === 'again') throw notUp(name, lastError);
-  await note(host, job, true);
+  await host.registry.note(name, entryOf(job, true));
   await requireOurUserData(host, job, outcome, emit);
 }
 
-function note({ registry }: MultipassHost, { lab, options, recipe }: LaunchJob, launched: boolean) {
-  return registry.note(options.name, { lab, recipe, launched, launchedAt: new Date().toISOString() });
+function entryOf({ lab, recipe }: LaunchJob, launched: boolean): Omit<Entry, 'schemaVersion'> {
+  return { lab, recipe, launched, launchedAt: new Date().toISOString() };
 }
 
 /** Launches; where the daemon is still at work on an earlier launch of that name, waits for what becomes of that. */
@@ -160,12 +161,14 @@ async function lookAt(
  */
 async function requireOurUserData(
   host: MultipassHost,
-  { lab, options: { name } }: LaunchJob,
+  job: LaunchJob,
   outcome: Outcome,
   emit: Emit,
 ): Promise<void> {
+  const { lab, options } = job;
+  const { name } = options;
   const facts = await provisioned(host, name, emit);
-  requireNoErrors(name, facts);
+  await requireNoErrors(host, name, facts, entryOf(job, true));
   if (facts.owner === lab) return;
   if (outcome !== 'launched' || facts.owner !== undefined) {
     await host.registry.forget(name);

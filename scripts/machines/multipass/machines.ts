@@ -102,7 +102,7 @@ function refuseOther(standing: Job['standing'], recipe: string): void {
 }
 
 const needsLaunch = (standing: Job['standing']): boolean =>
-  standing.whose === 'nobody' || standing.state === 'Deleted';
+  standing.whose === 'nobody' || standing.state === 'Deleted' || standing.entry?.failed === true;
 
 async function ensureMachine(host: MultipassHost, plan: LabPlan, job: Job, emit: Emit): Promise<boolean> {
   const { standing, options, recipe } = job;
@@ -110,7 +110,8 @@ async function ensureMachine(host: MultipassHost, plan: LabPlan, job: Job, emit:
   if (needsLaunch(standing)) {
     if (standing.whose === 'ours') {
       // `multipass delete` without --purge keeps the name. Exactly this one: a bare purge takes everybody's.
-      emit({ type: 'note', text: `purging ${name}, which was deleted` });
+      const why = standing.state === 'Deleted' ? 'which was deleted' : 'on which cloud-init failed';
+      emit({ type: 'note', text: `removing ${name}, ${why}` });
       await purgeInstances(host, [name], emit);
     }
     const zone = await zoneFor(host, plan, emit);
@@ -131,23 +132,17 @@ async function ensureMachine(host: MultipassHost, plan: LabPlan, job: Job, emit:
     const why = `it answers as ${done.owner === undefined ? 'no lab' : `lab "${done.owner}"`}'s`;
     throw foreignError(plan.lab, [{ name, state: 'Running', why }]);
   }
-  requireNoErrors(name, done);
-  if (entry?.launched !== true) await readopt(host, plan.lab, name, recipe, entry);
+  const noted = entryFor(plan.lab, recipe, entry);
+  await requireNoErrors(host, name, done, entry?.launched === false ? noted : undefined);
+  if (entry?.launched !== true) await host.registry.note(name, noted);
   return changed;
 }
 
-/** Notes again what was lost: the file of one that says it is ours, or the end of a launch that labup did not live to see. */
-async function readopt(
-  { registry }: MultipassHost,
-  lab: string,
-  name: string,
-  recipe: string,
-  entry: Entry | undefined,
-): Promise<void> {
+/** What is noted of a machine that is there: what may be lost is the file, or the end of a launch that labup did not live to see. */
+function entryFor(lab: string, recipe: string, entry: Entry | undefined): Omit<Entry, 'schemaVersion'> {
   const launchedAt = entry?.launchedAt ?? new Date().toISOString();
   // What it was made from is only known of one that was noted.
-  const known = entry === undefined ? {} : { recipe };
-  await registry.note(name, { lab, launchedAt, launched: true, ...known });
+  return { lab, launchedAt, launched: true, ...(entry === undefined ? {} : { recipe }) };
 }
 
 /** From 1.17 on each zone has a network of its own, so all machines go where the first one went. */

@@ -39,8 +39,8 @@ async function purgeOnce(host: MultipassHost, names: readonly string[], emit: Em
     const kind = kindOf(error);
     if (kind === undefined || kind === 'not-installed') throw error;
     emit({ type: 'note', text: messageOf(error) });
-    // One that is just starting may not be shut down without force.
-    if (kind === 'busy') await powerOff(host, names, emit);
+    // One that is starting may not be shut down without force, or is only after its start has timed out.
+    if (kind === 'busy' || kind === 'timeout') await powerOff(host, names, emit);
     return error;
   }
 }

@@ -11,6 +11,8 @@ const entrySchema = z.object({
   launchedAt: z.iso.datetime(),
   /** Whether the daemon said that it succeeded; not so while it runs, or where labup was killed meanwhile. */
   launched: z.boolean(),
+  /** Whether cloud-init failed on it; after its next boot the guest would not say so any more. */
+  failed: z.boolean().optional(),
   /** Hash of what it was launched with. */
   recipe: z.string().optional(),
 });

@@ -4,6 +4,7 @@ import { kindOf } from './failure.ts';
 import { askGuest, type GuestFacts } from './guest.ts';
 import { listInstances, type MultipassHost } from './host.ts';
 import { waitForState } from './patience.ts';
+import type { Entry } from './registry.ts';
 
 /** States that end by themselves. */
 const PASSING = ['Starting', 'Restarting', 'Suspending', 'Delayed Shutdown'];
@@ -103,11 +104,22 @@ export async function provisioned(host: MultipassHost, name: string, emit: Emit)
   });
 }
 
-/** Throws LabFailure naming the machine where its cloud-init had errors. */
-export function requireNoErrors(name: string, { cloudInit }: GuestFacts): void {
+/**
+ * Throws LabFailure naming the machine where its cloud-init had errors. With an entry, that of a machine in the making,
+ * this is noted, and the next labup makes it anew; one that had been a working machine is not thrown away.
+ */
+export async function requireNoErrors(
+  { registry }: MultipassHost,
+  name: string,
+  { cloudInit }: GuestFacts,
+  entry: Omit<Entry, 'schemaVersion'> | undefined,
+): Promise<void> {
   if (cloudInit.errors.length === 0) return;
+  if (entry !== undefined) await registry.note(name, { ...entry, failed: true });
+  const then =
+    entry === undefined ? 'npx labdown --yes && npx labup --yes' : 'npx labup --yes   (makes it anew)';
   throw new LabFailure(`cloud-init failed on ${name}.`, {
     details: cloudInit.errors,
-    next: `multipass exec -n ${name} -- sudo tail -n 50 /var/log/cloud-init-output.log`,
+    next: `multipass exec -n ${name} -- sudo tail -n 50 /var/log/cloud-init-output.log; then ${then}`,
   });
 }
