@@ -16,6 +16,7 @@ import { OWNER_KEY } from '../../../../scripts/shared/labels.ts';
 import type { Call } from '../io.ts';
 import type { Knobs } from '../knobs.ts';
 import { ensureDebianImage } from './image.ts';
+import { inProject } from './in-project.ts';
 import { DOUBLE_KEY } from './instance-body.ts';
 import { guardUplink, unguardUplink } from './uplink.ts';
 
@@ -26,11 +27,6 @@ const FORWARDED_KEY = `${DOUBLE_KEY}.ip-forward`;
 interface Labelled {
   readonly name: string;
   readonly config: Readonly<Record<string, string>>;
-}
-
-/** An API path inside the double's project. */
-export function inProject(project: string, path: string, query = ''): string {
-  return `${path}?project=${encodeURIComponent(project)}${query === '' ? '' : `&${query}`}`;
 }
 
 /** Image, project, pool, bridge with its rules: whatever of them is missing. One call at a time. */

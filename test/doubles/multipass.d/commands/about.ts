@@ -37,7 +37,7 @@ export const version: Command = {
       ],
       yaml: () => all,
     };
-    call.out(render(answer, format, call.knobs));
+    call.out(await render(answer, format, call.knobs));
     return 0;
   },
 };
@@ -69,7 +69,7 @@ export const networks: Command = {
       yaml: () =>
         Object.fromEntries(rows.map(({ name, type, description }) => [name, [{ type, description }]])),
     };
-    call.out(render(answer, format, call.knobs));
+    call.out(await render(answer, format, call.knobs));
     return 0;
   },
 };
@@ -133,7 +133,7 @@ export const find: Command = {
       ],
       yaml: () => ({ errors: [], ...blueprints, images: details() }),
     };
-    call.out(render(answer, format, call.knobs));
+    call.out(await render(answer, format, call.knobs));
     return 0;
   },
 };

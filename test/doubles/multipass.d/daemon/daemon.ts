@@ -2,8 +2,6 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '../backends/backend.ts';
-import { containersBackend } from '../backends/containers.ts';
-import { sandboxBackend } from '../backends/sandbox.ts';
 import { Refusal } from '../failures.ts';
 import type { Instance, State } from '../instance.ts';
 import type { Call } from '../io.ts';
@@ -55,5 +53,21 @@ export function theDaemon(call: Call): Daemon {
 
 /** What the knobs say machines come from. */
 export function backendOf(call: Call): Backend {
-  return call.knobs.backend === 'sandbox' ? sandboxBackend(call) : containersBackend(call);
+  return lazily(async () => {
+    if (call.knobs.backend === 'sandbox')
+      return (await import('../backends/sandbox.ts')).sandboxBackend(call);
+    return (await import('../backends/containers.ts')).containersBackend(call);
+  });
+}
+
+/** A call of the double is short: what a backend is made of is loaded when one of its methods, all asynchronous, is called. */
+function lazily(load: () => Promise<Backend>): Backend {
+  return new Proxy({} as Backend, {
+    get:
+      (_, method: keyof Backend) =>
+      async (...values: readonly never[]) => {
+        const backend = await load();
+        return (backend[method] as (...values: readonly never[]) => unknown)(...values);
+      },
+  });
 }
