@@ -270,3 +270,26 @@ describe('wait-ready', () => {
     });
   });
 });
+
+describe('a daemon with news', () => {
+  it('is away for a while after a global setting was changed', async () => {
+    double.set({ daemonRestartMs: 400 });
+    await double.ok('set', 'client.primary-name=first');
+    await double.ok('list');
+    await double.ok('set', 'local.driver=qemu');
+    expect((await double.run(['list'])).stderr).toBe('list failed: cannot connect to the multipass socket\n');
+    await expect.poll(async () => (await double.run(['list'])).code).toBe(0);
+  });
+
+  it('says on standard error what is deprecated, and in version what is newer', async () => {
+    const update = { title: 'Multipass 1.17.0 release', description: 'Zones', url: 'https://example.com' };
+    double.set({ notice: '*** Warning! The lxd driver is deprecated\n', update });
+    expect(await double.run(['list', '--format', 'json'])).toEqual({
+      code: 0,
+      stdout: '{\n    "list": [\n    ]\n}\n',
+      stderr: '*** Warning! The lxd driver is deprecated\n',
+    });
+    expect(await double.json('version')).toEqual({ multipass: '1.16.3', multipassd: '1.16.3', update });
+    expect(await double.ok('version')).toContain('# Multipass 1.17.0 release update available #');
+  });
+});
