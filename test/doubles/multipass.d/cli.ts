@@ -108,6 +108,7 @@ async function runCommand(
       'Warning: the "--mem" long option is deprecated in favour of "--memory". Please update any scripts, etc.\n',
     );
   }
+  if (call.knobs.notice !== '' && [list, info, find, networks].includes(command)) call.err(call.knobs.notice);
   return as(name, () => command.run(call, new Given({ ...parsed, positional })));
 }
 

@@ -40,9 +40,7 @@ export interface Following {
 
 /** Has the daemon do something and waits for it. Throws its Refusal, or Failure where the client's time is up. */
 export async function runJob<T>(call: Call, job: Job, following: Following = {}): Promise<T> {
-  await mkdir(join(call.folder, 'jobs'), { recursive: true });
-  const folder = await mkdtemp(join(call.folder, 'jobs', `${job.operation}-`));
-  await writeWhole(join(folder, 'job.json'), JSON.stringify(job));
+  const folder = await newJob(call, job);
   const spinner = new Spinner(call.out, call.knobs.spinner);
   const worker = await call.background(folder);
   const deadline = following.timeoutMs === undefined ? undefined : performance.now() + following.timeoutMs;
@@ -69,6 +67,14 @@ export async function runJob<T>(call: Call, job: Job, following: Following = {})
   } finally {
     spinner.stop();
   }
+}
+
+/** Notes a job down. Returns its folder, for `call.background`. */
+export async function newJob(call: Call, job: Job): Promise<string> {
+  await mkdir(join(call.folder, 'jobs'), { recursive: true });
+  const folder = await mkdtemp(join(call.folder, 'jobs', `${job.operation}-`));
+  await writeWhole(join(folder, 'job.json'), JSON.stringify(job));
+  return folder;
 }
 
 /** The daemon's side: does a job and notes how it ended. A bug in it ends up in the daemon's log. */

@@ -61,7 +61,7 @@ export async function copyStream(
   options: Options,
 ): Promise<void> {
   const path = await fileTarget(to, 'stream_output.dat', target, options);
-  const fresh = (await to.files.stat(path)) === undefined;
+  const fresh = (await kindOf(to, path)) === undefined;
   const opening = (error: unknown) => new Error(`cannot open remote file "${path}": ${reason(error)}`);
   const sink = to.files.write(path);
   await pipeline(stdin ?? [], sink).catch((error: unknown) => {
@@ -132,25 +132,33 @@ async function copyFolder(
 
 async function fileTarget(to: Side, name: string, target: string, options: Options): Promise<string> {
   if (options.parents) await makeParents(to, dirname(target));
-  return (await to.files.stat(target, true))?.kind === 'folder' ? join(target, name) : target;
+  return (await kindOf(to, target)) === 'folder' ? join(target, name) : target;
 }
 
 async function folderTarget(to: Side, source: string, target: string, options: Options): Promise<string> {
   if (options.parents) await makeParents(to, dirname(target));
-  const exists = (await to.files.stat(target, true)) !== undefined;
+  const exists = (await kindOf(to, target)) !== undefined;
   const path = exists ? join(target, basename(source)) : target;
   await makeFolder(to, path);
   return path;
 }
 
+/** What is there; what may not be looked at counts as nothing, and writing to it will tell. */
+async function kindOf(to: Side, path: string): Promise<string | undefined> {
+  return to.files.stat(path, true).then(
+    (info) => info?.kind,
+    () => undefined,
+  );
+}
+
 async function makeParents(to: Side, folder: string): Promise<void> {
-  if (folder === '.' || folder === '/' || (await to.files.stat(folder, true)) !== undefined) return;
+  if (folder === '.' || folder === '/' || (await kindOf(to, folder)) !== undefined) return;
   await makeParents(to, dirname(folder));
   await makeFolder(to, folder);
 }
 
 async function makeFolder(to: Side, path: string): Promise<void> {
-  if ((await to.files.stat(path, true))?.kind === 'folder') return;
+  if ((await kindOf(to, path)) === 'folder') return;
   await to.files.makeFolder(path).catch((error: unknown) => {
     throw new SftpError(`cannot create ${to.name} directory "${path}": ${reason(error)}`);
   });

@@ -1,8 +1,6 @@
-import { localExecutor } from '../../../../scripts/exec/local.ts';
 import type { IncusApi } from '../../../../scripts/machines/incus/api.ts';
 import type { Knobs } from '../knobs.ts';
-import type { Network } from './backend.ts';
-import { inProject } from './host.ts';
+import { inProject } from './in-project.ts';
 
 interface Lease {
   readonly hwaddr: string;
@@ -28,21 +26,4 @@ export async function freeAddress(api: IncusApi, knobs: Knobs): Promise<string> 
     if (!taken.has(`${base}.${host}`)) return `${base}.${host}`;
   }
   throw new Error(`no address of ${knobs.subnet} is free`);
-}
-
-/** The bridges and network cards of this host, as the QEMU driver lists them. */
-export async function hostNetworks(): Promise<readonly Network[]> {
-  const local = localExecutor();
-  const { stdout } = await local.run(['ip', '-j', '-d', 'link', 'show']);
-  const links = JSON.parse(stdout) as readonly {
-    readonly ifname: string;
-    readonly link_type: string;
-    readonly linkinfo?: { readonly info_kind?: string };
-  }[];
-  return links.flatMap(({ ifname, link_type, linkinfo }): readonly Network[] => {
-    if (linkinfo?.info_kind === 'bridge')
-      return [{ name: ifname, type: 'bridge', description: 'Network bridge' }];
-    const real = link_type === 'ether' && linkinfo?.info_kind === undefined;
-    return real ? [{ name: ifname, type: 'ethernet', description: 'Ethernet device' }] : [];
-  });
 }

@@ -6,11 +6,10 @@ import { daemonKey } from '../daemon/key.ts';
 import type { Instance } from '../instance.ts';
 import type { Call } from '../io.ts';
 import { isModern } from '../knobs.ts';
-import type { Backend, Connection, Power, Seed } from './backend.ts';
-import { freeAddress, hostNetworks, leasedAddress } from './container-network.ts';
-import { connect } from './guest.ts';
+import type { Backend, Power, Seed } from './backend.ts';
+import { freeAddress, leasedAddress } from './container-network.ts';
 import { guestAddresses, guestFacts, guestInitialized } from './guest-facts.ts';
-import { ensureHost, hostImage, inProject, removeHost } from './host.ts';
+import { inProject } from './in-project.ts';
 import { instanceBody } from './instance-body.ts';
 
 const STATUS: Readonly<Record<string, Power>> = { Running: 'running', Frozen: 'frozen' };
@@ -42,10 +41,11 @@ export function containersBackend(call: Call): Backend {
     (await theApi()).put(path(name, '/state'), { action, force, timeout });
   const body = (instance: Instance, seed: Seed) => instanceBody(instance, seed, knobs, nic);
   const backend: Backend = {
-    prepare: (say) => ensureHost(call, cache, say),
+    // Only few calls need these modules, and what they load.
+    prepare: async (say) => (await import('./host.ts')).ensureHost(call, cache, say),
     async create(instance, seed) {
       await backend.remove(instance.name);
-      const fingerprint = await hostImage(call, cache);
+      const fingerprint = await (await import('./host.ts')).hostImage(call, cache);
       await (await theApi()).post(inProject(knobs.project, '/1.0/instances'), {
         ...body(instance, seed),
         source: { type: 'image', fingerprint },
@@ -86,12 +86,14 @@ export function containersBackend(call: Call): Backend {
       const devices = { ...seen.devices, [name]: { ...seen.devices[name], 'ipv4.address': address } };
       await api.put(path(instance.name), { ...seen, devices });
     },
-    connect: async (_, address): Promise<Connection> =>
-      connect(address, (await daemonKey(call.folder)).privateKey),
+    async connect(_, address) {
+      const { privateKey } = await daemonKey(call.folder);
+      return (await import('./guest.ts')).connect(address, privateKey);
+    },
     initialized: guestInitialized,
     addresses: (_, connection) => guestAddresses(connection),
     facts: guestFacts,
-    networks: hostNetworks,
+    networks: async () => (await import('./host-networks.ts')).hostNetworks(),
     async snapshot(name, snapshot) {
       await (await theApi()).post(path(name, '/snapshots'), { name: snapshot, stateful: false });
     },
@@ -107,7 +109,7 @@ export function containersBackend(call: Call): Backend {
         source: { type: 'copy', source: from, instance_only: true },
       });
     },
-    cleanUp: (say) => removeHost(call, say),
+    cleanUp: async (say) => (await import('./host.ts')).removeHost(call, say),
   };
   return backend;
 }

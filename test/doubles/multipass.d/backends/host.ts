@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { lockWhenFree } from '../../../../scripts/artifacts/lock.ts';
 import { localExecutor } from '../../../../scripts/exec/local.ts';
@@ -16,6 +17,7 @@ import { OWNER_KEY } from '../../../../scripts/shared/labels.ts';
 import type { Call } from '../io.ts';
 import type { Knobs } from '../knobs.ts';
 import { ensureDebianImage } from './image.ts';
+import { inProject } from './in-project.ts';
 import { DOUBLE_KEY } from './instance-body.ts';
 import { guardUplink, unguardUplink } from './uplink.ts';
 
@@ -28,13 +30,9 @@ interface Labelled {
   readonly config: Readonly<Record<string, string>>;
 }
 
-/** An API path inside the double's project. */
-export function inProject(project: string, path: string, query = ''): string {
-  return `${path}?project=${encodeURIComponent(project)}${query === '' ? '' : `&${query}`}`;
-}
-
 /** Image, project, pool, bridge with its rules: whatever of them is missing. One call at a time. */
-export async function ensureHost({ knobs }: Call, cache: string, say: (text: string) => void): Promise<void> {
+export async function ensureHost(call: Call, cache: string, say: (text: string) => void): Promise<void> {
+  const { knobs } = call;
   const lock = await lockWhenFree(`multipass-double/${knobs.project}`, () => {});
   try {
     const image = await ensureDebianImage(cache, (event) => {
@@ -42,7 +40,7 @@ export async function ensureHost({ knobs }: Call, cache: string, say: (text: str
     });
     const { daemon } = await ensureDaemon(localExecutor(), () => {});
     await ensureHostLimits(THIS_HOST);
-    await ensureObjects(daemon, knobs);
+    await ensureObjects(daemon, call);
     if ((await imageFingerprint(daemon.api, knobs.project, image.key)) === undefined) {
       const { api } = daemon;
       await api.postImage(inProject(knobs.project, '/1.0/images'), image.metadataFile, image.rootfsFile);
@@ -79,7 +77,7 @@ export async function hostImage({ knobs }: Call, cache: string): Promise<string>
   return found;
 }
 
-async function ensureObjects({ api, storageDrivers }: Daemon, knobs: Knobs): Promise<void> {
+async function ensureObjects({ api, storageDrivers }: Daemon, { knobs, folder }: Call): Promise<void> {
   const { project, bridge, subnet } = knobs;
   const have = async (collection: string, name: string) => {
     const seen = await api.get<Labelled>(`/1.0/${collection}/${encodeURIComponent(name)}`);
@@ -90,6 +88,13 @@ async function ensureObjects({ api, storageDrivers }: Daemon, knobs: Knobs): Pro
     }
     return seen !== undefined;
   };
+  const owner = await ownerOf(api, project);
+  if (owner !== undefined && owner !== folder) {
+    throw new Error(
+      `project "${project}" belongs to the double with state folder ${owner}; set other names in the knobs ` +
+        '(project, bridge, subnet), or remove that one with multipass-cleanup',
+    );
+  }
   if (!(await have('projects', project))) {
     const features = {
       'features.images': 'true',
@@ -98,7 +103,7 @@ async function ensureObjects({ api, storageDrivers }: Daemon, knobs: Knobs): Pro
     };
     // The owner label keeps a daemon that labup started from being stopped while machines of the double need it.
     const config = {
-      [DOUBLE_KEY]: 'project',
+      [DOUBLE_KEY]: folder,
       [OWNER_KEY]: project,
       'features.networks': 'false',
       ...features,
@@ -129,6 +134,11 @@ async function ensureObjects({ api, storageDrivers }: Daemon, knobs: Knobs): Pro
   }
 }
 
+/** The state folder that a project of a double belongs to. */
+async function ownerOf(api: IncusApi, project: string): Promise<string | undefined> {
+  return (await api.get<Labelled>(`/1.0/projects/${encodeURIComponent(project)}`))?.config[DOUBLE_KEY];
+}
+
 /** Another double's bridge may have switched it on already. */
 async function forwardingBefore(api: IncusApi): Promise<string> {
   const [other] = await doubleNetworks(api);
@@ -141,11 +151,15 @@ async function doubleNetworks(api: IncusApi): Promise<readonly Labelled[]> {
 }
 
 /** Removes all that is the double's, by exact names, and leaves the host as it was. Twice does no harm. */
-export async function removeHost({ knobs }: Call, say: (text: string) => void): Promise<void> {
+export async function removeHost({ knobs, folder }: Call, say: (text: string) => void): Promise<void> {
   const local = localExecutor();
   const { project, bridge } = knobs;
   if ((await findDaemon()) === undefined && !daemonInstalled()) return;
   const { api } = (await ensureDaemon(local, () => {})).daemon;
+  const owner = await ownerOf(api, project);
+  if (owner !== undefined && owner !== folder && existsSync(owner)) {
+    throw new Error(`project "${project}" belongs to the double with MULTIPASS_DOUBLE_STATE=${owner}`);
+  }
   const ours = async (collection: string, name: string) =>
     (await api.get<Labelled>(`/1.0/${collection}/${encodeURIComponent(name)}`))?.config[DOUBLE_KEY] !==
     undefined;

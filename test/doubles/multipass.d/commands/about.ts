@@ -19,16 +19,16 @@ export const version: Command = {
   async run(call, given) {
     if (given.names.length > 0) throw usage('This command takes no arguments');
     const format = formatOf(given);
-    const { version } = call.knobs;
+    const { version, update } = call.knobs;
     const daemon = await reachDaemon(call).then(
-      () => ({ multipassd: version }),
+      () => ({ multipassd: version, ...(update === undefined ? {} : { update }) }),
       () => ({}),
     );
     const all = { multipass: version, ...daemon };
     const answer = {
       table: () =>
         Object.entries(all)
-          .map(([name, each]) => `${name.padEnd(12)}${each}\n`)
+          .map(([name, each]) => (typeof each === 'string' ? `${name.padEnd(12)}${each}\n` : updateBox(each)))
           .join(''),
       json: () => all,
       csv: () => [
@@ -37,10 +37,17 @@ export const version: Command = {
       ],
       yaml: () => all,
     };
-    call.out(render(answer, format, call.knobs));
+    call.out(await render(answer, format, call.knobs));
     return 0;
   },
 };
+
+function updateBox({ title, description, url }: { title: string; description: string; url: string }): string {
+  const lines = [`${title} update available`, description, '', 'Go here for more information:', url];
+  const width = Math.max(...lines.map((line) => line.length));
+  const row = '#'.repeat(width + 4);
+  return `\n${row}\n${lines.map((line) => `# ${line.padEnd(width)} #\n`).join('')}${row}\n`;
+}
 
 export const networks: Command = {
   names: ['networks'],
@@ -69,7 +76,7 @@ export const networks: Command = {
       yaml: () =>
         Object.fromEntries(rows.map(({ name, type, description }) => [name, [{ type, description }]])),
     };
-    call.out(render(answer, format, call.knobs));
+    call.out(await render(answer, format, call.knobs));
     return 0;
   },
 };
@@ -133,7 +140,7 @@ export const find: Command = {
       ],
       yaml: () => ({ errors: [], ...blueprints, images: details() }),
     };
-    call.out(render(answer, format, call.knobs));
+    call.out(await render(answer, format, call.knobs));
     return 0;
   },
 };

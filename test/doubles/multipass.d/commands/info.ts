@@ -38,7 +38,7 @@ export const info: Command = {
     const details = await Promise.all(
       asked.filter(({ itself }) => itself).map(({ seen }) => detailOf(call, seen, runtime)),
     );
-    call.out(render(infoAnswer(call, details, asked, given.has('snapshots')), format, call.knobs));
+    call.out(await render(infoAnswer(call, details, asked, given.has('snapshots')), format, call.knobs));
     return 0;
   },
 };

@@ -5,7 +5,6 @@ import { usage } from '../failures.ts';
 import type { ExtraInterface } from '../instance.ts';
 import { type Call, readAll } from '../io.ts';
 import { isModern } from '../knobs.ts';
-import { BadYaml, redump } from '../seed.ts';
 import { mayTouch, stdinIsDenied } from '../snap.ts';
 
 const COULD_NOT = 'Could not load cloud-init configuration:';
@@ -61,6 +60,7 @@ export async function readUserData(call: Call, given: Given): Promise<string> {
   const source = given.value('cloud-init');
   if (source === undefined) return '';
   const text = await load(call, source);
+  const { BadYaml, redump } = await import('../seed.ts');
   try {
     return redump(text, isModern(call.knobs));
   } catch (error) {

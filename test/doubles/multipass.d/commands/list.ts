@@ -31,7 +31,7 @@ export const list: Command = {
     const daemon = await reachDaemon(call);
     const all = (await daemon.instances()).filter(({ preparing }) => !preparing);
     if (given.has('snapshots')) {
-      call.out(render(snapshotsAnswer(all), format, call.knobs));
+      call.out(await render(snapshotsAnswer(all), format, call.knobs));
       return 0;
     }
     const wanted = !given.has('no-ipv4');
@@ -40,7 +40,7 @@ export const list: Command = {
         return { seen, ipv4: wanted && isUp(seen.now) ? await addressesIfAny(call, seen) : [] };
       }),
     );
-    call.out(render(instancesAnswer(call, rows), format, call.knobs));
+    call.out(await render(instancesAnswer(call, rows), format, call.knobs));
     return 0;
   },
 };

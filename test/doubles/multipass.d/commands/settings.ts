@@ -1,3 +1,4 @@
+import { utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { reachDaemon, type Seen } from '../daemon/daemon.ts';
 import { Failure, RC, Refusal, usage } from '../failures.ts';
@@ -110,10 +111,13 @@ async function promptFor(call: Call): Promise<string> {
 }
 
 async function setGlobal(call: Call, key: string, value: string): Promise<void> {
-  await writeWhole(
-    join(call.folder, 'settings.json'),
-    JSON.stringify({ ...readSettings(call), [key]: value }),
-  );
+  const settings = { ...readSettings(call), [key]: value };
+  await writeWhole(join(call.folder, 'settings.json'), JSON.stringify(settings));
+  if (key.startsWith('client.') || call.knobs.daemonRestartMs === 0) return;
+  const file = join(call.folder, 'daemon-back');
+  await writeWhole(file, '');
+  const back = new Date(Date.now() + call.knobs.daemonRestartMs);
+  await utimes(file, back, back);
 }
 
 async function setOfInstance(call: Call, key: string, value: string, all: readonly Seen[]): Promise<void> {

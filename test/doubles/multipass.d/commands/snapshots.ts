@@ -5,7 +5,6 @@ import { newMac } from '../daemon/launch.ts';
 import { selectOne } from '../daemon/observe.ts';
 import { Failure, RC, Refusal, usage } from '../failures.ts';
 import type { Instance, Snapshot } from '../instance.ts';
-import { makeSeed } from '../seed.ts';
 import { save, update, withInstance } from '../store.ts';
 import type { Command } from './command.ts';
 import { isValidName } from './launch.ts';
@@ -113,6 +112,7 @@ export const clone: Command = {
     };
     const { publicKey } = await daemonKey(call.folder);
     // The guest keeps its disk; only what the daemon writes itself is new.
+    const { makeSeed } = await import('../seed.ts');
     const seed = makeSeed({ ...fresh, userData: '', publicKey, timezone: 'Etc/UTC', failing: false });
     await save(call.folder, fresh);
     await backend.clone(from, fresh, seed);

@@ -1,9 +1,7 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '../backends/backend.ts';
-import { containersBackend } from '../backends/containers.ts';
-import { sandboxBackend } from '../backends/sandbox.ts';
 import { Refusal } from '../failures.ts';
 import type { Instance, State } from '../instance.ts';
 import type { Call } from '../io.ts';
@@ -29,13 +27,20 @@ export interface Daemon {
 /** Reaches the daemon; each call of it is one request to the real one. Throws its refusal. */
 export async function reachDaemon(call: Call, authenticating = false): Promise<Daemon> {
   const { knobs, folder } = call;
-  if (knobs.daemon === 'down') throw new Refusal('cannot connect to the multipass socket');
+  if (knobs.daemon === 'down' || isRestarting(folder))
+    throw new Refusal('cannot connect to the multipass socket');
   if (knobs.daemon === 'denied') throw new Refusal('multipass socket access denied');
   if (knobs.daemonDelayMs > 0) await delay(knobs.daemonDelayMs);
   const authenticated = existsSync(join(folder, 'authenticated'));
   if (knobs.daemon === 'unauthenticated' && !authenticating && !authenticated)
     throw new Refusal(NOT_AUTHENTICATED);
   return theDaemon(call);
+}
+
+/** A changed global setting makes the daemon end and start again; this file's time is when it is back. */
+function isRestarting(folder: string): boolean {
+  const file = join(folder, 'daemon-back');
+  return existsSync(file) && Date.now() < statSync(file).mtimeMs;
 }
 
 /** The daemon's own view, for its jobs. */
@@ -55,5 +60,21 @@ export function theDaemon(call: Call): Daemon {
 
 /** What the knobs say machines come from. */
 export function backendOf(call: Call): Backend {
-  return call.knobs.backend === 'sandbox' ? sandboxBackend(call) : containersBackend(call);
+  return lazily(async () => {
+    if (call.knobs.backend === 'sandbox')
+      return (await import('../backends/sandbox.ts')).sandboxBackend(call);
+    return (await import('../backends/containers.ts')).containersBackend(call);
+  });
+}
+
+/** A call of the double is short: what a backend is made of is loaded when one of its methods, all asynchronous, is called. */
+function lazily(load: () => Promise<Backend>): Backend {
+  return new Proxy({} as Backend, {
+    get:
+      (_, method: keyof Backend) =>
+      async (...values: readonly never[]) => {
+        const backend = await load();
+        return (backend[method] as (...values: readonly never[]) => unknown)(...values);
+      },
+  });
 }

@@ -7,7 +7,6 @@ import type { ExtraInterface, Instance } from '../instance.ts';
 import type { Call } from '../io.ts';
 import type { Progress } from '../jobs.ts';
 import { isModern, named, valueFor } from '../knobs.ts';
-import { makeSeed } from '../seed.ts';
 import { forget, load, save, update, withInstance } from '../store.ts';
 import { theDaemon } from './daemon.ts';
 import { daemonKey } from './key.ts';
@@ -64,6 +63,7 @@ async function prepare(
   await progress.say(`Configuring ${name}`);
   const { publicKey } = await daemonKey(folder);
   const failing = named(knobs.cloudInitError, name);
+  const { makeSeed } = await import('../seed.ts');
   const seed = makeSeed({ ...instance, userData, timezone, publicKey, failing });
   await backend.create(instance, seed);
 }

@@ -1,9 +1,11 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { thisProcess } from '../../../../scripts/exec/background.ts';
 import { messageOf } from '../../../../scripts/shared/errors.ts';
 import { waitFor } from '../../../../scripts/shared/wait.ts';
 import { Refusal } from '../failures.ts';
 import type { Instance, State } from '../instance.ts';
 import type { Call } from '../io.ts';
+import { newJob } from '../jobs.ts';
 import { isModern, named } from '../knobs.ts';
 import { forget, update, withInstance } from '../store.ts';
 import { type Seen, theDaemon } from './daemon.ts';
@@ -13,11 +15,16 @@ export interface PowerRequest {
   readonly names: readonly string[];
   readonly force?: boolean;
   readonly purge?: boolean;
+  /** Stop: after this time, or not after all. */
+  readonly delayMs?: number;
+  readonly cancel?: boolean;
   readonly timeoutMs?: number | undefined;
 }
 
 /** How long a guest may take to shut down (vm_shutdown_timeout), and to reboot its kernel. */
 const REBOOT_MS = 60_000;
+/** How often a delayed shutdown looks whether it was called off. */
+const LOOK_MS = 250;
 
 /** Starts instances and waits for their SSH, all at once; what is up already stays as it is. */
 export async function start(call: Call, { names, timeoutMs }: PowerRequest): Promise<void> {
@@ -37,11 +44,40 @@ export async function start(call: Call, { names, timeoutMs }: PowerRequest): Pro
 }
 
 /** Shuts instances down, or switches them off. */
-export async function stop(call: Call, { names, force = false }: PowerRequest): Promise<void> {
+export async function stop(call: Call, request: PowerRequest): Promise<void> {
+  const { names, force = false, delayMs = 0, cancel = false } = request;
+  if (cancel || delayMs > 0) return stopLater(call, names, cancel ? undefined : delayMs);
   const errors = await eachOf(call, names, (instance) =>
     shutDown(call, instance, force, 'Use --force to power it off.'),
   );
   if (errors.length > 0) throw new Refusal(errors.join('\n'));
+}
+
+/** Marks what runs as going to be shut down, and leaves that to a job of its own; undefined: calls it off. */
+async function stopLater(call: Call, names: readonly string[], delayMs: number | undefined): Promise<void> {
+  const [from, to] =
+    delayMs === undefined
+      ? (['Delayed Shutdown', 'Running'] as const)
+      : (['Running', 'Delayed Shutdown'] as const);
+  await eachOf(call, names, async ({ name, now }) => {
+    if (now !== from) return;
+    await update(call.folder, name, { state: to });
+    if (delayMs === undefined) return;
+    const job = { operation: 'stopWhenDue', request: { names: [name], delayMs } };
+    await call.background(await newJob(call, job));
+  });
+}
+
+/** The delayed part of a stop; it ends as soon as the instance is no longer marked. */
+export async function stopWhenDue(call: Call, { names, delayMs = 0 }: PowerRequest): Promise<void> {
+  const due = performance.now() + delayMs;
+  for (;;) {
+    const [instance] = (await theDaemon(call).instances()).filter(({ name }) => names.includes(name));
+    if (instance?.now !== 'Delayed Shutdown') return;
+    if (performance.now() >= due) break;
+    await delay(LOOK_MS);
+  }
+  await stop(call, { names });
 }
 
 /** Reboots instances from inside, one command each, then waits for their SSH. */

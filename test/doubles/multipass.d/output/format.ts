@@ -1,4 +1,3 @@
-import { stringify } from 'yaml';
 import type { Given } from '../arguments.ts';
 import { usage } from '../failures.ts';
 import { isModern, type Knobs } from '../knobs.ts';
@@ -22,9 +21,12 @@ export interface Answer {
 }
 
 /** An answer as it is printed. */
-export function render(answer: Answer, format: Format, knobs: Knobs): string {
+export async function render(answer: Answer, format: Format, knobs: Knobs): Promise<string> {
   if (format === 'json') return renderJson(answer.json(), !isModern(knobs));
-  if (format === 'yaml') return stringify(answer.yaml(), { nullStr: '~', lineWidth: 0 });
+  if (format === 'yaml') {
+    const { stringify } = await import('yaml');
+    return stringify(answer.yaml(), { nullStr: '~', lineWidth: 0 });
+  }
   if (format === 'csv')
     return answer
       .csv()
