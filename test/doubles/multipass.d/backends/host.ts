@@ -15,7 +15,6 @@ import { ensureHostLimits, restoreHostLimits } from '../../../../scripts/machine
 import { anyOwned } from '../../../../scripts/machines/incus/resources.ts';
 import { OWNER_KEY } from '../../../../scripts/shared/labels.ts';
 import type { Call } from '../io.ts';
-import type { Knobs } from '../knobs.ts';
 import { ensureDebianImage } from './image.ts';
 import { inProject } from './in-project.ts';
 import { DOUBLE_KEY } from './instance-body.ts';
