@@ -36,16 +36,18 @@ export interface Prefix {
   readonly length: number;
 }
 
-const prefixes = new Map<string, Prefix | undefined>();
+/** Null for what is no prefix. */
+const prefixes = new Map<string, Prefix | null>();
 
 /** Reads a prefix or a plain address, each text once. Undefined for what is no IPv4 prefix. */
 export function prefixOf(text: string): Prefix | undefined {
-  if (prefixes.has(text)) return prefixes.get(text);
+  const before = prefixes.get(text);
+  if (before !== undefined) return before ?? undefined;
   const cidr = parseCidr(text.includes('/') ? text : `${text}/32`);
   const prefix =
     cidr === undefined
       ? undefined
       : { network: networkNumber(numberOf(cidr.address), cidr.length), length: cidr.length };
-  prefixes.set(text, prefix);
+  prefixes.set(text, prefix ?? null);
   return prefix;
 }
