@@ -16,6 +16,8 @@ export interface Ran {
 export class Double {
   readonly folder = mkdtempSync(join(tmpdir(), 'multipass-double-'));
   readonly home = mkdtempSync(join(tmpdir(), 'home-'));
+  /** What the daemon's jobs said; nobody sees it but who looks into their logs. */
+  readonly #daemon: string[] = [];
   #knobs: object = { backend: 'sandbox', spinner: false };
 
   /** Sets knobs, beside those that are set. */
@@ -48,7 +50,7 @@ export class Double {
       out: (chunk) => out.push(Buffer.from(chunk as Uint8Array)),
       err: (chunk) => err.push(Buffer.from(chunk as Uint8Array)),
       background: async (jobFolder) => {
-        void worker(io, jobFolder);
+        void worker({ ...io, out: () => {}, err: (chunk) => this.#daemon.push(String(chunk)) }, jobFolder);
         return thisProcess();
       },
     };

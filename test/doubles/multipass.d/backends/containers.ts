@@ -10,7 +10,7 @@ import type { Backend, Power, Seed } from './backend.ts';
 import { freeAddress, leasedAddress } from './container-network.ts';
 import { guestAddresses, guestFacts, guestInitialized } from './guest-facts.ts';
 import { inProject } from './in-project.ts';
-import { instanceBody } from './instance-body.ts';
+import { DOUBLE_KEY, instanceBody } from './instance-body.ts';
 
 const STATUS: Readonly<Record<string, Power>> = { Running: 'running', Frozen: 'frozen' };
 /** For a guest to shut down before it is switched off (mp::vm_shutdown_timeout), in seconds. */
@@ -19,6 +19,7 @@ const SHUTDOWN_S = 300;
 interface Container {
   readonly name: string;
   readonly status: string;
+  readonly config: Readonly<Record<string, string>>;
   readonly devices: Readonly<Record<string, Readonly<Record<string, string>>>>;
 }
 
@@ -39,7 +40,7 @@ export function containersBackend(call: Call): Backend {
   const container = async (name: string) => (await theApi()).get<Container>(path(name));
   const setState = async (name: string, action: string, force = false, timeout = 60) =>
     (await theApi()).put(path(name, '/state'), { action, force, timeout });
-  const body = (instance: Instance, seed: Seed) => instanceBody(instance, seed, knobs, nic);
+  const body = (instance: Instance, seed: Seed) => instanceBody(instance, seed, call, nic);
   const backend: Backend = {
     // Only few calls need these modules, and what they load.
     prepare: async (say) => (await import('./host.ts')).ensureHost(call, cache, say),
@@ -71,7 +72,8 @@ export function containersBackend(call: Call): Backend {
     suspend: (name) => setState(name, 'freeze'),
     async remove(name) {
       const seen = await findDaemon().then((daemon) => daemon?.api.get<Container>(path(name)));
-      if (seen === undefined) return;
+      // One of another state folder is none of ours; its name is then taken for create.
+      if (seen?.config[DOUBLE_KEY] !== call.folder) return;
       if (seen.status !== 'Stopped') await setState(name, 'stop', true);
       await (await theApi()).remove(path(name));
     },

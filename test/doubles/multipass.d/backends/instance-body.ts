@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { Instance } from '../instance.ts';
-import type { Knobs } from '../knobs.ts';
+import type { Call } from '../io.ts';
 import type { Seed } from './backend.ts';
 
 /** The key that tells the double's own objects from others, on everything that it makes in the container daemon. */
@@ -10,7 +10,12 @@ export const DOUBLE_KEY = 'user.multipass-double';
  * A container that a node of a cluster can run in, as the lab's own machines: privileged, with nesting and all devices.
  * Only /sys is read-only, as a writable one has systemd-networkd wait for udev, which a container cannot have.
  */
-export function instanceBody(instance: Instance, seed: Seed, knobs: Knobs, nic: 'ens' | 'eth'): object {
+export function instanceBody(
+  instance: Instance,
+  seed: Seed,
+  { knobs, folder }: Call,
+  nic: 'ens' | 'eth',
+): object {
   const { name, mac, interfaces } = instance;
   // QEMU's first card is ens3, as 1.16 has it; 1.17 calls them eth0, eth1 and so on.
   const nicName = (at: number) => `${nic}${at + (nic === 'ens' ? 3 : 0)}`;
@@ -23,7 +28,7 @@ export function instanceBody(instance: Instance, seed: Seed, knobs: Knobs, nic: 
     type: 'container',
     profiles: [],
     config: {
-      [DOUBLE_KEY]: 'instance',
+      [DOUBLE_KEY]: folder,
       'boot.autostart': 'false',
       'security.privileged': 'true',
       'security.nesting': 'true',

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf } from '../../../../scripts/shared/errors.ts';
+import { LabError, messageOf } from '../../../../scripts/shared/errors.ts';
 import { waitFor } from '../../../../scripts/shared/wait.ts';
 import type { Connection } from '../backends/backend.ts';
 import { Refusal } from '../failures.ts';
@@ -33,7 +33,8 @@ export async function waitForSsh(call: Call, instance: Instance, timeoutMs = STA
       (await connectTo(call, instance)).close();
       return { done: true, value: undefined };
     },
-  }).catch(async () => {
+  }).catch(async (error: unknown) => {
+    note(call, error);
     throw await giveUp();
   });
 }
@@ -64,9 +65,16 @@ export async function waitForInitialization(
         connection.close();
       }
     },
-  }).catch(() => {
+  }).catch((error: unknown) => {
+    note(call, error);
     throw late;
   });
+}
+
+/** The real reason, which the daemon's refusal does not have, goes to the log of its job. */
+function note(call: Call, error: unknown): void {
+  const details = error instanceof LabError ? error.details : [];
+  call.err(`${[messageOf(error), ...details].join('\n')}\n`);
 }
 
 /** The daemon's own connection to a guest. Throws where it does not answer. */
