@@ -188,7 +188,8 @@ function stdinOf({ input, inputFile }: RunOptions): { readonly stdin?: Readable 
 }
 
 // Reads the files as JSON on standard input, so that no content is ever in an argv; each is replaced atomically. With
-// "keep" the first version of each is kept: /var/lib/lab/originals.json says where, or null where there was none.
+// "keep" the first version of each is kept: /var/lib/lab/originals.json says where, or null where there was none, and
+// for folders that are made (with a slash at the end).
 const WRITE_FILES = `
 import base64, json, os, shutil, sys
 job = json.load(sys.stdin)
@@ -204,8 +205,12 @@ def keep(path):
         shutil.copy2(path, backup)
         os.chown(backup, os.stat(path).st_uid, os.stat(path).st_gid)
     os.makedirs(state, exist_ok=True)
+    folder, made = os.path.dirname(path), {}
+    while not os.path.exists(folder):
+        made[folder + "/"] = None
+        folder = os.path.dirname(folder)
     with open(index + ".new", "w") as out:
-        json.dump({**known, path: backup}, out)
+        json.dump({**known, **made, path: backup}, out)
     os.replace(index + ".new", index)
 for f in job["files"]:
     path, mode, data = f["path"], f["mode"], base64.b64decode(f["content"])

@@ -16,8 +16,10 @@ export interface NodeSoftware {
 }
 
 const APPLIED_DIR = '/var/lib/lab/applied';
-/** The packages that labup has installed, one per line, for whoever wants them away again. */
+/** The packages that labup has installed, one per line, for whoever wants them away again (lab-remove). */
 const INSTALLED = '/var/lib/lab/installed-packages';
+/** All packages that were there before the first of those, one per line: others that came with them can be told. */
+const BEFORE = '/var/lib/lab/packages-before';
 
 /**
  * Makes a plain machine what one of the lab's own image is: packages, network settings, and on Kubernetes nodes container
@@ -40,7 +42,9 @@ export async function ensureSoftware(
 }
 
 // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query(1) writes its fields like this.
-const PACKAGE_LINE = '${Package} ${db:Status-Status}\\n';
+const PACKAGE_NAME = '${Package}\n';
+// biome-ignore lint/suspicious/noTemplateCurlyInString: as above.
+const PACKAGE_LINE = '${Package} ${db:Status-Status}\n';
 
 async function ensurePackages(
   machine: RemoteMachine,
@@ -59,6 +63,8 @@ async function ensurePackages(
   const options = { timeoutMs: TIMEOUTS.provision, env: { DEBIAN_FRONTEND: 'noninteractive' }, onLine };
   // Noted first: what a killed labup has begun to install is its doing too.
   await machine.run(['mkdir', '--parents', '/var/lib/lab']);
+  const note = 'test -e "$0" || { dpkg-query --show --showformat "$1" > "$0.new" && mv "$0.new" "$0"; }';
+  await machine.run(['sh', '-c', note, BEFORE, PACKAGE_NAME], { timeoutMs: TIMEOUTS.command });
   await machine.run(['tee', '--append', INSTALLED], { input: `${missing.join('\n')}\n` });
   await machine.run(['apt-get', 'update'], options);
   await machine.run(['apt-get', 'install', '--yes', '--no-install-recommends', ...missing], options);

@@ -73,6 +73,11 @@ export const sshSchema = z
     port: z.int().min(1).max(65535).default(22).describe('Its SSH port.'),
     user: z.string().min(1).default('root').describe('Its user: root, or one with passwordless sudo.'),
     key: z.string().min(1).optional().describe('Path of a private key. Default: the SSH agent.'),
+    knownHosts: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("Path of the known_hosts file that its host key is in. Default: the user's own."),
     jump: z
       .string()
       .regex(/^[^@\s]+@[^@:\s]+(:\d+)?$/, 'not "user@host" or "user@host:port"')

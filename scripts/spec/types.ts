@@ -23,6 +23,8 @@ export interface SshSpec {
   readonly user: string;
   /** Path of a private key; without it the SSH agent is asked. */
   readonly key?: string | undefined;
+  /** Path of the known_hosts file that its host key is in; without it the user's own. */
+  readonly knownHosts?: string | undefined;
   /** A host that the connection goes through: "user@host" or "user@host:port". */
   readonly jump?: string | undefined;
 }

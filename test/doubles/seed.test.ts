@@ -88,20 +88,15 @@ it('the network is found by hardware address, and manual cards are left alone', 
   });
 });
 
-it('the uplink: lab prefixes first, then the mirror, then private networks, and nothing from elsewhere', () => {
+it('the uplink: lab prefixes first, then the mirror, and nothing else', () => {
   const rules = rulesFor({ subnet: '10.97.0.0/24' }, ['192.168.7.8']).map((rule) => rule.join(' '));
-  const at = (rule: string) => {
-    expect(rules).toContain(rule);
-    return rules.indexOf(rule);
-  };
-  const labPrefixes = ['2.2.2.2/32', '5.5.5.5/32', '10.96.0.0/12', '10.255.0.0/16'];
-  const mirror = at('from 10.97.0.0/24 to 192.168.7.8/32 lookup main');
-  expect(at('to 10.97.0.0/24 lookup main')).toBe(0);
-  for (const prefix of labPrefixes) expect(at(`to ${prefix} prohibit`)).toBeLessThan(mirror);
-  const out = at('from 10.97.0.0/24 lookup main');
-  for (const prefix of ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16']) {
-    expect(at(`to ${prefix} prohibit`)).toBeGreaterThan(mirror);
-    expect(at(`to ${prefix} prohibit`)).toBeLessThan(out);
-  }
-  expect(at('prohibit')).toBe(rules.length - 1);
+  expect(rules).toEqual([
+    'to 10.97.0.0/24 lookup main',
+    'to 2.2.2.2/32 prohibit',
+    'to 5.5.5.5/32 prohibit',
+    'to 10.96.0.0/12 prohibit',
+    'to 10.255.0.0/16 prohibit',
+    'from 10.97.0.0/24 to 192.168.7.8/32 lookup main',
+    'prohibit',
+  ]);
 });

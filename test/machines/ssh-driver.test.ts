@@ -59,7 +59,7 @@ function driver() {
     return {
       ...machine,
       writeFiles: async (files) => {
-        if (files.some(({ path }) => path === '/etc/lab/owner')) says.set(target.name, 'owner: bgp-lab\n');
+        if (files.some(({ path }) => path === '/etc/lab/lent-to')) says.set(target.name, 'owner: bgp-lab\n');
         return machine.writeFiles(files);
       },
     };

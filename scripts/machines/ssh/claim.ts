@@ -2,8 +2,11 @@ import type { RemoteMachine } from '../../exec/ssh.ts';
 import { renderSshdConfig } from '../../render/software.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 
-/** Says whose machine it is, on the machine itself. */
-export const OWNER_FILE = '/etc/lab/owner';
+/**
+ * Says on the machine itself which lab uses it. Another file than /etc/lab/owner, which says that a lab has made the
+ * machine: whoever finds that may delete it with everything on it.
+ */
+export const OWNER_FILE = '/etc/lab/lent-to';
 
 /** What a machine says of itself before it is taken. */
 export interface Inspection {

@@ -1,5 +1,7 @@
 import type { Executor } from '../../exec/executor.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
+import type { SshSpec } from '../../spec/types.ts';
+import { homePath } from './home-path.ts';
 
 /** Types that a machine may be known by, the one that is asked for first at the front. */
 const TYPES = ['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521', 'ssh-rsa'];
@@ -10,11 +12,14 @@ const TYPES = ['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecd
  */
 export async function knownHostKey(
   local: Executor,
-  { host, port }: { readonly host: string; readonly port: number },
+  { host, port, knownHosts }: Pick<SshSpec, 'host' | 'port' | 'knownHosts'>,
 ): Promise<string | undefined> {
   const name = port === 22 ? host : `[${host}]:${port}`;
   const options = { okCodes: [0, 1, 255], timeoutMs: TIMEOUTS.command };
-  const { stdout } = await local.run(['ssh-keygen', '-F', name], options);
+  const { stdout } = await local.run(
+    ['ssh-keygen', '-F', name, ...(knownHosts === undefined ? [] : ['-f', homePath(knownHosts)])],
+    options,
+  );
   const keys = stdout.split('\n').flatMap((line) => {
     const words = line.split(' ');
     // A mark such as @revoked or @cert-authority is no key to trust.

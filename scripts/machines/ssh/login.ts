@@ -1,10 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import type { Executor } from '../../exec/executor.ts';
 import { connectSsh, type RemoteMachine, type SshTarget } from '../../exec/ssh.ts';
 import { LabError, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
 import type { Connect } from '../connect.ts';
+import { homePath } from './home-path.ts';
 import { knownHostKey } from './known-hosts.ts';
 import type { Registered } from './registry.ts';
 
@@ -44,8 +43,7 @@ export async function login(
 }
 
 async function readKey(machine: string, path: string): Promise<string> {
-  const full = path.startsWith('~/') ? join(homedir(), path.slice(2)) : path;
-  return readFile(full, 'utf8').catch((cause: unknown) => {
+  return readFile(homePath(path), 'utf8').catch((cause: unknown) => {
     throw new UserError(`The SSH key of ${machine} cannot be read: ${messageOf(cause)}`, { cause });
   });
 }

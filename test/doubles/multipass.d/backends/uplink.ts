@@ -4,12 +4,10 @@ import { localExecutor } from '../../../../scripts/exec/local.ts';
 import type { Knobs } from '../knobs.ts';
 
 /**
- * Host-side routing rules for the double's bridge, which has an uplink: nothing for a lab's prefixes or for private
- * networks gets out, nothing that does not come from the bridge's own subnet does, and the mirror is reached wherever it
- * is. Names are resolved by the host itself (the bridge's dnsmasq).
+ * Host-side routing rules for the double's bridge, which has an uplink: the package mirror is reached, wherever it is, and
+ * nothing else. Names are resolved by the host itself (the bridge's dnsmasq).
  */
 const FORBIDDEN = ['2.2.2.2/32', '5.5.5.5/32', '10.96.0.0/12', '10.255.0.0/16'];
-const PRIVATE = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16'];
 /** Marks the rules as the double's; numbers above 4 are free for administrators (ip-rule(8), rtnetlink.h). */
 const PROTOCOL = '214';
 const FIRST_PRIORITY = 13100;
@@ -58,8 +56,6 @@ export function rulesFor({ subnet }: Pick<Knobs, 'subnet'>, mirrors: readonly st
     ['to', subnet, 'lookup', 'main'],
     ...FORBIDDEN.map((prefix) => ['to', prefix, 'prohibit']),
     ...mirrors.map((address) => ['from', subnet, 'to', `${address}/32`, 'lookup', 'main']),
-    ...PRIVATE.map((prefix) => ['to', prefix, 'prohibit']),
-    ['from', subnet, 'lookup', 'main'],
     ['prohibit'],
   ];
 }
