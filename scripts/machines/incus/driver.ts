@@ -1,6 +1,6 @@
-import { tryLock } from '../../artifacts/lock.ts';
 import type { Executor } from '../../exec/executor.ts';
-import { LabFailure, UserError } from '../../shared/errors.ts';
+import { LabFailure } from '../../shared/errors.ts';
+import { alone } from '../alone.ts';
 import type { MachineDriver, MachineImage, ObservedThing } from '../driver.ts';
 import {
   type Daemon,
@@ -30,21 +30,13 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
       throw new LabFailure('The container daemon does not answer.', { next: 'npx labup' });
     return daemon;
   };
-  // The lock of the state folder does not know of a labup of the same lab in another folder.
-  const alone = async <T>(lab: string, work: () => Promise<T>): Promise<T> => {
-    const lock = await tryLock(`incus ${host.runDir} ${lab}`);
-    if (lock === undefined)
-      throw new UserError(`Another labup or labdown is at work on lab "${lab}", from another folder.`, {
-        next: 'wait for it, then run this again; or choose another lab name in lab.yaml',
-      });
-    return work().finally(() => lock.release());
-  };
+  const exclusively = <T>(lab: string, work: () => Promise<T>) => alone(`incus ${host.runDir}`, lab, work);
   return {
     name: 'incus',
     machines: 'baked',
     usesCloudInit: true,
     ensureHost: (plan, emit) =>
-      alone(plan.lab, async () => {
+      exclusively(plan.lab, async () => {
         const { daemon, changed } = await ensureDaemon(local, emit, host);
         emit({ type: 'note', text: `${daemon.kind} ${daemon.version}` });
         const made = await ensureResources(daemon, plan);
@@ -53,9 +45,9 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
         return made || guarded || raised || changed;
       }),
     ensureImage: (plan, image) =>
-      alone(plan.lab, async () => ensureImage((await theDaemon()).api, plan.lab, theImage(image))),
+      exclusively(plan.lab, async () => ensureImage((await theDaemon()).api, plan.lab, theImage(image))),
     ensureMachines: (plan, { image: given, cloudInit }, emit) =>
-      alone(plan.lab, async () => {
+      exclusively(plan.lab, async () => {
         const { api } = await theDaemon();
         const image = theImage(given);
         const fingerprint = await findImage(api, plan.lab, image);
@@ -75,7 +67,7 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
       return daemon === undefined ? observeHost(host) : observe(daemon, lab, local);
     },
     remove: (lab, emit) =>
-      alone(lab, async () => {
+      exclusively(lab, async () => {
         const running = await findDaemon(host);
         if (running === undefined && !daemonInstalled(host)) return;
         // A daemon that labup started may have been stopped behind our back; what it holds is only seen when it runs.
