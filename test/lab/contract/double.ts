@@ -12,16 +12,15 @@ const LONG_MS = 600_000;
 /** A stand-in for Multipass of its own: state, project, bridge and addresses that no other one has. */
 export class Double {
   readonly state = mkdtempSync(join(tmpdir(), 'contract-double-'));
-  readonly subnet: string;
+  readonly bridge: string;
   readonly #own: Readonly<Record<string, unknown>>;
   #knobs: Readonly<Record<string, unknown>> = {};
   /** Those who wait for the stand-in in vain should not wait as long as for the real one. */
   static readonly GIVE_UP_MS = 3_000;
 
   constructor(name: string, subnet: number) {
-    this.subnet = `10.66.${subnet}.0/24`;
-    const bridge = `${name.slice(0, 12)}0`;
-    this.#own = { project: name, bridge, subnet: this.subnet };
+    this.bridge = `ct${name.split('-').at(-1)}${subnet}`;
+    this.#own = { project: name, bridge: this.bridge, subnet: `10.66.${subnet}.0/24` };
   }
 
   /** The environment in which `multipass` is this stand-in. */

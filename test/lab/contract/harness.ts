@@ -31,6 +31,7 @@ export interface Denial {
 /** One driver under the contract: how it is made, and what happens behind its back. */
 export interface Harness {
   readonly name: DriverName;
+  /** The lab as lab.yaml has it now: machines of the user's may get another address. */
   readonly plan: LabPlan;
   /** Makes what must be there before the first labup. */
   prepare(): Promise<void>;
@@ -42,20 +43,22 @@ export interface Harness {
 
   stop: OnMachine;
   start: OnMachine;
+  /** Stops and starts a machine; where that is possible it then has another address. */
   restart: OnMachine;
-  /** Removes a machine for good. */
+  readonly newAddress: Possible<true>;
+  /** Removes a machine for good, if it is there. */
   vanish: OnMachine;
   /** Gives the user's machine back after it vanished, where the driver makes none itself. */
   replace?: OnMachine;
   /** Keeps this machine from being made until the returned function is called. */
   prevent(name: string): Promise<() => Promise<void>>;
-  readonly changeAddress: Possible<OnMachine>;
-  /** Makes the next boot, of a machine that may have to vanish for it, take at least that many milliseconds longer. */
+  /** Has a machine go, or stop, and take at least that many milliseconds longer when labup makes it come back. */
   readonly slowBoot: Possible<(name: string, ms: number) => Promise<() => Promise<void>>>;
   readonly fullDisk: Possible<{
     /** The machine that the error must name. */
     readonly machine: string;
     readonly says: RegExp;
+    /** Runs work on a lab whose machine cannot be made for that reason. */
     during(work: (plan: LabPlan) => Promise<void>): Promise<void>;
   }>;
   readonly denials: readonly Denial[];

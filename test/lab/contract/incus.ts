@@ -47,6 +47,7 @@ export function incusHarness(): Harness {
     stop: (name) => setState(name, 'stop'),
     start: (name) => setState(name, 'start'),
     restart: (name) => setState(name, 'restart'),
+    newAddress: { not: 'labup itself gives each container its address, and there is no DHCP' },
     async vanish(name) {
       if ((await seen(name))?.status === 'Running') await setState(name, 'stop');
       await (await api()).remove(instance(name));
@@ -60,7 +61,6 @@ export function incusHarness(): Harness {
       await set({ 'limits.containers': String((await harness.existing()).length) });
       return () => set({});
     },
-    changeAddress: { not: 'labup itself gives each container its address, and there is no DHCP' },
     async slowBoot(name, ms) {
       // sshd waits; the container itself is up long before.
       const file = '/etc/systemd/system/ssh.service.d/slow.conf';

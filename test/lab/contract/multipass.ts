@@ -16,7 +16,9 @@ export function multipassHarness(): Harness {
   const double = new Double('contract-mp', 2);
   const { local, ran } = recordedHost(() => double.env());
   const registryFolder = mkdtempSync(join(tmpdir(), 'contract-registry-'));
-  const vanish = async (name: string) => void (await double.call(['delete', '--purge', name]));
+  const vanish = async (name: string) => {
+    if ((await double.names()).includes(name)) await double.call(['delete', '--purge', name]);
+  };
   const denial = (what: string, daemon: string, says: RegExp): Denial => ({
     what,
     says,
@@ -39,15 +41,14 @@ export function multipassHarness(): Harness {
     artifacts: () => made,
     stop: async (name) => void (await double.call(['stop', name])),
     start: async (name) => void (await double.call(['start', name])),
-    restart: async (name) => void (await double.call(['restart', name])),
+    restart: (name) =>
+      double.with({ newIpOnRestart: [name] }, async () => void (await double.call(['restart', name]))),
+    newAddress: true,
     vanish,
     async prevent(name) {
       // SSH never comes up in it.
       double.turn({ sshTimeout: [name], giveUpMs: Double.GIVE_UP_MS });
       return async () => double.turn({});
-    },
-    async changeAddress(name) {
-      await double.with({ newIpOnRestart: [name] }, () => double.call(['restart', name]));
     },
     async slowBoot(name, ms) {
       await vanish(name);
