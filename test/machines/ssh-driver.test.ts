@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { newSecrets } from '../../scripts/exec/keys.ts';
 import type { SshTarget } from '../../scripts/exec/ssh.ts';
+import type { Connect } from '../../scripts/machines/connect.ts';
 import { sshDriver } from '../../scripts/machines/ssh/driver.ts';
 import { Registry } from '../../scripts/machines/ssh/registry.ts';
 import type { LabPlan } from '../../scripts/plan/types.ts';
@@ -44,7 +45,7 @@ beforeEach(() => {
 
 function driver() {
   const local = recordingExecutor((argv) => (argv[0] === 'ssh-keygen' ? known(argv[2] ?? '') : undefined));
-  return sshDriver(local, new Registry({ XDG_STATE_HOME: folder }), async (target) => {
+  const connect: Connect = async (target) => {
     targets.push(target);
     const said = says.get(target.name);
     if (said === undefined) throw new Error('All configured authentication methods failed');
@@ -63,7 +64,8 @@ function driver() {
         return machine.writeFiles(files);
       },
     };
-  });
+  };
+  return sshDriver(local, { registry: new Registry({ XDG_STATE_HOME: folder }), connect });
 }
 
 const take = async () => {
@@ -82,7 +84,8 @@ async function failure(promise: Promise<unknown>): Promise<LabError> {
 describe('machines that exist already', () => {
   it("are taken with the user's key, and from then on reached with the lab's", async () => {
     const ssh = await take();
-    expect(targets[0]).toMatchObject({
+    // In any order: each one's key is read first.
+    expect(targets.find(({ name }) => name === plan.machines[0]?.name)).toMatchObject({
       address: '10.0.0.1',
       user: 'admin',
       privateKey: 'the private key\n',
@@ -127,12 +130,18 @@ describe('a machine is refused, and nothing changed,', () => {
   });
 
   it('where its host key is not known', async () => {
-    known = () => '';
+    const usual = known;
+    known = (host) => (host === '10.0.0.1' ? '' : usual(host));
     const error = await failure(driver().ensureHost(plan, silent));
     expect(error.message).toBe('The SSH host key of k8smaster1 (10.0.0.1) is not in your known_hosts.');
     expect(error.next).toContain('ssh admin@10.0.0.1 ');
     known = (host) => `@revoked ${host} ${HOST_KEY}\n`;
-    expect((await failure(driver().ensureHost(plan, silent))).message).toContain('not in your known_hosts');
+    const { details } = await failure(driver().ensureHost(plan, silent));
+    for (const { name } of plan.machines) {
+      expect(details.join('\n')).toMatch(
+        new RegExp(`${name} .*not in your known_hosts.\n  next: ssh admin@`),
+      );
+    }
   });
 
   it('where it lets nobody in', async () => {

@@ -115,6 +115,7 @@ export async function ensureDaemon(
 ): Promise<{ daemon: Daemon; changed: boolean }> {
   const running = await findDaemon(host);
   if (running) return { daemon: running, changed: false };
+  await requireAllowed(host);
   const kind = host.kinds.find(({ program }) => existsSync(program));
   if (kind === undefined) {
     throw new UserError('Neither Incus nor LXD is installed.', {
@@ -146,6 +147,25 @@ export async function ensureDaemon(
     emit,
   });
   return { daemon, changed: true };
+}
+
+/** Throws UserError where a daemon answers that this user may not use: another one must not be started beside it. */
+async function requireAllowed(host: DaemonHost): Promise<void> {
+  for (const { name, stateDir } of host.kinds) {
+    const socket = join(stateDir, 'unix.socket');
+    if (!existsSync(socket)) continue;
+    const denied = await incusApi(socket)
+      .get<ServerInfo>('/1.0')
+      .then(
+        (info) => info?.auth !== 'trusted',
+        (error: Error) => (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EACCES',
+      );
+    if (denied) {
+      throw new UserError(`The socket of ${name} may not be used by this user: ${socket}`, {
+        next: 'run the command as root, or as a user of the group that owns the socket',
+      });
+    }
+  }
 }
 
 /** The daemon that labup started by hand, if it still runs. */

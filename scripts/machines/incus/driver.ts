@@ -1,5 +1,6 @@
 import type { Executor } from '../../exec/executor.ts';
 import { LabFailure } from '../../shared/errors.ts';
+import { alone } from '../alone.ts';
 import type { MachineDriver, MachineImage, ObservedThing } from '../driver.ts';
 import {
   type Daemon,
@@ -29,28 +30,31 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
       throw new LabFailure('The container daemon does not answer.', { next: 'npx labup' });
     return daemon;
   };
+  const exclusively = <T>(lab: string, work: () => Promise<T>) => alone(`incus ${host.runDir}`, lab, work);
   return {
     name: 'incus',
     machines: 'baked',
     usesCloudInit: true,
-    async ensureHost(plan, emit) {
-      const { daemon, changed } = await ensureDaemon(local, emit, host);
-      emit({ type: 'note', text: `${daemon.kind} ${daemon.version}` });
-      const made = await ensureResources(daemon, plan);
-      const guarded = await ensureGuard(local, plan.network.bridge);
-      const raised = await ensureHostLimits(host);
-      return made || guarded || raised || changed;
-    },
-    async ensureImage(plan, image) {
-      return ensureImage((await theDaemon()).api, plan.lab, theImage(image));
-    },
-    async ensureMachines(plan, { image: given, cloudInit }, emit) {
-      const { api } = await theDaemon();
-      const image = theImage(given);
-      const fingerprint = await findImage(api, plan.lab, image);
-      if (fingerprint === undefined) throw new LabFailure('The machine image is not imported.');
-      return ensureInstances(api, plan, image, fingerprint, cloudInit, emit);
-    },
+    ensureHost: (plan, emit) =>
+      exclusively(plan.lab, async () => {
+        const { daemon, changed } = await ensureDaemon(local, emit, host);
+        emit({ type: 'note', text: `${daemon.kind} ${daemon.version}` });
+        const made = await ensureResources(daemon, plan);
+        const guarded = await ensureGuard(local, plan.network.bridge);
+        const raised = await ensureHostLimits(host);
+        return made || guarded || raised || changed;
+      }),
+    ensureImage: (plan, image) =>
+      exclusively(plan.lab, async () => ensureImage((await theDaemon()).api, plan.lab, theImage(image))),
+    ensureMachines: (plan, { image: given, cloudInit }, emit) =>
+      exclusively(plan.lab, async () => {
+        const { api } = await theDaemon();
+        const image = theImage(given);
+        const fingerprint = await findImage(api, plan.lab, image);
+        if (fingerprint === undefined)
+          throw new LabFailure('The machine image is not imported.', { next: 'npx labup --yes' });
+        return ensureInstances(api, plan, image, fingerprint, cloudInit, emit);
+      }),
     async reach(plan, { clientKey, hostKeys }) {
       return plan.machines.map(({ name, address }) => {
         const hostKey = hostKeys[name]?.publicKey;
@@ -62,29 +66,30 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
       const daemon = await findDaemon(host);
       return daemon === undefined ? observeHost(host) : observe(daemon, lab, local);
     },
-    async remove(lab, emit) {
-      const running = await findDaemon(host);
-      if (running === undefined && !daemonInstalled(host)) return;
-      // A daemon that labup started may have been stopped behind our back; what it holds is only seen when it runs.
-      const daemon = running ?? (await ensureDaemon(local, emit, host)).daemon;
-      const { api } = daemon;
-      if ((await ownedBy(api, lab, '/1.0/projects')).includes(projectOf(lab))) {
-        await removeInstances(api, lab, emit);
-        for (const { fingerprint } of await listImages(api, lab)) {
-          await api.remove(inProject(lab, `/1.0/images/${fingerprint}`));
+    remove: (lab, emit) =>
+      exclusively(lab, async () => {
+        const running = await findDaemon(host);
+        if (running === undefined && !daemonInstalled(host)) return;
+        // A daemon that labup started may have been stopped behind our back; what it holds is only seen when it runs.
+        const daemon = running ?? (await ensureDaemon(local, emit, host)).daemon;
+        const { api } = daemon;
+        if ((await ownedBy(api, lab, '/1.0/projects')).includes(projectOf(lab))) {
+          await removeInstances(api, lab, emit);
+          for (const { fingerprint } of await listImages(api, lab)) {
+            await api.remove(inProject(lab, `/1.0/images/${fingerprint}`));
+          }
+          await api.remove(`/1.0/projects/${projectOf(lab)}`);
         }
-        await api.remove(`/1.0/projects/${projectOf(lab)}`);
-      }
-      const bridges = await ownedBy(api, lab, '/1.0/networks');
-      for (const name of bridges) await api.remove(`/1.0/networks/${name}`);
-      await removeGuards(local, bridges);
-      for (const name of await ownedBy(api, lab, '/1.0/storage-pools')) {
-        await api.remove(`/1.0/storage-pools/${name}`);
-      }
-      if (await anyOwned(api)) return;
-      await restoreHostLimits(host);
-      await stopOurDaemon(local, emit, host);
-    },
+        const bridges = await ownedBy(api, lab, '/1.0/networks');
+        for (const name of bridges) await api.remove(`/1.0/networks/${name}`);
+        await removeGuards(local, bridges);
+        for (const name of await ownedBy(api, lab, '/1.0/storage-pools')) {
+          await api.remove(`/1.0/storage-pools/${name}`);
+        }
+        if (await anyOwned(api)) return;
+        await restoreHostLimits(host);
+        await stopOurDaemon(local, emit, host);
+      }),
     changes: ({ lab, network }) => [
       `bridge ${network.bridge} with ${network.hostAddress}, no NAT, no DHCP`,
       `project and storage pool "${lab}" of the container daemon, the daemon itself started if it does not run`,

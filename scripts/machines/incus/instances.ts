@@ -4,6 +4,7 @@ import type { LabPlan, MachinePlan } from '../../plan/types.ts';
 import { LabFailure, messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { OWNER_KEY, RECIPE_KEY } from '../../shared/labels.ts';
+import { macOf } from '../../shared/mac.ts';
 import { waitFor } from '../../shared/wait.ts';
 import type { CloudInit, MachineImage } from '../driver.ts';
 import type { IncusApi } from './api.ts';
@@ -188,7 +189,14 @@ function instanceBody(
     },
     devices: {
       root: { type: 'disk', path: '/', pool: poolOf(plan.lab) },
-      eth0: { type: 'nic', network: plan.network.bridge, name: 'eth0' },
+      // The same for every machine of that name, so that one made anew is not looked for at the old one's address: until
+      // their neighbour entries ran out, host and peers could not reach it (30 s and more).
+      eth0: {
+        type: 'nic',
+        network: plan.network.bridge,
+        name: 'eth0',
+        hwaddr: macOf(plan.lab, machine.name),
+      },
       // kubelet refuses to start without /dev/kmsg.
       kmsg: { type: 'unix-char', source: '/dev/kmsg', path: '/dev/kmsg' },
     },

@@ -1,3 +1,4 @@
+import { CommandError } from '../../exec/command-error.ts';
 import type { RemoteMachine } from '../../exec/ssh.ts';
 import { renderSshdConfig } from '../../render/software.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
@@ -36,8 +37,17 @@ true
 
 /** Looks at a machine without changing it. */
 export async function inspect(machine: RemoteMachine): Promise<Inspection> {
-  const { stdout } = await machine.run(['sh', '-c', INSPECT], { timeoutMs: TIMEOUTS.command });
-  const lines = stdout.split('\n');
+  const looked = await machine
+    .run(['sh', '-c', INSPECT], { timeoutMs: TIMEOUTS.command })
+    .catch((error: unknown) => {
+      const refusal =
+        error instanceof CommandError ? /^sudo: .*/m.exec(error.outcome.stderr)?.[0] : undefined;
+      if (refusal === undefined) throw error;
+      return {
+        stdout: `problem: ${refusal}; the user needs sudo without a password (NOPASSWD in sudoers)\n`,
+      };
+    });
+  const lines = looked.stdout.split('\n');
   const after = (word: string) =>
     lines.flatMap((line) => (line.startsWith(`${word}: `) ? [line.slice(word.length + 2)] : []));
   return { owner: after('owner')[0] ?? '', problems: after('problem') };

@@ -3,43 +3,64 @@ import { connectSsh, type RemoteMachine } from '../../exec/ssh.ts';
 import type { LabPlan, MachinePlan } from '../../plan/types.ts';
 import { packagesOf } from '../../render/software.ts';
 import { readAsset } from '../../shared/assets.ts';
-import { LabFailure, messageOf, UserError } from '../../shared/errors.ts';
+import { LabError, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
+import { alone } from '../alone.ts';
 import type { Connect } from '../connect.ts';
 import type { MachineDriver, ObservedThing } from '../driver.ts';
 import { claim, inspect } from './claim.ts';
 import { login, targetOf } from './login.ts';
 import { type Registered, Registry } from './registry.ts';
 
+/** Where the driver works; tests put their own in its place. */
+export interface SshOptions {
+  /** Remembers the machines outside the state folder. */
+  readonly registry?: Registry;
+  readonly connect?: Connect;
+  /** Default: the user's own. */
+  readonly knownHosts?: string;
+}
+
 /**
  * Machines that exist already. labup logs in with the user's own key or agent once, lets the lab's key in, and from then
- * on they are like any other; labdown puts back what labup found. `registry` remembers them outside the state folder.
+ * on they are like any other; labdown puts back what labup found.
  */
 export function sshDriver(
   local: Executor,
-  registry = new Registry(),
-  connect: Connect = connectSsh,
+  { registry = new Registry(), connect = connectSsh, knownHosts }: SshOptions = {},
 ): MachineDriver {
-  const enter = async (machine: Registered) => login(await targetOf(local, machine), machine, connect);
+  const enter = async (machine: Registered) =>
+    login(await targetOf(local, machine, knownHosts), machine, connect);
+  const exclusively = <T>(lab: string, work: () => Promise<T>) => alone(`ssh ${registry.folder}`, lab, work);
   return {
     name: 'ssh',
     machines: 'plain',
     usesCloudInit: false,
 
     async ensureHost(plan, emit) {
-      const found = await Promise.all(
-        registeredOf(plan).map(async (machine) => {
-          emit({ type: 'note', text: `looking at ${machine.name}` });
-          const looked = within(enter(machine), inspect);
-          // Every machine's problems at once; only one that nobody gets into stops the others.
-          const { owner, problems } = await looked;
-          const foreign = owner !== '' && owner !== plan.lab ? [`it belongs to lab "${owner}"`] : [];
-          return [...foreign, ...problems].map((problem) => `${machine.name}: ${problem}`);
-        }),
-      );
-      const details = found.flat();
-      if (details.length > 0)
-        throw new UserError('Not every machine can be one of the lab. Nothing was changed.', { details });
+      const { done, failed } = await onEach(registeredOf(plan), async (machine) => {
+        emit({ type: 'note', text: `looking at ${machine.name}` });
+        const { owner, problems } = await within(enter(machine), inspect);
+        const foreign = owner !== '' && owner !== plan.lab ? [`it belongs to lab "${owner}"`] : [];
+        return [...foreign, ...problems].map((problem) => `${machine.name}: ${problem}`);
+      });
+      const problems = done.flat();
+      const [first] = failed;
+      // It says best itself what to do.
+      if (first !== undefined && failed.length + problems.length === 1) throw first.reason;
+      if (first !== undefined || problems.length > 0) {
+        throw new UserError('Not every machine can be one of the lab. Nothing was changed.', {
+          details: [
+            ...problems,
+            ...failed.flatMap(({ reason }) => [
+              messageOf(reason),
+              ...(reason instanceof LabError && reason.next !== undefined ? [`  next: ${reason.next}`] : []),
+            ]),
+          ],
+          next: 'put that right on the machines, or take them out of lab.yaml, then run this again',
+          cause: first?.reason,
+        });
+      }
       return false;
     },
 
@@ -47,25 +68,34 @@ export function sshDriver(
       return false;
     },
 
-    async ensureMachines(plan, { clientKey }, emit) {
-      const machines = registeredOf(plan);
-      // First: a machine that is taken must be known to labdown.
-      await registry.write(plan.lab, machines);
-      const taken = await Promise.all(
-        machines.map((machine) =>
+    ensureMachines: (plan, { clientKey }, emit) =>
+      exclusively(plan.lab, async () => {
+        const machines = registeredOf(plan);
+        // First: a machine that is taken must be known to labdown.
+        await registry.write(plan.lab, machines);
+        const { done, failed } = await onEach(machines, (machine) =>
           within(enter(machine), async (remote) => {
             emit({ type: 'note', text: `taking ${machine.name}` });
             return claim(remote, plan.lab, machine.ssh.user, clientKey);
           }),
-        ),
-      );
-      return taken.includes(true);
-    },
+        );
+        if (failed.length > 0) {
+          throw new LabFailure(`Not taken: ${failed.map(({ name }) => name).join(', ')}.`, {
+            details: failed.flatMap(({ name, reason }) => [
+              `${name}: ${messageOf(reason)}`,
+              ...detailsOf(reason),
+            ]),
+            next: 'npx labup --yes   (continues where this one stopped)',
+            cause: failed[0]?.reason,
+          });
+        }
+        return done.includes(true);
+      }),
 
     async reach(plan, { clientKey }) {
       return Promise.all(
         registeredOf(plan).map(async (machine) => ({
-          ...(await targetOf(local, machine)),
+          ...(await targetOf(local, machine, knownHosts)),
           privateKey: clientKey.privateKey,
         })),
       );
@@ -85,32 +115,30 @@ export function sshDriver(
       });
     },
 
-    async remove(lab, emit, options = {}) {
-      const machines = await registry.read(lab);
-      const script = readAsset('images', 'machine', 'plain', 'lab-remove');
-      const left: string[] = [];
-      await Promise.all(
-        machines.map(async (machine) => {
-          try {
-            await within(enter(machine), async (remote) => {
-              if ((await inspect(remote)).owner !== lab) return;
-              emit({ type: 'note', text: `putting back ${machine.name}` });
-              const purge = options.purge === true ? ['--purge'] : [];
-              const argv = ['python3', '-', lab, machine.ssh.user, ...purge];
-              await remote.run(argv, { input: script, timeoutMs: TIMEOUTS.provision });
-            });
-          } catch (error) {
-            left.push(`${machine.name}: ${messageOf(error)}`);
-          }
-        }),
-      );
-      if (left.length > 0)
-        throw new LabFailure('Not every machine could be put back.', {
-          details: left,
-          next: 'npx labdown --yes   (goes on where this one stopped)',
-        });
-      await registry.write(lab, []);
-    },
+    remove: (lab, emit, options = {}) =>
+      exclusively(lab, async () => {
+        const script = readAsset('images', 'machine', 'plain', 'lab-remove');
+        const { failed } = await onEach(await registry.read(lab), (machine) =>
+          within(enter(machine), async (remote) => {
+            const { owner } = await inspect(remote);
+            if (owner !== lab) {
+              const whose = owner === '' ? "no lab's" : `lab "${owner}"'s`;
+              emit({ type: 'warning', text: `${machine.name} is ${whose} now and is left alone` });
+              return;
+            }
+            emit({ type: 'note', text: `putting back ${machine.name}` });
+            const purge = options.purge === true ? ['--purge'] : [];
+            const argv = ['python3', '-', lab, machine.ssh.user, ...purge];
+            await remote.run(argv, { input: script, timeoutMs: TIMEOUTS.provision });
+          }),
+        );
+        if (failed.length > 0)
+          throw new LabFailure('Not every machine could be put back.', {
+            details: failed.map(({ name, reason }) => `${name}: ${messageOf(reason)}`),
+            next: 'npx labdown --yes   (goes on where this one stopped)',
+          });
+        await registry.write(lab, []);
+      }),
 
     changes: (plan) =>
       plan.machines.flatMap((machine) => [`${machine.name}: ${changesOf(plan, machine).join('; ')}`]),
@@ -149,6 +177,28 @@ function registeredOf(plan: LabPlan): readonly Registered[] {
       next: 'give every machine a host of its own in lab.yaml',
     });
   return machines;
+}
+
+/** Does the work on all machines at once, and waits for all of them. */
+async function onEach<T>(
+  machines: readonly Registered[],
+  work: (machine: Registered) => Promise<T>,
+): Promise<{
+  readonly done: readonly T[];
+  readonly failed: readonly { readonly name: string; readonly reason: unknown }[];
+}> {
+  const ended = await Promise.allSettled(machines.map(work));
+  return {
+    done: ended.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : [])),
+    failed: machines.flatMap(({ name }, index) => {
+      const each = ended[index];
+      return each?.status === 'rejected' ? [{ name, reason: each.reason as unknown }] : [];
+    }),
+  };
+}
+
+function detailsOf(error: unknown): readonly string[] {
+  return error instanceof LabError ? error.details.map((line) => `  ${line}`) : [];
 }
 
 async function within<T>(

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import type { Executor } from '../../exec/executor.ts';
-import { connectSsh, type RemoteMachine, type SshTarget } from '../../exec/ssh.ts';
+import { connectSsh, HostKeyError, type RemoteMachine, type SshTarget } from '../../exec/ssh.ts';
 import { LabError, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
+import type { SshSpec } from '../../spec/types.ts';
 import type { Connect } from '../connect.ts';
 import { homePath } from './home-path.ts';
 import { knownHostKey } from './known-hosts.ts';
@@ -10,8 +11,12 @@ import type { Registered } from './registry.ts';
 const LOGIN_TIMEOUT_MS = 15_000;
 
 /** How a machine is reached, with the host key that the user trusts. Throws UserError where none is known. */
-export async function targetOf(local: Executor, { name, ssh }: Registered): Promise<SshTarget> {
-  const hostKey = await knownHostKey(local, ssh);
+export async function targetOf(
+  local: Executor,
+  { name, ssh }: Registered,
+  knownHosts?: string,
+): Promise<SshTarget> {
+  const hostKey = await knownHostKey(local, { ...ssh, knownHosts: ssh.knownHosts ?? knownHosts });
   if (hostKey === undefined) {
     const where = ssh.port === 22 ? ssh.host : `-p ${ssh.port} ${ssh.host}`;
     throw new UserError(`The SSH host key of ${name} (${ssh.host}) is not in your known_hosts.`, {
@@ -32,6 +37,7 @@ export async function login(
   try {
     return await connect({ ...target, ...key }, LOGIN_TIMEOUT_MS);
   } catch (error) {
+    if (error instanceof HostKeyError) throw otherHostKey(target, ssh, error);
     if (error instanceof LabError) throw error;
     const identity = ssh.key === undefined ? '' : ` -i ${ssh.key}`;
     throw new LabFailure(`${target.name} lets nobody in: ${messageOf(error)}`, {
@@ -42,8 +48,20 @@ export async function login(
   }
 }
 
+// Not made by the lab, so that making it anew is no way out.
+function otherHostKey({ name, port = 22 }: SshTarget, { host }: SshSpec, cause: unknown): UserError {
+  return new UserError(`${name} (${host}) shows another SSH host key than your known_hosts has.`, {
+    details: ['another machine has this address, or it was installed anew'],
+    next: `ssh-keygen -R ${port === 22 ? host : `'[${host}]:${port}'`}   (only if you know why), ssh to it once, then run this again`,
+    cause,
+  });
+}
+
 async function readKey(machine: string, path: string): Promise<string> {
   return readFile(homePath(path), 'utf8').catch((cause: unknown) => {
-    throw new UserError(`The SSH key of ${machine} cannot be read: ${messageOf(cause)}`, { cause });
+    throw new UserError(`The SSH key of ${machine} cannot be read: ${messageOf(cause)}`, {
+      next: `set "key" of ${machine} in lab.yaml to a private key, or leave it out where an agent has it`,
+      cause,
+    });
   });
 }

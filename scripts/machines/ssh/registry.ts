@@ -15,7 +15,7 @@ export interface Registered {
  * lab, mode 0600, below $XDG_STATE_HOME.
  */
 export class Registry {
-  private readonly folder: string;
+  readonly folder: string;
 
   constructor(env: Readonly<Record<string, string | undefined>> = process.env) {
     const state = env.XDG_STATE_HOME ?? '';
