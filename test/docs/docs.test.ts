@@ -1,5 +1,6 @@
 /** The documents against what they describe: commands, options, keys, defaults, paths, exit codes, dependencies. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import type { Handlers } from '../../scripts/cli/handlers.ts';
@@ -13,7 +14,13 @@ import { anchorsOf, codeOf, codeSpans, document, linksOf, section, tableRows } f
 
 const readme = document('README.md');
 const contributing = document('CONTRIBUTING.md');
-const documents = [readme, contributing, document('CHANGELOG.md')];
+const documents = [
+  readme,
+  contributing,
+  document('CHANGELOG.md'),
+  document('docs/multipass.md'),
+  document('docs/ssh.md'),
+];
 
 // Nothing is run: only the definitions are looked at.
 const bin = (name: BinName): Command => program(name, {} as Handlers, {});
@@ -75,7 +82,8 @@ describe.each(documents)('$name', (each) => {
   it('links to what exists', () => {
     const broken = linksOf(each).filter((target) => {
       if (/^https?:/.test(target)) return false;
-      const [path = '', anchor] = target.split('#');
+      const [link = '', anchor] = target.split('#');
+      const path = link === '' ? '' : join(dirname(each.name), link);
       if (path !== '' && !existsSync(path)) return true;
       if (anchor === undefined) return false;
       return !anchorsOf(path === '' ? each : document(path)).includes(anchor);

@@ -14,18 +14,27 @@ export interface Ended {
 
 type Bin = 'lab' | 'labup' | 'labtest' | 'labdown';
 
-/** A folder of its own with the default lab.yaml, where the built commands run as a user would run them. */
+/**
+ * A folder of its own with a lab.yaml, by default the default lab's, where the built commands run as a user would run
+ * them; `env` is added to the environment.
+ */
 export class Workplace {
   readonly dir = mkdtempSync(join(tmpdir(), 'lab-tier-'));
+  readonly env: Readonly<Record<string, string>>;
 
-  constructor() {
+  constructor(env: Readonly<Record<string, string>> = {}) {
+    this.env = env;
     copyFileSync(join(packageRoot, 'lab.yaml'), join(this.dir, 'lab.yaml'));
   }
 
   /** Starts a command of the package. */
   start(bin: Bin, ...args: string[]): ChildProcess {
     const file = join(packageRoot, 'dist', 'scripts', `${bin}.js`);
-    return spawn(process.execPath, [file, ...args], { cwd: this.dir, stdio: ['ignore', 'pipe', 'pipe'] });
+    return spawn(process.execPath, [file, ...args], {
+      cwd: this.dir,
+      env: { ...process.env, ...this.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
   }
 
   /** Runs a command of the package to its end; its progress is shown. */

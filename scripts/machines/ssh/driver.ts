@@ -168,6 +168,12 @@ function registeredOf(plan: LabPlan): readonly Registered[] {
       next: 'add for example: ssh: { host: 192.0.2.10, user: root, key: ~/.ssh/id_ed25519 }',
     });
   const machines = plan.machines.flatMap(({ name, ssh }) => (ssh === undefined ? [] : [{ name, ssh }]));
+  const jumping = plan.machines.filter(({ ssh }) => ssh?.jump !== undefined).map(({ name }) => name);
+  if (jumping.length > 0)
+    throw new UserError('This version cannot reach machines through a jump host.', {
+      details: jumping.map((name) => `${name} has "ssh.jump" in lab.yaml`),
+      next: 'remove "jump", and run labup on a host that reaches the machines itself',
+    });
   const twice = machines.filter(({ ssh }, index) =>
     machines.slice(0, index).some((other) => other.ssh.host === ssh.host && other.ssh.port === ssh.port),
   );

@@ -110,10 +110,10 @@ export function sshHarness(): Harness {
     ],
     forgetNotes: { not: 'only its notes say which machines a lab has; labup writes them again' },
     async takeName(name) {
-      await prepared.root(name, `echo ${OTHER_LAB} > /etc/lab/owner`);
+      await prepared.root(name, `echo ${OTHER_LAB} > /etc/lab/lent-to`);
     },
     isForeignUntouched: async (name) =>
-      (await prepared.root(name, 'cat /etc/lab/owner; ls /var/lib/lab')).startsWith(
+      (await prepared.root(name, 'cat /etc/lab/lent-to; ls /var/lib/lab')).startsWith(
         `${OTHER_LAB}\noriginals`,
       ),
     giveNameBack: (name) => prepared.drop(name),

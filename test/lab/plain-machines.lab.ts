@@ -1,0 +1,158 @@
+/**
+ * The whole lab on plain machines: virtual machines of Multipass, by way of the stand-in of test/doubles, and machines that
+ * somebody prepared by hand. In the order written. What the drivers do when things go wrong is in contract.lab.ts.
+ */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { reportSchema } from '../../scripts/report/json.ts';
+import { parseSpec } from '../../scripts/spec/load.ts';
+import { Double } from './contract/double.ts';
+import { whyNot } from './contract/harness.ts';
+import { PreparedMachines } from './contract/prepared.ts';
+import { capture, type Ended, hostSnapshot, Workplace } from './support.ts';
+
+const reason = whyNot();
+if (reason !== undefined) console.warn(`SKIPPED: the lab on plain machines: ${reason}`);
+
+const LAB_PREFIXES = 'dst net 10.255.0.0/16 or dst net 10.96.0.0/12 or dst host 2.2.2.2 or dst host 5.5.5.5';
+
+function expectPass({ code, stderr, stdout }: Ended): void {
+  expect(code, `${stdout.slice(-3000)}\n${stderr.slice(-3000)}`).toBe(0);
+}
+
+async function proveLab(place: Workplace): Promise<void> {
+  const ended = await place.run('labtest', '--json');
+  expectPass(ended);
+  const { summary } = reportSchema.parse(JSON.parse(ended.stdout));
+  expect(summary.planned).toBeGreaterThanOrEqual(90);
+  expect(summary.passed).toBe(summary.planned);
+}
+
+async function changed(place: Workplace, ...args: string[]): Promise<boolean> {
+  const ended = await place.run('labup', '--json', ...args);
+  expectPass(ended);
+  return (JSON.parse(ended.stdout) as { changed: boolean }).changed;
+}
+
+describe.skipIf(reason !== undefined)('the default lab on Multipass', () => {
+  const double = new Double('lab-multipass', 5);
+  const place = new Workplace({ ...double.env(), XDG_STATE_HOME: join(double.state, 'notes') });
+  const driver = ['--driver', 'multipass'];
+  const names = parseSpec('version: 1\n', 'lab.yaml').machines.map(({ name }) => name);
+  let before: ReturnType<typeof hostSnapshot>;
+
+  beforeAll(() => {
+    before = hostSnapshot();
+  });
+
+  afterAll(async () => {
+    await place.run('labdown', '--yes');
+    await double.remove();
+    rmSync(place.dir, { recursive: true });
+  });
+
+  it('comes up, and the matrix is right', async () => {
+    expectPass(await place.run('labup', '--yes', ...driver));
+    expect(await double.names()).toEqual([...names].sort());
+    await proveLab(place);
+    expect(await changed(place, ...driver)).toBe(false);
+  });
+
+  it('gives no secret to the command line or to what Multipass is told', () => {
+    const secrets = JSON.parse(readFileSync(join(place.dir, '.lab/bgp-lab/secrets.json'), 'utf8')) as {
+      clientKey: { privateKey: string };
+      bgpPassword: string;
+      joinToken: string;
+    };
+    const heard = double.heard();
+    expect(heard).toContain('/etc/lab/owner');
+    for (const secret of [secrets.bgpPassword, secrets.joinToken, 'PRIVATE KEY']) {
+      expect(heard).not.toContain(secret);
+    }
+  });
+
+  it('sends nothing for a lab prefix to its uplink, though every machine has a default route', async () => {
+    const { stdout } = await place.exec('ubuntu', 'ip', 'route', 'show', 'default');
+    const gateway = /default via (\S+)/.exec(stdout)?.[1];
+    expect(gateway).toBeDefined();
+    const link = await place.exec('ubuntu', 'ip', '-j', 'neigh', 'show', gateway ?? '');
+    const [{ lladdr = '' } = {}] = JSON.parse(link.stdout) as { lladdr?: string }[];
+    let inside: string[] = [];
+    const outside = await capture(double.bridge, `ether dst ${lladdr} and (${LAB_PREFIXES})`, async () => {
+      inside = await capture(double.bridge, LAB_PREFIXES, () => proveLab(place));
+    });
+    // The same filter without the gateway shows that it would have seen them.
+    expect(inside.length).toBeGreaterThan(100);
+    expect(outside).toEqual([]);
+  });
+
+  it('survives a restart of every machine', async () => {
+    await double.call(['restart', ...names]);
+    expectPass(await place.run('labup', ...driver));
+    await proveLab(place);
+  });
+
+  it('goes with .lab/ deleted, and nothing is left', async () => {
+    rmSync(join(place.dir, '.lab'), { recursive: true });
+    expectPass(await place.run('labdown', '--yes'));
+    expect(await double.names()).toEqual([]);
+    await double.remove();
+    expect(hostSnapshot()).toEqual(before);
+  });
+});
+
+describe.skipIf(reason !== undefined)('the default lab on machines that exist already', () => {
+  const prepared = new PreparedMachines('lab-ssh', 6);
+  const place = new Workplace({ XDG_STATE_HOME: join(prepared.double.state, 'notes') });
+  const { machines } = parseSpec('version: 1\n', 'lab.yaml');
+  /** Their users differ, and so do their names from those of the lab. */
+  const host = (index: number) => `host${index + 1}`;
+  const user = (index: number) => (index % 2 === 0 ? 'root' : 'admin');
+
+  beforeAll(async () => {
+    const [first, ...others] = machines.keys();
+    await prepared.add(host(first ?? 0));
+    for (let index = 0; index < others.length; index += 2) {
+      await Promise.all(others.slice(index, index + 2).map((each) => prepared.add(host(each))));
+    }
+    const list = machines.map((machine, index) => ({
+      ...machine,
+      ...(machine.role === 'client' ? {} : { routed: undefined }),
+      ssh: { ...prepared.spec(host(index), user(index)), knownHosts: prepared.knownHosts },
+    }));
+    // JSON is YAML.
+    writeFileSync(
+      join(place.dir, 'lab.yaml'),
+      JSON.stringify({ version: 1, name: 'ssh-lab', machines: list }),
+    );
+  });
+
+  afterAll(async () => {
+    await place.run('labdown', '--yes');
+    await prepared.double.remove();
+    rmSync(place.dir, { recursive: true });
+  });
+
+  it('asks before it changes them', async () => {
+    const { code, stderr } = await place.run('labup');
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/would change bgp: \w+@10\.66\.6\.\d+: .*frr/);
+  });
+
+  it('comes up, and the matrix is right', async () => {
+    expectPass(await place.run('labup', '--yes'));
+    await proveLab(place);
+    expect(await changed(place)).toBe(false);
+  });
+
+  it('goes, and the machines stay', async () => {
+    expectPass(await place.run('labdown', '--yes', '--purge'));
+    expect(await prepared.double.names()).toEqual(machines.map((_, index) => host(index)).sort());
+    for (const index of machines.keys()) {
+      expect(
+        await prepared.root(host(index), 'ls -d /etc/lab /var/lib/lab /etc/kubernetes 2>&1 || true'),
+      ).not.toMatch(/^\//m);
+    }
+  });
+});
