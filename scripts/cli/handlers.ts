@@ -12,6 +12,7 @@ export interface UpArgs extends LabArgs {
   readonly distribution?: DistributionName | 'auto';
   readonly artifacts?: ArtifactsName | 'auto';
   readonly echo?: EchoVariant;
+  readonly small?: boolean;
 }
 
 export interface DoctorArgs extends LabArgs {

@@ -48,6 +48,7 @@ function defineUp(command: Command, handlers: Handlers): void {
       new Option('--artifacts <name>', 'where binaries come from').choices(['auto', ...ARTIFACTS_NAMES]),
     )
     .addOption(new Option('--echo <variant>', 'which echo workloads').choices([...ECHO_VARIANTS]))
+    .option('--small', 'one worker fewer, and no routed client: for laptops')
     .action((options) => handlers.up(options));
 }
 

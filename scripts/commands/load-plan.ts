@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type ChoiceFlags, decide } from '../plan/choices.ts';
 import { planLab } from '../plan/plan.ts';
+import { smallLab } from '../plan/small.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { UserError } from '../shared/errors.ts';
 import { nameFault } from '../spec/formats.ts';
@@ -14,11 +15,14 @@ import type { Deps } from './deps.ts';
 export interface PlanOptions extends ChoiceFlags {
   readonly file: string;
   readonly echo?: EchoVariant | undefined;
+  /** One worker fewer, and no routed client. */
+  readonly small?: boolean | undefined;
 }
 
 /** lab.yaml as a plan for this host. Throws UserError on a bad spec or on a choice that this version lacks. */
 export function planFromSpec(deps: Pick<Deps, 'cwd' | 'env' | 'host'>, options: PlanOptions): LabPlan {
-  const spec = loadSpec(resolve(deps.cwd, options.file));
+  const written = loadSpec(resolve(deps.cwd, options.file));
+  const spec = options.small === true ? smallLab(written) : written;
   const choices = decide(
     spec,
     {
