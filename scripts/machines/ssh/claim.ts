@@ -53,16 +53,18 @@ export async function inspect(machine: RemoteMachine): Promise<Inspection> {
   return { owner: after('owner')[0] ?? '', problems: after('problem') };
 }
 
-// $0 the user, $1 the public key. In place, so that owner and mode stay.
+// $0 the user, $1 the public key. In place, so that owner and mode stay. Beside the key each change is noted first, for
+// lab-remove to take back.
 const ALLOW_KEY = `
 set -eu
 home=$(getent passwd "$0" | cut -d: -f6)
 group=$(id -g "$0")
-[ -d "$home/.ssh" ] || install -d -m 700 -o "$0" -g "$group" "$home/.ssh"
+note() { mkdir -p /var/lib/lab && echo "$1" >> /var/lib/lab/authorized-keys; }
+[ -d "$home/.ssh" ] || { note folder; install -d -m 700 -o "$0" -g "$group" "$home/.ssh"; }
 file=$home/.ssh/authorized_keys
-[ -e "$file" ] || install -m 600 -o "$0" -g "$group" /dev/null "$file"
+[ -e "$file" ] || { note file; install -m 600 -o "$0" -g "$group" /dev/null "$file"; }
 if grep -qxF "$1" "$file"; then exit 0; fi
-[ -z "$(tail -c 1 "$file")" ] || echo >> "$file"
+[ -z "$(tail -c 1 "$file")" ] || { note newline; echo >> "$file"; }
 echo "$1" >> "$file"
 echo added
 `;
