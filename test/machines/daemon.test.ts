@@ -107,6 +107,19 @@ describe('starting a daemon', () => {
     expect(existsSync(host.runDir)).toBe(false);
   });
 
+  it('waits for one that a killed labup has started, and starts no second one', async () => {
+    install();
+    const killed = ensureDaemon(recordingExecutor(), silent, host);
+    await expect.poll(() => ourDaemon(host)).toBeDefined();
+    const running = await ourDaemon(host);
+    const { daemon } = await ensureDaemon(recordingExecutor(), silent, host);
+    expect(daemon.version).toBe('6.0');
+    expect(await ourDaemon(host)).toEqual(running);
+    await killed;
+    await stopOurDaemon(shutdownExecutor(), silent, host);
+    expect(running && isRunning(running)).toBe(false);
+  });
+
   it('asks systemd where there is one, and then it is not ours to stop', async () => {
     install();
     mkdirSync(host.systemdDir);

@@ -8,6 +8,9 @@ import type { Emit } from '../../shared/events.ts';
 import { RUN_DIR } from '../../shared/labels.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
+
+const UNMOUNT_MS = 15_000;
+
 import { type IncusApi, incusApi } from './api.ts';
 
 /** A container daemon that this host may have: Incus, or LXD 5, whose API is the same. */
@@ -132,9 +135,12 @@ export async function ensureDaemon(
         next: `start it (service ${kind.unit}), then run the command again`,
       });
     }
-    await mkdir(host.runDir, { recursive: true, mode: 0o755 });
-    const process = await startBackground(kind.start, log);
-    await writeFile(markerIn(host), JSON.stringify(process));
+    // One that a killed labup has started may not answer yet; a second one beside it would not be noticed by anybody.
+    if ((await ourDaemon(host)) === undefined) {
+      await mkdir(host.runDir, { recursive: true, mode: 0o755 });
+      const process = await startBackground(kind.start, log);
+      await writeFile(markerIn(host), JSON.stringify(process));
+    }
   }
   const daemon = await waitFor({
     what: `${kind.name} to answer on its socket`,
@@ -199,8 +205,21 @@ export async function stopOurDaemon(
     }
   }
   if (!existsSync(markerIn(host))) return;
-  for (const mount of await leftMounts(host)) await local.run(['umount', mount]);
+  for (const mount of await leftMounts(host)) await unmount(local, mount);
   await rm(host.runDir, { recursive: true, force: true });
+}
+
+// Seen once: a mount stays busy for a moment after the daemon has ended.
+async function unmount(local: Executor, mount: string): Promise<void> {
+  await waitFor({
+    what: `${mount} to be unmounted`,
+    timeoutMs: UNMOUNT_MS,
+    look: async () => {
+      await local.run(['umount', mount]);
+      return { done: true, value: undefined };
+    },
+    next: 'npx labdown --yes   (goes on where this one stopped)',
+  });
 }
 
 /** What a daemon that labup started left mounted when it stopped; nothing where labup started none. */
