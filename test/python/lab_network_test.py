@@ -52,7 +52,7 @@ class LabNetwork(unittest.TestCase):
         self.program = load()
         self.wanted, self.before, self.hosts = folder / "network.json", folder / "lib/before.json", folder / "hosts"
         self.program.WANTED, self.program.BEFORE = str(self.wanted), str(self.before)
-        self.program.HOSTS = str(self.hosts)
+        self.program.HOSTS, self.program.NIC_SECONDS = str(self.hosts), 1
         self.hosts.write_text("127.0.0.1 localhost\n")
         self.settings: dict[str, Any] = {
             "address": "192.168.13.30/24", "routes": [{"to": "10.96.0.0/12"}, {"to": "5.5.5.5/32", "via": "192.168.13.39"}],
