@@ -2,7 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    maxWorkers: '100%',
+    // Many tests wait for a process or a server, so that more of them than cores can run at once.
+    maxWorkers: 4,
     projects: [
       {
         test: {
