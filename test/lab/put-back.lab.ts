@@ -45,7 +45,7 @@ iptables -N KUBE-FORWARD && iptables -A FORWARD -j KUBE-FORWARD
 
 describe.skipIf(reason !== undefined)('machines reached over SSH', () => {
   const prepared = new PreparedMachines('contract-back', 6);
-  const registry = new Registry({ XDG_STATE_HOME: mkdtempSync(join(tmpdir(), 'put-back-')) });
+  const registry = new Registry(mkdtempSync(join(tmpdir(), 'put-back-')));
   const driver = sshDriver(localExecutor(), { registry, knownHosts: prepared.knownHosts });
   const both = [NAMES.worker, NAMES.router];
   const before = new Map<string, readonly string[]>();

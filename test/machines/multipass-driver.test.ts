@@ -1,27 +1,18 @@
 import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { registryFolder } from '../../scripts/machines/multipass/registry.ts';
-import type { LabError } from '../../scripts/shared/errors.ts';
-import { LabFailure, UserError } from '../../scripts/shared/errors.ts';
+import { notesFolder } from '../../scripts/machines/notes-folder.ts';
+import { UserError } from '../../scripts/shared/errors.ts';
 import { silent } from '../../scripts/shared/events.ts';
 import type { Secrets } from '../../scripts/shared/secrets.ts';
 import { once, refused } from '../fakes/multipass.ts';
-import { type Bench, bench, multipassPlan, NAMES, plan } from './multipass-fixtures.ts';
+import { type Bench, bench, failureOf, multipassPlan, NAMES, plan } from './multipass-fixtures.ts';
 
 let b: Bench;
 beforeEach(() => {
   b = bench();
 });
 const secrets = { clientKey: { privateKey: 'PRIVATE', publicKey: 'PUBLIC' } } as Secrets;
-const error = (work: Promise<unknown>): Promise<LabError> =>
-  work.then(
-    () => {
-      throw new Error('it did not fail');
-    },
-    (reason: LabError) => reason,
-  );
-const down = refused('list', 'cannot connect to the multipass socket');
 
 describe('the host', () => {
   const check = (wanted = plan) => b.driver.ensureHost(wanted, (event) => b.events.push(event));
@@ -34,13 +25,13 @@ describe('the host', () => {
 
   it('without Multipass is told how to get it', async () => {
     b.fake.hooks.push(() => ({ exitCode: 127, stderr: 'bash: exec: multipass: not found' }));
-    const failed = await error(check());
+    const failed = await failureOf(check());
     expect([failed.exitCode, failed.message]).toEqual([2, 'Multipass could not start: it is not installed.']);
   });
 
   it('with an old one is told to update', async () => {
     b.fake.version = '1.14.1';
-    expect((await error(check())).message).toBe('multipass is 1.14.1; this driver needs 1.15 or later.');
+    expect((await failureOf(check())).message).toBe('multipass is 1.14.1; this driver needs 1.15 or later.');
   });
 
   it('is waited for while its daemon starts', async () => {
@@ -55,7 +46,7 @@ describe('the host', () => {
 
   it('whose daemon stays silent is told so, with the command that starts it', async () => {
     b.fake.daemon = false;
-    const failed = await error(check());
+    const failed = await failureOf(check());
     expect(failed).toBeInstanceOf(UserError);
     expect(failed.next).toContain('snap start multipass');
   });
@@ -68,21 +59,21 @@ describe('the host', () => {
         once('version', '{"multipass": "1.16.3"}'),
         once('list', refused('list', text)),
       );
-      expect((await error(check())).exitCode).toBe(2);
+      expect((await failureOf(check())).exitCode).toBe(2);
       expect(b.fake.lines('list')).toHaveLength(1);
     },
   );
 
   it.each(['lxd', 'virtualbox'])('with driver %s is refused', async (name) => {
     b.fake.settings['local.driver'] = name;
-    const failed = await error(check());
+    const failed = await failureOf(check());
     expect(failed.message).toContain(`uses its driver "${name}"`);
     expect(b.fake.lines('set')).toEqual([]);
   });
 
   it('whose primary instance has a name of ours is refused', async () => {
     b.fake.settings['client.primary-name'] = 'bgp';
-    expect((await error(check())).next).toBe('rename machine bgp in lab.yaml');
+    expect((await failureOf(check())).next).toBe('rename machine bgp in lab.yaml');
   });
 
   it.each([
@@ -91,7 +82,7 @@ describe('the host', () => {
     ['br9', /knows no network "br9"/],
     [undefined, /knows no network ""/],
   ])('has to have the bridge: %s', async (bridge, message) => {
-    const failed = await error(check(multipassPlan({ network: { mode: 'bridge', bridge } })));
+    const failed = await failureOf(check(multipassPlan({ network: { mode: 'bridge', bridge } })));
     expect(failed.message).toMatch(message);
     expect(failed.next).toContain('one of: br0');
   });
@@ -105,7 +96,7 @@ describe('the host', () => {
     ['win32', /this is win32/],
   ] as const)('%s is refused early', async (platform, message) => {
     b = bench(platform);
-    expect((await error(b.driver.ensureHost(plan, silent))).message).toMatch(message);
+    expect((await failureOf(b.driver.ensureHost(plan, silent))).message).toMatch(message);
   });
 });
 
@@ -114,7 +105,7 @@ describe('the image', () => {
 
   it('has to be known', async () => {
     expect(await check()).toBe(false);
-    const failed = await error(check('99.04'));
+    const failed = await failureOf(check('99.04'));
     expect([failed.exitCode, failed.message]).toEqual([2, 'Multipass knows no image "99.04".']);
     expect(b.fake.lines('find').filter((line) => line.includes('--force-update'))).toHaveLength(1);
   });
@@ -132,7 +123,7 @@ describe('the image', () => {
     b.fake.hooks.push(([, verb]) =>
       verb === 'find' ? refused('find', 'Remote "" is unknown or unreachable.') : undefined,
     );
-    expect((await error(check())).message).toContain('could not reach the image server');
+    expect((await failureOf(check())).message).toContain('could not reach the image server');
   });
 
   it('is not looked for where every machine is there, or where it is a file', async () => {
@@ -175,7 +166,7 @@ describe('how machines are reached', () => {
     await b.up();
     const vm = b.fake.vms.get('routed');
     if (vm) vm.state = 'Stopped';
-    const failed = await error(reach());
+    const failed = await failureOf(reach());
     expect([failed.message, failed.next]).toEqual(['Not running: routed.', 'npx labup --yes']);
     expect(b.fake.lines('start')).toEqual([]);
   });
@@ -184,9 +175,9 @@ describe('how machines are reached', () => {
     await b.up();
     const bgp = b.fake.vms.get('bgp');
     if (bgp) bgp.address = '192.168.13.99';
-    expect((await error(reach())).message).toMatch(/bgp to have an address/);
+    expect((await failureOf(reach())).message).toMatch(/bgp to have an address/);
     if (bgp) bgp.owner = 'other-lab';
-    expect((await error(reach())).message).toMatch(/not lab "bgp-lab"'s: bgp/);
+    expect((await failureOf(reach())).message).toMatch(/not lab "bgp-lab"'s: bgp/);
   });
 });
 
@@ -211,138 +202,6 @@ describe('what is there of a lab', () => {
   });
 });
 
-describe('removal', () => {
-  const remove = () => b.driver.remove(plan.lab, (event) => b.events.push(event));
-
-  it('takes all of ours, in any state, by their names and in one call', async () => {
-    await b.up();
-    for (const [name, state] of [
-      ['bgp', 'Stopped'],
-      ['routed', 'Deleted'],
-      ['ubuntu', 'Unknown'],
-    ] as const) {
-      const vm = b.fake.vms.get(name);
-      if (vm) vm.state = state;
-    }
-    await b.put('mine', 'Deleted');
-    await b.put('theirs', 'Running', { owner: 'other-lab', noted: 'other-lab' });
-    await remove();
-    expect([...b.fake.vms.keys()]).toEqual(['mine', 'theirs']);
-    expect(b.fake.lines('delete').map((line) => line.split(' ').slice(2).sort())).toEqual([
-      [...NAMES].sort(),
-    ]);
-    expect(b.fake.lines('purge')).toEqual([]);
-    expect([...(await b.registry.all()).keys()]).toEqual(['theirs']);
-    expect(await b.driver.observe(plan.lab)).toEqual([]);
-  });
-
-  it('finds those that run and say that they are ours, with the registry gone', async () => {
-    await b.put('bgp', 'Running', { owner: plan.lab });
-    await b.put('mine', 'Running');
-    await b.put('off', 'Stopped', { owner: plan.lab });
-    await remove();
-    expect([...b.fake.vms.keys()]).toEqual(['mine', 'off']);
-    expect(b.fake.lines('start')).toEqual([]);
-  });
-
-  it('leaves alone what has our name and is not ours any more, and says so', async () => {
-    await b.put('bgp', 'Running', { noted: plan.lab });
-    await b.put('routed', 'Running', { noted: plan.lab, owner: 'other-lab' });
-    await remove();
-    expect([...b.fake.vms.keys()]).toEqual(['bgp', 'routed']);
-    expect(b.fake.lines('delete')).toEqual([]);
-    const warnings = b.events.filter(({ type }) => type === 'warning').map((event) => JSON.stringify(event));
-    expect(warnings).toEqual([
-      expect.stringContaining('bgp is not'),
-      expect.stringContaining('routed is not'),
-    ]);
-    expect((await b.registry.all()).size).toBe(0);
-  });
-
-  it('takes one that runs and cannot be asked, where it was noted', async () => {
-    await b.put('bgp', 'Running', { noted: plan.lab });
-    b.fake.hooks.push(([, verb]) =>
-      verb === 'exec' ? refused('exec', 'ssh connection failed: x') : undefined,
-    );
-    await remove();
-    expect(b.fake.vms.size).toBe(0);
-  });
-
-  it('goes on where one vanished meanwhile', async () => {
-    await b.put('bgp', 'Stopped', { noted: plan.lab });
-    await b.put('routed', 'Stopped', { noted: plan.lab });
-    b.fake.hooks.push(
-      once('delete', () => {
-        b.fake.vms.delete('bgp');
-        return undefined;
-      }),
-    );
-    await remove();
-    expect(b.fake.lines('delete')).toEqual(['delete --purge bgp routed', 'delete --purge routed']);
-    expect(b.fake.vms.size).toBe(0);
-  });
-
-  it.each([
-    [
-      'refuses',
-      refused('delete', 'Cannot shut down instance bgp while starting.\nUse --force to power it off.'),
-    ],
-    ['takes too long', { exitCode: 5 }],
-  ])('powers off what is starting where the daemon %s', async (_, reply) => {
-    await b.put('bgp', 'Starting', { noted: plan.lab });
-    b.fake.hooks.push(once('delete', reply));
-    await remove();
-    expect(b.fake.lines('stop')).toEqual(['stop --force bgp']);
-    expect(b.fake.vms.size).toBe(0);
-  });
-
-  it('names what it could not remove, and keeps the note', async () => {
-    await b.put('bgp', 'Stopped', { noted: plan.lab });
-    b.fake.hooks.push(([, verb]) => (verb === 'delete' ? refused('delete', 'something new') : undefined));
-    const failed = await error(remove());
-    expect(failed).toBeInstanceOf(LabFailure);
-    expect([failed.message, failed.next]).toEqual([
-      'Not removed: bgp.',
-      'multipass stop --force bgp; npx labdown --yes',
-    ]);
-    expect((await b.registry.of(plan.lab)).has('bgp')).toBe(true);
-  });
-
-  it('waits for a launch that was interrupted, and keeps its note where nothing comes', async () => {
-    const launch = { lab: plan.lab, launched: false, launchedAt: '2026-01-01T00:00:00.000Z' };
-    await b.registry.note('bgp', launch);
-    await b.registry.note('routed', launch);
-    let looks = 0;
-    b.fake.hooks.push(([, verb]) => {
-      if (verb === 'list' && ++looks === 3)
-        b.fake.vms.set('bgp', { state: 'Starting', address: 'N/A', finished: false, errors: [] });
-      return undefined;
-    });
-    await remove();
-    expect(b.fake.vms.size).toBe(0);
-    expect([...(await b.registry.of(plan.lab)).keys()]).toEqual(['routed']);
-    expect(b.events).toContainEqual({
-      type: 'warning',
-      text: expect.stringContaining('still be launching routed'),
-    });
-  });
-
-  it('of nothing needs no Multipass, and no daemon', async () => {
-    b.fake.daemon = false;
-    await remove();
-    b.fake.hooks.push(() => ({ exitCode: 127 }));
-    await remove();
-  });
-
-  it('of something needs a daemon', async () => {
-    await b.put('bgp', 'Running', { noted: plan.lab });
-    b.fake.daemon = false;
-    b.fake.hooks.push(([, verb]) => (verb === 'list' ? down : undefined));
-    expect((await error(remove())).exitCode).toBe(2);
-    expect((await b.registry.of(plan.lab)).has('bgp')).toBe(true);
-  });
-});
-
 describe('the registry', () => {
   it('is for its user alone', async () => {
     await b.put('bgp', 'Running', { noted: plan.lab });
@@ -352,10 +211,10 @@ describe('the registry', () => {
   });
 
   it('is in the state folder of the XDG standard', () => {
-    expect(registryFolder({ XDG_STATE_HOME: '/state', HOME: '/home/me' })).toBe(
+    expect(notesFolder('multipass', { XDG_STATE_HOME: '/state', HOME: '/home/me' })).toBe(
       '/state/k8s-bgp-lab/multipass',
     );
-    expect(registryFolder({ XDG_STATE_HOME: 'state', HOME: '/home/me' })).toBe(
+    expect(notesFolder('multipass', { XDG_STATE_HOME: 'state', HOME: '/home/me' })).toBe(
       '/home/me/.local/state/k8s-bgp-lab/multipass',
     );
   });
@@ -363,7 +222,7 @@ describe('the registry', () => {
   it('that is damaged is named, and nothing is removed', async () => {
     await b.put('bgp', 'Running', { noted: plan.lab });
     writeFileSync(join(b.registry.folder, 'bgp.json'), '{');
-    const failed = await error(b.driver.remove(plan.lab, silent));
+    const failed = await failureOf(b.driver.remove(plan.lab, silent));
     expect([failed.exitCode, failed.message]).toEqual([2, expect.stringContaining('bgp.json is damaged')]);
     expect(b.fake.vms.size).toBe(1);
   });

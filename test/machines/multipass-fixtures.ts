@@ -5,6 +5,7 @@ import type { CloudInit, MachineDriver } from '../../scripts/machines/driver.ts'
 import { multipassDriver } from '../../scripts/machines/multipass/driver.ts';
 import { Registry } from '../../scripts/machines/multipass/registry.ts';
 import type { LabPlan } from '../../scripts/plan/types.ts';
+import type { LabError } from '../../scripts/shared/errors.ts';
 import type { LabEvent } from '../../scripts/shared/events.ts';
 import { type FakeMultipass, fakeMultipass } from '../fakes/multipass.ts';
 import { labPlan } from '../render/fixture.ts';
@@ -86,4 +87,14 @@ export function bench(platform: NodeJS.Platform = 'linux'): Bench {
       }
     },
   };
+}
+
+/** What a piece of work fails with. Throws where it does not fail. */
+export function failureOf(work: Promise<unknown>): Promise<LabError> {
+  return work.then(
+    () => {
+      throw new Error('it did not fail');
+    },
+    (reason: LabError) => reason,
+  );
 }

@@ -65,7 +65,7 @@ function driver() {
       },
     };
   };
-  return sshDriver(local, { registry: new Registry({ XDG_STATE_HOME: folder }), connect });
+  return sshDriver(local, { registry: new Registry(join(folder, 'k8s-bgp-lab', 'ssh')), connect });
 }
 
 const take = async () => {

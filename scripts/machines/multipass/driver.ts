@@ -12,7 +12,7 @@ import { askGuest, managementAddress } from './guest.ts';
 import { checkHost, listInstances, type MultipassHost, multipassOf, networkOf } from './host.ts';
 import { ASKED_AT_ONCE, ensureMachines } from './machines.ts';
 import { PATIENCE, type Patience, waitForState } from './patience.ts';
-import { Registry, registryFolder } from './registry.ts';
+import { Registry } from './registry.ts';
 import { removeMachines } from './remove.ts';
 import { foreignError } from './standing.ts';
 import { allInParallel, oneAtATime } from './turns.ts';
@@ -32,7 +32,7 @@ export interface MultipassOptions {
 export function multipassDriver(local: Executor, options: MultipassOptions = {}): MachineDriver {
   const host: MultipassHost = {
     client: multipass(local, options.platform),
-    registry: new Registry(options.registryFolder ?? registryFolder()),
+    registry: new Registry(options.registryFolder),
     patience: { ...PATIENCE, ...options.patience },
     exclusive: oneAtATime(),
   };

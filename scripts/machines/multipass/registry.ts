@@ -1,8 +1,8 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '../../shared/errors.ts';
+import { notesFolder } from '../notes-folder.ts';
 
 const entrySchema = z.object({
   schemaVersion: z.literal(1),
@@ -20,13 +20,6 @@ const entrySchema = z.object({
 /** What is noted about an instance that a lab launched. */
 export type Entry = z.infer<typeof entrySchema>;
 
-/** `$XDG_STATE_HOME/k8s-bgp-lab/multipass`, by default in ~/.local/state. A relative XDG path is invalid and ignored. */
-export function registryFolder(env: NodeJS.ProcessEnv = process.env): string {
-  const xdg = env.XDG_STATE_HOME;
-  const base = xdg?.startsWith('/') ? xdg : join(env.HOME ?? homedir(), '.local', 'state');
-  return join(base, 'k8s-bgp-lab', 'multipass');
-}
-
 /**
  * Which instances this user's labs launched. Multipass has no labels, and a guest that is stopped cannot be asked; so it
  * is noted here, outside the state folder, where labdown finds it with .lab/ gone. One file per instance: two labs that
@@ -35,7 +28,7 @@ export function registryFolder(env: NodeJS.ProcessEnv = process.env): string {
 export class Registry {
   readonly folder: string;
 
-  constructor(folder: string = registryFolder()) {
+  constructor(folder: string = notesFolder('multipass')) {
     this.folder = folder;
   }
 

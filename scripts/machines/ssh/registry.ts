@@ -1,8 +1,8 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { UserError } from '../../shared/errors.ts';
 import type { SshSpec } from '../../spec/types.ts';
+import { notesFolder } from '../notes-folder.ts';
 
 /** A machine that a lab uses, and how it is reached. */
 export interface Registered {
@@ -17,9 +17,8 @@ export interface Registered {
 export class Registry {
   readonly folder: string;
 
-  constructor(env: Readonly<Record<string, string | undefined>> = process.env) {
-    const state = env.XDG_STATE_HOME ?? '';
-    this.folder = join(state === '' ? join(homedir(), '.local', 'state') : state, 'k8s-bgp-lab', 'ssh');
+  constructor(folder: string = notesFolder('ssh')) {
+    this.folder = folder;
   }
 
   async read(lab: string): Promise<readonly Registered[]> {

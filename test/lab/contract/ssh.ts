@@ -26,7 +26,7 @@ export function sshHarness(): Harness {
   const prepared = new PreparedMachines('contract-ssh', 4);
   const { double } = prepared;
   const { local, ran } = recordedHost();
-  const registry = new Registry({ XDG_STATE_HOME: mkdtempSync(join(tmpdir(), 'contract-registry-')) });
+  const registry = new Registry(mkdtempSync(join(tmpdir(), 'contract-registry-')));
   const spec = (name: string) => prepared.spec(name, name === NAMES.worker ? 'admin' : 'root');
   let knownHosts = prepared.knownHosts;
   /** What lab.yaml says of the worker beside what is right. */
