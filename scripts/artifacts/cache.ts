@@ -59,6 +59,12 @@ export async function cacheProblem(
   return undefined;
 }
 
+/** The SHA-256 of each file of an artifact, by name, as noted when it was made. The artifact must be in the cache. */
+export async function artifactSums(folder: string): Promise<Readonly<Record<string, string>>> {
+  const { files } = manifestSchema.parse(JSON.parse(await readFile(join(folder, MANIFEST), 'utf8')));
+  return Object.fromEntries(Object.entries(files).map(([name, { sha256 }]) => [name, sha256]));
+}
+
 /** Makes a built folder the artifact: manifest, everything synced to disk, one rename. */
 export async function commitArtifact(
   built: string,

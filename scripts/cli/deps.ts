@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
 import { cacheFolder } from '../artifacts/cache.ts';
-import { debianArtifacts } from '../commands/artifact-source.ts';
+import { artifactSource } from '../commands/artifact-source.ts';
 import type { Deps } from '../commands/deps.ts';
 import { LabState } from '../commands/state.ts';
 import type { StepRunner, StepTitle } from '../commands/steps.ts';
@@ -54,7 +54,7 @@ export function realDeps(terminal: Terminal, quiet: boolean): RealDeps {
       daemonInstalled: () => daemonInstalled(),
     },
     driver: (name) => drivers(local)[name](),
-    artifacts: debianArtifacts(local, cacheDir),
+    artifacts: (choice) => artifactSource(choice, local, cacheDir),
     connect: connectSsh,
     signal,
     ...display(terminal, quiet),

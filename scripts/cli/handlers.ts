@@ -1,4 +1,4 @@
-import type { ArtifactsName, DistributionName, DriverName, EchoVariant } from '../spec/types.ts';
+import type { DistributionName, DriverName, EchoVariant } from '../spec/types.ts';
 
 export interface LabArgs {
   readonly file: string;
@@ -10,13 +10,22 @@ export interface UpArgs extends LabArgs {
   readonly dryRun?: boolean;
   readonly driver?: DriverName | 'auto';
   readonly distribution?: DistributionName | 'auto';
-  readonly artifacts?: ArtifactsName | 'auto';
+  /** A name, or the folder of a bundle. */
+  readonly artifacts?: string;
   readonly echo?: EchoVariant;
   readonly small?: boolean;
 }
 
+export interface BundleArgs {
+  readonly from: 'online' | 'debian';
+  readonly distribution?: DistributionName;
+  readonly yes?: boolean;
+  readonly json?: boolean;
+}
+
 export interface DoctorArgs extends LabArgs {
   readonly driver?: DriverName | 'auto';
+  readonly artifacts?: string;
 }
 
 export interface TestArgs extends LabArgs {
@@ -56,6 +65,8 @@ export interface Handlers {
   predict(args: PredictArgs): Promise<void>;
   explain(cell: string, args: LabArgs): Promise<void>;
   down(args: DownArgs): Promise<void>;
+  bundleCreate(folder: string, args: BundleArgs): Promise<void>;
+  bundleVerify(folder: string, args: { readonly json?: boolean }): Promise<void>;
   doctor(args: DoctorArgs): Promise<void>;
   status(args: LabArgs): Promise<void>;
   ssh(machine: string, args: LabArgs): Promise<void>;

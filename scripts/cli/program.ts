@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option, type OutputConfiguration } from 'commander';
 import { readAsset } from '../shared/assets.ts';
-import { ARTIFACTS_NAMES, DISTRIBUTION_NAMES, DRIVER_NAMES, ECHO_VARIANTS } from '../spec/schema.ts';
+import { DISTRIBUTION_NAMES, DRIVER_NAMES, ECHO_VARIANTS } from '../spec/schema.ts';
 import type { Handlers } from './handlers.ts';
 
 export type BinName = 'lab' | 'labup' | 'labtest' | 'labdown';
@@ -44,9 +44,7 @@ function defineUp(command: Command, handlers: Handlers): void {
         ...DISTRIBUTION_NAMES,
       ]),
     )
-    .addOption(
-      new Option('--artifacts <name>', 'where binaries come from').choices(['auto', ...ARTIFACTS_NAMES]),
-    )
+    .addOption(artifactsOption())
     .addOption(new Option('--echo <variant>', 'which echo workloads').choices([...ECHO_VARIANTS]))
     .option('--small', 'one worker fewer, and no routed client: for laptops')
     .action((options) => handlers.up(options));
@@ -54,6 +52,13 @@ function defineUp(command: Command, handlers: Handlers): void {
 
 function driverOption(): Option {
   return new Option('--driver <name>', 'where machines come from').choices(['auto', ...DRIVER_NAMES]);
+}
+
+function artifactsOption(): Option {
+  return new Option(
+    '--artifacts <name|folder>',
+    'where binaries come from: auto, online, debian, or a bundle',
+  );
 }
 
 function defineTest(command: Command, handlers: Handlers): void {
@@ -95,7 +100,9 @@ function defineVerbs(root: Command, handlers: Handlers): void {
   withLab(root.command('doctor'))
     .description('Check everything that labup needs of this host, and say what cures what is wrong.')
     .addOption(driverOption())
+    .addOption(artifactsOption())
     .action((options) => handlers.doctor(options));
+  defineBundle(root.command('bundle'), handlers);
   withLab(root.command('status'))
     .description('Show machines, nodes and BGP sessions.')
     .action((options) => handlers.status(options));
@@ -134,4 +141,35 @@ function defineVerbs(root: Command, handlers: Handlers): void {
 function positiveInteger(text: string): number {
   if (!/^[1-9]\d{0,6}$/.test(text)) throw new InvalidArgumentError('It must be a whole number above 0.');
   return Number(text);
+}
+
+function defineBundle(bundle: Command, handlers: Handlers): void {
+  bundle.description(
+    'A folder with everything that a lab is made from, to be carried where there is no network.',
+  );
+  const json = ['--json', 'print one JSON document on standard output and nothing else'] as const;
+  bundle
+    .command('create')
+    .description('Make a bundle in an empty folder; then there: labup --artifacts FOLDER.')
+    .argument('<folder>')
+    .addOption(
+      new Option('--from <source>', 'where its files come from')
+        .choices(['online', 'debian'])
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option(
+        '--distribution <name>',
+        'what installs Kubernetes; default: k3s from online, kubeadm from debian',
+      ).choices([...DISTRIBUTION_NAMES]),
+    )
+    .option('-y, --yes', 'install what is missing without asking')
+    .option(...json)
+    .action((folder, options) => handlers.bundleCreate(folder, options));
+  bundle
+    .command('verify')
+    .description('Read every byte of a bundle: names each file that is missing, altered or too many.')
+    .argument('<folder>')
+    .option(...json)
+    .action((folder, options) => handlers.bundleVerify(folder, options));
 }

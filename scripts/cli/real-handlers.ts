@@ -1,3 +1,5 @@
+import { resolve } from 'node:path';
+import { bundleCreate, bundleVerify } from '../commands/bundle.ts';
 import { doctor, doctorDocument } from '../commands/doctor.ts';
 import { labdown } from '../commands/labdown.ts';
 import type { labtest } from '../commands/labtest.ts';
@@ -6,11 +8,12 @@ import { machineLog, stepLog } from '../commands/logs.ts';
 import { labStatus } from '../commands/status.ts';
 import { kubectlArgv, sshArgv } from '../commands/tools.ts';
 import { EXIT, UserError } from '../shared/errors.ts';
+import { aboutBundle, bundleText } from './bundle-text.ts';
 import { durationText } from './clock-text.ts';
 import { colors } from './colors.ts';
 import type { RealDeps, Terminal } from './deps.ts';
 import { doctorText } from './doctor-text.ts';
-import type { Handlers, LabArgs } from './handlers.ts';
+import type { Handlers } from './handlers.ts';
 import { statusText } from './status-text.ts';
 import { testHandlers } from './test-handlers.ts';
 import { slowestText } from './timing-text.ts';
@@ -23,7 +26,7 @@ const ANY_CODE = Array.from({ length: 256 }, (_, value) => value);
  * command its effects, once its arguments are known. `runTest` is for tests of what becomes of a result.
  */
 export function realHandlers(
-  use: (args: LabArgs) => RealDeps,
+  use: (args: { readonly json?: boolean }) => RealDeps,
   terminal: Terminal,
   runTest?: typeof labtest,
 ): Handlers & { exitCode(): number } {
@@ -70,6 +73,26 @@ export function realHandlers(
         deps.say(
           removed.length === 0 ? `lab "${lab}": there was nothing` : `lab "${lab}" is gone, nothing is left`,
         );
+    },
+
+    async bundleCreate(folder, args) {
+      const deps = use(args);
+      const path = resolve(terminal.cwd, folder);
+      const manifest = await bundleCreate(deps, path, { ...args, yes: args.yes === true });
+      await deps.closeDisplay();
+      if (args.json) printJson({ schemaVersion: 1, folder: path, ...aboutBundle(manifest) });
+      else {
+        deps.say(bundleText(path, manifest));
+        deps.say(`next: npx lab bundle verify ${folder}   |   npx labup --artifacts ${folder}`);
+      }
+    },
+
+    async bundleVerify(folder, args) {
+      const path = resolve(terminal.cwd, folder);
+      const { manifest, problems } = await bundleVerify(path);
+      if (args.json) printJson({ schemaVersion: 1, folder: path, ...aboutBundle(manifest), problems });
+      else print([...problems, bundleText(path, manifest, problems.length)].join('\n'));
+      code = problems.length === 0 ? EXIT.pass : EXIT.wrong;
     },
 
     async doctor(args) {

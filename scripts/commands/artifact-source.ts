@@ -1,10 +1,25 @@
 import { findDebianSource, mirrorProblem } from '../artifacts/debian.ts';
+import { debianSoftware } from '../artifacts/debian-software.ts';
 import { ensureArtifacts, missingArtifacts } from '../artifacts/ensure.ts';
 import type { Recipe } from '../artifacts/recipe.ts';
 import { recipes } from '../artifacts/recipes.ts';
 import type { Executor } from '../exec/executor.ts';
 import type { MachineDriver } from '../machines/driver.ts';
-import type { ArtifactSource } from './deps.ts';
+import { UserError } from '../shared/errors.ts';
+import { bundleArtifacts } from './bundle-source.ts';
+import type { ArtifactChoice, ArtifactSource } from './deps.ts';
+
+/** The source of a choice; `cache` is what all labs share. */
+export function artifactSource(choice: ArtifactChoice, local: Executor, cache: string): ArtifactSource {
+  switch (choice.from) {
+    case 'debian':
+      return debianArtifacts(local, cache);
+    case 'bundle':
+      return bundleArtifacts(choice.folder, cache);
+    case 'online':
+      throw new UserError('online: to come');
+  }
+}
 
 /** Images and binaries made from Debian packages in the given cache folder. */
 export function debianArtifacts(local: Executor, cache: string): ArtifactSource {
@@ -19,7 +34,7 @@ export function debianArtifacts(local: Executor, cache: string): ArtifactSource 
     async ensure(machines, emit, signal) {
       const all = recipesFor(machines);
       const missing = await missingArtifacts({ cache, all });
-      const { machineImage, kubernetes, containerImages, kubectl } = await ensureArtifacts({
+      const made = await ensureArtifacts({
         host: local,
         emit,
         signal,
@@ -27,7 +42,11 @@ export function debianArtifacts(local: Executor, cache: string): ArtifactSource 
         all,
       });
       return {
-        artifacts: { image: machineImage, software: { kubernetes, containerImages }, kubectl },
+        artifacts: {
+          image: made.machineImage,
+          software: await debianSoftware(made),
+          kubectl: made.kubectl,
+        },
         changed: missing.length > 0,
       };
     },

@@ -2,20 +2,35 @@ import type { Executor } from '../exec/executor.ts';
 import type { Connect } from '../machines/connect.ts';
 import type { MachineDriver, MachineImage, ObservedThing } from '../machines/driver.ts';
 import type { SeenFacts } from '../machines/host-facts.ts';
-import type { NodeSoftware } from '../machines/software.ts';
+import type { Software } from '../plan/software.ts';
 import type { LabPlan } from '../plan/types.ts';
 import type { Emit } from '../shared/events.ts';
-import type { DriverName } from '../spec/types.ts';
+import type { DistributionName, DriverName } from '../spec/types.ts';
 import type { StepRunner, StepTitle } from './steps.ts';
 
 /** What a lab is made from, once it is there. */
 export interface LabArtifacts {
   /** The machine image; absent for plain machines. */
   readonly image?: MachineImage | undefined;
-  /** What plain machines get over SSH to become Kubernetes nodes. */
-  readonly software: NodeSoftware;
+  /** Every file that it is made from. */
+  readonly software: Software;
   /** A kubectl for this host. */
   readonly kubectl: string;
+}
+
+/** Which images and binaries. */
+export type ArtifactChoice =
+  | { readonly from: 'debian' }
+  | { readonly from: 'online'; readonly distribution: DistributionName }
+  | { readonly from: 'bundle'; readonly folder: string };
+
+/** The artifacts that a plan's lab is made from. */
+export function artifactsOf({ choices, bundle }: LabPlan): ArtifactChoice {
+  const from = choices.artifacts.value;
+  if (from === 'debian') return { from };
+  if (from === 'online') return { from, distribution: choices.distribution.value };
+  if (bundle === undefined) throw new Error('a plan with artifacts bundle names no folder');
+  return { from, folder: bundle };
 }
 
 /** Where images and binaries come from. */
@@ -57,7 +72,8 @@ export interface Deps {
   readonly host: HostView;
   /** The driver of that name. */
   readonly driver: (name: DriverName) => MachineDriver;
-  readonly artifacts: ArtifactSource;
+  /** The source of images and binaries that was chosen. */
+  readonly artifacts: (choice: ArtifactChoice) => ArtifactSource;
   readonly connect: Connect;
   readonly signal?: AbortSignal | undefined;
   /** Shows the steps of a command while they run. */

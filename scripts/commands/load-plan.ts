@@ -1,39 +1,71 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { readBundle } from '../artifacts/bundle/bundle.ts';
 import { type ChoiceFlags, decide } from '../plan/choices.ts';
-import { planLab } from '../plan/plan.ts';
+import { DEBIAN_SOFTWARE, planLab } from '../plan/plan.ts';
 import { smallLab } from '../plan/small.ts';
+import type { SoftwareFacts } from '../plan/software.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { UserError } from '../shared/errors.ts';
 import { nameFault } from '../spec/formats.ts';
 import { loadSpec } from '../spec/load.ts';
-import type { EchoVariant } from '../spec/types.ts';
+import { ARTIFACTS_NAMES } from '../spec/schema.ts';
+import type { EchoVariant, LabSpec } from '../spec/types.ts';
 import type { Deps } from './deps.ts';
 
 /** What the command line says about the plan. */
-export interface PlanOptions extends ChoiceFlags {
+export interface PlanOptions extends Omit<ChoiceFlags, 'artifacts'> {
   readonly file: string;
+  /** One of the names, or the folder of a bundle. */
+  readonly artifacts?: string | undefined;
   readonly echo?: EchoVariant | undefined;
   /** One worker fewer, and no routed client. */
   readonly small?: boolean | undefined;
 }
 
-/** lab.yaml as a plan for this host. Throws UserError on a bad spec or on a choice that this version lacks. */
+/** lab.yaml as a plan for this host. Throws UserError on a bad spec, a bad bundle, or choices that do not go together. */
 export function planFromSpec(deps: Pick<Deps, 'cwd' | 'env' | 'host'>, options: PlanOptions): LabPlan {
-  const written = loadSpec(resolve(deps.cwd, options.file));
-  const spec = options.small === true ? smallLab(written) : written;
-  const choices = decide(
-    spec,
-    {
-      multipassInstalled: onPath(deps.env.PATH, 'multipass'),
-      incusOrLxdInstalled: deps.host.daemonInstalled(),
-    },
-    options,
-  );
-  const wanted =
-    options.echo === undefined ? spec : { ...spec, echo: { ...spec.echo, variant: options.echo } };
-  return planLab(wanted, choices);
+  const spec = asked(loadSpec(resolve(deps.cwd, options.file)), deps.cwd, options);
+  const bundle = spec.artifacts === 'bundle' ? bundleOf(spec) : undefined;
+  const facts = {
+    multipassInstalled: onPath(deps.env.PATH, 'multipass'),
+    incusOrLxdInstalled: deps.host.daemonInstalled(),
+    bundle,
+  };
+  // A folder is no name of a choice; by now the spec says what it stands for.
+  const artifacts = options.artifacts === undefined ? undefined : spec.artifacts;
+  const choices = decide(spec, facts, { ...options, artifacts });
+  const plan = planLab(spec, choices, bundle ?? DEBIAN_SOFTWARE);
+  refuseImpossible(plan);
+  return plan;
+}
+
+/** The spec with what the command line says of it. */
+function asked(written: LabSpec, cwd: string, { artifacts, echo, small }: PlanOptions): LabSpec {
+  const sized = small === true ? smallLab(written) : written;
+  const workloads = echo === undefined ? sized : { ...sized, echo: { ...sized.echo, variant: echo } };
+  const bundle = workloads.bundle === undefined ? {} : { bundle: resolve(cwd, workloads.bundle) };
+  if (artifacts === undefined) return { ...workloads, ...bundle };
+  const name = [...ARTIFACTS_NAMES, 'auto' as const].find((each) => each === artifacts);
+  if (name !== undefined) return { ...workloads, ...bundle, artifacts: name };
+  return { ...workloads, artifacts: 'bundle', bundle: resolve(cwd, artifacts) };
+}
+
+function bundleOf({ bundle }: LabSpec): SoftwareFacts {
+  if (bundle === undefined)
+    throw new UserError('artifacts: bundle, and no word of which.', {
+      next: 'labup --artifacts FOLDER   (or "bundle: FOLDER" in lab.yaml)',
+    });
+  return readBundle(bundle).manifest;
+}
+
+function refuseImpossible({ choices, echo }: LabPlan): void {
+  if (echo.loadBalancer === 'ipam' && choices.cni.value !== 'calico')
+    throw new UserError('echo.loadBalancer: ipam needs Calico, whose address management it is.', {
+      details: [`CNI: ${choices.cni.value} (${choices.cni.why})`],
+      next: 'Write "loadBalancer: externalIPs" in lab.yaml, or take artifacts with Calico: labup --artifacts online',
+    });
 }
 
 /** The lab's name as lab.yaml or --name gives it, for commands that need no plan. Throws UserError where it is none. */
@@ -65,15 +97,23 @@ export function refuseOtherPlan(saved: LabPlan | undefined, wanted: LabPlan): vo
 /** The parts of a plan in which it differs from the one that the lab was made from; none where there is no lab yet. */
 export function differences(saved: LabPlan | undefined, wanted: LabPlan): readonly string[] {
   if (saved === undefined) return [];
-  return (Object.keys(wanted) as (keyof LabPlan)[]).filter(
-    (key) => key !== 'choices' && !isDeepStrictEqual(fixed(saved)[key], fixed(wanted)[key]),
+  const before = fixed(saved);
+  return Object.entries(fixed(wanted)).flatMap(([key, value]) =>
+    isDeepStrictEqual(before[key], value) ? [] : [key],
   );
 }
 
-// As it comes back from plan.json, and without what may change.
-function fixed(plan: LabPlan): LabPlan {
-  const copy = JSON.parse(JSON.stringify(plan)) as LabPlan;
-  return { ...copy, echo: { ...copy.echo, variant: 'full' } };
+// As it comes back from plan.json, and without what may change: the reasons of the choices, and where files come from as
+// long as they are of the same versions.
+function fixed(plan: LabPlan): Readonly<Record<string, unknown>> {
+  const { choices, bundle, ...rest } = JSON.parse(JSON.stringify(plan)) as LabPlan;
+  return {
+    ...rest,
+    driver: choices.driver.value,
+    distribution: choices.distribution.value,
+    cni: choices.cni.value,
+    echo: { ...rest.echo, variant: 'full' },
+  };
 }
 
 function onPath(path: string | undefined, program: string): boolean {

@@ -3,7 +3,7 @@ import type { DoctorCheck } from '../plan/doctor/check.ts';
 import { examineHost } from '../plan/doctor/checks.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { Interrupted, messageOf } from '../shared/errors.ts';
-import type { Deps } from './deps.ts';
+import { artifactsOf, type Deps } from './deps.ts';
 import { differences } from './load-plan.ts';
 import { LabState } from './state.ts';
 
@@ -27,14 +27,14 @@ export async function preflight(
   const [ours, saved, toBuild] = await Promise.all([
     attempt(driver.observe(plan.lab)),
     new LabState(deps.cwd, plan.lab).loadPlan(),
-    deps.artifacts.missing(driver.machines),
+    deps.artifacts(artifactsOf(plan)).missing(driver.machines),
   ]);
   const [seen, packages] = await Promise.all([
     deps.host.facts(plan, ours.value ?? []),
     deps.host.missingPackages(driver.machines, toBuild.length > 0),
   ]);
   const needsMirror = toBuild.length > 0 || packages.length > 0;
-  const mirror = needsMirror ? await attempt(deps.artifacts.reachable()) : { value: true };
+  const mirror = needsMirror ? await attempt(deps.artifacts(artifactsOf(plan)).reachable()) : { value: true };
   const checks = examineHost(plan, {
     ...seen,
     missingPackages: packages,

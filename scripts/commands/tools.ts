@@ -3,7 +3,7 @@ import { quoteWord } from '../exec/quote.ts';
 import { UserError } from '../shared/errors.ts';
 import { silent } from '../shared/events.ts';
 import { sshTargets } from './access.ts';
-import type { Deps } from './deps.ts';
+import { artifactsOf, type Deps } from './deps.ts';
 import { labName } from './load-plan.ts';
 import { LabState } from './state.ts';
 
@@ -58,13 +58,15 @@ export async function cachedKubectl(
 ): Promise<string> {
   const noted = await state.read(KUBECTL_NOTE);
   if (noted !== undefined && existsSync(noted)) return noted;
-  const { machines } = deps.driver((await state.requirePlan()).choices.driver.value);
-  const missing = await deps.artifacts.missing(machines);
+  const plan = await state.requirePlan();
+  const { machines } = deps.driver(plan.choices.driver.value);
+  const artifacts = deps.artifacts(artifactsOf(plan));
+  const missing = await artifacts.missing(machines);
   if (missing.length > 0) {
     throw new UserError("The cache does not hold this lab's images and binaries any more.", {
       details: missing.map(({ name }) => `missing: ${name}`),
       next: 'npx labup --yes   (makes them again)',
     });
   }
-  return (await deps.artifacts.ensure(machines, silent, deps.signal)).artifacts.kubectl;
+  return (await artifacts.ensure(machines, silent, deps.signal)).artifacts.kubectl;
 }

@@ -37,7 +37,7 @@ import {
 } from '../workloads/apply.ts';
 
 import { noteReach } from './access.ts';
-import type { Deps } from './deps.ts';
+import { artifactsOf, type Deps } from './deps.ts';
 import type { LabState } from './state.ts';
 import type { StepRunner } from './steps.ts';
 import { KUBECTL_NOTE } from './tools.ts';
@@ -64,7 +64,9 @@ export async function bringUp(
     software,
     kubectl: kubectlBinary,
   } = await steps.run('artifacts', async (emit) => {
-    const { artifacts, changed } = await deps.artifacts.ensure(driver.machines, emit, signal);
+    const { artifacts, changed } = await deps
+      .artifacts(artifactsOf(plan))
+      .ensure(driver.machines, emit, signal);
     return { value: artifacts, changed };
   });
 

@@ -1,19 +1,12 @@
-import { basename, join } from 'node:path';
-import type { ArtifactFolder } from '../artifacts/ensure.ts';
+import { createHash } from 'node:crypto';
+import { basename } from 'node:path';
 import type { RemoteMachine } from '../exec/ssh.ts';
+import { filesFor, type Software, type SoftwareFile } from '../plan/software.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
-import { imagesOf, packagesOf, renderNetworkFiles, renderRuntimeFiles } from '../render/software.ts';
+import { packagesOf, renderNetworkFiles, renderRuntimeFiles } from '../render/software.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { ensureUnits } from './units.ts';
-
-/** What a plain machine needs to become a Kubernetes node. */
-export interface NodeSoftware {
-  /** kubelet and kubeadm. */
-  readonly kubernetes: ArtifactFolder;
-  /** Archives of container images, named after them. */
-  readonly containerImages: ArtifactFolder;
-}
 
 const APPLIED_DIR = '/var/lib/lab/applied';
 /** The packages that labup has installed, one per line, for whoever wants them away again (lab-remove). */
@@ -29,15 +22,19 @@ export async function ensureSoftware(
   machine: RemoteMachine,
   plan: LabPlan,
   planned: MachinePlan,
-  software: NodeSoftware,
+  software: Software,
   emit: Emit,
 ): Promise<boolean> {
   const packages = await ensurePackages(machine, packagesOf(planned), emit);
   const network = await ensureUnits(machine, renderNetworkFiles(plan, planned), ['lab-network.service']);
   if (planned.podBlock === undefined) return packages || network;
   const runtime = await ensureUnits(machine, renderRuntimeFiles(), ['containerd.service']);
-  const binaries = await ensureBinaries(machine, software.kubernetes, emit);
-  const images = await ensureImages(machine, imagesOf(planned), software.containerImages, emit);
+  const binaries = await ensureBinaries(machine, filesFor(software, planned, 'kubelet', 'kubeadm'), emit);
+  const images = await ensureImages(
+    machine,
+    filesFor(software, planned, 'image-archive', 'echo-image'),
+    emit,
+  );
   return packages || network || runtime || binaries || images;
 }
 
@@ -73,34 +70,38 @@ async function ensurePackages(
 
 async function ensureBinaries(
   machine: RemoteMachine,
-  { folder, key }: ArtifactFolder,
+  files: readonly SoftwareFile[],
   emit: Emit,
 ): Promise<boolean> {
-  return once(machine, 'kubernetes', key, async () => {
-    for (const name of ['kubelet', 'kubeadm']) {
-      emit({ type: 'note', text: `${machine.name}: ${name}` });
+  return once(machine, 'kubernetes', keyOf(files), async () => {
+    for (const { role, path } of files) {
+      emit({ type: 'note', text: `${machine.name}: ${role}` });
       // A running program cannot be written to, but its name can be given to another file.
       const script = 'cat > "$0.new" && chmod 755 "$0.new" && mv "$0.new" "$0"';
-      const options = { inputFile: join(folder, name), timeoutMs: TIMEOUTS.provision };
-      await machine.run(['sh', '-c', script, `/usr/bin/${name}`], options);
+      const options = { inputFile: path, timeoutMs: TIMEOUTS.provision };
+      await machine.run(['sh', '-c', script, `/usr/bin/${role}`], options);
     }
   });
 }
 
 async function ensureImages(
   machine: RemoteMachine,
-  names: readonly string[],
-  { folder, key }: ArtifactFolder,
+  archives: readonly SoftwareFile[],
   emit: Emit,
 ): Promise<boolean> {
-  return once(machine, 'container-images', key, async () => {
-    for (const name of names) {
-      const archive = join(folder, `${name}.tar`);
-      emit({ type: 'note', text: `${machine.name}: ${basename(archive)}` });
+  return once(machine, 'container-images', keyOf(archives), async () => {
+    for (const { path } of archives) {
+      emit({ type: 'note', text: `${machine.name}: ${basename(path)}` });
       const argv = ['ctr', '--namespace', 'k8s.io', 'images', 'import', '-'];
-      await machine.run(argv, { inputFile: archive, timeoutMs: TIMEOUTS.provision });
+      await machine.run(argv, { inputFile: path, timeoutMs: TIMEOUTS.provision });
     }
   });
+}
+
+function keyOf(files: readonly SoftwareFile[]): string {
+  const hash = createHash('sha256');
+  for (const { role, sha256 } of files) hash.update(`${role} ${sha256}\n`);
+  return hash.digest('hex');
 }
 
 /** Does something once for every value of a key, which is noted on the machine when it is done. */

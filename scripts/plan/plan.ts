@@ -1,13 +1,21 @@
 import { macOf } from '../shared/mac.ts';
-import type { DriverName, LabSpec, MachineSpec } from '../spec/types.ts';
+import type { LabSpec, MachineSpec } from '../spec/types.ts';
 import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
 import { checkedCidr, dnsAddress, externalPrefixes, isNode, podBlocks, routesOf } from './addressing.ts';
 import { peeringsOf } from './peering.ts';
+import type { SoftwareFacts } from './software.ts';
 import type { LabPlan, MachinePlan } from './types.ts';
 
 /** What Debian 12's source package `kubernetes` (1.20.5+really1.20.2) holds. */
 export const DEBIAN_KUBERNETES_VERSION = 'v1.20.2';
 const API_PORT = 6443;
+
+/** What a lab made from Debian's packages is. */
+export const DEBIAN_SOFTWARE: SoftwareFacts = {
+  distribution: 'kubeadm',
+  cni: 'bird',
+  versions: { kubernetes: DEBIAN_KUBERNETES_VERSION },
+};
 
 const BGP = {
   /** Pod blocks, service CIDR, external and router prefixes of the largest lab stay well below this. */
@@ -19,8 +27,12 @@ const BGP = {
 
 const ECHO = { namespace: 'echo-server', clientPod: 'echo-client1', tcpPort: 1234, udpPort: 5678 } as const;
 
-/** The complete lab for a checked spec. Pure: the same spec and choices give the same plan. */
-export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
+/** The complete lab for a checked spec. Pure: the same spec, choices and versions give the same plan. */
+export function planLab(
+  spec: LabSpec,
+  choices: LabPlan['choices'],
+  { versions }: Pick<SoftwareFacts, 'versions'> = DEBIAN_SOFTWARE,
+): LabPlan {
   const subnet = checkedCidr(spec.network.subnet);
   const workers = spec.machines.filter(({ role }) => role === 'worker');
   const [firstWorker] = workers;
@@ -36,17 +48,21 @@ export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
       prefixLength: subnet.length,
       hostAddress: spec.network.host,
     },
-    machines: planMachines(spec, choices.driver.value),
+    machines: planMachines(spec, choices),
     ...(choices.driver.value === 'multipass' ? { multipass: spec.multipass } : {}),
     kubernetes: {
-      version: DEBIAN_KUBERNETES_VERSION,
+      version: versions.kubernetes,
       podCidr: spec.kubernetes.podCidr,
       podBlockLength: POD_BLOCK_LENGTH,
       serviceCidr: spec.kubernetes.serviceCidr,
       dnsAddress: dnsAddress(spec),
       domain: 'cluster.local',
       apiServer: `${controlPlane.address}:${API_PORT}`,
+      // Debian has no package of CoreDNS.
+      dns: choices.artifacts.value === 'debian' || choices.cni.value === 'bird' ? 'lab' : 'coredns',
     },
+    ...(versions.calico === undefined ? {} : { calico: { version: versions.calico } }),
+    ...(choices.artifacts.value === 'bundle' && spec.bundle !== undefined ? { bundle: spec.bundle } : {}),
     bgp: {
       clusterAsn: spec.bgp.clusterAsn,
       routerAsn: spec.bgp.routerAsn,
@@ -61,6 +77,7 @@ export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
       variant: spec.echo.variant,
       namespace: ECHO.namespace,
       externalIp: spec.echo.externalIp,
+      loadBalancer: spec.echo.loadBalancer,
       servers: workers.map(({ name }, index) => ({
         pod: `echo-server${index + 1}`,
         hostname: `server${index + 1}`,
@@ -73,8 +90,9 @@ export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
   };
 }
 
-function planMachines(spec: LabSpec, driver: DriverName): MachinePlan[] {
-  const blocks = podBlocks(spec);
+function planMachines(spec: LabSpec, { driver: { value: driver }, cni }: LabPlan['choices']): MachinePlan[] {
+  // Calico hands out blocks itself, as nodes need them.
+  const blocks = cni.value === 'bird' ? podBlocks(spec) : new Map<string, string>();
   const hasLabNic = driver === 'multipass' && spec.multipass.network.mode === 'bridge';
   const router = theOne(spec, 'router');
   return spec.machines.map((machine) => {

@@ -4,6 +4,7 @@ import type {
   DistributionName,
   DriverName,
   EchoVariant,
+  LoadBalancer,
   MachineRole,
   MultipassSpec,
   SshSpec,
@@ -70,7 +71,13 @@ export interface LabPlan {
     readonly dnsAddress: string;
     readonly domain: string;
     readonly apiServer: string;
+    /** Whose cluster DNS: the lab's own, or the CoreDNS that the distribution brings. */
+    readonly dns: 'lab' | 'coredns';
   };
+  /** With cni calico. */
+  readonly calico?: { readonly version: string };
+  /** The folder that the software comes from, with artifacts bundle. */
+  readonly bundle?: string;
   readonly bgp: {
     readonly clusterAsn: number;
     readonly routerAsn: number;
@@ -86,6 +93,8 @@ export interface LabPlan {
     readonly variant: EchoVariant;
     readonly namespace: string;
     readonly externalIp: string;
+    /** How the LoadBalancer service gets its address: spec.externalIPs, or Calico's address management. */
+    readonly loadBalancer: LoadBalancer;
     readonly servers: readonly { readonly pod: string; readonly hostname: string; readonly node: string }[];
     readonly clientPod: { readonly pod: string; readonly node: string };
     readonly tcpPort: number;

@@ -25,14 +25,6 @@ export function packagesOf({ role }: MachinePlan): readonly string[] {
   return role === 'client' ? COMMON : [...COMMON, ...NODE];
 }
 
-/** The container images, by the names of their archives, that pods on a machine run. */
-export function imagesOf({ role }: MachinePlan): readonly string[] {
-  if (role === 'worker') return ['pause', 'kube-proxy', 'echo'];
-  if (role !== 'control-plane') return [];
-  const controlPlane = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler'];
-  return ['pause', 'kube-proxy', 'cluster-dns', ...controlPlane];
-}
-
 /** What keeps many commands over one connection possible, on every machine. */
 export function renderSshdConfig(): RenderedFile {
   return overlay('etc/ssh/sshd_config.d/10-lab.conf');

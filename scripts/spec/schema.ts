@@ -19,6 +19,7 @@ export const DISTRIBUTION_NAMES = ['k3s', 'kubeadm'] as const;
 export const ARTIFACTS_NAMES = ['online', 'bundle', 'debian'] as const;
 export const MACHINE_ROLES = ['control-plane', 'worker', 'router', 'client'] as const;
 export const ECHO_VARIANTS = ['full', 'simple'] as const;
+export const LOAD_BALANCERS = ['externalIPs', 'ipam'] as const;
 
 /** The version of lab.yaml that this release reads. */
 export const SPEC_VERSION = 1;
@@ -146,6 +147,12 @@ export const echoSchema = z.strictObject({
       'full: every service type, externalTrafficPolicy Local. simple: a NodePort with policy Cluster.',
     ),
   externalIp: address('External IP of the LoadBalancer service, announced by BGP.').default('2.2.2.2'),
+  loadBalancer: z
+    .enum(LOAD_BALANCERS)
+    .default('externalIPs')
+    .describe(
+      'How the LoadBalancer service gets it: as spec.externalIPs (deprecated since Kubernetes 1.36), or from Calico (ipam).',
+    ),
 });
 
 function vmSize(role: string, cpus: number, memory: string, disk: string) {
@@ -219,11 +226,18 @@ export const labSchema = z
     distribution: z
       .enum([...DISTRIBUTION_NAMES, 'auto'])
       .default('auto')
-      .describe('How Kubernetes gets on them. auto: k3s with online artifacts, else kubeadm.'),
+      .describe(
+        'How Kubernetes gets on them. auto: k3s with online artifacts, what a bundle holds, else kubeadm.',
+      ),
     artifacts: z
       .enum([...ARTIFACTS_NAMES, 'auto'])
       .default('auto')
-      .describe('Where binaries and images come from. auto: online if reachable, else debian.'),
+      .describe('Where binaries and images come from. auto: debian, or online where k3s is asked for.'),
+    bundle: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('artifacts bundle: the folder with bundle.yaml in it, as "lab bundle create" makes it.'),
     network: networkSchema.prefault({}).describe('The network that all machines share.'),
     machines: z
       .array(machineSchema)

@@ -4,6 +4,7 @@ export type DistributionName = 'k3s' | 'kubeadm';
 export type ArtifactsName = 'online' | 'bundle' | 'debian';
 export type CniName = 'calico' | 'bird';
 export type EchoVariant = 'full' | 'simple';
+export type LoadBalancer = 'externalIPs' | 'ipam';
 export type MachineRole = 'control-plane' | 'worker' | 'router' | 'client';
 
 export interface MachineSpec {
@@ -59,6 +60,8 @@ export interface LabSpec {
   readonly driver: DriverName | 'auto';
   readonly distribution: DistributionName | 'auto';
   readonly artifacts: ArtifactsName | 'auto';
+  /** Artifacts bundle: the bundle's folder. */
+  readonly bundle?: string | undefined;
   readonly network: {
     readonly subnet: string;
     /** The host's own address on the lab bridge. */
@@ -79,6 +82,8 @@ export interface LabSpec {
   readonly echo: {
     readonly variant: EchoVariant;
     readonly externalIp: string;
+    /** How the LoadBalancer service gets externalIp: as spec.externalIPs, or from Calico's address management. */
+    readonly loadBalancer: LoadBalancer;
   };
   readonly multipass: MultipassSpec;
 }

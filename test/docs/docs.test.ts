@@ -20,12 +20,22 @@ const documents = [
   document('CHANGELOG.md'),
   document('docs/multipass.md'),
   document('docs/ssh.md'),
+  document('docs/bundle.md'),
 ];
 
 // Nothing is run: only the definitions are looked at.
 const bin = (name: BinName): Command => program(name, {} as Handlers, {});
 const lab = bin('lab');
-const verbs = new Map(lab.commands.map((command) => [command.name(), command]));
+/** Every verb of lab: one word, or two ("bundle create"). */
+const verbs = new Map(
+  lab.commands.flatMap((command): [string, Command][] =>
+    command.name() === 'bundle'
+      ? command.commands.map((each) => [`${command.name()} ${each.name()}`, each])
+      : [[command.name(), command]],
+  ),
+);
+const verbOf = (words: readonly string[]) =>
+  verbs.has(words.slice(0, 2).join(' ')) ? words.slice(0, 2).join(' ') : words[0];
 const packageJson = JSON.parse(readFileSync('package.json', 'utf8')) as {
   readonly bin: Readonly<Record<string, string>>;
   readonly scripts: Readonly<Record<string, string>>;
@@ -42,7 +52,7 @@ function optionsOf(command: Command): readonly string[] {
 /** What is wrong with a command line of the lab, as the documents write it. */
 function fault(words: readonly string[]): string | undefined {
   const [name = '', ...rest] = words;
-  const verb = name === 'lab' ? rest[0] : undefined;
+  const verb = name === 'lab' ? verbOf(rest) : undefined;
   const command = verb === undefined ? bin(name as BinName) : verbs.get(verb);
   if (command === undefined) return `there is no verb ${verb}`;
   if (verb === 'kubectl') return undefined;
@@ -111,7 +121,7 @@ describe('the commands of README.md', () => {
   /** The row that describes a verb, or a bin of its own. */
   const rowOf = (name: string) =>
     rows.find(([commands = '']) =>
-      codeSpans(commands).some((code) => code.split(' ').slice(0, 2).join(' ') === name),
+      codeSpans(commands).some((code) => code === name || code.startsWith(`${name} `)),
     );
 
   it.each([...verbs.keys()])('describe lab %s with all its options', (verb) => {
@@ -128,7 +138,9 @@ describe('the commands of README.md', () => {
 
   it('describe no verb that does not exist', () => {
     const described = rows.flatMap(([commands = '']) => codeSpans(commands));
-    const named = described.filter((code) => code.startsWith('lab ')).map((code) => code.split(' ')[1] ?? '');
+    const named = described
+      .filter((code) => code.startsWith('lab '))
+      .map((code) => verbOf(code.split(' ').slice(1)) ?? '');
     expect(named.filter((verb) => !verbs.has(verb))).toEqual([]);
   });
 

@@ -8,6 +8,7 @@ import type { Executor, RunOptions } from '../../scripts/exec/executor.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import type { Connect } from '../../scripts/machines/connect.ts';
 import type { SeenFacts } from '../../scripts/machines/host-facts.ts';
+import { DEBIAN_SOFTWARE } from '../../scripts/plan/plan.ts';
 import { fakeMachine as bgpSpeaker, repliesOf } from '../bgp/fixtures.ts';
 import { kubectlJson } from '../matrix/fixtures.ts';
 import { GOOD_HOST } from '../plan/doctor/good-host.ts';
@@ -148,7 +149,7 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
         daemonInstalled: () => true,
       },
       driver: (name) => (name === lab.driver.name ? lab.driver : { ...fakeDriver(), name }),
-      artifacts: {
+      artifacts: () => ({
         missing: async () => lab.missing,
         reachable: async () => lab.reachable,
         ensure: async () => {
@@ -157,16 +158,13 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
           return {
             artifacts: {
               image: { metadataFile: '', rootfsFile: '', key: 'key' },
-              software: {
-                kubernetes: { folder: '/cache/kubernetes', key: 'key' },
-                containerImages: { folder: '/cache/images', key: 'key' },
-              },
+              software: { ...DEBIAN_SOFTWARE, files: [] },
               kubectl: '/cache/kubectl',
             },
             changed,
           };
         },
-      },
+      }),
       connect: (target, timeoutMs) => lab.connect(target, timeoutMs),
       signal: terminal.signal,
       ...display(terminal, quiet),

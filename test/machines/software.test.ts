@@ -1,15 +1,27 @@
 import { describe, expect, it } from 'vitest';
 import { ensureSoftware } from '../../scripts/machines/software.ts';
+import { DEBIAN_SOFTWARE } from '../../scripts/plan/plan.ts';
+import type { FileRole, NodeRole, Software, SoftwareFile } from '../../scripts/plan/software.ts';
 import { silent } from '../../scripts/shared/events.ts';
 import { fakeMachine } from '../fakes/machine.ts';
 import { recordingExecutor } from '../fakes/recording-executor.ts';
 import { labPlan, machine as planned } from '../render/fixture.ts';
 
 const plan = labPlan();
-const software = {
-  kubernetes: { folder: '/cache/kubernetes', key: 'k1' },
-  containerImages: { folder: '/cache/images', key: 'i1' },
+const software: Software = {
+  ...DEBIAN_SOFTWARE,
+  files: [
+    file('kubelet', '/cache/kubernetes/kubelet', ['control-plane', 'worker']),
+    file('kubeadm', '/cache/kubernetes/kubeadm', ['control-plane', 'worker']),
+    file('image-archive', '/cache/images/kube-apiserver.tar', ['control-plane']),
+    file('image-archive', '/cache/images/pause.tar', ['control-plane', 'worker']),
+    file('echo-image', '/cache/images/echo.tar', ['worker']),
+  ],
 };
+
+function file(role: FileRole, path: string, nodes: readonly NodeRole[]): SoftwareFile {
+  return { role, path, nodes, version: 'v1', sha256: '1'.repeat(64), inMachineImage: false };
+}
 
 /** A machine that has some packages, and after that remembers what it was given. */
 function plainMachine(name: string, has: readonly string[]) {
@@ -46,7 +58,6 @@ describe('software of a plain machine', () => {
       '/cache/kubernetes/kubelet',
       '/cache/kubernetes/kubeadm',
       '/cache/images/pause.tar',
-      '/cache/images/kube-proxy.tar',
       '/cache/images/echo.tar',
     ]);
     expect(machine.files.get('/etc/containerd/config.toml')?.content).not.toContain('@');
@@ -70,7 +81,7 @@ describe('software of a plain machine', () => {
     await ensure();
     machine.files.set('/var/lib/lab/applied/container-images', {
       path: '/var/lib/lab/applied/container-images',
-      content: 'i0\n',
+      content: 'another\n',
     });
     executor.calls.length = 0;
     expect(await ensure()).toBe(true);

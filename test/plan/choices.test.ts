@@ -20,8 +20,8 @@ describe('auto', () => {
   it.each([
     [{}, 'driver', 'Multipass is not installed; labup will install Incus or LXD'],
     [{ incusOrLxdInstalled: true }, 'driver', 'Multipass is not installed; Incus or LXD is installed'],
-    [{}, 'distribution', 'k3s needs online artifacts'],
-    [{}, 'artifacts', 'this version builds everything from Debian packages'],
+    [{}, 'distribution', 'Debian has the sources of kubeadm, and no k3s'],
+    [{}, 'artifacts', "built here from Debian's packages"],
     [{}, 'cni', 'no Calico images'],
   ] as const)('%j: %s says why', (facts, choice, why) => {
     const choices = decide(auto, { ...BARE_HOST, ...facts });
@@ -39,25 +39,32 @@ describe('explicit choices', () => {
   });
 
   it.each([
-    ['distribution', 'k3s', 'kubeadm'],
-    ['artifacts', 'online', 'debian'],
-    ['artifacts', 'bundle', 'debian'],
-  ])('%s: %s is refused and the way out is named', (key, value, available) => {
-    const error = refusal(() => decide({ ...auto, [key]: value }, BARE_HOST));
-    expect(error.exitCode).toBe(2);
-    const source = `set by "${key}: ${value}" in the spec`;
-    expect(error.details).toEqual([
-      `${key}: ${value} (${source}) is not available in this version; available: ${available}`,
-    ]);
-    expect(error.next).toBe(
-      `Write "${key}: ${available}" (or auto) in the spec, or run: labup --${key} ${available}`,
-    );
+    [{ distribution: 'k3s' }, ['k3s', 'online', 'calico']],
+    [{ artifacts: 'online' }, ['k3s', 'online', 'calico']],
+    [{ artifacts: 'online', distribution: 'kubeadm' }, ['kubeadm', 'online', 'calico']],
+    [{ artifacts: 'bundle' }, ['k3s', 'bundle', 'bird']],
+    [{ artifacts: 'bundle', distribution: 'k3s' }, ['k3s', 'bundle', 'bird']],
+  ] as const)('%j brings what goes with it', (flags, expected) => {
+    const bundle = { distribution: 'k3s', cni: 'bird', versions: { kubernetes: 'v1.36.2+k3s1' } } as const;
+    const { distribution, artifacts, cni } = decide(auto, { ...BARE_HOST, bundle }, flags);
+    expect([distribution, artifacts, cni].map(({ value }) => value)).toEqual(expected);
   });
 
-  it('are refused all at once', () => {
-    const error = refusal(() => decide({ ...auto, artifacts: 'online' }, BARE_HOST, { distribution: 'k3s' }));
-    expect(error.details).toHaveLength(2);
-    expect(error.next).toContain('labup --distribution kubeadm --artifacts debian');
+  it('that the artifacts cannot make are refused, with both reasons and the way out', () => {
+    const debian = refusal(() =>
+      decide({ ...auto, artifacts: 'debian' }, BARE_HOST, { distribution: 'k3s' }),
+    );
+    expect(debian.exitCode).toBe(2);
+    expect(debian.details).toEqual([
+      'distribution: k3s (set by --distribution k3s)',
+      'artifacts: debian (Debian has the sources of kubeadm, and no k3s)',
+    ]);
+    expect(debian.next).toContain('labup --artifacts online');
+    const bundle = { distribution: 'k3s', cni: 'calico', versions: { kubernetes: 'v1.36.2+k3s1' } } as const;
+    const spec = { ...auto, artifacts: 'bundle', distribution: 'kubeadm' } as const;
+    const other = refusal(() => decide(spec, { ...BARE_HOST, bundle }));
+    expect(other.details).toContain('artifacts: bundle (the bundle holds k3s)');
+    expect(other.next).toContain('take another bundle');
   });
 
   it('on the command line win over the spec', () => {

@@ -54,6 +54,7 @@ export function labPlan(workers = 3, variant: LabPlan['echo']['variant'] = 'full
       dnsAddress: '10.96.0.10',
       domain: 'cluster.local',
       apiServer: '192.168.13.30:6443',
+      dns: 'lab',
     },
     bgp: {
       clusterAsn: 65001,
@@ -70,6 +71,7 @@ export function labPlan(workers = 3, variant: LabPlan['echo']['variant'] = 'full
       variant,
       namespace: 'echo-server',
       externalIp: EXTERNAL_IP,
+      loadBalancer: 'externalIPs',
       servers: Array.from({ length: workers }, (_, index) => ({
         pod: `echo-server${index + 1}`,
         hostname: `server${index + 1}`,
@@ -96,6 +98,8 @@ export function labSecrets(plan: LabPlan): Secrets {
     hostKeys: Object.fromEntries(plan.machines.map(({ name }) => [name, key(name)])),
     bgpPassword: 'not-a-secret_BGP',
     joinToken: 'abcdef.0123456789abcdef',
+    serverToken: 'not-a-secret_server',
+    agentToken: 'not-a-secret_agent',
   };
 }
 

@@ -1,0 +1,99 @@
+import { join } from 'node:path';
+import type { FileRole, NodeRole, Software, SoftwareFile } from '../plan/software.ts';
+import { K8S_VERSION } from '../shared/versions.ts';
+import { artifactFolder, artifactSums, cacheProblem } from './cache.ts';
+import { CONTAINER_IMAGES, type ContainerImage } from './container-images.ts';
+import { debianArchitecture } from './debian.ts';
+import { type Artifacts, recipeKeys } from './ensure.ts';
+
+/** What the labs that are built from Debian's packages are. */
+export const DEBIAN_FACTS = {
+  distribution: 'kubeadm',
+  cni: 'bird',
+  versions: { kubernetes: K8S_VERSION },
+} as const;
+
+/** The nodes whose pods run an image; both where it is not listed. */
+const IMAGE_NODES: Readonly<Record<string, readonly NodeRole[]>> = {
+  echo: ['worker'],
+  'cluster-dns': ['control-plane'],
+  etcd: ['control-plane'],
+  'kube-apiserver': ['control-plane'],
+  'kube-controller-manager': ['control-plane'],
+  'kube-scheduler': ['control-plane'],
+};
+
+const BOTH: readonly NodeRole[] = ['control-plane', 'worker'];
+
+/** The finished recipes as a lab's software: all that nodes need is in the machine image already. */
+export async function debianSoftware({
+  kubernetes,
+  containerImages,
+  machineImage,
+}: Artifacts): Promise<Software> {
+  const [binaries, images] = await Promise.all([
+    artifactSums(kubernetes.folder),
+    artifactSums(containerImages.folder),
+  ]);
+  const binary = (role: FileRole, more: Partial<SoftwareFile> = {}) =>
+    fileOf(role, kubernetes.folder, role, binaries, more);
+  return {
+    ...DEBIAN_FACTS,
+    files: [
+      binary('kubelet'),
+      binary('kubeadm'),
+      binary('kubectl', { platform: `linux/${debianArchitecture()}`, inMachineImage: false }),
+      ...CONTAINER_IMAGES.map((image) => imageFile(image, containerImages.folder, images)),
+      ...(machineImage === undefined ? [] : await machineFiles(join(machineImage.rootfsFile, '..'))),
+    ],
+  };
+}
+
+/** The files of one role that the cache holds, whole; undefined where it does not. */
+export async function cachedFiles(
+  cache: string,
+  role: 'echo-image' | 'machine-rootfs',
+): Promise<readonly SoftwareFile[] | undefined> {
+  const id = role === 'echo-image' ? 'container-images' : 'machine-image';
+  const key = recipeKeys().get(id) ?? '';
+  const folder = artifactFolder(cache, id, key);
+  if ((await cacheProblem(folder, key)) !== undefined) return undefined;
+  if (role === 'machine-rootfs') return machineFiles(folder);
+  const sums = await artifactSums(folder);
+  return CONTAINER_IMAGES.filter(({ name }) => name === 'echo').map((image) =>
+    imageFile(image, folder, sums),
+  );
+}
+
+function imageFile(
+  { name, reference }: ContainerImage,
+  folder: string,
+  sums: Readonly<Record<string, string>>,
+): SoftwareFile {
+  return fileOf(name === 'echo' ? 'echo-image' : 'image-archive', folder, `${name}.tar`, sums, {
+    version: reference.slice(reference.lastIndexOf(':') + 1),
+    nodes: IMAGE_NODES[name] ?? BOTH,
+  });
+}
+
+async function machineFiles(folder: string): Promise<readonly SoftwareFile[]> {
+  const sums = await artifactSums(folder);
+  const more = { version: DEBIAN_FACTS.versions.kubernetes, inMachineImage: false };
+  return [
+    fileOf('machine-metadata', folder, 'metadata.tar', sums, more),
+    fileOf('machine-rootfs', folder, 'rootfs.squashfs', sums, more),
+  ];
+}
+
+function fileOf(
+  role: FileRole,
+  folder: string,
+  name: string,
+  sums: Readonly<Record<string, string>>,
+  more: Partial<SoftwareFile>,
+): SoftwareFile {
+  const sha256 = sums[name];
+  if (sha256 === undefined) throw new Error(`${folder} holds no ${name}`);
+  const common = { version: K8S_VERSION, nodes: BOTH, inMachineImage: true };
+  return { role, path: join(folder, name), sha256, ...common, ...more };
+}

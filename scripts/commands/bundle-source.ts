@@ -1,0 +1,119 @@
+import { chmod, copyFile, mkdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Bundle, readBundle, softwareOf } from '../artifacts/bundle/bundle.ts';
+import { requireWhole } from '../artifacts/bundle/check.ts';
+import { debianArchitecture } from '../artifacts/debian.ts';
+import { cachedFiles } from '../artifacts/debian-software.ts';
+import type { MachineDriver, MachineImage } from '../machines/driver.ts';
+import { filesOf, type Software, type SoftwareFile } from '../plan/software.ts';
+import { UserError } from '../shared/errors.ts';
+import { silent } from '../shared/events.ts';
+import type { ArtifactSource } from './deps.ts';
+
+/** A lab's software from a bundle: nothing is built, and nothing touches the network. */
+export function bundleArtifacts(folder: string, cache: string): ArtifactSource {
+  const whole = async (machines: MachineDriver['machines'], emit = silent) => {
+    const bundle = readBundle(folder);
+    requireArchitecture(bundle);
+    await requireWhole(bundle, { cache, emit });
+    return complement(softwareOf(bundle), machines, bundle, cache);
+  };
+  return {
+    // Looked at before anything is touched: half a bundle makes half a lab.
+    async missing(machines) {
+      await whole(machines);
+      return [];
+    },
+    async reachable() {
+      return true;
+    },
+    async ensure(machines, emit) {
+      const software = await whole(machines, emit);
+      const image = imageOf(software);
+      return {
+        artifacts: {
+          ...(machines === 'baked' && image !== undefined ? { image } : {}),
+          software,
+          kubectl: await hostKubectl(software, cache),
+        },
+        changed: false,
+      };
+    },
+  };
+}
+
+function requireArchitecture({ folder, manifest }: Bundle): void {
+  const here = debianArchitecture();
+  if (manifest.architecture === here) return;
+  throw new UserError(`The bundle ${folder} is for ${manifest.architecture}, and this machine is ${here}.`, {
+    next: `Make one here or on another ${here} machine: npx lab bundle create --from online DIR`,
+  });
+}
+
+/** The software with what the bundle leaves out and the cache holds: the echo image and the machine image. */
+async function complement(
+  software: Software,
+  machines: MachineDriver['machines'],
+  { folder }: Bundle,
+  cache: string,
+): Promise<Software> {
+  const needs = [
+    { role: 'echo-image', what: 'the echo image', wanted: true },
+    { role: 'machine-rootfs', what: 'the machine image', wanted: machines === 'baked' },
+  ] as const;
+  const lacking = needs.filter(({ role, wanted }) => wanted && filesOf(software, role).length === 0);
+  const added: SoftwareFile[] = [];
+  const missing: string[] = [];
+  for (const { role, what } of lacking) {
+    const files = await cachedFiles(cache, role);
+    if (files === undefined) missing.push(`${what}: no file with role ${role}, and none in the cache`);
+    else added.push(...files);
+  }
+  if (missing.length === 0) return { ...software, files: [...software.files, ...added] };
+  throw new UserError(`The bundle ${folder} leaves out what this host has not built either.`, {
+    details: missing,
+    next: 'Build it where Debian can be reached, and carry it: npx lab bundle create --from debian DIR',
+  });
+}
+
+function imageOf(software: Software): MachineImage | undefined {
+  const [metadata] = filesOf(software, 'machine-metadata');
+  const [rootfs] = filesOf(software, 'machine-rootfs');
+  if (metadata === undefined || rootfs === undefined) return undefined;
+  return { metadataFile: metadata.path, rootfsFile: rootfs.path, key: rootfs.sha256 };
+}
+
+/**
+ * A kubectl that this host can run. k3s is kubectl too when it is asked to be; it then unpacks itself into its data
+ * folder, which here is one in the cache (cmd/k3s/main.go reads it from the configuration file).
+ */
+async function hostKubectl(software: Software, cache: string): Promise<string> {
+  const platform = `${process.platform}/${debianArchitecture()}`;
+  const own = filesOf(software, 'kubectl').find((file) => (file.platform ?? platform) === platform);
+  if (own !== undefined) return runnable(own, cache, 'kubectl');
+  const [k3s] = filesOf(software, 'k3s');
+  if (k3s === undefined || process.platform !== 'linux')
+    throw new UserError('The bundle has no kubectl for this host.', {
+      details: [`wanted: a file with role kubectl and platform ${platform}`],
+      next: 'Add one to bundle.yaml (docs/bundle.md), or make the bundle here: npx lab bundle create --from online DIR',
+    });
+  const binary = await runnable(k3s, cache, 'k3s');
+  const folder = join(binary, '..');
+  await writeFile(join(folder, 'config.yaml'), `data-dir: ${JSON.stringify(join(folder, 'data'))}\n`);
+  const script = `#!/bin/sh\nK3S_CONFIG_FILE='${join(folder, 'config.yaml')}' exec '${binary}' kubectl "$@"\n`;
+  return place(join(folder, 'kubectl'), (path) => writeFile(path, script));
+}
+
+/** The program as one that can be run: what is carried on a USB stick or by hand may have lost its mode. */
+function runnable({ path, sha256 }: SoftwareFile, cache: string, name: string): Promise<string> {
+  return place(join(cache, 'programs', sha256.slice(0, 16), name), (to) => copyFile(path, to));
+}
+
+async function place(path: string, write: (path: string) => Promise<void>): Promise<string> {
+  await mkdir(join(path, '..'), { recursive: true });
+  const temporary = `${path}.${process.pid}`;
+  await write(temporary);
+  await chmod(temporary, 0o755);
+  await rename(temporary, path);
+  return path;
+}

@@ -1,0 +1,71 @@
+import { readBundle } from '../artifacts/bundle/bundle.ts';
+import { bundleProblems } from '../artifacts/bundle/check.ts';
+import { createBundle } from '../artifacts/bundle/create.ts';
+import type { BundleManifest } from '../artifacts/bundle/manifest.ts';
+import { debianArchitecture } from '../artifacts/debian.ts';
+import { installPackages } from '../machines/packages.ts';
+import { UserError } from '../shared/errors.ts';
+import type { DistributionName } from '../spec/types.ts';
+import { requireConsent } from './consent.ts';
+import type { ArtifactChoice, Deps } from './deps.ts';
+import type { StepTitle } from './steps.ts';
+
+export interface BundleOptions {
+  readonly from: 'online' | 'debian';
+  readonly distribution?: DistributionName | undefined;
+  readonly yes: boolean;
+}
+
+/** `lab bundle create`, in order. */
+const STEPS: readonly StepTitle[] = [
+  { id: 'packages', title: 'Host packages', why: 'what builds images, from apt' },
+  { id: 'artifacts', title: 'Images and binaries', why: 'built or downloaded once, then cached' },
+  { id: 'bundle', title: 'Bundle', why: 'every file copied, bundle.yaml last' },
+];
+
+/**
+ * `lab bundle create`: everything that a lab is made from, in a folder of its own. Throws UserError where the folder holds
+ * something else, or the choices do not go together.
+ */
+export async function bundleCreate(
+  deps: Deps,
+  folder: string,
+  options: BundleOptions,
+): Promise<BundleManifest> {
+  const source = deps.artifacts(choiceOf(options));
+  const building = (await source.missing('baked')).length > 0;
+  const packages = (await deps.host.missingPackages('baked', building)).map((need) => need.package);
+  const installs = packages.map((name) => `install ${name} with apt`);
+  await requireConsent(deps, options.yes, installs, `npx lab bundle create --from ${options.from} ${folder}`);
+
+  const steps = deps.steps(STEPS);
+  await steps.run('packages', async (emit) => {
+    if (packages.length > 0) await installPackages(deps.local, packages, emit);
+    return { value: undefined, changed: packages.length > 0 };
+  });
+  const { software } = await steps.run('artifacts', async (emit) => {
+    const { artifacts, changed } = await source.ensure('baked', emit, deps.signal);
+    return { value: artifacts, changed };
+  });
+  return steps.run('bundle', async (emit) => {
+    const manifest = await createBundle(folder, software, debianArchitecture(), emit);
+    return { value: manifest, changed: true };
+  });
+}
+
+function choiceOf({ from, distribution }: BundleOptions): ArtifactChoice {
+  if (from === 'online') return { from, distribution: distribution ?? 'k3s' };
+  if (distribution === 'k3s')
+    throw new UserError('Debian has no package of k3s.', {
+      next: 'npx lab bundle create --from online --distribution k3s DIR',
+    });
+  return { from };
+}
+
+/** `lab bundle verify`: everything that is wrong with a bundle, having read every byte of it. */
+export async function bundleVerify(
+  folder: string,
+): Promise<{ readonly manifest: BundleManifest; readonly problems: readonly string[] }> {
+  const bundle = readBundle(folder);
+  return { manifest: bundle.manifest, problems: await bundleProblems(bundle) };
+}
