@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util';
 import { realDeps, type Terminal } from '../scripts/cli/deps.ts';
 import { errorLines, exitCodeOf } from '../scripts/cli/print-error.ts';
+import { kubectlCommand } from '../scripts/cluster/kubectl.ts';
 import { readLabState } from '../scripts/commands/look-at-lab.ts';
 import { type OpenLab, openLab, prepareProbes } from '../scripts/commands/open-lab.ts';
 import { vantagesOf } from '../scripts/commands/test-run.ts';
@@ -37,7 +38,7 @@ async function withNc(deps: Executor, lab: OpenLab, cells: readonly Cell[]): Pro
   for (const [index, cell] of cells.entries()) {
     const script = ['sh', '-c', ncCommand(cell)];
     const pod = { namespace: plan.echo.namespace, name: plan.echo.clientPod.pod };
-    const inPod = podProbe([kubectl.binary, '--kubeconfig', kubectl.kubeconfig], pod, script);
+    const inPod = podProbe(kubectlCommand(kubectl.access), pod, script);
     const machine = machines.get(cell.from);
     const { stdout } =
       machine === undefined

@@ -6,7 +6,7 @@ import type { labtest } from '../commands/labtest.ts';
 import { dryRun, labup } from '../commands/labup.ts';
 import { machineLog, stepLog } from '../commands/logs.ts';
 import { labStatus } from '../commands/status.ts';
-import { kubectlArgv, sshArgv } from '../commands/tools.ts';
+import { sshArgv, withKubectl } from '../commands/tools.ts';
 import { EXIT, UserError } from '../shared/errors.ts';
 import { aboutBundle, bundleText } from './bundle-text.ts';
 import { durationText } from './clock-text.ts';
@@ -129,13 +129,14 @@ export function realHandlers(
 
     async kubectl(args, options) {
       const deps = use(options);
-      const argv = await kubectlArgv(deps, args, options);
-      if (!options.json) code = await deps.interactive(argv, deps.env);
-      else {
-        const result = await deps.local.run(argv, { okCodes: ANY_CODE, signal: deps.signal });
-        printJson({ schemaVersion: 1, command: ['kubectl', ...args], ...result });
-        code = result.exitCode;
-      }
+      await withKubectl(deps, args, options, async (argv) => {
+        if (!options.json) code = await deps.interactive(argv, deps.env);
+        else {
+          const result = await deps.local.run(argv, { okCodes: ANY_CODE, signal: deps.signal });
+          printJson({ schemaVersion: 1, command: ['kubectl', ...args], ...result });
+          code = result.exitCode;
+        }
+      });
     },
 
     async logs(machine, args) {

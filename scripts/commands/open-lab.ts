@@ -9,6 +9,7 @@ import { machinesOf } from '../plan/types.ts';
 import { HarnessError, Interrupted, LabError, LabFailure, messageOf, UserError } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
 import { sshTargets } from './access.ts';
+import { openApi } from './api-access.ts';
 import type { Deps } from './deps.ts';
 import { labName } from './load-plan.ts';
 import { observeLab } from './observe-lab.ts';
@@ -44,11 +45,13 @@ const CONNECT_TIMEOUT_MS = 5_000;
 export async function openLab(deps: Deps, options: LabOptions, emit: Emit): Promise<OpenLab> {
   const state = new LabState(deps.cwd, labName(deps, options));
   const plan = await state.requirePlan();
-  await requireMachines(deps, plan);
   const targets = await sshTargets(deps, plan, state);
-  const kubectl = kubectlWith(deps.local, await cachedKubectl(deps, state), state.path('kubeconfig'));
+  await requireMachines(deps, plan, targets);
+  const binary = await cachedKubectl(deps, state);
   if ((await state.read('kubeconfig')) === undefined)
     throw new UserError(`The lab's kubeconfig is missing from ${state.dir}.`, { next: 'npx labup --yes' });
+  const api = await openApi(deps, plan, targets);
+  const kubectl = kubectlWith(deps.local, { binary, kubeconfig: state.path('kubeconfig'), ...api.via });
   const machines = new Map<string, RemoteMachine>();
   const connect = async (target: SshTarget) => {
     machines.get(target.name)?.close();
@@ -56,6 +59,7 @@ export async function openLab(deps: Deps, options: LabOptions, emit: Emit): Prom
     machines.set(target.name, await deps.connect(target, CONNECT_TIMEOUT_MS));
   };
   const close = () => {
+    api.close();
     for (const machine of machines.values()) machine.close();
   };
   try {
@@ -84,11 +88,15 @@ export async function openLab(deps: Deps, options: LabOptions, emit: Emit): Prom
 }
 
 /** Looks at what runs before connecting: a machine that does not run would only be waited for. */
-async function requireMachines(deps: Deps, plan: LabPlan): Promise<void> {
+async function requireMachines(deps: Deps, plan: LabPlan, targets: readonly SshTarget[]): Promise<void> {
   const things = (await observeLab(deps, plan.lab, plan)).filter(({ kind }) => kind === 'machine');
   const stateOf = (machine: string) => things.find(({ name }) => name === machine)?.state ?? 'absent';
   const down = plan.machines.filter(({ name }) => stateOf(name) !== 'running');
   if (down.length === 0) return;
+  await requireJumpHosts(
+    deps,
+    targets.filter(({ name }) => stateOf(name) === 'unreachable'),
+  );
   const details = down.map(({ name }) => `${name}: ${stateOf(name)}`);
   const next = 'npx labup --yes';
   if (down.length === plan.machines.length)
@@ -97,6 +105,20 @@ async function requireMachines(deps: Deps, plan: LabPlan): Promise<void> {
     `Lab "${plan.lab}" is only half up: not running are ${down.length} of ${plan.machines.length} machines.`,
     { details, next },
   );
+}
+
+/** Machines that nobody can reach may be well, and their jump host not: connecting to one tells. */
+async function requireJumpHosts(deps: Deps, unreachable: readonly SshTarget[]): Promise<void> {
+  const behind = unreachable.filter(({ jump }) => jump !== undefined);
+  const reasons = await Promise.all(
+    behind.map((target) =>
+      deps.connect(target, CONNECT_TIMEOUT_MS).then(
+        (machine) => void machine.close(),
+        (error: unknown) => error,
+      ),
+    ),
+  );
+  for (const reason of reasons) if (reason instanceof LabError) throw reason;
 }
 
 async function connectAll(
@@ -172,7 +194,7 @@ export function foreignNodes(
 
 function foreign(kubectl: Kubectl, plan: LabPlan, details: readonly string[], cause?: unknown): UserError {
   return new UserError(`The kubeconfig is not that of lab "${plan.lab}".`, {
-    details: [kubectl.kubeconfig, ...details],
+    details: [kubectl.access.kubeconfig, ...details],
     next: 'npx labup --yes   (writes it again)',
     ...(cause === undefined ? {} : { cause }),
   });

@@ -103,7 +103,7 @@ export function chooseFaults(
 
 function surroundingsOf(deps: Deps, lab: OpenLab): Surroundings {
   const { kubectl } = lab;
-  const calm = kubectlWith(uninterruptible(deps.local), kubectl.binary, kubectl.kubeconfig);
+  const calm = kubectlWith(uninterruptible(deps.local), kubectl.access);
   return {
     act: (action) => runAction(action, calm, lab.machines),
     reconnect: (machine) => lab.reconnect(machine),

@@ -5,6 +5,7 @@ import type { LabPlan } from '../plan/types.ts';
 import { messageOf } from '../shared/errors.ts';
 import { silent } from '../shared/events.ts';
 import { sshTargets } from './access.ts';
+import { openApi } from './api-access.ts';
 import type { Deps } from './deps.ts';
 import { labName } from './load-plan.ts';
 import { observeLab } from './observe-lab.ts';
@@ -61,7 +62,7 @@ export async function labStatus(
     return undefined;
   };
   const [nodes, sessions] = await Promise.all([
-    nodeStates(deps, state).catch(note),
+    nodeStates(deps, state, plan).catch(note),
     sessionStates(deps, state, plan, running).catch(note),
   ]);
   const machines = plan.machines.map(({ name, role, address }) => {
@@ -99,15 +100,21 @@ interface NodeList {
   }[];
 }
 
-async function nodeStates(deps: Deps, state: LabState): Promise<ReadonlyMap<string, string>> {
-  const kubectl = kubectlWith(deps.local, await cachedKubectl(deps, state), state.path('kubeconfig'));
-  const { items } = await kubectl.json<NodeList>(['get', 'nodes'], { timeoutMs: 10_000 });
-  return new Map(
-    items.map(({ metadata, status }) => {
-      const ready = status.conditions?.find(({ type }) => type === 'Ready')?.status === 'True';
-      return [metadata.name, ready ? 'Ready' : 'NotReady'];
-    }),
-  );
+async function nodeStates(deps: Deps, state: LabState, plan: LabPlan): Promise<ReadonlyMap<string, string>> {
+  const binary = await cachedKubectl(deps, state);
+  const api = await openApi(deps, plan, await sshTargets(deps, plan, state));
+  try {
+    const kubectl = kubectlWith(deps.local, { binary, kubeconfig: state.path('kubeconfig'), ...api.via });
+    const { items } = await kubectl.json<NodeList>(['get', 'nodes'], { timeoutMs: 10_000 });
+    return new Map(
+      items.map(({ metadata, status }) => {
+        const ready = status.conditions?.find(({ type }) => type === 'Ready')?.status === 'True';
+        return [metadata.name, ready ? 'Ready' : 'NotReady'];
+      }),
+    );
+  } finally {
+    api.close();
+  }
 }
 
 async function sessionStates(

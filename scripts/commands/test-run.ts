@@ -1,5 +1,6 @@
 import type { Check } from '../bgp/checks/check.ts';
 import type { BgpObservation } from '../bgp/checks/observe.ts';
+import { kubectlCommand } from '../cluster/kubectl.ts';
 import { investigate } from '../diagnostics/investigate.ts';
 import { checkAffinity, planAffinity } from '../matrix/affinity.ts';
 import { buildCells } from '../matrix/cells.ts';
@@ -179,11 +180,7 @@ async function testState(deps: Deps, lab: OpenLab, seen: Seen, options: RunOptio
 /** Where probes run: every machine that answers, and the client pod. */
 export function vantagesOf(deps: Deps, { plan, kubectl, machines }: OpenLab): ReadonlyMap<string, Vantage> {
   const { pod, namespace } = { pod: plan.echo.clientPod.pod, namespace: plan.echo.namespace };
-  const inPod = podProbe(
-    [kubectl.binary, '--kubeconfig', kubectl.kubeconfig],
-    { namespace, name: pod },
-    POD_PROBE,
-  );
+  const inPod = podProbe(kubectlCommand(kubectl.access), { namespace, name: pod }, POD_PROBE);
   const vantages: readonly Vantage[] = [
     ...[...machines].map(([name, machine]) => probeVantage(name, machine, MACHINE_PROBE, deps.signal)),
     probeVantage(`pod/${pod}`, deps.local, inPod, deps.signal),

@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs';
+import { kubectlCommand } from '../cluster/kubectl.ts';
 import { quoteWord } from '../exec/quote.ts';
 import { UserError } from '../shared/errors.ts';
 import { silent } from '../shared/events.ts';
 import { sshTargets } from './access.ts';
+import { openApi } from './api-access.ts';
 import { artifactsOf, type Deps } from './deps.ts';
 import { labName } from './load-plan.ts';
 import { LabState } from './state.ts';
@@ -37,15 +39,28 @@ export async function sshArgv(
   return ['ssh', '-F', state.path('ssh_config'), machine, ...become, ...command.map(quoteWord)];
 }
 
-/** The argv of kubectl against the lab's API server, whatever the user's own kubeconfig says. */
-export async function kubectlArgv(
+/**
+ * Runs work with the argv of kubectl against the lab's API server, whatever the user's own kubeconfig says; the way to it
+ * is open for as long as the work takes.
+ */
+export async function withKubectl<T>(
   deps: Deps,
   args: readonly string[],
   options: LabOptions,
-): Promise<readonly string[]> {
+  work: (argv: readonly string[]) => Promise<T>,
+): Promise<T> {
   const state = new LabState(deps.cwd, labName(deps, options));
-  await state.requirePlan();
-  return [await cachedKubectl(deps, state), '--kubeconfig', state.path('kubeconfig'), ...args];
+  const plan = await state.requirePlan();
+  const binary = await cachedKubectl(deps, state);
+  const api = await openApi(deps, plan, await sshTargets(deps, plan, state));
+  try {
+    return await work([
+      ...kubectlCommand({ binary, kubeconfig: state.path('kubeconfig'), ...api.via }),
+      ...args,
+    ]);
+  } finally {
+    api.close();
+  }
 }
 
 /**

@@ -37,6 +37,7 @@ import {
 } from '../workloads/apply.ts';
 
 import { noteReach } from './access.ts';
+import { openApi } from './api-access.ts';
 import { artifactsOf, type Deps } from './deps.ts';
 import type { LabState } from './state.ts';
 import type { StepRunner } from './steps.ts';
@@ -77,17 +78,18 @@ export async function bringUp(
   });
 
   const secrets = await ensureSecrets(state, plan);
-  const machines = await steps.run('machines', async (emit) => {
+  const { machines, api, access } = await steps.run('machines', async (emit) => {
     const cloudInit = cloudInitOf(plan, driver, secrets);
     const clientKey = secrets.clientKey.publicKey.trim();
     const changed = await driver.ensureMachines(plan, { image, cloudInit, clientKey }, emit);
     const targets = await driver.reach(plan, secrets, emit);
     const connected = await connectMachines(targets, emit, signal, deps.connect);
     if (driver.usesCloudInit) await waitForCloudInit(connected, emit, signal);
-    const access = kubectlWith(uninterruptible(local), kubectlBinary, state.path('kubeconfig'));
-    await undoPending(state, access, connected, emit);
+    const way = await openApi(deps, plan, targets);
+    const how = { binary: kubectlBinary, kubeconfig: state.path('kubeconfig'), ...way.via };
+    await undoPending(state, kubectlWith(uninterruptible(local), how), connected, emit);
     await noteReach(state, targets, secrets.clientKey.privateKey);
-    return { value: connected, changed };
+    return { value: { machines: connected, api: way, access: how }, changed };
   });
 
   try {
@@ -113,12 +115,12 @@ export async function bringUp(
         }),
       ]);
       const apiServer = must(machines, theMachine(plan, 'control-plane').name);
-      const access = await readAdminAccess(apiServer);
-      await state.write('kubeconfig', kubeconfigVia(access.kubeconfig, apiServer.address));
+      const admin = await readAdminAccess(apiServer);
+      await state.write('kubeconfig', kubeconfigVia(admin.kubeconfig, apiServer.address));
       await state.write(KUBECTL_NOTE, kubectlBinary);
-      const client = kubectlWith(local, kubectlBinary, state.path('kubeconfig'));
+      const client = kubectlWith(local, access);
       await waitForApi(client, emit, signal);
-      return { value: { kubectl: client, ca: access.ca }, changed: changed.includes(true) };
+      return { value: { kubectl: client, ca: admin.ca }, changed: changed.includes(true) };
     });
 
     await steps.run('join', async (emit) => {
@@ -140,6 +142,7 @@ export async function bringUp(
       return { value: undefined, changed: false };
     });
   } finally {
+    api.close();
     for (const machine of machines.values()) machine.close();
   }
 }

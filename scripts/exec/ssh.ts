@@ -1,28 +1,25 @@
 import { createReadStream } from 'node:fs';
-import { Readable } from 'node:stream';
-import { NodeSSH } from 'node-ssh';
-import type { ClientChannel, ServerHostKeyAlgorithm } from 'ssh2';
-import { Interrupted, LabFailure, messageOf, UserError } from '../shared/errors.ts';
+import { type Duplex, Readable } from 'node:stream';
+import type { NodeSSH } from 'node-ssh';
+import type { ClientChannel } from 'ssh2';
+import { Interrupted, LabFailure, messageOf } from '../shared/errors.ts';
 import type { RenderedFile } from '../shared/files.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { CommandError } from './command-error.ts';
 import type { Executor, RunOptions, RunResult } from './executor.ts';
+import { dialThrough, type JumpHost } from './jump.ts';
 import { lineSplitter } from './local.ts';
 import { quoteArgv } from './quote.ts';
+import { OtherHostKey, openChannel, openSsh, type SshHost } from './ssh-connection.ts';
+import { writeFiles } from './write-files.ts';
 
 /** How to reach a machine over SSH. */
-export interface SshTarget {
+export interface SshTarget extends SshHost {
   readonly name: string;
-  readonly address: string;
-  /** Default 22. */
-  readonly port?: number;
-  readonly user: string;
-  /** Private key in OpenSSH format; without it the SSH agent is asked. */
-  readonly privateKey?: string;
-  /** The one host key that is accepted, as a public key line ("ssh-ed25519 AAAA…"). */
-  readonly hostKey: string;
   /** The machine was there before the lab: what writeFiles replaces is kept, for labdown to put back. */
   readonly keepOriginals?: boolean;
+  /** The host that connections go through; `address` is as that one knows the machine. */
+  readonly jump?: JumpHost;
 }
 
 /** A machine over one SSH connection that all its commands share. */
@@ -31,6 +28,8 @@ export interface RemoteMachine extends Executor {
   readonly address: string;
   /** Writes files atomically with their mode and owner; returns the paths whose content or mode was not as wanted. */
   writeFiles(files: readonly RenderedFile[]): Promise<readonly string[]>;
+  /** Connects from the machine to an address and port. Throws ChannelRefused where that fails. */
+  dial(address: string, port: number): Promise<Duplex>;
   close(): void;
 }
 
@@ -44,34 +43,17 @@ export class HostKeyError extends LabFailure {
   }
 }
 
-/** Opens the connection. Throws HostKeyError where the host key is not the pinned one, else when nothing answers. */
+/**
+ * Opens the connection, through the jump host where there is one. Throws HostKeyError where the host key is not the pinned
+ * one, what dialThrough throws where the jump host is the problem, else when nothing answers.
+ */
 export async function connectSsh(target: SshTarget, timeoutMs: number): Promise<RemoteMachine> {
-  const [type = '', blob = ''] = target.hostKey.split(' ');
-  const pinned = Buffer.from(blob, 'base64');
-  const ssh = new NodeSSH();
-  let trusted = true;
-  try {
-    await ssh.connect({
-      host: target.address,
-      port: target.port ?? 22,
-      username: target.user,
-      ...(target.privateKey === undefined ? { agent: agentSocket() } : { privateKey: target.privateKey }),
-      // A server has keys of several types: it must show the one that is pinned.
-      ...(type === '' ? {} : { algorithms: { serverHostKey: algorithmsOf(type) } }),
-      readyTimeout: timeoutMs,
-      keepaliveInterval: 5_000,
-      keepaliveCountMax: 3,
-      hostVerifier: (key: Buffer) => {
-        trusted = key.equals(pinned);
-        return trusted;
-      },
-    });
-  } catch (error) {
-    ssh.dispose();
-    throw trusted ? error : new HostKeyError(target);
-  }
-  // After the hand-over node-ssh listens no more; an unheard 'error' would end the process. Commands see the close.
-  ssh.connection?.on('error', () => ssh.dispose());
+  const { address, port = 22, jump } = target;
+  const sock = jump === undefined ? undefined : await dialThrough(jump, address, port, timeoutMs);
+  const ssh = await openSsh(target, timeoutMs, sock).catch((error: unknown) => {
+    sock?.close();
+    throw error instanceof OtherHostKey ? new HostKeyError(target) : error;
+  });
   // Everything that the lab does on a machine takes root.
   const become = target.user === 'root' ? [] : ['sudo', '--non-interactive', '--'];
   const run = (argv: readonly string[], options: RunOptions = {}) =>
@@ -82,7 +64,12 @@ export async function connectSsh(target: SshTarget, timeoutMs: number): Promise<
     address: target.address,
     run,
     writeFiles: (files) => writeFiles(run, files, target.keepOriginals === true),
-    close: () => ssh.dispose(),
+    dial: (to, toPort) => openChannel(ssh, to, toPort, TIMEOUTS.command),
+    close: () => {
+      ssh.dispose();
+      // A machine that is gone never ends its side, and would keep the jump host's connection open.
+      sock?.close();
+    },
   };
 }
 
@@ -169,88 +156,7 @@ function withEnvironment(argv: readonly string[], environment: readonly string[]
   return [...argv.slice(0, start), 'env', ...environment, ...argv.slice(start)];
 }
 
-function algorithmsOf(type: string): ServerHostKeyAlgorithm[] {
-  return type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [type as ServerHostKeyAlgorithm];
-}
-
-function agentSocket(): string {
-  const socket = process.env.SSH_AUTH_SOCK;
-  if (socket === undefined)
-    throw new UserError('No SSH agent runs here, and no key was given.', {
-      next: 'set "key" of the machine in lab.yaml, or start an agent: eval $(ssh-agent) && ssh-add',
-    });
-  return socket;
-}
-
 function stdinOf({ input, inputFile }: RunOptions): { readonly stdin?: Readable } {
   if (inputFile !== undefined) return { stdin: createReadStream(inputFile, { highWaterMark: 256 * 1024 }) };
   return input === undefined ? {} : { stdin: Readable.from([Buffer.from(input)], { objectMode: false }) };
-}
-
-// Reads the files as JSON on standard input, so that no content is ever in an argv; each is replaced atomically. With
-// "keep" the first version of each is kept: /var/lib/lab/originals.json says where, or null where there was none, and
-// for folders that are made (with a slash at the end).
-const WRITE_FILES = `
-import base64, json, os, shutil, sys
-job = json.load(sys.stdin)
-state = "/var/lib/lab"
-def keep(path):
-    index = state + "/originals.json"
-    known = json.load(open(index)) if os.path.exists(index) else {}
-    if path in known or path.startswith(state):
-        return
-    backup = state + "/originals" + path if os.path.exists(path) else None
-    if backup:
-        os.makedirs(os.path.dirname(backup), exist_ok=True)
-        shutil.copy2(path, backup)
-        os.chown(backup, os.stat(path).st_uid, os.stat(path).st_gid)
-    os.makedirs(state, exist_ok=True)
-    folder, made = os.path.dirname(path), {}
-    while not os.path.exists(folder):
-        made[folder + "/"] = None
-        folder = os.path.dirname(folder)
-    with open(index + ".new", "w") as out:
-        json.dump({**known, **made, path: backup}, out)
-    os.replace(index + ".new", index)
-for f in job["files"]:
-    path, mode, data = f["path"], f["mode"], base64.b64decode(f["content"])
-    try:
-        old = open(path, "rb").read()
-        same = old == data and os.stat(path).st_mode & 0o7777 == mode
-    except FileNotFoundError:
-        same = False
-    if same:
-        continue
-    if job["keep"]:
-        keep(path)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    tmp = path + ".lab-new"
-    fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as out:
-        out.write(data)
-    if f["owner"]:
-        user, _, group = f["owner"].partition(":")
-        shutil.chown(tmp, user, group or None)
-    os.chmod(tmp, mode)
-    os.replace(tmp, path)
-    print(path)
-`;
-
-async function writeFiles(
-  run: Executor['run'],
-  files: readonly RenderedFile[],
-  keep: boolean,
-): Promise<readonly string[]> {
-  if (files.length === 0) return [];
-  const wanted = files.map((file) => ({
-    path: file.path,
-    mode: file.mode ?? 0o644,
-    owner: file.owner ?? '',
-    content: Buffer.from(file.content).toString('base64'),
-  }));
-  const { stdout } = await run(['python3', '-I', '-S', '-c', WRITE_FILES], {
-    input: JSON.stringify({ keep, files: wanted }),
-    timeoutMs: TIMEOUTS.command,
-  });
-  return stdout.split('\n').filter((line) => line !== '');
 }

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { connectSsh, HostKeyError, type RemoteMachine, type SshTarget } from '../exec/ssh.ts';
-import { LabFailure } from '../shared/errors.ts';
+import { HarnessError, LabFailure, UserError } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
@@ -12,8 +12,8 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 /**
  * Connects to every machine at once, waiting for those that still boot; commands on them end when `signal` aborts.
- * Throws LabFailure naming the first that does not answer, HostKeyError at once for one with another key than its own:
- * cloud-init has written the keys before sshd starts, so waiting would not change it.
+ * Throws LabFailure naming the first that does not answer. At once: HostKeyError for one with another key than its own, for
+ * cloud-init has written the keys before sshd starts, and what is wrong with a jump host or an agent.
  */
 export async function connectMachines(
   targets: readonly SshTarget[],
@@ -53,7 +53,7 @@ async function connectOne(
     timeoutMs: TIMEOUTS.machineSsh,
     look: async () => {
       const value = await connect(target, HANDSHAKE_TIMEOUT_MS).catch((error: unknown) => {
-        if (error instanceof HostKeyError) return error;
+        if (isFinal(error)) return error;
         throw error;
       });
       return { done: true, value };
@@ -62,8 +62,13 @@ async function connectOne(
     signal,
     emit,
   });
-  if (machine instanceof HostKeyError) throw machine;
+  if (isFinal(machine)) throw machine;
   return machine;
+}
+
+/** Another host key, no agent, a jump host that is not well: waiting cures none of these. */
+function isFinal(error: unknown): error is HostKeyError | UserError | HarnessError {
+  return error instanceof HostKeyError || error instanceof UserError || error instanceof HarnessError;
 }
 
 function interruptible(machine: RemoteMachine, signal: AbortSignal | undefined): RemoteMachine {

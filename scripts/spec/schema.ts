@@ -84,6 +84,11 @@ export const sshSchema = z
       .regex(/^[^@\s]+@[^@:\s]+(:\d+)?$/, 'not "user@host" or "user@host:port"')
       .optional()
       .describe('A host that the connection goes through: "user@host" or "user@host:port".'),
+    jumpKey: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Path of the private key for the jump host. Default: "key", else the SSH agent.'),
   })
   .describe('Driver ssh: how a machine that exists already is reached.');
 

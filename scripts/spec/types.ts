@@ -28,6 +28,8 @@ export interface SshSpec {
   readonly knownHosts?: string | undefined;
   /** A host that the connection goes through: "user@host" or "user@host:port". */
   readonly jump?: string | undefined;
+  /** Path of the private key for the jump host; without it `key`, or the SSH agent. */
+  readonly jumpKey?: string | undefined;
 }
 
 /** Size of a virtual machine, as `multipass launch` takes it: "2G", "512M". */

@@ -75,6 +75,7 @@ function linesWith({ path, text }: Source, pattern: RegExp): readonly string[] {
 /** Where a timer may be set, and for what. Everything else waits with waitFor, which has a name and an end. */
 export const TIMER_PLACES: ReadonlyMap<string, string> = new Map([
   ['scripts/shared/wait.ts', 'the one wait: between two looks at a named condition'],
+  ['scripts/exec/ssh-connection.ts', 'the end of a connection through another host that is not made in time'],
   ['scripts/exec/local.ts', 'the end of a command that takes too long, or does not end on Ctrl-C'],
   ['scripts/exec/ssh.ts', 'the end of a remote command that takes too long'],
   [

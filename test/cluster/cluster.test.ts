@@ -30,11 +30,13 @@ function node(reply: (line: string) => Reply | undefined) {
 const fresh = (line: string): Reply | undefined =>
   /^(test -e|pkill|find)/.test(line) ? { exitCode: 1 } : undefined;
 
+const ACCESS = { binary: '/cache/kubectl', kubeconfig: '/lab/kubeconfig' };
+
 const kubectl = (reply: (line: string, input: string) => Reply) => {
   const executor = recordingExecutor((argv, { input }) =>
     reply(argv.slice(5).join(' '), String(input ?? '')),
   );
-  return { executor, client: kubectlWith(executor, '/cache/kubectl', '/lab/kubeconfig') };
+  return { executor, client: kubectlWith(executor, ACCESS) };
 };
 
 describe('kubeadm', () => {
@@ -135,6 +137,16 @@ describe('kubectl', () => {
       '/cache/kubectl --kubeconfig /lab/kubeconfig --request-timeout 20s get nodes -o json',
     ]);
     expect(executor.calls[0]?.options.timeoutMs).toBeGreaterThan(0);
+  });
+
+  it('reaches the API server by a forward where there is one, and still knows it by its certificate', async () => {
+    const executor = recordingExecutor(() => 'ok');
+    const via = { port: 40123, serverName: '192.168.13.30' };
+    await kubectlWith(executor, { ...ACCESS, via }).run(['get', '--raw', '/readyz']);
+    expect(executor.lines()[0]).toBe(
+      '/cache/kubectl --kubeconfig /lab/kubeconfig --server https://127.0.0.1:40123 --tls-server-name 192.168.13.30 ' +
+        '--request-timeout 20s get --raw /readyz',
+    );
   });
 
   it('keeps the token out of its command line', async () => {

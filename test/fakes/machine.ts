@@ -1,5 +1,6 @@
 import type { Executor } from '../../scripts/exec/executor.ts';
 import type { RemoteMachine } from '../../scripts/exec/ssh.ts';
+import { ChannelRefused } from '../../scripts/exec/ssh-connection.ts';
 import type { RenderedFile } from '../../scripts/shared/files.ts';
 import { recordingExecutor } from './recording-executor.ts';
 
@@ -24,6 +25,9 @@ export function fakeMachine(
       const changed = wanted.filter(({ path, content }) => files.get(path)?.content !== content);
       for (const file of changed) files.set(file.path, file);
       return changed.map(({ path }) => path);
+    },
+    async dial() {
+      throw new ChannelRefused('nothing listens on a fake machine', false);
     },
     close() {},
   };

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, createConnection, type Socket } from 'node:net';
 import ssh2, { type Connection, type ServerChannel } from 'ssh2';
 import { newKeyPair } from '../../scripts/exec/keys.ts';
 import type { SshTarget } from '../../scripts/exec/ssh.ts';
@@ -19,6 +19,12 @@ export interface SshServer {
   onExec: OnExec;
   /** From now on requests are heard and not answered. */
   deaf: boolean;
+  /** Whether it connects clients to other ports, from the next connection on, as with AllowTcpForwarding. */
+  forwards: boolean;
+  /** Every address and port that it was asked to connect to. */
+  readonly forwarded: string[];
+  /** How many clients are logged in. */
+  clients(): number;
   /** Forgets commands, and behaves again. */
   reset(): void;
   /** Cuts every connection, as a machine that loses its power. */
@@ -33,6 +39,7 @@ export async function startSshServer(env: Readonly<Record<string, string>> = {})
   const clientKey = newKeyPair('client');
   const accepted = clientKey.publicKey.split(' ')[1] ?? '';
   const commands: string[] = [];
+  const forwarded: string[] = [];
   const connections = new Set<Connection>();
   const sockets = new Set<Socket>();
   const server = new ssh2.Server({ hostKeys: [hostKey.privateKey] }, (connection) => {
@@ -44,6 +51,20 @@ export async function startSshServer(env: Readonly<Record<string, string>> = {})
       if (isKey) context.accept();
       else context.reject(['publickey']);
     });
+    // Without a listener ssh2 says that it is prohibited, as sshd does.
+    if (self.forwards) {
+      connection.on('tcpip', (accept, reject, { destIP, destPort }) => {
+        forwarded.push(`${destIP}:${destPort}`);
+        const socket = createConnection(destPort, destIP);
+        socket.once('error', () => reject?.());
+        socket.once('connect', () => {
+          const channel = accept();
+          socket.removeAllListeners('error').on('error', () => channel.close());
+          channel.on('error', () => socket.destroy()).on('close', () => socket.destroy());
+          channel.pipe(socket).pipe(channel);
+        });
+      });
+    }
     connection.on('session', (acceptSession) => {
       acceptSession().on('exec', (accept, _reject, { command }) => {
         commands.push(command);
@@ -70,10 +91,15 @@ export async function startSshServer(env: Readonly<Record<string, string>> = {})
     commands,
     onExec: inShell(env),
     deaf: false,
+    forwards: true,
+    forwarded,
+    clients: () => connections.size,
     reset() {
       commands.length = 0;
       self.onExec = inShell(env);
       self.deaf = false;
+      self.forwards = true;
+      forwarded.length = 0;
     },
     cut() {
       for (const socket of sockets) socket.destroy();

@@ -10,6 +10,7 @@ import { parseSpec } from '../../scripts/spec/load.ts';
 import { Double } from './contract/double.ts';
 import { whyNot } from './contract/harness.ts';
 import { PreparedMachines } from './contract/prepared.ts';
+import { snapshotOf } from './contract/snapshot.ts';
 import { capture, type Ended, hostSnapshot, Workplace } from './support.ts';
 
 const reason = whyNot();
@@ -113,27 +114,41 @@ describe.skipIf(reason !== undefined)('the default lab on machines that exist al
   /** Their users differ, and so do their names from those of the lab. */
   const host = (index: number) => `host${index + 1}`;
   const user = (index: number) => (index % 2 === 0 ? 'root' : 'admin');
+  /** Some are behind this one: it is not in the lab, and this host has no other way to them. */
+  const gate = 'gate';
+  const isBehind = (index: number) => index % 3 === 0;
+  const behind = [...machines.keys()].filter(isBehind).map((index) => host(index));
+  let gateBefore: readonly string[];
 
   beforeAll(async () => {
-    const [first, ...others] = machines.keys();
-    await prepared.add(host(first ?? 0));
+    const others = [...machines.keys()];
+    await prepared.add(gate);
     for (let index = 0; index < others.length; index += 2) {
       await Promise.all(others.slice(index, index + 2).map((each) => prepared.add(host(each))));
     }
     const list = machines.map((machine, index) => ({
       ...machine,
       ...(machine.role === 'client' ? {} : { routed: undefined }),
-      ssh: { ...prepared.spec(host(index), user(index)), knownHosts: prepared.knownHosts },
+      ssh: {
+        ...(isBehind(index)
+          ? prepared.specBehind(gate, host(index), user(index))
+          : prepared.spec(host(index), user(index))),
+        knownHosts: prepared.knownHosts,
+      },
     }));
     // JSON is YAML.
     writeFileSync(
       join(place.dir, 'lab.yaml'),
       JSON.stringify({ version: 1, name: 'ssh-lab', machines: list }),
     );
+    gateBefore = await snapshotOf(prepared, gate);
+    for (const name of behind) await prepared.hide(name);
   });
 
   afterAll(async () => {
-    await place.run('labdown', '--yes');
+    // By its name: where nothing was prepared, lab.yaml is the default lab's.
+    await place.run('labdown', '--yes', '--name', 'ssh-lab');
+    for (const name of [gate, ...behind]) await prepared.show(name);
     await prepared.double.remove();
     rmSync(place.dir, { recursive: true });
   });
@@ -150,9 +165,39 @@ describe.skipIf(reason !== undefined)('the default lab on machines that exist al
     expect(await changed(place)).toBe(false);
   });
 
+  it('is looked at and used through the jump host', async () => {
+    expectPass(await place.run('lab', 'status'));
+    expectPass(await place.exec('k8smaster1', 'true'));
+    const nodes = await place.kubectl('get', 'nodes', '-o', 'name');
+    expectPass(nodes);
+    expect(nodes.stdout.trim().split('\n')).toHaveLength(4);
+    expectPass(await place.run('lab', 'logs', 'k8smaster1'));
+  });
+
+  it('says what is wrong with the jump host, and is well again with it', async () => {
+    const file = '/etc/ssh/sshd_config.d/00-no-forwarding.conf';
+    const reload = 'systemctl reload ssh.service';
+    await prepared.root(gate, `echo 'AllowTcpForwarding no' > ${file} && ${reload}`);
+    const refused = await place.run('labtest');
+    await prepared.root(gate, `rm ${file} && ${reload}`);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toMatch(/jump host guest@\S+ refuses to forward connections[\s\S]*next: +ssh /);
+    await prepared.hide(gate);
+    const unreachable = await place.run('labtest');
+    const status = await place.run('lab', 'status');
+    await prepared.show(gate);
+    expect(unreachable.code).toBe(4);
+    expect(unreachable.stderr).toMatch(/jump host guest@\S+ cannot be entered[\s\S]*next: +ssh /);
+    expect(status.code).toBe(1);
+    expect(status.stdout).toMatch(/k8smaster1 .*unreachable[\s\S]*jump host guest@\S+ cannot be entered/);
+    expectPass(await place.run('lab', 'status'));
+  });
+
   it('goes, and the machines stay', async () => {
     expectPass(await place.run('labdown', '--yes', '--purge'));
-    expect(await prepared.double.names()).toEqual(machines.map((_, index) => host(index)).sort());
+    for (const name of behind) await prepared.show(name);
+    expect(await prepared.double.names()).toEqual([gate, ...machines.map((_, index) => host(index))].sort());
+    expect(await snapshotOf(prepared, gate)).toEqual(gateBefore);
     for (const index of machines.keys()) {
       expect(
         await prepared.root(host(index), 'ls -d /etc/lab /var/lib/lab /etc/kubernetes 2>&1 || true'),

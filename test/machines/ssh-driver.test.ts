@@ -1,5 +1,5 @@
 import { mkdtempSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { newSecrets } from '../../scripts/exec/keys.ts';
@@ -8,7 +8,7 @@ import type { Connect } from '../../scripts/machines/connect.ts';
 import { sshDriver } from '../../scripts/machines/ssh/driver.ts';
 import { Registry } from '../../scripts/machines/ssh/registry.ts';
 import type { LabPlan } from '../../scripts/plan/types.ts';
-import { LabError, LabFailure, messageOf, UserError } from '../../scripts/shared/errors.ts';
+import { HarnessError, LabError, LabFailure, messageOf, UserError } from '../../scripts/shared/errors.ts';
 import { silent } from '../../scripts/shared/events.ts';
 import { fakeMachine } from '../fakes/machine.ts';
 import { type RecordingExecutor, recordingExecutor } from '../fakes/recording-executor.ts';
@@ -23,6 +23,8 @@ let plan: LabPlan;
 /** What machines say of themselves when they are inspected, by name; absent: nobody gets in. */
 let says: Map<string, string>;
 let known: (host: string) => string;
+/** What stops connections on their way to a machine. */
+let gate: ((name: string) => LabError | undefined) | undefined;
 let asked: Map<string, RecordingExecutor>;
 let targets: SshTarget[];
 
@@ -39,6 +41,7 @@ beforeEach(() => {
   };
   says = new Map(plan.machines.map(({ name }) => [name, '']));
   known = (host) => `# Host ${host} found: line 3\n${host} ${HOST_KEY}\n`;
+  gate = undefined;
   asked = new Map();
   targets = [];
 });
@@ -47,6 +50,8 @@ function driver() {
   const local = recordingExecutor((argv) => (argv[0] === 'ssh-keygen' ? known(argv[2] ?? '') : undefined));
   const connect: Connect = async (target) => {
     targets.push(target);
+    const closed = gate?.(target.name);
+    if (closed !== undefined) throw closed;
     const said = says.get(target.name);
     if (said === undefined) throw new Error('All configured authentication methods failed');
     const executor = recordingExecutor((argv) => {
@@ -134,12 +139,12 @@ describe('a machine is refused, and nothing changed,', () => {
     known = (host) => (host === '10.0.0.1' ? '' : usual(host));
     const error = await failure(driver().ensureHost(plan, silent));
     expect(error.message).toBe('The SSH host key of k8smaster1 (10.0.0.1) is not in your known_hosts.');
-    expect(error.next).toContain('ssh admin@10.0.0.1 ');
+    expect(error.next).toContain(`ssh -i ${join(folder, 'key')} admin@10.0.0.1 `);
     known = (host) => `@revoked ${host} ${HOST_KEY}\n`;
     const { details } = await failure(driver().ensureHost(plan, silent));
     for (const { name } of plan.machines) {
       expect(details.join('\n')).toMatch(
-        new RegExp(`${name} .*not in your known_hosts.\n  next: ssh admin@`),
+        new RegExp(`${name} .*not in your known_hosts.\n  next: ssh -i \\S+ admin@`),
       );
     }
   });
@@ -148,7 +153,7 @@ describe('a machine is refused, and nothing changed,', () => {
     says.delete('bgp');
     const error = await failure(driver().ensureHost(plan, silent));
     expect(error.message).toBe('bgp lets nobody in: All configured authentication methods failed');
-    expect(error.next).toContain(`ssh -i ${join(folder, 'key')} -p 22 admin@10.0.0.`);
+    expect(error.next).toContain(`ssh -i ${join(folder, 'key')} admin@10.0.0.`);
   });
 
   it('where lab.yaml does not say how it is reached, or says the same of two', async () => {
@@ -165,6 +170,114 @@ describe('a machine is refused, and nothing changed,', () => {
     };
     const error = await failure(driver().ensureHost(twice as LabPlan, silent));
     expect(error.message).toBe('Two machines of the lab are the same machine.');
+  });
+});
+
+describe('machines behind a jump host', () => {
+  const JUMP_KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJump';
+
+  beforeEach(() => {
+    plan = {
+      ...plan,
+      machines: plan.machines.map((machine) => ({
+        ...machine,
+        ...(machine.ssh === undefined ? {} : { ssh: { ...machine.ssh, jump: 'ops@10.9.9.9:2222' } }),
+      })),
+    };
+    const usual = known;
+    known = (host) => (host === '[10.9.9.9]:2222' ? `${host} ${JUMP_KEY}\n` : usual(host));
+  });
+
+  it("are reached through it, with the user's key there and the lab's on the machine", async () => {
+    const ssh = await take();
+    const jump = {
+      user: 'ops',
+      address: '10.9.9.9',
+      port: 2222,
+      keyFile: join(folder, 'key'),
+      hostKey: JUMP_KEY,
+    };
+    for (const target of targets) expect(target.jump).toEqual(jump);
+    const reach = await ssh.reach(plan, secrets, silent);
+    expect(reach[0]).toMatchObject({ jump, hostKey: HOST_KEY, privateKey: secrets.clientKey.privateKey });
+    expect(ssh.asks(plan, [])[1]).toMatch(/^change k8sworker1: admin@10.0.0.2 through ops@10.9.9.9:2222: /);
+    // labdown finds it in its own notes.
+    targets.length = 0;
+    await ssh.remove('bgp-lab', silent);
+    for (const target of targets) expect(target.jump).toEqual(jump);
+  });
+
+  it('take a key of its own for it, or the agent', async () => {
+    const withKey = (change: object) => ({
+      ...plan,
+      machines: plan.machines.map((machine) => ({ ...machine, ssh: { ...machine.ssh, ...change } })),
+    });
+    const own = withKey({ jumpKey: '~/other' }) as LabPlan;
+    expect((await driver().reach(own, secrets, silent))[0]?.jump?.keyFile).toBe(join(homedir(), 'other'));
+    const agent = withKey({ key: undefined }) as LabPlan;
+    expect((await driver().reach(agent, secrets, silent))[0]?.jump).not.toHaveProperty('keyFile');
+  });
+
+  it('are refused once where its host key is not known', async () => {
+    const usual = known;
+    known = (host) => (host.includes('10.9.9.9') ? '' : usual(host));
+    const error = await failure(driver().ensureHost(plan, silent));
+    expect(error).toBeInstanceOf(UserError);
+    expect(error.message).toBe(
+      'The SSH host key of the jump host ops@10.9.9.9:2222 is not in your known_hosts.',
+    );
+    expect(error.next).toMatch(/^ssh -i \S+ -p 2222 ops@10.9.9.9 {3}\(compare the fingerprint\)/);
+    expect(asked.size).toBe(0);
+  });
+
+  it('say once what is wrong with it, whatever is done, and not that they are gone', async () => {
+    const ssh = await take();
+    gate = () => new HarnessError('The jump host cannot be entered: timeout', { next: 'ssh to it' });
+    const told = { message: 'The jump host cannot be entered: timeout', next: 'ssh to it', exitCode: 4 };
+    const clientKey = LAB_KEY;
+    const works = [
+      () => ssh.ensureHost(plan, silent),
+      () => ssh.ensureMachines(plan, { cloudInit: new Map(), clientKey }, silent),
+      () => ssh.observe('bgp-lab'),
+      () => ssh.remove('bgp-lab', silent),
+    ];
+    for (const work of works) expect(await failure(work())).toMatchObject(told);
+    gate = undefined;
+    expect(await ssh.observe('bgp-lab')).toHaveLength(plan.machines.length);
+  });
+
+  it('do not hide those that are reached without it', async () => {
+    const ssh = await take();
+    gate = (name) => (name === 'bgp' ? undefined : new HarnessError('The jump host cannot be entered'));
+    const states = (await ssh.observe('bgp-lab')).map(({ name, state }) => [name, state]);
+    expect(Object.fromEntries(states)).toMatchObject({ bgp: 'running', ubuntu: 'unreachable' });
+    const error = await failure(ssh.ensureHost(plan, silent));
+    expect(error.message).toBe('The jump host cannot be entered');
+  });
+
+  it('say how to get in by hand through it', async () => {
+    says.delete('bgp');
+    const error = await failure(driver().ensureHost(plan, silent));
+    expect(error.details[0]).toMatch(/^tried admin@10\.0\.0\.\d port 22 through ops@10\.9\.9\.9:2222$/);
+    const key = join(folder, 'key');
+    expect(error.next).toContain(
+      `ssh -i ${key} -o 'ProxyCommand=ssh -i ${key} -p 2222 -W %h:%p ops@10.9.9.9' admin@10.0.0.`,
+    );
+  });
+
+  it('are not behind a machine of the lab, which would change', async () => {
+    const machines = plan.machines.map((machine, index) => ({
+      ...machine,
+      ssh: {
+        host: `10.0.0.${index + 1}`,
+        port: 22,
+        user: 'admin',
+        ...(index === 0 ? {} : { jump: 'admin@10.0.0.1' }),
+      },
+    }));
+    const error = await failure(driver().ensureHost({ ...plan, machines }, silent));
+    expect(error.message).toMatch(/^A jump host cannot be a machine of the lab/);
+    expect(error.details).toHaveLength(plan.machines.length - 1);
   });
 });
 

@@ -5,11 +5,13 @@ import { packagesOf } from '../../render/software.ts';
 import { readAsset } from '../../shared/assets.ts';
 import { LabError, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
+import type { SshSpec } from '../../spec/types.ts';
 import { alone } from '../alone.ts';
 import type { Connect } from '../connect.ts';
 import type { MachineDriver, ObservedThing } from '../driver.ts';
 import { claim, inspect } from './claim.ts';
-import { login, targetOf } from './login.ts';
+import { jumpOf } from './jump.ts';
+import { login, targetOf, throughText } from './login.ts';
 import { type Registered, Registry } from './registry.ts';
 
 /** Where the driver works; tests put their own in its place. */
@@ -46,13 +48,14 @@ export function sshDriver(
       });
       const problems = done.flat();
       const [first] = failed;
+      const reasons = differing(failed);
       // It says best itself what to do.
-      if (first !== undefined && failed.length + problems.length === 1) throw first.reason;
+      if (first !== undefined && reasons.length + problems.length === 1) throw first.reason;
       if (first !== undefined || problems.length > 0) {
         throw new UserError('Not every machine can be one of the lab. Nothing was changed.', {
           details: [
             ...problems,
-            ...failed.flatMap(({ reason }) => [
+            ...reasons.flatMap((reason) => [
               messageOf(reason),
               ...(reason instanceof LabError && reason.next !== undefined ? [`  next: ${reason.next}`] : []),
             ]),
@@ -80,6 +83,7 @@ export function sshDriver(
           }),
         );
         if (failed.length > 0) {
+          throwShared(failed, machines.length);
           throw new LabFailure(`Not taken: ${failed.map(({ name }) => name).join(', ')}.`, {
             details: failed.flatMap(({ name, reason }) => [
               `${name}: ${messageOf(reason)}`,
@@ -103,22 +107,23 @@ export function sshDriver(
 
     async observe(lab) {
       const machines = await registry.read(lab);
-      const states = await Promise.all(
-        machines.map((machine) =>
-          within(enter(machine), async (remote) => (await inspect(remote)).owner).catch(() => null),
-        ),
-      );
-      return machines.flatMap(({ name }, index): ObservedThing[] => {
-        const owner = states[index];
-        if (owner === null) return [{ kind: 'machine', name, state: 'unreachable' }];
-        return owner === lab ? [{ kind: 'machine', name, state: 'running' }] : [];
+      const { done, failed } = await onEach(machines, async (machine) => ({
+        name: machine.name,
+        owner: await within(enter(machine), async (remote) => (await inspect(remote)).owner),
+      }));
+      throwShared(failed, machines.length);
+      return machines.flatMap(({ name }): ObservedThing[] => {
+        const seen = done.find((each) => each.name === name);
+        if (seen === undefined) return [{ kind: 'machine', name, state: 'unreachable' }];
+        return seen.owner === lab ? [{ kind: 'machine', name, state: 'running' }] : [];
       });
     },
 
     remove: (lab, emit, options = {}) =>
       exclusively(lab, async () => {
         const script = readAsset('images', 'machine', 'plain', 'lab-remove');
-        const { failed } = await onEach(await registry.read(lab), (machine) =>
+        const machines = await registry.read(lab);
+        const { failed } = await onEach(machines, (machine) =>
           within(enter(machine), async (remote) => {
             const { owner } = await inspect(remote);
             if (owner !== lab) {
@@ -132,6 +137,7 @@ export function sshDriver(
             await remote.run(argv, { input: script, timeoutMs: TIMEOUTS.provision });
           }),
         );
+        throwShared(failed, machines.length);
         if (failed.length > 0)
           throw new LabFailure('Not every machine could be put back.', {
             details: failed.map(({ name, reason }) => `${name}: ${messageOf(reason)}`),
@@ -153,7 +159,7 @@ export function sshDriver(
 function changesOf(plan: LabPlan, machine: MachinePlan): readonly string[] {
   const { ssh, address, podBlock } = machine;
   return [
-    `${ssh?.user}@${ssh?.host}: the lab's key in authorized_keys, a drop-in for sshd`,
+    `${ssh?.user}@${ssh?.host}${ssh === undefined ? '' : throughText(ssh)}: the lab's key in authorized_keys, a drop-in for sshd`,
     `packages where missing: ${packagesOf(machine).join(', ')}`,
     `${address}/${plan.network.prefixLength} beside its other addresses, routes and kernel settings`,
     ...(podBlock === undefined ? [] : ['kubelet, container images, iptables rules of kube-proxy']),
@@ -168,14 +174,18 @@ function registeredOf(plan: LabPlan): readonly Registered[] {
       next: 'add for example: ssh: { host: 192.0.2.10, user: root, key: ~/.ssh/id_ed25519 }',
     });
   const machines = plan.machines.flatMap(({ name, ssh }) => (ssh === undefined ? [] : [{ name, ssh }]));
-  const jumping = plan.machines.filter(({ ssh }) => ssh?.jump !== undefined).map(({ name }) => name);
+  const jumping = machines.filter(({ ssh }) => machines.some((other) => isJumpOf(other.ssh, ssh)));
   if (jumping.length > 0)
-    throw new UserError('This version cannot reach machines through a jump host.', {
-      details: jumping.map((name) => `${name} has "ssh.jump" in lab.yaml`),
-      next: 'remove "jump", and run labup on a host that reaches the machines itself',
+    throw new UserError('A jump host cannot be a machine of the lab: the lab would change it.', {
+      details: jumping.map(({ name, ssh }) => `${name} is behind ${ssh.jump}`),
+      next: 'give a host that is not in the lab as "jump" in lab.yaml',
     });
   const twice = machines.filter(({ ssh }, index) =>
-    machines.slice(0, index).some((other) => other.ssh.host === ssh.host && other.ssh.port === ssh.port),
+    machines
+      .slice(0, index)
+      .some(
+        ({ ssh: other }) => other.host === ssh.host && other.port === ssh.port && other.jump === ssh.jump,
+      ),
   );
   if (twice.length > 0)
     throw new UserError('Two machines of the lab are the same machine.', {
@@ -185,13 +195,35 @@ function registeredOf(plan: LabPlan): readonly Registered[] {
   return machines;
 }
 
+function isJumpOf({ host, port }: SshSpec, behind: SshSpec): boolean {
+  const jump = jumpOf(behind);
+  return jump !== undefined && jump.address === host && jump.port === port;
+}
+
+interface Failed {
+  readonly name: string;
+  readonly reason: unknown;
+}
+
+/** Reasons that say different things: what is wrong with a jump host is said once, not for each machine behind it. */
+function differing(failed: readonly Failed[]): readonly unknown[] {
+  const byText = new Map(failed.map(({ reason }) => [messageOf(reason), reason] as const));
+  return [...byText.values()];
+}
+
+/** Throws what all machines failed for, where it is one thing, such as their jump host: it says best what to do. */
+function throwShared(failed: readonly Failed[], machines: number): void {
+  const [reason, ...others] = differing(failed);
+  if (machines > 1 && failed.length === machines && others.length === 0) throw reason;
+}
+
 /** Does the work on all machines at once, and waits for all of them. */
 async function onEach<T>(
   machines: readonly Registered[],
   work: (machine: Registered) => Promise<T>,
 ): Promise<{
   readonly done: readonly T[];
-  readonly failed: readonly { readonly name: string; readonly reason: unknown }[];
+  readonly failed: readonly Failed[];
 }> {
   const ended = await Promise.allSettled(machines.map(work));
   return {

@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import type { Executor } from '../../exec/executor.ts';
+import { sshCommand } from '../../exec/jump.ts';
 import { connectSsh, HostKeyError, type RemoteMachine, type SshTarget } from '../../exec/ssh.ts';
 import { LabError, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
 import type { SshSpec } from '../../spec/types.ts';
 import type { Connect } from '../connect.ts';
 import { homePath } from './home-path.ts';
+import { jumpOf, trustedJump } from './jump.ts';
 import { knownHostKey } from './known-hosts.ts';
 import type { Registered } from './registry.ts';
 
@@ -16,15 +18,23 @@ export async function targetOf(
   { name, ssh }: Registered,
   knownHosts?: string,
 ): Promise<SshTarget> {
+  const jump = await trustedJump(local, ssh, knownHosts);
   const hostKey = await knownHostKey(local, { ...ssh, knownHosts: ssh.knownHosts ?? knownHosts });
   if (hostKey === undefined) {
-    const where = ssh.port === 22 ? ssh.host : `-p ${ssh.port} ${ssh.host}`;
     throw new UserError(`The SSH host key of ${name} (${ssh.host}) is not in your known_hosts.`, {
       details: ['labup trusts only machines that you have connected to, or whose key you have put there'],
-      next: `ssh ${ssh.user}@${where}   (compare the fingerprint), then run this again`,
+      next: `${byHand(ssh)}   (compare the fingerprint), then run this again`,
     });
   }
-  return { name, address: ssh.host, port: ssh.port, user: ssh.user, hostKey, keepOriginals: true };
+  return {
+    name,
+    address: ssh.host,
+    port: ssh.port,
+    user: ssh.user,
+    hostKey,
+    keepOriginals: true,
+    ...(jump === undefined ? {} : { jump }),
+  };
 }
 
 /** Connects with the user's own key or agent. Throws UserError that says how to get in by hand. */
@@ -39,13 +49,28 @@ export async function login(
   } catch (error) {
     if (error instanceof HostKeyError) throw otherHostKey(target, ssh, error);
     if (error instanceof LabError) throw error;
-    const identity = ssh.key === undefined ? '' : ` -i ${ssh.key}`;
     throw new LabFailure(`${target.name} lets nobody in: ${messageOf(error)}`, {
-      details: [`tried ${ssh.user}@${ssh.host} port ${ssh.port}`],
-      next: `ssh${identity} -p ${ssh.port} ${ssh.user}@${ssh.host}   (must work without a question)`,
+      details: [`tried ${ssh.user}@${ssh.host} port ${ssh.port}${throughText(ssh)}`],
+      next: `${byHand(ssh)}   (must work without a question)`,
       cause: error,
     });
   }
+}
+
+/** What the user types to get in without the lab. */
+function byHand(ssh: SshSpec): string {
+  const { host, port, user, key } = ssh;
+  const identity = key === undefined ? [] : ['-i', key];
+  const jump = jumpOf(ssh);
+  // -J has no way to say with which key.
+  const through = jump === undefined ? [] : ['-o', `'ProxyCommand=${sshCommand(jump, ['-W', '%h:%p'])}'`];
+  const at = port === 22 ? [] : ['-p', String(port)];
+  return ['ssh', ...identity, ...through, ...at, `${user}@${host}`].join(' ');
+}
+
+/** Says which jump host a machine is behind, if any. */
+export function throughText({ jump }: SshSpec): string {
+  return jump === undefined ? '' : ` through ${jump}`;
 }
 
 // Not made by the lab, so that making it anew is no way out.

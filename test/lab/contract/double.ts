@@ -1,9 +1,11 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CommandError } from '../../../scripts/exec/command-error.ts';
 import type { RunResult } from '../../../scripts/exec/executor.ts';
 import { localExecutor } from '../../../scripts/exec/local.ts';
 import { assetPath } from '../../../scripts/shared/assets.ts';
+import { messageOf } from '../../../scripts/shared/errors.ts';
 
 const FOLDER = assetPath('test', 'doubles');
 /** A launch with the image to be built first. */
@@ -49,7 +51,14 @@ export class Double {
 
   /** Calls it as a user would, behind the driver's back. */
   async call(argv: readonly string[], input = ''): Promise<RunResult> {
-    return localExecutor().run(['multipass', ...argv], { input, env: this.env(), timeoutMs: LONG_MS });
+    const options = { input, env: this.env(), timeoutMs: LONG_MS };
+    return localExecutor()
+      .run(['multipass', ...argv], options)
+      .catch((error: unknown) => {
+        // The test runner shows messages only.
+        const details = error instanceof CommandError ? error.details : [];
+        throw new Error([messageOf(error), ...details].join('\n'), { cause: error });
+      });
   }
 
   /** Names of all instances, in alphabetical order. */

@@ -36,6 +36,26 @@ export class PreparedMachines {
     return { host: this.#hosts.get(name) ?? `${name}.invalid`, port: 22, user, key: this.key };
   }
 
+  /** The same for one that is behind a jump host, which is entered as the user who may nothing. */
+  specBehind(jump: string, name: string, user = 'root'): SshSpec {
+    return { ...this.spec(name, user), jump: `guest@${this.#hosts.get(jump)}`, jumpKey: this.key };
+  }
+
+  /** From now on this host has no way to a machine's TCP ports; other machines have. Ended by `show`. */
+  async hide(name: string): Promise<void> {
+    await localExecutor().run(['ip', 'rule', 'add', ...this.#hiding(name)]);
+  }
+
+  /** Ends what `hide` began. */
+  async show(name: string): Promise<void> {
+    await localExecutor().run(['ip', 'rule', 'del', ...this.#hiding(name)], { okCodes: [0, 2] });
+  }
+
+  #hiding(name: string): readonly string[] {
+    const what = ['iif', 'lo', 'to', `${this.#hosts.get(name)}/32`, 'ipproto', 'tcp', 'unreachable'];
+    return [...what, 'priority', '13090'];
+  }
+
   /** Makes a machine, and does what its user does first: connects once, and accepts its host key. */
   async add(name: string): Promise<void> {
     await this.double.call(['launch', '--name', name, '--cloud-init', '-'], this.#userData());
