@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type ChoiceFlags, decide } from '../plan/choices.ts';
+import { findsAddresses, pendingPlan } from '../plan/found.ts';
 import { planLab } from '../plan/plan.ts';
 import { smallLab } from '../plan/small.ts';
 import type { LabPlan } from '../plan/types.ts';
@@ -72,7 +73,8 @@ export function differences(saved: LabPlan | undefined, wanted: LabPlan): readon
 
 // As it comes back from plan.json, and without what may change.
 function fixed(plan: LabPlan): LabPlan {
-  const copy = JSON.parse(JSON.stringify(plan)) as LabPlan;
+  const written = JSON.parse(JSON.stringify(plan)) as LabPlan;
+  const copy = findsAddresses(written) ? pendingPlan(written) : written;
   return { ...copy, echo: { ...copy.echo, variant: 'full' } };
 }
 

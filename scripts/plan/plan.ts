@@ -1,13 +1,21 @@
 import { macOf } from '../shared/mac.ts';
 import type { DriverName, LabSpec, MachineSpec } from '../spec/types.ts';
 import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
-import { checkedCidr, dnsAddress, externalPrefixes, isNode, podBlocks, routesOf } from './addressing.ts';
+import {
+  apiServerAt,
+  checkedCidr,
+  dnsAddress,
+  externalPrefixes,
+  isNode,
+  podBlocks,
+  routesOf,
+} from './addressing.ts';
+import { findsAddresses, pendingPlan } from './found.ts';
 import { peeringsOf } from './peering.ts';
 import type { LabPlan, MachinePlan } from './types.ts';
 
 /** What Debian 12's source package `kubernetes` (1.20.5+really1.20.2) holds. */
 export const DEBIAN_KUBERNETES_VERSION = 'v1.20.2';
-const API_PORT = 6443;
 
 const BGP = {
   /** Pod blocks, service CIDR, external and router prefixes of the largest lab stay well below this. */
@@ -19,8 +27,16 @@ const BGP = {
 
 const ECHO = { namespace: 'echo-server', clientPod: 'echo-client1', tcpPort: 1234, udpPort: 5678 } as const;
 
-/** The complete lab for a checked spec. Pure: the same spec and choices give the same plan. */
+/**
+ * The complete lab for a checked spec; without addresses where only the running machines have them (planAt). Pure: the
+ * same spec and choices give the same plan.
+ */
 export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
+  const plan = planAtSpec(spec, choices);
+  return findsAddresses(plan) ? pendingPlan(plan) : plan;
+}
+
+function planAtSpec(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
   const subnet = checkedCidr(spec.network.subnet);
   const workers = spec.machines.filter(({ role }) => role === 'worker');
   const [firstWorker] = workers;
@@ -45,7 +61,7 @@ export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
       serviceCidr: spec.kubernetes.serviceCidr,
       dnsAddress: dnsAddress(spec),
       domain: 'cluster.local',
-      apiServer: `${controlPlane.address}:${API_PORT}`,
+      apiServer: apiServerAt(controlPlane.address),
     },
     bgp: {
       clusterAsn: spec.bgp.clusterAsn,
