@@ -9,7 +9,10 @@ interface NodeList {
   readonly items: readonly {
     readonly metadata: { readonly name: string };
     readonly spec: { readonly podCIDR?: string };
-    readonly status: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+    readonly status: {
+      readonly addresses?: readonly { readonly type: string; readonly address: string }[];
+      readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+    };
   }[];
 }
 
@@ -44,14 +47,14 @@ export async function waitForApi(kubectl: Kubectl, emit: Emit, signal?: AbortSig
   });
 }
 
-/** Waits until every node of the plan is registered and Ready. */
+/** Waits until every node of the plan is registered, with the plan's address, and Ready. */
 export async function waitForNodes(
   kubectl: Kubectl,
   plan: LabPlan,
   emit: Emit,
   signal?: AbortSignal,
 ): Promise<void> {
-  const wanted = machinesOf(plan, 'control-plane', 'worker').map(({ name }) => name);
+  const wanted = machinesOf(plan, 'control-plane', 'worker');
   await waitFor({
     what: 'all nodes to be Ready',
     timeoutMs: TIMEOUTS.nodesReady,
@@ -61,8 +64,17 @@ export async function waitForNodes(
         .filter(({ status }) =>
           status.conditions?.some((each) => each.type === 'Ready' && each.status === 'True'),
         )
-        .map(({ metadata }) => metadata.name);
-      const missing = wanted.filter((name) => !ready.includes(name));
+        .map(({ metadata, status }) => {
+          const internal = status.addresses?.find(({ type }) => type === 'InternalIP');
+          return { name: metadata.name, address: internal?.address };
+        });
+      const missing = wanted
+        .filter(({ name, address }) => {
+          const node = ready.find((each) => each.name === name);
+          // A node whose machine has moved is Ready for a while at its old address.
+          return node === undefined || (node.address !== undefined && node.address !== address);
+        })
+        .map(({ name }) => name);
       return missing.length === 0
         ? { done: true, value: undefined }
         : { done: false, why: `not yet: ${missing.join(', ')}` };

@@ -1,4 +1,5 @@
 import { PACKAGES_CHECK, problemsOf } from '../plan/doctor/checks.ts';
+import { planAtLast } from '../plan/found.ts';
 import { formatHostProblem, hostError } from '../plan/host-problem.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { type PlanTextExtra, renderPlan } from '../render/plan-text.ts';
@@ -47,12 +48,13 @@ export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   const driver = deps.driver(plan.choices.driver.value);
   await state.create();
   return state.locked('labup', async () => {
-    await state.savePlan(plan);
+    // Addresses that are still to be found: the last ones are known until then, so that a killed labup takes nothing away.
+    await state.savePlan(planAtLast(plan, await state.loadPlan()));
     const timed = timedSteps(deps.steps(upSteps(driver.machines)), 'labup', state);
-    await bringUp(deps, timed.steps, plan, state, packages);
+    const complete = await bringUp(deps, timed.steps, plan, state, packages);
     await state.write('timings.json', `${JSON.stringify(timed.timings, null, 2)}\n`);
     return {
-      plan,
+      plan: complete,
       stateDir: state.dir,
       changed: timed.timings.some(({ changed }) => changed),
       durationMs: Math.round(performance.now() - started),

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { readBundle } from '../artifacts/bundle/bundle.ts';
 import { type ChoiceFlags, decide } from '../plan/choices.ts';
+import { findsAddresses, pendingPlan } from '../plan/found.ts';
 import { DEBIAN_SOFTWARE, planLab } from '../plan/plan.ts';
 import { smallLab } from '../plan/small.ts';
 import type { SoftwareFacts } from '../plan/software.ts';
@@ -103,10 +104,11 @@ export function differences(saved: LabPlan | undefined, wanted: LabPlan): readon
   );
 }
 
-// As it comes back from plan.json, and without what may change: the reasons of the choices, and where files come from as
-// long as they are of the same versions.
+// As it comes back from plan.json, and without what may change: addresses that are found at run time, the reasons of the
+// choices, and where files come from as long as they are of the same versions.
 function fixed(plan: LabPlan): Readonly<Record<string, unknown>> {
-  const { choices, bundle, ...rest } = JSON.parse(JSON.stringify(plan)) as LabPlan;
+  const written = JSON.parse(JSON.stringify(plan)) as LabPlan;
+  const { choices, bundle, ...rest } = findsAddresses(written) ? pendingPlan(written) : written;
   return {
     ...rest,
     driver: choices.driver.value,

@@ -5,25 +5,18 @@ import { ensureJoinToken } from '../cluster/join-token.ts';
 import { ensureContainerd, ensureControlPlane, isJoined, join, readAdminAccess } from '../cluster/kubeadm.ts';
 import { kubeconfigVia } from '../cluster/kubeconfig.ts';
 import { type Kubectl, kubectlWith } from '../cluster/kubectl.ts';
+import { ensureNodeAddress } from '../cluster/node-address.ts';
 import { ensurePodBlocks, waitForApi, waitForNodes } from '../cluster/nodes.ts';
 import { newSecrets } from '../exec/keys.ts';
 import type { RemoteMachine } from '../exec/ssh.ts';
 import { bootTimes } from '../machines/boot-times.ts';
-import { connectMachines, must, waitForCloudInit } from '../machines/connect.ts';
-import type { CloudInit, MachineDriver } from '../machines/driver.ts';
+import { must } from '../machines/connect.ts';
 import { installPackages } from '../machines/packages.ts';
 import { ensureSoftware } from '../machines/software.ts';
 import { announcements } from '../matrix/network.ts';
 import { readEndpoints } from '../matrix/read-endpoints.ts';
 import { type LabPlan, type MachinePlan, machinesOf, theMachine } from '../plan/types.ts';
-import {
-  renderMetaData,
-  renderNetworkConfig,
-  renderUserData,
-  renderVmUserData,
-} from '../render/cloud-init.ts';
 import { renderClusterDns, renderEcho } from '../render/manifests.ts';
-import { packagesOf, renderSshdConfig } from '../render/software.ts';
 import type { Emit } from '../shared/events.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
@@ -36,24 +29,26 @@ import {
   waitForPods,
 } from '../workloads/apply.ts';
 
-import { noteReach } from './access.ts';
-import { openApi } from './api-access.ts';
 import { artifactsOf, type Deps } from './deps.ts';
 import type { LabState } from './state.ts';
 import type { StepRunner } from './steps.ts';
 import { KUBECTL_NOTE } from './tools.ts';
-import { undoPending, uninterruptible } from './undo-faults.ts';
+import { uninterruptible } from './undo-faults.ts';
+import { bringUpMachines, type KubectlWay } from './up-machines.ts';
 
-/** Brings the lab of the plan up; each step looks first and does only what is missing. */
+/**
+ * Brings the lab of the plan up; each step looks first and does only what is missing. Returns the plan that the lab has
+ * then: with the addresses that its machines turned out to have, where it left these to be found.
+ */
 export async function bringUp(
   deps: Deps,
   steps: StepRunner,
-  plan: LabPlan,
+  wanted: LabPlan,
   state: LabState,
   packages: readonly string[],
-): Promise<void> {
+): Promise<LabPlan> {
   const { local, signal } = deps;
-  const driver = deps.driver(plan.choices.driver.value);
+  const driver = deps.driver(wanted.choices.driver.value);
 
   await steps.run('packages', async (emit) => {
     if (packages.length > 0) await installPackages(local, packages, emit);
@@ -66,30 +61,26 @@ export async function bringUp(
     kubectl: kubectlBinary,
   } = await steps.run('artifacts', async (emit) => {
     const { artifacts, changed } = await deps
-      .artifacts(artifactsOf(plan))
+      .artifacts(artifactsOf(wanted))
       .ensure(driver.machines, emit, signal);
     return { value: artifacts, changed };
   });
 
   await steps.run('host', async (emit) => {
-    const host = await driver.ensureHost(plan, emit);
-    const imported = await driver.ensureImage(plan, image, emit);
+    const host = await driver.ensureHost(wanted, emit);
+    const imported = await driver.ensureImage(wanted, image, emit);
     return { value: undefined, changed: host || imported };
   });
 
-  const secrets = await ensureSecrets(state, plan);
-  const { machines, api, access } = await steps.run('machines', async (emit) => {
-    const cloudInit = cloudInitOf(plan, driver, secrets);
-    const clientKey = secrets.clientKey.publicKey.trim();
-    const changed = await driver.ensureMachines(plan, { image, cloudInit, clientKey }, emit);
-    const targets = await driver.reach(plan, secrets, emit);
-    const connected = await connectMachines(targets, emit, signal, deps.connect);
-    if (driver.usesCloudInit) await waitForCloudInit(connected, emit, signal);
-    const way = await openApi(deps, plan, targets);
-    const how = { binary: kubectlBinary, kubeconfig: state.path('kubeconfig'), ...way.via };
-    await undoPending(state, kubectlWith(uninterruptible(local), how), connected, emit);
-    await noteReach(state, targets, secrets.clientKey.privateKey);
-    return { value: { machines: connected, api: way, access: how }, changed };
+  const secrets = await ensureSecrets(state, wanted);
+  const { machines, plan, api } = await steps.run('machines', (emit) => {
+    const kubectl = (way: KubectlWay) =>
+      kubectlWith(uninterruptible(local), {
+        binary: kubectlBinary,
+        kubeconfig: state.path('kubeconfig'),
+        ...way,
+      });
+    return bringUpMachines(deps, wanted, state, { image, secrets, kubectl }, emit);
   });
 
   try {
@@ -118,7 +109,8 @@ export async function bringUp(
       const admin = await readAdminAccess(apiServer);
       await state.write('kubeconfig', kubeconfigVia(admin.kubeconfig, apiServer.address));
       await state.write(KUBECTL_NOTE, kubectlBinary);
-      const client = kubectlWith(local, access);
+      const kubeconfig = state.path('kubeconfig');
+      const client = kubectlWith(local, { binary: kubectlBinary, kubeconfig, ...api.via });
       await waitForApi(client, emit, signal);
       return { value: { kubectl: client, ca: admin.ca }, changed: changed.includes(true) };
     });
@@ -141,6 +133,7 @@ export async function bringUp(
       await waitForBgp(kubectl, plan, machines, emit, signal);
       return { value: undefined, changed: false };
     });
+    return plan;
   } finally {
     api.close();
     for (const machine of machines.values()) machine.close();
@@ -177,8 +170,11 @@ async function joinWorkers(
     await ensureJoinToken(kubectl, secrets, emit, signal);
     await Promise.all(missing.map((node) => join(must(machines, node.name), node, plan, secrets, ca, emit)));
   }
+  const moved = await Promise.all(
+    workers.map(({ name, address }) => ensureNodeAddress(must(machines, name), address, emit)),
+  );
   const blocks = await ensurePodBlocks(kubectl, plan);
-  return blocks || missing.length > 0;
+  return blocks || missing.length > 0 || moved.includes(true);
 }
 
 async function applyWorkloads(
@@ -257,24 +253,4 @@ async function ensureSecrets(state: LabState, plan: LabPlan): Promise<Secrets> {
   );
   await state.saveSecrets(secrets);
   return secrets;
-}
-
-function cloudInitOf(
-  plan: LabPlan,
-  { machines }: MachineDriver,
-  secrets: Secrets,
-): ReadonlyMap<string, CloudInit> {
-  return new Map(
-    plan.machines.map((machine) => [
-      machine.name,
-      {
-        userData:
-          machines === 'baked'
-            ? renderUserData(plan, machine, secrets)
-            : renderVmUserData(plan, secrets, packagesOf(machine), renderSshdConfig()),
-        metaData: renderMetaData(plan, machine),
-        networkConfig: renderNetworkConfig(plan, machine),
-      },
-    ]),
-  );
 }

@@ -1,4 +1,5 @@
 import type { SshTarget } from '../exec/ssh.ts';
+import type { FoundAddresses } from '../plan/found.ts';
 import type { LabPlan } from '../plan/types.ts';
 import type { Emit } from '../shared/events.ts';
 import type { Secrets } from '../shared/secrets.ts';
@@ -65,6 +66,8 @@ export interface MachineDriver {
   ensureMachines(plan: LabPlan, made: Provisioning, emit: Emit): Promise<Changed>;
   /** How every machine of the plan, running, is reached over SSH and by which host key it is known, in plan order. */
   reach(plan: LabPlan, secrets: Secrets, emit: Emit): Promise<readonly SshTarget[]>;
+  /** The addresses that the running machines have, for a plan that leaves them to be found; undefined for any other. */
+  findAddresses?(plan: LabPlan, emit: Emit): Promise<FoundAddresses | undefined>;
   /** Everything of this lab that exists on the host. */
   observe(lab: string): Promise<readonly ObservedThing[]>;
   /** Removes everything of this lab; what is already gone is no error. `purge`: packages too, on machines that stay. */

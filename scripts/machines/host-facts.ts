@@ -29,6 +29,9 @@ export type SeenFacts = Omit<
   'differences' | 'missingArtifacts' | 'missingPackages' | 'networkReachable'
 >;
 
+/** Only there where the module br_netfilter is, which switches it on by itself. */
+const BRIDGE_NETFILTER = '/proc/sys/net/bridge/bridge-nf-call-iptables';
+
 /** Where to look; what is absent is this host's. */
 export interface HostPlaces {
   /** The folders of the artifacts and of the lab's state, which need not exist. */
@@ -76,6 +79,7 @@ export async function gatherHostFacts(
     node: { version: process.versions.node, floor: nodeFloor() },
     clock: { now: Date.now(), newestFile: await newestFile() },
     ...(network ?? { routes: [], addresses: [], links: [], tunnels: [], bridgeIsOurs: false }),
+    bridgeNetfilter: (await readFile(`${root}${BRIDGE_NETFILTER}`, 'utf8').catch(() => '')).trim() === '1',
     resolvers: parseResolvers(resolvConf),
     disks: disks ?? [],
     freeMemoryBytes: memory ?? 0,

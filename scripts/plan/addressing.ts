@@ -1,10 +1,11 @@
 import { type Cidr, nthAddress, nthBlock, parseCidr } from '../shared/ip.ts';
 import type { LabSpec, MachineSpec } from '../spec/types.ts';
 import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
-import type { RoutePlan } from './types.ts';
+import type { LabPlan, RoutePlan } from './types.ts';
 
 /** Cluster DNS has the tenth address of the service CIDR, by the convention that kubeadm follows too. */
 const DNS_NUMBER = 10;
+const API_PORT = 6443;
 
 /** A prefix of a checked spec. Throws where the spec was not checked, which is a bug. */
 export function checkedCidr(text: string): Cidr {
@@ -28,6 +29,25 @@ export function podBlocks(spec: LabSpec): ReadonlyMap<string, string> {
 /** The address of cluster DNS. */
 export function dnsAddress(spec: LabSpec): string {
   return nthAddress(checkedCidr(spec.kubernetes.serviceCidr), DNS_NUMBER);
+}
+
+/** Where the API server is reached, "192.168.13.30:6443". */
+export function apiServerAt(address: string): string {
+  return `${address}:${API_PORT}`;
+}
+
+/** The prefixes that belong to the lab alone, each with the key of lab.yaml that it comes from. */
+export function namedPrefixes({
+  kubernetes,
+  bgp,
+}: LabPlan): readonly { readonly subject: string; readonly cidr: Cidr }[] {
+  const of = (subject: string) => (text: string) => ({ subject, cidr: checkedCidr(text) });
+  return [
+    of('kubernetes.podCidr')(kubernetes.podCidr),
+    of('kubernetes.serviceCidr')(kubernetes.serviceCidr),
+    ...bgp.externalPrefixes.map(of('echo.externalIp')),
+    ...bgp.routerPrefixes.map(of('bgp.routerPrefixes')),
+  ];
 }
 
 /** The prefixes of the external IPs that services have. */

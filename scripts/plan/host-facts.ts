@@ -93,6 +93,8 @@ export interface HostFacts {
   readonly tunnels: readonly string[];
   /** True where the link with the lab bridge's name belongs to this lab already. */
   readonly bridgeIsOurs: boolean;
+  /** Whether packets that only cross a bridge of the host go through its NAT rules too. */
+  readonly bridgeNetfilter: boolean;
   /** IPv4 name servers. */
   readonly resolvers: readonly string[];
   readonly disks: readonly DiskFact[];

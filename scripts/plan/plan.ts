@@ -1,14 +1,22 @@
 import { macOf } from '../shared/mac.ts';
 import type { LabSpec, MachineSpec } from '../spec/types.ts';
 import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
-import { checkedCidr, dnsAddress, externalPrefixes, isNode, podBlocks, routesOf } from './addressing.ts';
+import {
+  apiServerAt,
+  checkedCidr,
+  dnsAddress,
+  externalPrefixes,
+  isNode,
+  podBlocks,
+  routesOf,
+} from './addressing.ts';
+import { findsAddresses, pendingPlan } from './found.ts';
 import { peeringsOf } from './peering.ts';
 import type { SoftwareFacts } from './software.ts';
 import type { LabPlan, MachinePlan } from './types.ts';
 
 /** What Debian 12's source package `kubernetes` (1.20.5+really1.20.2) holds. */
 export const DEBIAN_KUBERNETES_VERSION = 'v1.20.2';
-const API_PORT = 6443;
 
 /** What a lab made from Debian's packages is. */
 export const DEBIAN_SOFTWARE: SoftwareFacts = {
@@ -27,11 +35,23 @@ const BGP = {
 
 const ECHO = { namespace: 'echo-server', clientPod: 'echo-client1', tcpPort: 1234, udpPort: 5678 } as const;
 
-/** The complete lab for a checked spec. Pure: the same spec, choices and versions give the same plan. */
+/**
+ * The complete lab for a checked spec; without addresses where only the running machines have them (planAt). Pure: the
+ * same spec, choices and versions give the same plan.
+ */
 export function planLab(
   spec: LabSpec,
   choices: LabPlan['choices'],
-  { versions }: Pick<SoftwareFacts, 'versions'> = DEBIAN_SOFTWARE,
+  software: Pick<SoftwareFacts, 'versions'> = DEBIAN_SOFTWARE,
+): LabPlan {
+  const plan = planAtSpec(spec, choices, software);
+  return findsAddresses(plan) ? pendingPlan(plan) : plan;
+}
+
+function planAtSpec(
+  spec: LabSpec,
+  choices: LabPlan['choices'],
+  { versions }: Pick<SoftwareFacts, 'versions'>,
 ): LabPlan {
   const subnet = checkedCidr(spec.network.subnet);
   const workers = spec.machines.filter(({ role }) => role === 'worker');
@@ -57,7 +77,7 @@ export function planLab(
       serviceCidr: spec.kubernetes.serviceCidr,
       dnsAddress: dnsAddress(spec),
       domain: 'cluster.local',
-      apiServer: `${controlPlane.address}:${API_PORT}`,
+      apiServer: apiServerAt(controlPlane.address),
       // Debian has no package of CoreDNS.
       dns: choices.artifacts.value === 'debian' || choices.cni.value === 'bird' ? 'lab' : 'coredns',
     },

@@ -1,4 +1,5 @@
-import { type Choice, type LabPlan, machinesOf, type PeeringPlan } from '../plan/types.ts';
+import { AT_RUN_TIME, findsAddresses, isPending } from '../plan/found.ts';
+import { type Choice, type LabPlan, machinesOf, type PeeringPlan, theMachine } from '../plan/types.ts';
 
 const WIDTH = 100;
 /** More sessions than this and the iBGP mesh is one line. */
@@ -69,21 +70,32 @@ function machineLines(plan: LabPlan): string[] {
 }
 
 function addressLines(plan: LabPlan): string[] {
-  const { network, kubernetes, bgp } = plan;
+  const { kubernetes, bgp } = plan;
   return table([
-    ['lab network', `${network.subnet} on ${network.bridge}, host ${network.hostAddress}, no NAT, no uplink`],
+    ['lab network', networkText(plan)],
     ['pods', `${kubernetes.podCidr}, a /${kubernetes.podBlockLength} per node`],
     ['services', `${kubernetes.serviceCidr}, DNS ${kubernetes.dnsAddress} (${kubernetes.domain})`],
-    ['API server', `${kubernetes.apiServer} (Kubernetes ${kubernetes.version})`],
+    [
+      'API server',
+      `${isPending(plan) ? AT_RUN_TIME : kubernetes.apiServer} (Kubernetes ${kubernetes.version})`,
+    ],
     ['external IPs', bgp.externalPrefixes.join(', ')],
     ['router announces', bgp.routerPrefixes.join(', ') || 'nothing'],
   ]).flatMap((line) => wrap(line, '', ' '.repeat(18)));
 }
 
+function networkText(plan: LabPlan): string {
+  const { subnet, bridge, hostAddress } = plan.network;
+  if (isPending(plan)) return `${AT_RUN_TIME}: the network that Multipass gives its machines`;
+  if (findsAddresses(plan)) return `${subnet}, that of Multipass, host ${hostAddress}`;
+  return `${subnet} on ${bridge}, host ${hostAddress}, no NAT, no uplink`;
+}
+
 function sessionLines(plan: LabPlan): string[] {
   const { peerings, keepaliveSeconds, holdSeconds, maximumPaths, maximumPrefix } = plan.bgp;
   const row = ({ kind, a, b }: PeeringPlan) => {
-    const end = ({ machine, address, asn }: PeeringPlan['a']) => `${machine} ${address} AS ${asn}`;
+    const end = ({ machine, address, asn }: PeeringPlan['a']) =>
+      isPending(plan) ? `${machine} AS ${asn}` : `${machine} ${address} AS ${asn}`;
     return [kind === 'ibgp' ? 'iBGP' : 'eBGP', end(a), '--', end(b)];
   };
   const listAll = peerings.length <= SESSIONS_LISTED;
@@ -107,7 +119,8 @@ function routeLines(plan: LabPlan): string[] {
     const gateways = [...new Set(routes.map(({ via }) => via))];
     const texts = gateways.map((gateway) => {
       const prefixes = routes.filter(({ via }) => via === gateway).map(({ to }) => to);
-      return `${prefixes.join(', ')} ${gateway === undefined ? 'on-link' : `via ${gateway}`}`;
+      const router = isPending(plan) ? theMachine(plan, 'router').name : gateway;
+      return `${prefixes.join(', ')} ${gateway === undefined ? 'on-link' : `via ${router}`}`;
     });
     const indent = nameWidth(plan) + 2;
     return wrap(texts.join('; ') || none, name.padEnd(indent), ' '.repeat(indent));

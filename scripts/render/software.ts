@@ -1,3 +1,4 @@
+import { findsAddresses } from '../plan/found.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
 import { readAsset } from '../shared/assets.ts';
 import type { RenderedFile } from '../shared/files.ts';
@@ -35,6 +36,7 @@ export function renderNetworkFiles(plan: LabPlan, machine: MachinePlan): readonl
   const settings = {
     address: `${machine.address}/${plan.network.prefixLength}`,
     ...(machine.mac === undefined ? {} : { mac: machine.mac }),
+    ...(findsAddresses(plan) ? { dhcp: true } : {}),
     routes: machine.routes,
     guard: labPrefixes(plan),
     sysctls: bootSettings(machine),

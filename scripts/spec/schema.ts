@@ -28,7 +28,8 @@ export const SPEC_VERSION = 1;
 const SERVICE_LENGTHS = [12, 28] as const;
 // kubeadm refuses a pod subnet longer than a node's default /24, and one more than 16 bits wider than a node's block.
 const POD_LENGTHS = [10, 24] as const;
-const SUBNET_LENGTHS = [8, 29] as const;
+/** How large the lab network may be. */
+export const SUBNET_LENGTHS = [8, 29] as const;
 const ROUTER_PREFIX_LENGTHS = [8, 32] as const;
 /** Far below maximum-prefix, at which a session is closed. */
 const ROUTER_PREFIXES_MAX = 64;
@@ -201,10 +202,11 @@ export const multipassSchema = z
     network: z
       .strictObject({
         mode: z
-          .enum(['static', 'bridge'])
+          .enum(['static', 'bridge', 'dhcp'])
           .default('static')
           .describe(
-            "static: the lab's addresses are second addresses on Multipass' own network. bridge: on a second NIC.",
+            "static: the lab's addresses are second addresses on Multipass' own network. bridge: on a second NIC. " +
+              "dhcp: the machines' own addresses, found at run time, are the lab's; those in lab.yaml are not used.",
           ),
         bridge: z
           .string()

@@ -49,9 +49,9 @@ export interface MultipassSpec {
   readonly network: {
     /**
      * static: the lab's addresses are second addresses on the network that Multipass gives; bridge: they are on a second
-     * NIC on a bridge of the host.
+     * NIC on a bridge of the host; dhcp: the addresses that Multipass gives are the lab's.
      */
-    readonly mode: 'static' | 'bridge';
+    readonly mode: 'static' | 'bridge' | 'dhcp';
     readonly bridge?: string | undefined;
   };
 }

@@ -170,6 +170,7 @@ export function guestAnswer(vm: FakeVm, name: string): string {
   const global = (local: string, more: Record<string, unknown> = {}) => ({
     family: 'inet',
     local,
+    prefixlen: 24,
     scope: 'global',
     ...more,
   });

@@ -218,15 +218,15 @@ describe('a guest', () => {
       owner: 'bgp-lab',
       hostKey: 'ssh-ed25519 KEY-OF-vm root@vm',
       cloudInit: { finished: true, errors: [] },
-      uplink: 'ens3',
+      uplink: { device: 'ens3', gateway: '10.97.0.1' },
     });
-    expect(managementAddress(facts, LAB)).toBe('10.97.0.7');
+    expect(managementAddress(facts, LAB)).toMatchObject({ address: '10.97.0.7', prefixLength: 24 });
   });
 
   it('is reached at no address of the lab, a pod bridge or another NIC', async () => {
     const facts = await ask(guestAnswer({ ...vm, address: '192.168.13.77' }, 'vm'));
     expect(managementAddress(facts, LAB)).toBeUndefined();
-    expect(managementAddress(facts, undefined)).toBe('192.168.13.77');
+    expect(managementAddress(facts, undefined)?.address).toBe('192.168.13.77');
     expect(managementAddress({ ...facts, uplink: undefined }, undefined)).toBeUndefined();
   });
 

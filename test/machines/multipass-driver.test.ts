@@ -2,11 +2,12 @@ import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { notesFolder } from '../../scripts/machines/notes-folder.ts';
+import { pendingPlan } from '../../scripts/plan/found.ts';
 import { UserError } from '../../scripts/shared/errors.ts';
 import { silent } from '../../scripts/shared/events.ts';
 import type { Secrets } from '../../scripts/shared/secrets.ts';
-import { once, refused } from '../fakes/multipass.ts';
-import { type Bench, bench, failureOf, multipassPlan, NAMES, plan } from './multipass-fixtures.ts';
+import { guestAnswer, once, refused } from '../fakes/multipass.ts';
+import { type Bench, bench, documents, failureOf, multipassPlan, NAMES, plan } from './multipass-fixtures.ts';
 
 let b: Bench;
 beforeEach(() => {
@@ -178,6 +179,61 @@ describe('how machines are reached', () => {
     expect((await failureOf(reach())).message).toMatch(/bgp to have an address/);
     if (bgp) bgp.owner = 'other-lab';
     expect((await failureOf(reach())).message).toMatch(/not lab "bgp-lab"'s: bgp/);
+  });
+});
+
+describe('the addresses of mode dhcp', () => {
+  const dhcp = pendingPlan(multipassPlan({ network: { mode: 'dhcp' } }));
+  const find = async (wanted = dhcp) => b.driver.findAddresses?.(wanted, silent);
+  const up = () => b.up(documents(), dhcp);
+
+  it('are those that the machines have from Multipass, and the host is their gateway', async () => {
+    await up();
+    const addresses = NAMES.map((name) => [name, b.fake.vms.get(name)?.address] as const);
+    expect(await find()).toEqual({
+      subnet: '10.97.0.0/24',
+      hostAddress: '10.97.0.1',
+      machines: new Map(addresses),
+    });
+    expect((await b.driver.reach(dhcp, secrets, silent)).map(({ name, address }) => [name, address])).toEqual(
+      addresses,
+    );
+  });
+
+  it('may lie anywhere, also where lab.yaml puts a lab', async () => {
+    await up();
+    const bgp = b.fake.vms.get('bgp');
+    if (bgp) bgp.address = '192.168.13.99';
+    expect((await find())?.machines.get('bgp')).toBe('192.168.13.99');
+  });
+
+  it('are asked for each time, and need every machine to run', async () => {
+    await up();
+    const before = await find();
+    const vm = b.fake.vms.get('k8sworker1');
+    if (vm) vm.state = 'Stopped';
+    expect((await failureOf(find())).message).toBe('Not running: k8sworker1.');
+    await up();
+    expect((await find())?.machines.get('k8sworker1')).not.toBe(before?.machines.get('k8sworker1'));
+  });
+
+  it('are of no use without a way to this host', async () => {
+    await up();
+    b.fake.hooks.push(([, verb, , name = '']) => {
+      const vm = b.fake.vms.get(name);
+      if (verb !== 'exec' || vm === undefined) return undefined;
+      return guestAnswer(vm, name).replaceAll('"gateway":"10.97.0.1",', '');
+    });
+    expect((await failureOf(find())).message).toBe(
+      'k8smaster1 has no gateway, so the address of this host is not known.',
+    );
+  });
+
+  it('are nobody else’s business: in other modes nothing is asked', async () => {
+    await b.up();
+    const calls = b.fake.lines('exec').length;
+    expect(await find(plan)).toBeUndefined();
+    expect(b.fake.lines('exec')).toHaveLength(calls);
   });
 });
 

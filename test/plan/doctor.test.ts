@@ -6,7 +6,7 @@ import type { HostFacts } from '../../scripts/plan/host-facts.ts';
 import { planLab } from '../../scripts/plan/plan.ts';
 import type { LabPlan } from '../../scripts/plan/types.ts';
 import type { DriverName } from '../../scripts/spec/types.ts';
-import type { Cases } from './doctor/case.ts';
+import type { Case, Cases } from './doctor/case.ts';
 import { DAEMONS_CASES } from './doctor/cases-daemons.ts';
 import { KERNEL_CASES } from './doctor/cases-kernel.ts';
 import { NETWORK_CASES } from './doctor/cases-network.ts';
@@ -25,12 +25,15 @@ const CASES: Cases = {
   ...KERNEL_CASES,
 };
 
-const planFor = (value: DriverName): LabPlan =>
-  planLab(spec, { ...plan.choices, driver: { value, why: 'a test' } });
-const examined = (facts: Partial<HostFacts>, driver: DriverName = 'incus') =>
-  examineHost(planFor(driver), { ...GOOD_HOST, multipass: MULTIPASS, ...facts });
-const theCheck = (id: string, facts: Partial<HostFacts>, driver?: DriverName): DoctorCheck => {
-  const found = examined(facts, driver).find((check) => check.id === id);
+const planFor = (value: DriverName, mode: Case['mode'] | 'static' = 'static'): LabPlan =>
+  planLab(
+    { ...spec, multipass: { ...spec.multipass, network: { mode } } },
+    { ...plan.choices, driver: { value, why: 'a test' } },
+  );
+const examined = (facts: Partial<HostFacts>, driver: DriverName = 'incus', mode?: Case['mode']) =>
+  examineHost(planFor(driver, mode), { ...GOOD_HOST, multipass: MULTIPASS, ...facts });
+const theCheck = (id: string, { facts = {}, driver, mode }: Partial<Case>): DoctorCheck => {
+  const found = examined(facts, driver, mode).find((check) => check.id === id);
   if (found === undefined) throw new Error(`there is no check ${id}`);
   return found;
 };
@@ -40,8 +43,8 @@ const textOf = ({ found, problems }: DoctorCheck) =>
   [found, ...problems.flatMap(({ message, hint }) => [message, `cure: ${hint}`])].join('\n');
 
 describe.each(Object.entries(CASES))('the check %s', (id, cases) => {
-  it.each(cases)('$verdict: $what', ({ facts = {}, driver, verdict, says }) => {
-    const check = theCheck(id, facts, driver);
+  it.each(cases)('$verdict: $what', ({ verdict, says, ...host }) => {
+    const check = theCheck(id, host);
     expect([textOf(check), check.verdict]).toEqual([expect.any(String), verdict]);
     for (const piece of says) expect(textOf(check)).toContain(piece);
     expect(check.found).not.toBe('');
@@ -57,7 +60,7 @@ describe('the checks of a driver', () => {
     expect(ids('incus')).toEqual(expect.arrayContaining(['user', 'daemon', 'kernel-tcp-md5', 'kmsg']));
     expect(ids('incus')).not.toContain('kvm');
     expect(ids('multipass')).toEqual(expect.arrayContaining(['multipass', 'kvm', 'memory', 'subnet']));
-    expect(ids('multipass').filter((id) => /^(user|daemon|bridge|kernel|inotify)/.test(id))).toEqual([]);
+    expect(ids('multipass').filter((id) => /^(user|daemon|bridge$|kernel|inotify)/.test(id))).toEqual([]);
     expect(ids('ssh')).toEqual(['platform', 'node', 'clock', 'packages', 'mirror', 'disk', 'lab', 'vpn']);
   });
 

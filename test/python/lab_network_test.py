@@ -110,6 +110,23 @@ class LabNetwork(unittest.TestCase):
         self.assertIn("192.168.13.30", ip("addr"))
         ip("addr", "del", "192.168.13.30/24", "dev", "uplink")
 
+    def test_an_address_by_dhcp_is_used_and_never_set(self) -> None:
+        lease = {"address": "10.97.0.5/24", "dhcp": True, "routes": [{"to": "5.5.5.5/32", "via": "10.97.0.39"}]}
+        self.write(**lease)
+        self.program.main(["up"])
+        self.assertIn("via 10.97.0.39 dev uplink src 10.97.0.5", ip("route", "get", "5.5.5.5"))
+        self.assertEqual(ip("addr", "show", "dev", "uplink").count("inet "), 1)
+        self.program.main(["down"])
+        self.assertIn("10.97.0.5/24", ip("addr"))
+
+    def test_after_another_lease_the_guard_is_up_and_nothing_leads_to_old_addresses(self) -> None:
+        self.write(address="10.97.0.7/24", dhcp=True, routes=[{"to": "2.2.2.2/32", "via": "10.97.0.39"}])
+        ip("route", "add", "2.2.2.2", "via", "10.97.0.39")
+        self.program.main(["up"])
+        self.assertNotIn("10.97.0.7", ip("addr"))
+        self.assertIn("Network is unreachable", ip("route", "get", "2.2.2.2"))
+        self.assertEqual(Path("/proc/sys/net/ipv4/conf/uplink/rp_filter").read_text().strip(), "2")
+
     def test_a_nic_that_is_not_there_is_said(self) -> None:
         self.write(mac="02:00:00:00:00:99")
         with self.assertRaisesRegex(SystemExit, "no interface has the MAC address 02:00:00:00:00:99"):

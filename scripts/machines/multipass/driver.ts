@@ -1,21 +1,17 @@
 import type { Executor } from '../../exec/executor.ts';
-import type { SshTarget } from '../../exec/ssh.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { LabFailure, messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
-import { type Cidr, parseCidr } from '../../shared/ip.ts';
-import type { Secrets } from '../../shared/secrets.ts';
 import type { MachineDriver, ObservedThing } from '../driver.ts';
+import { findAddresses, reach } from './addresses.ts';
 import { multipass } from './client.ts';
 import { kindOf } from './failure.ts';
-import { askGuest, managementAddress } from './guest.ts';
-import { checkHost, listInstances, type MultipassHost, multipassOf, networkOf } from './host.ts';
-import { ASKED_AT_ONCE, ensureMachines } from './machines.ts';
+import { checkHost, listInstances, type MultipassHost, multipassOf } from './host.ts';
+import { ensureMachines } from './machines.ts';
 import { PATIENCE, type Patience, waitForState } from './patience.ts';
 import { Registry } from './registry.ts';
 import { removeMachines } from './remove.ts';
-import { foreignError } from './standing.ts';
-import { allInParallel, oneAtATime } from './turns.ts';
+import { oneAtATime } from './turns.ts';
 
 /** Where the driver works; tests put their own in its place. */
 export interface MultipassOptions {
@@ -50,6 +46,7 @@ export function multipassDriver(local: Executor, options: MultipassOptions = {})
     },
     ensureMachines: (plan, { cloudInit }, emit) => ensureMachines(host, plan, cloudInit, emit),
     reach: (plan, secrets, emit) => reach(host, plan, secrets, emit),
+    findAddresses: (plan, emit) => findAddresses(host, plan, emit),
     observe: (lab) => observe(host, lab),
     remove: (lab, emit) => removeMachines(host, lab, emit),
     changes: (plan) => {
@@ -97,61 +94,6 @@ async function requireImage(host: MultipassHost, plan: LabPlan, emit: Emit): Pro
       next: 'choose one of "multipass find" and set multipass.image in lab.yaml',
       cause: error,
     });
-  });
-}
-
-/**
- * How every machine of the plan is reached. The address is asked for each time: it may be another one after every start.
- * Throws LabFailure naming one that does not run.
- */
-async function reach(
-  host: MultipassHost,
-  plan: LabPlan,
-  secrets: Secrets,
-  emit: Emit,
-): Promise<readonly SshTarget[]> {
-  const listed = await listInstances(host, emit);
-  const down = plan.machines.filter(({ name }) => listed.get(name)?.state !== 'Running');
-  if (down.length > 0) {
-    throw new LabFailure(`Not running: ${down.map(({ name }) => name).join(', ')}.`, {
-      details: down.map(({ name }) => `${name}: ${listed.get(name)?.state.toLowerCase() ?? 'not there'}`),
-      next: 'npx labup --yes',
-    });
-  }
-  const { mode } = networkOf(plan);
-  const labNetwork = mode === 'dhcp' ? undefined : parseCidr(plan.network.subnet);
-  return allInParallel(ASKED_AT_ONCE, plan.machines, async ({ name }) => ({
-    ...(await reachOne(host, plan.lab, name, labNetwork, emit)),
-    name,
-    user: 'root',
-    privateKey: secrets.clientKey.privateKey,
-  }));
-}
-
-async function reachOne(
-  host: MultipassHost,
-  lab: string,
-  name: string,
-  labNetwork: Cidr | undefined,
-  emit: Emit,
-): Promise<Pick<SshTarget, 'address' | 'hostKey'>> {
-  return waitForState(host, {
-    what: `${name} to have an address`,
-    timeoutMs: host.patience.guest,
-    next: `multipass exec -n ${name} -- ip addr`,
-    emit,
-    look: async () => {
-      const facts = await askGuest(host.client, name);
-      const { owner, hostKey } = facts;
-      if (owner !== lab) {
-        const why = owner === undefined ? 'it has no /etc/lab/owner' : `it belongs to lab "${owner}"`;
-        throw foreignError(lab, [{ name, state: 'Running', why }]);
-      }
-      const address = managementAddress(facts, labNetwork);
-      return address === undefined || hostKey === undefined
-        ? { done: false, why: address === undefined ? 'none on its default route' : 'it has no host key' }
-        : { done: true, value: { address, hostKey } };
-    },
   });
 }
 

@@ -14,13 +14,15 @@ export interface GuestFacts {
   readonly hostKey?: string | undefined;
   readonly cloudInit: { readonly finished: boolean; readonly errors: readonly string[] };
   readonly addresses: readonly GuestAddress[];
-  /** The device of its default route. */
-  readonly uplink?: string | undefined;
+  /** Its default route: the device, and the gateway, which is the host. */
+  readonly uplink?: { readonly device: string; readonly gateway?: string | undefined } | undefined;
 }
 
-interface GuestAddress {
+/** An address of a guest. */
+export interface GuestAddress {
   readonly device: string;
   readonly address: string;
+  readonly prefixLength: number;
   /** From DHCP. */
   readonly dynamic: boolean;
 }
@@ -65,6 +67,8 @@ export async function askGuest(client: Multipass, name: string): Promise<GuestFa
     .array(defaultRouteSchema)
     .catch([])
     .parse(json(text('routes')));
+  // The one with the lowest metric is used; none given counts as 0.
+  const [route] = [...routes].sort((a, b) => a.metric - b.metric);
   return {
     owner: text('owner'),
     hostKey: text('key')
@@ -76,18 +80,22 @@ export async function askGuest(client: Multipass, name: string): Promise<GuestFa
       .catch([])
       .parse(json(text('addresses')))
       .flatMap(addressesOf),
-    // The one with the lowest metric is used; none given counts as 0.
-    uplink: [...routes].sort((a, b) => a.metric - b.metric)[0]?.dev,
+    uplink: route === undefined ? undefined : { device: route.dev, gateway: route.gateway },
   };
 }
 
-const defaultRouteSchema = z.object({ dev: z.string(), metric: z.number().catch(0) });
+const defaultRouteSchema = z.object({
+  dev: z.string(),
+  gateway: z.string().optional(),
+  metric: z.number().catch(0),
+});
 const linkSchema = z.object({
   ifname: z.string(),
   addr_info: z
     .array(
       z.object({
         local: z.string(),
+        prefixlen: z.number().catch(32),
         scope: z.string().optional(),
         dynamic: z.boolean().catch(false),
       }),
@@ -102,7 +110,12 @@ const stageSchema = z.object({ errors: errorsSchema });
 function addressesOf({ ifname, addr_info }: z.infer<typeof linkSchema>): readonly GuestAddress[] {
   return addr_info
     .filter(({ scope }) => scope === 'global')
-    .map(({ local, dynamic }) => ({ device: ifname, address: local, dynamic }));
+    .map(({ local, prefixlen, dynamic }) => ({
+      device: ifname,
+      address: local,
+      prefixLength: prefixlen,
+      dynamic,
+    }));
 }
 
 /**
@@ -124,12 +137,12 @@ function cloudInitState(status: unknown, result: unknown): GuestFacts['cloudInit
  * The address that the host reaches a machine at: on the device of its default route, and none of the lab's own. The
  * first that Multipass lists may be a pod bridge's or a virtual one (https://github.com/canonical/multipass/issues/2368).
  */
-export function managementAddress(facts: GuestFacts, labNetwork: Cidr | undefined): string | undefined {
+export function managementAddress(facts: GuestFacts, labNetwork: Cidr | undefined): GuestAddress | undefined {
   const candidates = facts.addresses.filter(
     ({ device, address }) =>
-      device === facts.uplink && (labNetwork === undefined || !contains(labNetwork, address)),
+      device === facts.uplink?.device && (labNetwork === undefined || !contains(labNetwork, address)),
   );
-  return (candidates.find(({ dynamic }) => dynamic) ?? candidates[0])?.address;
+  return candidates.find(({ dynamic }) => dynamic) ?? candidates[0];
 }
 
 function sections(output: string): ReadonlyMap<Section, string> {

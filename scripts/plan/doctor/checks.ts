@@ -6,6 +6,7 @@ import { judgeDaemon, judgeMultipass } from './daemon.ts';
 import { KERNEL_CHECKS } from './kernel.ts';
 import {
   judgeBridge,
+  judgeBridgeNetfilter,
   judgeOtherLabs,
   judgePrefixes,
   judgeResolvers,
@@ -44,6 +45,7 @@ const PRECONDITIONS: readonly Precondition[] = [
   { id: 'other-labs', title: 'other labs', drivers: ['incus'], judge: judgeOtherLabs },
   { id: 'bridge', title: 'bridge', drivers: ['incus'], judge: judgeBridge },
   { id: 'subnet', title: 'subnet', drivers: ['incus', 'multipass'], judge: judgeSubnet },
+  { id: 'bridge-netfilter', title: 'bridged packets', drivers: ['multipass'], judge: judgeBridgeNetfilter },
   { id: 'prefixes', title: 'lab prefixes', drivers: ['incus', 'multipass'], judge: judgePrefixes },
   { id: 'resolvers', title: 'name servers', drivers: ['incus', 'multipass'], judge: judgeResolvers },
   { id: 'vpn', title: 'VPN', judge: judgeVpn },

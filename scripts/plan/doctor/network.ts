@@ -1,5 +1,6 @@
 import { overlaps, parseCidr } from '../../shared/ip.ts';
 import { checkedCidr } from '../addressing.ts';
+import { findsAddresses } from '../found.ts';
 import type { HostFacts, OtherLab } from '../host-facts.ts';
 import type { HostProblem } from '../host-problem.ts';
 import type { LabPlan } from '../types.ts';
@@ -19,8 +20,24 @@ export function judgeBridge(plan: LabPlan, facts: HostFacts): Finding {
   return { found: message, problems: [{ severity: 'error', subject: 'network.bridge', message, hint }] };
 }
 
+/**
+ * Whether the host's NAT leaves the machines' own traffic alone. Multipass' rule masquerades all that comes from its
+ * network and is not for it (firewall_config.cpp of canonical/multipass), and with br_netfilter that is also what one
+ * machine sends another for a lab prefix, which then seems to come from the host.
+ */
+export function judgeBridgeNetfilter(plan: LabPlan, { bridgeNetfilter }: HostFacts): Finding {
+  if (!findsAddresses(plan)) return skipped("only matters where the lab's addresses are Multipass' own");
+  if (!bridgeNetfilter) return { found: 'bridged packets do not pass the NAT rules' };
+  const message =
+    "bridged packets pass this host's NAT rules (br_netfilter), which give machines' traffic for lab prefixes the host's address";
+  const hint =
+    'sudo sysctl -w net.bridge.bridge-nf-call-iptables=0   (Docker may have switched it on), or set multipass.network.mode to static';
+  return { found: 'bridged packets pass the NAT rules', problems: [hostWarning(message, hint)] };
+}
+
 /** Whether the lab's subnet is free. */
 export function judgeSubnet(plan: LabPlan, facts: HostFacts): Finding {
+  if (findsAddresses(plan)) return skipped('it is the network that Multipass gives its machines');
   if (facts.unseen.network !== undefined) return unseen('the routes', facts.unseen.network, LOOK);
   const { subnet } = plan.network;
   const problems = subnetOverlaps(plan, facts);

@@ -1,5 +1,6 @@
 import { type Cidr, contains, networkOf, overlaps, parseCidr } from '../../shared/ip.ts';
-import { checkedCidr } from '../addressing.ts';
+import { checkedCidr, namedPrefixes } from '../addressing.ts';
+import { findsAddresses } from '../found.ts';
 import type { HostFacts, HostRoute } from '../host-facts.ts';
 import type { HostProblem } from '../host-problem.ts';
 import type { LabPlan } from '../types.ts';
@@ -46,7 +47,7 @@ export function subnetOverlaps(plan: LabPlan, facts: HostFacts): HostProblem[] {
 /** The prefixes that only the lab's machines have routes to, against the host's networks: never more than a warning. */
 export function prefixOverlaps(plan: LabPlan, facts: HostFacts): HostProblem[] {
   const routes = foreignRoutes(plan, facts);
-  return labPrefixes(plan).flatMap(({ subject, cidr }) =>
+  return namedPrefixes(plan).flatMap(({ subject, cidr }) =>
     routes
       .filter((route) => overlaps(route.cidr, cidr))
       .map((route) => ({
@@ -60,13 +61,14 @@ export function prefixOverlaps(plan: LabPlan, facts: HostFacts): HostProblem[] {
 
 /** Name servers of the host that the lab would hide from the host, or from its own machines. */
 export function resolverOverlaps(plan: LabPlan, facts: HostFacts): HostProblem[] {
-  const subnet = checkedCidr(plan.network.subnet);
+  // A network that is the host's already hides nothing from it.
+  const subnet = findsAddresses(plan) ? undefined : checkedCidr(plan.network.subnet);
   return facts.resolvers.flatMap((resolver): HostProblem[] => {
-    if (contains(subnet, resolver)) {
+    if (subnet !== undefined && contains(subnet, resolver)) {
       const message = `${plan.network.subnet} holds the host's name server ${resolver}, which would become unreachable`;
       return [{ severity: 'error', subject: 'network.subnet', message, hint: subnetHint(plan, facts) }];
     }
-    return labPrefixes(plan)
+    return namedPrefixes(plan)
       .filter(({ cidr }) => contains(cidr, resolver))
       .map(({ subject, cidr }) => ({
         severity: 'warning',
@@ -75,16 +77,6 @@ export function resolverOverlaps(plan: LabPlan, facts: HostFacts): HostProblem[]
         hint: 'none needed: the machines have their own name server',
       }));
   });
-}
-
-function labPrefixes(plan: LabPlan): { readonly subject: string; readonly cidr: Cidr }[] {
-  const of = (subject: string) => (text: string) => ({ subject, cidr: checkedCidr(text) });
-  return [
-    of('kubernetes.podCidr')(plan.kubernetes.podCidr),
-    of('kubernetes.serviceCidr')(plan.kubernetes.serviceCidr),
-    ...plan.bgp.externalPrefixes.map(of('echo.externalIp')),
-    ...plan.bgp.routerPrefixes.map(of('bgp.routerPrefixes')),
-  ];
 }
 
 /** What the lab made for itself is no conflict. */
@@ -111,7 +103,7 @@ function describe({ dst, kind, dev }: HostRoute): string {
 function subnetHint(plan: LabPlan, facts: HostFacts): string {
   const used = [
     ...foreignRoutes(plan, facts).map(({ cidr }) => cidr),
-    ...labPrefixes(plan).map(({ cidr }) => cidr),
+    ...namedPrefixes(plan).map(({ cidr }) => cidr),
     ...[...facts.addresses.map(({ address }) => address), ...facts.resolvers].map((address) => ({
       address,
       length: 32,

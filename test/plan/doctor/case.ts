@@ -9,6 +9,8 @@ export interface Case {
   readonly facts?: Partial<HostFacts>;
   /** Default: incus. */
   readonly driver?: DriverName;
+  /** Driver multipass: its network mode. Default: static. */
+  readonly mode?: 'dhcp' | 'bridge';
   readonly verdict: DoctorVerdict;
   /** Pieces of what was found, what is wrong, or of the cure. */
   readonly says: readonly string[];

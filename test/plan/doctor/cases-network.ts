@@ -46,7 +46,33 @@ export const NETWORK_CASES: Cases = {
     },
     { what: 'not to be seen', facts: { unseen: { network: 'no ip' } }, verdict: 'warning', says: ['no ip'] },
   ],
+  'bridge-netfilter': [
+    { what: 'off', driver: 'multipass', mode: 'dhcp', verdict: 'ok', says: ['do not pass'] },
+    {
+      what: 'on, where addresses are those of Multipass',
+      facts: { bridgeNetfilter: true },
+      driver: 'multipass',
+      mode: 'dhcp',
+      verdict: 'warning',
+      says: ["the host's address", 'sysctl -w net.bridge.bridge-nf-call-iptables=0', 'mode to static'],
+    },
+    {
+      what: 'on, where the lab has its own',
+      facts: { bridgeNetfilter: true },
+      driver: 'multipass',
+      verdict: 'skipped',
+      says: ["Multipass' own"],
+    },
+  ],
   subnet: [
+    {
+      what: "that of the machines, which is the host's already",
+      facts: { routes: [{ dst: '10.97.0.0/24', kind: 'connected', dev: 'mpqemubr0' }] },
+      driver: 'multipass',
+      mode: 'dhcp',
+      verdict: 'skipped',
+      says: ['Multipass gives'],
+    },
     { what: 'free', verdict: 'ok', says: ['192.168.13.0/24 is free'] },
     {
       what: 'taken',

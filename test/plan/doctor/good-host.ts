@@ -38,6 +38,7 @@ export const GOOD_HOST: HostFacts = {
   links: ['lo', 'eth0'],
   tunnels: [],
   bridgeIsOurs: false,
+  bridgeNetfilter: false,
   resolvers: ['192.0.2.1'],
   disks: [{ use: 'cache', path: '/var/lib', device: 1, freeBytes: 50 * GIB }],
   freeMemoryBytes: 8 * GIB,

@@ -9,7 +9,8 @@ export async function connect(address: string, privateKey: string): Promise<Conn
   const client = new Client();
   await new Promise<void>((resolve, reject) => {
     client.once('ready', resolve);
-    client.once('error', reject);
+    // Not once: ssh2 tells some failures twice, and a connection that breaks later ends what uses it, not the program.
+    client.on('error', reject);
     client.connect({
       host: address,
       username: 'ubuntu',
@@ -18,8 +19,6 @@ export async function connect(address: string, privateKey: string): Promise<Conn
       keepaliveInterval: 15_000,
     });
   });
-  // A connection that breaks ends what uses it; this keeps it from ending the program.
-  client.on('error', () => {});
   return {
     exec: (commands, streams) => exec(client, commands, streams),
     files: async () =>
