@@ -19,6 +19,8 @@ export function newSecrets(lab: string, machines: readonly string[]): Secrets {
     hostKeys: Object.fromEntries(machines.map((name) => [name, newKeyPair(name)])),
     bgpPassword: randomBytes(24).toString('base64url'),
     joinToken: `${randomWord(6)}.${randomWord(16)}`,
+    serverToken: randomBytes(24).toString('base64url'),
+    agentToken: randomBytes(24).toString('base64url'),
   };
 }
 

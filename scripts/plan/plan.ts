@@ -45,6 +45,7 @@ export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
       serviceCidr: spec.kubernetes.serviceCidr,
       dnsAddress: dnsAddress(spec),
       domain: 'cluster.local',
+      dns: 'lab',
       apiServer: `${controlPlane.address}:${API_PORT}`,
     },
     bgp: {

@@ -69,6 +69,8 @@ export interface LabPlan {
     readonly serviceCidr: string;
     readonly dnsAddress: string;
     readonly domain: string;
+    /** Whose cluster DNS: the lab's own (dnsmasq), or CoreDNS as the distribution brings it. */
+    readonly dns: 'lab' | 'coredns';
     readonly apiServer: string;
   };
   readonly bgp: {

@@ -14,4 +14,7 @@ export interface Secrets {
   readonly bgpPassword: string;
   /** kubeadm bootstrap token, "6 characters.16 characters" of [a-z0-9]. */
   readonly joinToken: string;
+  /** k3s: what servers and agents join with; random, each for its own role. */
+  readonly serverToken: string;
+  readonly agentToken: string;
 }
