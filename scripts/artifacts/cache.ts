@@ -59,6 +59,11 @@ export async function cacheProblem(
   return undefined;
 }
 
+/** What a finished artifact holds. Throws where it is not whole: ensureArtifacts has made sure that it is. */
+export async function readManifest(folder: string): Promise<Manifest> {
+  return manifestSchema.parse(JSON.parse(await readFile(join(folder, MANIFEST), 'utf8')));
+}
+
 /** Makes a built folder the artifact: manifest, everything synced to disk, one rename. */
 export async function commitArtifact(
   built: string,

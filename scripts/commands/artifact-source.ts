@@ -1,4 +1,5 @@
 import { findDebianSource, mirrorProblem } from '../artifacts/debian.ts';
+import { debianSoftware } from '../artifacts/debian-software.ts';
 import { ensureArtifacts, missingArtifacts } from '../artifacts/ensure.ts';
 import type { Recipe } from '../artifacts/recipe.ts';
 import { recipes } from '../artifacts/recipes.ts';
@@ -19,7 +20,7 @@ export function debianArtifacts(local: Executor, cache: string): ArtifactSource 
     async ensure(machines, emit, signal) {
       const all = recipesFor(machines);
       const missing = await missingArtifacts({ cache, all });
-      const { machineImage, kubernetes, containerImages, kubectl } = await ensureArtifacts({
+      const made = await ensureArtifacts({
         host: local,
         emit,
         signal,
@@ -27,7 +28,11 @@ export function debianArtifacts(local: Executor, cache: string): ArtifactSource 
         all,
       });
       return {
-        artifacts: { image: machineImage, software: { kubernetes, containerImages }, kubectl },
+        artifacts: {
+          image: made.machineImage,
+          software: await debianSoftware(made),
+          kubectl: made.kubectl,
+        },
         changed: missing.length > 0,
       };
     },

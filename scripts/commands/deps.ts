@@ -2,7 +2,7 @@ import type { Executor } from '../exec/executor.ts';
 import type { Connect } from '../machines/connect.ts';
 import type { MachineDriver, MachineImage, ObservedThing } from '../machines/driver.ts';
 import type { SeenFacts } from '../machines/host-facts.ts';
-import type { NodeSoftware } from '../machines/software.ts';
+import type { Software } from '../plan/software.ts';
 import type { LabPlan } from '../plan/types.ts';
 import type { Emit } from '../shared/events.ts';
 import type { DriverName } from '../spec/types.ts';
@@ -12,8 +12,8 @@ import type { StepRunner, StepTitle } from './steps.ts';
 export interface LabArtifacts {
   /** The machine image; absent for plain machines. */
   readonly image?: MachineImage | undefined;
-  /** What plain machines get over SSH to become Kubernetes nodes. */
-  readonly software: NodeSoftware;
+  /** What machines get over SSH to become Kubernetes nodes, unless their image has it. */
+  readonly software: Software;
   /** A kubectl for this host. */
   readonly kubectl: string;
 }

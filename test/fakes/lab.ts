@@ -158,8 +158,10 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
             artifacts: {
               image: { metadataFile: '', rootfsFile: '', key: 'key' },
               software: {
-                kubernetes: { folder: '/cache/kubernetes', key: 'key' },
-                containerImages: { folder: '/cache/images', key: 'key' },
+                distribution: 'kubeadm',
+                cni: 'bird',
+                versions: { kubernetes: 'v1.20.2' },
+                files: [],
               },
               kubectl: '/cache/kubectl',
             },

@@ -154,7 +154,7 @@ function changesOf(plan: LabPlan, machine: MachinePlan): readonly string[] {
   const { ssh, address, podBlock } = machine;
   return [
     `${ssh?.user}@${ssh?.host}: the lab's key in authorized_keys, a drop-in for sshd`,
-    `packages where missing: ${packagesOf(machine).join(', ')}`,
+    `packages where missing: ${packagesOf(machine, plan.choices).join(', ')}`,
     `${address}/${plan.network.prefixLength} beside its other addresses, routes and kernel settings`,
     ...(podBlock === undefined ? [] : ['kubelet, container images, iptables rules of kube-proxy']),
   ];
