@@ -20,10 +20,14 @@ shims=$(pgrep --full "^$data/data/[^/]*/bin/containerd-shim" || true)
 # shellcheck disable=SC2046,SC2086
 if [ -n "$shims" ]; then kill -KILL $(tree $shims) 2>/dev/null || true; fi
 
-# The deepest first. Lazily: a process that was killed just now may still hold one.
+# The deepest first. Lazily: a process that was killed just now may still hold one. Where mounts are shared, one umount
+# takes the same mount away in several places.
+mounted() { grep -qF " $1 " /proc/self/mounts; }
 while read -r _ path _; do
   case $path in /run/k3s/* | /var/lib/kubelet/* | /run/netns/cni-* | "$data"/*) echo "$path" ;; esac
-done < /proc/self/mounts | sort --reverse | while read -r path; do umount --lazy "$path"; done
+done < /proc/self/mounts | sort --reverse | while read -r path; do
+  if mounted "$path"; then umount --lazy "$path"; fi
+done
 for namespace in /run/netns/cni-*; do
   if [ -e "$namespace" ]; then ip netns delete "${namespace##*/}"; fi
 done
