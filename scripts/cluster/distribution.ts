@@ -34,8 +34,8 @@ export interface Distribution {
   prepareWorker(machine: RemoteMachine): Promise<void>;
   ensureControlPlane(machine: RemoteMachine, context: ClusterContext): Promise<boolean>;
   readAdminAccess(machine: RemoteMachine): Promise<AdminAccess>;
-  /** Whether this machine has joined completely. */
-  isJoined(machine: RemoteMachine): Promise<boolean>;
+  /** Whether this machine has joined completely: the cluster of this CA certificate (PEM), where it is given. */
+  isJoined(machine: RemoteMachine, ca?: string): Promise<boolean>;
   /** What the cluster must have before any worker joins; called only when one has to. */
   prepareJoin(kubectl: Kubectl, context: ClusterContext): Promise<void>;
   /** Joins one worker. `ca` is the cluster's CA certificate, PEM. */

@@ -12,22 +12,24 @@ const TRACES = [
   '/var/lib/kubelet/config.yaml',
 ];
 
-// "kubeadm reset" removes containers with crictl, which Debian 12 lacks, so they are removed here; containerd forgets
-// their sandboxes when it restarts.
+// "kubeadm reset" of 1.20 removes containers with crictl, which Debian 12 lacks, so they are removed here; containerd
+// forgets their sandboxes when it restarts.
 const REMOVE_CONTAINERS = `
 for id in $(ctr -n k8s.io tasks list -q); do ctr -n k8s.io tasks rm --force "$id" >/dev/null || true; done
 for id in $(ctr -n k8s.io containers list -q); do ctr -n k8s.io containers rm "$id"; done
 systemctl restart containerd
 `;
 
-/** Undoes what a kubeadm that was stopped in the middle has left, which the next one would refuse to touch. */
-export async function undoHalfMade(machine: RemoteMachine, emit: Emit): Promise<void> {
+/**
+ * Undoes what a kubeadm that was stopped in the middle has left, which the next one would refuse to touch. `criSocket` is
+ * written as that kubeadm wants it.
+ */
+export async function undoHalfMade(machine: RemoteMachine, criSocket: string, emit: Emit): Promise<void> {
   await endKubeadm(machine);
   const { stdout } = await machine.run(['find', ...TRACES, '-maxdepth', '0'], { okCodes: [0, 1] });
   if (stdout === '') return;
   emit({ type: 'note', text: `${machine.name}: undoing a half-made node` });
-  const socket = '/run/containerd/containerd.sock';
-  await machine.run(['kubeadm', 'reset', '--force', '--cri-socket', socket], {
+  await machine.run(['kubeadm', 'reset', '--force', '--cri-socket', criSocket], {
     timeoutMs: TIMEOUTS.provision,
   });
   await machine.run(['sh', '-c', REMOVE_CONTAINERS], { timeoutMs: TIMEOUTS.command });

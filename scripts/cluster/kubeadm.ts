@@ -1,87 +1,103 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import type { RemoteMachine } from '../exec/ssh.ts';
-import type { LabPlan, MachinePlan } from '../plan/types.ts';
-import { renderKubeadmInit, renderKubeadmJoin } from '../render/kubeadm.ts';
+import { lookAtNode } from '../machines/deliver.ts';
+import type { LabPlan } from '../plan/types.ts';
+import { criSocket, kubeadmApi, renderKubeadmInit, renderKubeadmJoin } from '../render/kubeadm.ts';
+import { renderResolvConf } from '../render/kubelet.ts';
 import type { Emit } from '../shared/events.ts';
-import type { Secrets } from '../shared/secrets.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
+import type { Distribution } from './distribution.ts';
 import { undoHalfMade } from './half-made.ts';
-
-// kubeadm's preflight asks for crictl, which Debian 12 lacks; the lab has checked the host already. CoreDNS has no
-// Debian package: the lab brings its own cluster DNS.
-const INIT_SKIP = 'preflight,addon/coredns';
+import { ensureJoinToken } from './join-token.ts';
+import { installKubeadm } from './kubeadm-install.ts';
 
 /** Written when kubeadm has ended well, so that a half-made node is told from a whole one. */
 const DONE = '/etc/kubernetes/lab-done';
+const CA = '/etc/kubernetes/pki/ca.crt';
 
-/** Starts containerd on a node and waits for its socket. */
-export async function ensureContainerd(machine: RemoteMachine): Promise<void> {
-  // kubelet is enabled for reboots; it is kubeadm that starts it the first time.
-  await machine.run(['systemctl', 'enable', '--quiet', 'containerd', 'kubelet']);
-  await machine.run(['systemctl', 'start', 'containerd'], { timeoutMs: TIMEOUTS.containerd });
-}
+/** Kubernetes as `kubeadm init` and `kubeadm join` make it: Debian's 1.20 and what is current, by one way. */
+export const kubeadmDistribution: Distribution = {
+  name: 'kubeadm',
+  install: installKubeadm,
+  // Started here, so that no join waits for it.
+  prepareWorker: startContainerd,
 
-/** A control plane made by `kubeadm init`. Returns whether it had to be made. */
-export async function ensureControlPlane(
-  machine: RemoteMachine,
-  plan: LabPlan,
-  secrets: Secrets,
-  emit: Emit,
-): Promise<boolean> {
-  if (await isDone(machine)) return false;
-  await undoHalfMade(machine, emit);
-  const config = {
-    path: '/etc/kubernetes/lab-init.yaml',
-    content: renderKubeadmInit(plan, secrets),
-    mode: 0o600,
-  };
-  await machine.writeFiles([config]);
-  const args = ['init', '--config', config.path, '--skip-phases', INIT_SKIP, '--skip-token-print'];
-  const onLine = (line: string) => noteOf(line, emit);
-  await machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
-  await machine.run(['rm', config.path]);
-  await machine.run(['touch', DONE]);
-  return true;
-}
+  async ensureControlPlane(machine, { plan, secrets, emit }) {
+    await startContainerd(machine);
+    if (await isDone(machine)) return false;
+    await undoHalfMade(machine, criSocket(plan.kubernetes.version), emit);
+    const config = {
+      path: '/etc/kubernetes/lab-init.yaml',
+      content: renderKubeadmInit(plan, secrets, await cgroupDriverOf(machine, plan)),
+      mode: 0o600,
+    };
+    await machine.writeFiles([config, ...resolvConfOf(plan)]);
+    const args = ['init', '--config', config.path, '--skip-phases', skipped(plan), '--skip-token-print'];
+    const onLine = (line: string) => noteOf(line, emit);
+    await machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
+    await finish(machine, config.path);
+    return true;
+  },
 
-/** Whether this machine has joined the cluster with everything that `kubeadm join` does. */
-export async function isJoined(machine: RemoteMachine): Promise<boolean> {
-  return isDone(machine);
-}
+  async readAdminAccess(machine) {
+    const [kubeconfig, ca] = await Promise.all([
+      machine.run(['cat', '/etc/kubernetes/admin.conf']),
+      machine.run(['cat', CA]),
+    ]);
+    return { kubeconfig: kubeconfig.stdout, ca: ca.stdout };
+  },
 
-/** Joins a worker with `kubeadm join`, after undoing what an earlier try left. The join token must be usable. */
-export async function join(
-  machine: RemoteMachine,
-  node: MachinePlan,
-  plan: LabPlan,
-  secrets: Secrets,
-  caCertificate: string,
-  emit: Emit,
-): Promise<void> {
-  await undoHalfMade(machine, emit);
-  const content = renderKubeadmJoin(plan, node, secrets, caCertHash(caCertificate));
-  const config = { path: '/etc/kubernetes/lab-join.yaml', content, mode: 0o600 };
-  await machine.writeFiles([config]);
-  const args = ['join', '--config', config.path, '--skip-phases', 'preflight'];
-  const onLine = (line: string) => noteOf(`${node.name}: ${line}`, emit);
-  await machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
-  await machine.run(['rm', config.path]);
-  await machine.run(['touch', DONE]);
-}
+  async isJoined(machine, ca) {
+    if (!(await isDone(machine))) return false;
+    return ca === undefined || (await machine.run(['cat', CA], { okCodes: [0, 1] })).stdout === ca;
+  },
 
-/** The administrator's kubeconfig and the cluster's CA certificate (PEM), read from the control plane. */
-export async function readAdminAccess(machine: RemoteMachine): Promise<{ kubeconfig: string; ca: string }> {
-  const [kubeconfig, ca] = await Promise.all([
-    machine.run(['cat', '/etc/kubernetes/admin.conf']),
-    machine.run(['cat', '/etc/kubernetes/pki/ca.crt']),
-  ]);
-  return { kubeconfig: kubeconfig.stdout, ca: ca.stdout };
-}
+  prepareJoin: (kubectl, { secrets, emit, signal }) => ensureJoinToken(kubectl, secrets, emit, signal),
+
+  async join(machine, node, ca, { plan, secrets, emit }) {
+    await undoHalfMade(machine, criSocket(plan.kubernetes.version), emit);
+    const content = renderKubeadmJoin(plan, node, secrets, caCertHash(ca));
+    const config = { path: '/etc/kubernetes/lab-join.yaml', content, mode: 0o600 };
+    await machine.writeFiles([config, ...resolvConfOf(plan)]);
+    const args = ['join', '--config', config.path, '--skip-phases', 'preflight'];
+    const onLine = (line: string) => noteOf(`${node.name}: ${line}`, emit);
+    await machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
+    await finish(machine, config.path);
+  },
+};
 
 /** kubeadm's discovery hash: "sha256:" and the SHA-256 of the CA's public key in DER (SubjectPublicKeyInfo). */
 export function caCertHash(pem: string): string {
   const key = new X509Certificate(pem).publicKey.export({ type: 'spki', format: 'der' });
   return `sha256:${createHash('sha256').update(key).digest('hex')}`;
+}
+
+// Preflight asks for what the lab has checked of the host already, and for what no container has: kernel modules to load,
+// the kernel's configuration, no swap; of 1.20 also for crictl, which Debian 12 lacks.
+function skipped({ kubernetes }: LabPlan): string {
+  return kubernetes.dns === 'coredns' ? 'preflight' : 'preflight,addon/coredns';
+}
+
+async function startContainerd(machine: RemoteMachine): Promise<void> {
+  // kubelet is enabled for reboots; it is kubeadm that starts it the first time.
+  await machine.run(['systemctl', 'enable', '--quiet', 'containerd', 'kubelet']);
+  await machine.run(['systemctl', 'start', 'containerd'], { timeoutMs: TIMEOUTS.containerd });
+}
+
+// Asked only where there is a choice; see installKubeadm, which decides the same for containerd.
+async function cgroupDriverOf(machine: RemoteMachine, { kubernetes }: LabPlan) {
+  if (kubeadmApi(kubernetes.version) === 'v1beta2') return undefined;
+  return (await lookAtNode(machine)).cgroupDriver;
+}
+
+function resolvConfOf(plan: LabPlan) {
+  const isOwn = kubeadmApi(plan.kubernetes.version) !== 'v1beta2';
+  return isOwn ? [renderResolvConf(plan)] : [];
+}
+
+async function finish(machine: RemoteMachine, config: string): Promise<void> {
+  await machine.run(['rm', config]);
+  await machine.run(['touch', DONE]);
 }
 
 async function isDone(machine: RemoteMachine): Promise<boolean> {

@@ -41,7 +41,7 @@ export async function waitForApi(kubectl: Kubectl, emit: Emit, signal?: AbortSig
       const { exitCode, stderr } = await kubectl.run(['get', '--raw', '/readyz'], { okCodes: [0, 1] });
       return exitCode === 0 ? { done: true, value: undefined } : { done: false, why: stderr.trim() };
     },
-    next: 'npx lab exec k8smaster1 -- journalctl -u kubelet',
+    next: 'npx lab status   (names the control plane; its log: npx lab logs NAME)',
     signal,
     emit,
   });

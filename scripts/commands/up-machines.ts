@@ -95,7 +95,7 @@ function cloudInitOf(
         userData:
           machines === 'baked'
             ? renderUserData(plan, machine, secrets)
-            : renderVmUserData(plan, secrets, packagesOf(machine), renderSshdConfig()),
+            : renderVmUserData(plan, secrets, packagesOf(machine, plan.choices), renderSshdConfig()),
         metaData: renderMetaData(plan, machine),
         networkConfig: renderNetworkConfig(plan, machine),
       },

@@ -1,8 +1,8 @@
 import { checkBgp } from '../bgp/checks/judge.ts';
 import { observeBgp } from '../bgp/checks/observe.ts';
 import { ensureBirdNode, ensureRouter } from '../bgp/speakers.ts';
-import { ensureJoinToken } from '../cluster/join-token.ts';
-import { ensureContainerd, ensureControlPlane, isJoined, join, readAdminAccess } from '../cluster/kubeadm.ts';
+import type { ClusterContext, Distribution } from '../cluster/distribution.ts';
+import { distributionOf } from '../cluster/distributions.ts';
 import { kubeconfigVia } from '../cluster/kubeconfig.ts';
 import { type Kubectl, kubectlWith } from '../cluster/kubectl.ts';
 import { ensureNodeAddress } from '../cluster/node-address.ts';
@@ -49,6 +49,7 @@ export async function bringUp(
 ): Promise<LabPlan> {
   const { local, signal } = deps;
   const driver = deps.driver(wanted.choices.driver.value);
+  const distribution = distributionOf(wanted);
 
   await steps.run('packages', async (emit) => {
     if (packages.length > 0) await installPackages(local, packages, emit);
@@ -87,9 +88,11 @@ export async function bringUp(
     if (driver.machines === 'plain')
       await steps.run('software', async (emit) => {
         const changed = await Promise.all(
-          plan.machines.map((planned) =>
-            ensureSoftware(must(machines, planned.name), plan, planned, software, emit),
-          ),
+          plan.machines.map(async (planned) => {
+            const machine = must(machines, planned.name);
+            const common = await ensureSoftware(machine, plan, planned, emit);
+            return (await distribution.install(machine, planned, software, emit)) || common;
+          }),
         );
         return { value: undefined, changed: changed.includes(true) };
       });
@@ -97,16 +100,16 @@ export async function bringUp(
     const boots = await bootTimes(machines);
     const { kubectl, ca } = await steps.run('control-plane', async (emit) => {
       const changed = await Promise.all([
-        controlPlane(machines, plan, secrets, emit),
+        controlPlane(distribution, machines, { plan, secrets, emit, signal }),
         ensureRouter(must(machines, theMachine(plan, 'router').name), plan, secrets),
         ...machinesOf(plan, 'worker').map(async (node) => {
           const machine = must(machines, node.name);
-          await ensureContainerd(machine);
+          await distribution.prepareWorker(machine);
           return ensureBirdNode(machine, plan, node, secrets);
         }),
       ]);
       const apiServer = must(machines, theMachine(plan, 'control-plane').name);
-      const admin = await readAdminAccess(apiServer);
+      const admin = await distribution.readAdminAccess(apiServer);
       await state.write('kubeconfig', kubeconfigVia(admin.kubeconfig, apiServer.address));
       await state.write(KUBECTL_NOTE, kubectlBinary);
       const kubeconfig = state.path('kubeconfig');
@@ -118,7 +121,7 @@ export async function bringUp(
     await steps.run('join', async (emit) => {
       const changed = await Promise.all([
         applyWorkloads(kubectl, plan, boots, signal),
-        joinWorkers(machines, plan, secrets, kubectl, ca, emit, signal),
+        joinWorkers(distribution, machines, kubectl, ca, { plan, secrets, emit, signal }),
       ]);
       return { value: undefined, changed: changed.includes(true) };
     });
@@ -141,37 +144,39 @@ export async function bringUp(
 }
 
 async function controlPlane(
+  distribution: Distribution,
   machines: ReadonlyMap<string, RemoteMachine>,
-  plan: LabPlan,
-  secrets: Secrets,
-  emit: Emit,
+  context: ClusterContext,
 ): Promise<boolean> {
+  const { plan, secrets } = context;
   const node = theMachine(plan, 'control-plane');
   const machine = must(machines, node.name);
-  await ensureContainerd(machine);
-  const bird = ensureBirdNode(machine, plan, node, secrets);
-  const made = await ensureControlPlane(machine, plan, secrets, emit);
-  return (await bird) || made;
+  const [bird, made] = await Promise.all([
+    ensureBirdNode(machine, plan, node, secrets),
+    distribution.ensureControlPlane(machine, context),
+  ]);
+  return bird || made;
 }
 
 async function joinWorkers(
+  distribution: Distribution,
   machines: ReadonlyMap<string, RemoteMachine>,
-  plan: LabPlan,
-  secrets: Secrets,
   kubectl: Kubectl,
   ca: string,
-  emit: Emit,
-  signal: AbortSignal | undefined,
+  context: ClusterContext,
 ): Promise<boolean> {
+  const { plan, emit } = context;
   const workers = machinesOf(plan, 'worker');
   const missing: MachinePlan[] = [];
-  for (const node of workers) if (!(await isJoined(must(machines, node.name)))) missing.push(node);
+  for (const node of workers)
+    if (!(await distribution.isJoined(must(machines, node.name), ca))) missing.push(node);
   if (missing.length > 0) {
-    await ensureJoinToken(kubectl, secrets, emit, signal);
-    await Promise.all(missing.map((node) => join(must(machines, node.name), node, plan, secrets, ca, emit)));
+    await distribution.prepareJoin(kubectl, context);
+    const join = (node: MachinePlan) => distribution.join(must(machines, node.name), node, ca, context);
+    await Promise.all(missing.map(join));
   }
   const moved = await Promise.all(
-    workers.map(({ name, address }) => ensureNodeAddress(must(machines, name), address, emit)),
+    workers.map(({ name, address }) => ensureNodeAddress(must(machines, name), plan, address, emit)),
   );
   const blocks = await ensurePodBlocks(kubectl, plan);
   return blocks || missing.length > 0 || moved.includes(true);
@@ -203,14 +208,19 @@ async function waitForWorkloads(
   await Promise.all([
     waitForPods(kubectl, namespace, { names }, boots, emit, signal),
     waitForPods(kubectl, 'kube-system', { selector: 'k8s-app=kube-dns', count: 1 }, boots, emit, signal),
-    waitForPods(
-      kubectl,
-      'kube-system',
-      { selector: 'k8s-app=kube-proxy', count: nodes },
-      boots,
-      emit,
-      signal,
-    ),
+    // With k3s kube-proxy is a part of k3s itself.
+    ...(plan.choices.distribution.value === 'kubeadm'
+      ? [
+          waitForPods(
+            kubectl,
+            'kube-system',
+            { selector: 'k8s-app=kube-proxy', count: nodes },
+            boots,
+            emit,
+            signal,
+          ),
+        ]
+      : []),
   ]);
 }
 

@@ -1,41 +1,28 @@
-import { createHash } from 'node:crypto';
-import { basename } from 'node:path';
 import type { RemoteMachine } from '../exec/ssh.ts';
-import { filesFor, type Software, type SoftwareFile } from '../plan/software.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
-import { packagesOf, renderNetworkFiles, renderRuntimeFiles } from '../render/software.ts';
+import { packagesOf, renderNetworkFiles } from '../render/software.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { ensureUnits } from './units.ts';
 
-const APPLIED_DIR = '/var/lib/lab/applied';
 /** The packages that labup has installed, one per line, for whoever wants them away again (lab-remove). */
 const INSTALLED = '/var/lib/lab/installed-packages';
 /** All packages that were there before the first of those, one per line: others that came with them can be told. */
 const BEFORE = '/var/lib/lab/packages-before';
 
 /**
- * Makes a plain machine what one of the lab's own image is: packages, network settings, and on Kubernetes nodes container
- * runtime, binaries and container images. Looks first and does only what is missing; returns whether anything was.
+ * Makes a plain machine what every machine of the lab's own image is: packages and network settings. What makes it a
+ * Kubernetes node is its distribution's. Looks first and does only what is missing; returns whether anything was.
  */
 export async function ensureSoftware(
   machine: RemoteMachine,
   plan: LabPlan,
   planned: MachinePlan,
-  software: Software,
   emit: Emit,
 ): Promise<boolean> {
-  const packages = await ensurePackages(machine, packagesOf(planned), emit);
+  const packages = await ensurePackages(machine, packagesOf(planned, plan.choices), emit);
   const network = await ensureUnits(machine, renderNetworkFiles(plan, planned), ['lab-network.service']);
-  if (planned.podBlock === undefined) return packages || network;
-  const runtime = await ensureUnits(machine, renderRuntimeFiles(), ['containerd.service']);
-  const binaries = await ensureBinaries(machine, filesFor(software, planned, 'kubelet', 'kubeadm'), emit);
-  const images = await ensureImages(
-    machine,
-    filesFor(software, planned, 'image-archive', 'echo-image'),
-    emit,
-  );
-  return packages || network || runtime || binaries || images;
+  return packages || network;
 }
 
 // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query(1) writes its fields like this.
@@ -65,56 +52,5 @@ async function ensurePackages(
   await machine.run(['tee', '--append', INSTALLED], { input: `${missing.join('\n')}\n` });
   await machine.run(['apt-get', 'update'], options);
   await machine.run(['apt-get', 'install', '--yes', '--no-install-recommends', ...missing], options);
-  return true;
-}
-
-async function ensureBinaries(
-  machine: RemoteMachine,
-  files: readonly SoftwareFile[],
-  emit: Emit,
-): Promise<boolean> {
-  return once(machine, 'kubernetes', keyOf(files), async () => {
-    for (const { role, path } of files) {
-      emit({ type: 'note', text: `${machine.name}: ${role}` });
-      // A running program cannot be written to, but its name can be given to another file.
-      const script = 'cat > "$0.new" && chmod 755 "$0.new" && mv "$0.new" "$0"';
-      const options = { inputFile: path, timeoutMs: TIMEOUTS.provision };
-      await machine.run(['sh', '-c', script, `/usr/bin/${role}`], options);
-    }
-  });
-}
-
-async function ensureImages(
-  machine: RemoteMachine,
-  archives: readonly SoftwareFile[],
-  emit: Emit,
-): Promise<boolean> {
-  return once(machine, 'container-images', keyOf(archives), async () => {
-    for (const { path } of archives) {
-      emit({ type: 'note', text: `${machine.name}: ${basename(path)}` });
-      const argv = ['ctr', '--namespace', 'k8s.io', 'images', 'import', '-'];
-      await machine.run(argv, { inputFile: path, timeoutMs: TIMEOUTS.provision });
-    }
-  });
-}
-
-function keyOf(files: readonly SoftwareFile[]): string {
-  const hash = createHash('sha256');
-  for (const { role, sha256 } of files) hash.update(`${role} ${sha256}\n`);
-  return hash.digest('hex');
-}
-
-/** Does something once for every value of a key, which is noted on the machine when it is done. */
-async function once(
-  machine: RemoteMachine,
-  what: string,
-  key: string,
-  work: () => Promise<void>,
-): Promise<boolean> {
-  const path = `${APPLIED_DIR}/${what}`;
-  const { stdout } = await machine.run(['cat', path], { okCodes: [0, 1] });
-  if (stdout.trim() === key) return false;
-  await work();
-  await machine.writeFiles([{ path, content: `${key}\n` }]);
   return true;
 }

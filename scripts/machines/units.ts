@@ -8,13 +8,14 @@ const APPLIED_DIR = '/var/lib/lab/applied';
 
 /**
  * Puts files on a machine and makes its systemd units run with them: enabled, and restarted unless all of them run with
- * exactly these files already, also where an earlier run was stopped between writing and restarting. Returns whether
- * anything had to be done.
+ * exactly these files already, also where an earlier run was stopped between writing and restarting. `untilStarted`
+ * waits for units that take longer to start than a command may. Returns whether anything had to be done.
  */
 export async function ensureUnits(
   machine: RemoteMachine,
   files: readonly RenderedFile[],
   units: readonly string[],
+  untilStarted?: () => Promise<void>,
 ): Promise<boolean> {
   const options = { timeoutMs: TIMEOUTS.command };
   const stamp = { path: `${APPLIED_DIR}/${units[0]}`, content: hashOf(files) };
@@ -22,7 +23,9 @@ export async function ensureUnits(
   if (changed.length === 0 && (await allRunWith(machine, units, stamp))) return false;
   await machine.run(['systemctl', 'daemon-reload'], options);
   await machine.run(['systemctl', 'enable', '--quiet', ...units], options);
-  await machine.run(['systemctl', 'restart', ...units], options);
+  const how = untilStarted === undefined ? [] : ['--no-block'];
+  await machine.run(['systemctl', 'restart', ...how, ...units], options);
+  await untilStarted?.();
   await machine.writeFiles([stamp]);
   return true;
 }

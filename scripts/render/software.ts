@@ -2,28 +2,28 @@ import { findsAddresses } from '../plan/found.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
 import { readAsset } from '../shared/assets.ts';
 import type { RenderedFile } from '../shared/files.ts';
-import { K8S_IMAGE_REPOSITORY, PAUSE_TAG } from '../shared/versions.ts';
 import { bootSettings, hostLines } from './cloud-init.ts';
 
 /** What every plain machine gets from apt: SSH and Python are there already. Names of Debian 12 and Ubuntu 24.04. */
 const COMMON = ['iproute2', 'procps', 'tcpdump', 'netcat-openbsd', 'iputils-ping', 'conntrack', 'iptables'];
-const NODE = [
-  'containerd',
-  'runc',
-  'containernetworking-plugins',
-  'bird',
-  'socat',
-  'ebtables',
-  'ethtool',
-  'ipset',
-  'kmod',
-];
+const NODE = ['socat', 'ebtables', 'ethtool', 'ipset', 'kmod'];
+/** k3s has a container runtime in itself. */
+const RUNTIME = ['containerd', 'runc'];
+const BIRD = ['containernetworking-plugins', 'bird'];
 const ROUTER = ['frr', 'frr-pythontools'];
 
-/** The packages of a plain machine. */
-export function packagesOf({ role }: MachinePlan): readonly string[] {
+type Choices = Pick<LabPlan['choices'], 'distribution' | 'cni'>;
+
+/** The packages of a plain machine, for its role and what the lab is made of. */
+export function packagesOf({ role }: MachinePlan, { distribution, cni }: Choices): readonly string[] {
   if (role === 'router') return [...COMMON, ...ROUTER];
-  return role === 'client' ? COMMON : [...COMMON, ...NODE];
+  if (role === 'client') return COMMON;
+  return [
+    ...COMMON,
+    ...(distribution.value === 'kubeadm' ? RUNTIME : []),
+    ...(cni.value === 'bird' ? BIRD : []),
+    ...NODE,
+  ];
 }
 
 /** What keeps many commands over one connection possible, on every machine. */
@@ -50,17 +50,9 @@ export function renderNetworkFiles(plan: LabPlan, machine: MachinePlan): readonl
   ];
 }
 
-/** containerd and kubelet of a plain Kubernetes node, as the lab's own image has them. */
-export function renderRuntimeFiles(): readonly RenderedFile[] {
-  const config = overlay('etc/containerd/config.toml');
-  const filled = config.content
-    .replaceAll('@REGISTRY@', K8S_IMAGE_REPOSITORY)
-    .replaceAll('@PAUSE_TAG@', PAUSE_TAG);
+/** What mounts the cgroup v1 controllers that a container's systemd leaves out; on cgroup v2 it does nothing. */
+export function renderCgroupFiles(): readonly RenderedFile[] {
   return [
-    { ...config, content: filled },
-    overlay('etc/systemd/system/containerd.service.d/10-lab.conf'),
-    overlay('etc/systemd/system/kubelet.service'),
-    overlay('etc/systemd/system/kubelet.service.d/10-kubeadm.conf'),
     overlay('etc/systemd/system/lab-cgroups.service'),
     { ...overlay('usr/local/sbin/lab-cgroups'), mode: 0o755 },
   ];

@@ -4,6 +4,8 @@ export const TIMEOUTS = {
   machineSsh: 60_000,
   cloudInit: 120_000,
   containerd: 30_000,
+  /** k3s imports all container images before it says that it is up. */
+  k3s: 600_000,
   apiServer: 120_000,
   nodeRegistered: 60_000,
   nodesReady: 120_000,

@@ -15,3 +15,13 @@ export const ECHO_IMAGE = 'registry.lab.internal/lab/echo:1';
 
 /** dnsmasq and the feeder that fills it from the Kubernetes API; the feeder is the entry point. */
 export const CLUSTER_DNS_IMAGE = 'registry.lab.internal/lab/cluster-dns:1';
+
+/** Where kubeadm's own images live; nodes never ask there, all images are brought. */
+export const UPSTREAM_IMAGE_REPOSITORY = 'registry.k8s.io';
+
+/** 36 for "v1.36.2" and "v1.36.2+k3s1". Throws on what is no version 1 of Kubernetes, which is a bug. */
+export function kubernetesMinor(version: string): number {
+  const minor = /^v1\.(\d+)\./.exec(version)?.[1];
+  if (minor === undefined) throw new Error(`not a version of Kubernetes: ${version}`);
+  return Number(minor);
+}

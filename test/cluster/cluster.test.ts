@@ -1,13 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ensureJoinToken } from '../../scripts/cluster/join-token.ts';
-import {
-  caCertHash,
-  ensureContainerd,
-  ensureControlPlane,
-  isJoined,
-  join,
-  readAdminAccess,
-} from '../../scripts/cluster/kubeadm.ts';
+import { caCertHash, kubeadmDistribution } from '../../scripts/cluster/kubeadm.ts';
 import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
 import { ensurePodBlocks, waitForApi, waitForNodes } from '../../scripts/cluster/nodes.ts';
 import type { LabEvent } from '../../scripts/shared/events.ts';
@@ -19,6 +12,8 @@ import { labPlan, labSecrets, machine } from '../render/fixture.ts';
 
 const plan = labPlan();
 const secrets = labSecrets(plan);
+const context = { plan, secrets, emit: silent };
+const { ensureControlPlane, isJoined, join, prepareWorker, readAdminAccess } = kubeadmDistribution;
 
 /** A node by what it says to a command; everything else succeeds silently. */
 function node(reply: (line: string) => Reply | undefined) {
@@ -45,7 +40,7 @@ describe('kubeadm', () => {
     const { executor, machine: master } = node((line) =>
       line.startsWith('kubeadm init') ? '[certs] Generating "ca"\nother noise\n' : fresh(line),
     );
-    expect(await ensureControlPlane(master, plan, secrets, (event) => events.push(event))).toBe(true);
+    expect(await ensureControlPlane(master, { ...context, emit: (event) => events.push(event) })).toBe(true);
     const lines = executor.lines();
     const init = lines.findIndex((line) =>
       line.startsWith('kubeadm init --config /etc/kubernetes/lab-init.yaml'),
@@ -61,8 +56,10 @@ describe('kubeadm', () => {
 
   it('does nothing to a control plane that is done', async () => {
     const { executor, machine: master } = node(() => '');
-    expect(await ensureControlPlane(master, plan, secrets, silent)).toBe(false);
-    expect(executor.lines()).toEqual(['test -e /etc/kubernetes/lab-done']);
+    expect(await ensureControlPlane(master, context)).toBe(false);
+    expect(executor.lines().filter((line) => !line.startsWith('systemctl'))).toEqual([
+      'test -e /etc/kubernetes/lab-done',
+    ]);
     expect(await isJoined(master)).toBe(true);
   });
 
@@ -70,7 +67,7 @@ describe('kubeadm', () => {
     const { executor, machine: worker } = node((line) =>
       line.startsWith('find ') ? '/etc/kubernetes/kubelet.conf\n' : fresh(line),
     );
-    await join(worker, machine(plan, 'k8sworker1'), plan, secrets, CA_CERTIFICATE, silent);
+    await join(worker, machine(plan, 'k8sworker1'), CA_CERTIFICATE, context);
     const lines = executor.lines();
     const reset = lines.findIndex((line) => line.startsWith('kubeadm reset --force'));
     expect(reset).toBeGreaterThanOrEqual(0);
@@ -79,7 +76,7 @@ describe('kubeadm', () => {
 
   it('leaves a fresh machine alone', async () => {
     const { executor, machine: worker } = node(fresh);
-    await join(worker, machine(plan, 'k8sworker1'), plan, secrets, CA_CERTIFICATE, silent);
+    await join(worker, machine(plan, 'k8sworker1'), CA_CERTIFICATE, context);
     expect(executor.lines().filter((line) => line.includes('reset') || line.includes('ctr'))).toEqual([]);
   });
 
@@ -88,7 +85,7 @@ describe('kubeadm', () => {
     const { executor, machine: worker } = node((line) =>
       line.startsWith('pkill') ? { exitCode: alive.shift() ?? 1 } : fresh(line),
     );
-    await join(worker, machine(plan, 'k8sworker1'), plan, secrets, CA_CERTIFICATE, silent);
+    await join(worker, machine(plan, 'k8sworker1'), CA_CERTIFICATE, context);
     expect(executor.lines().slice(0, 3)).toEqual(Array(3).fill('pkill -KILL -x kubeadm'));
   });
 
@@ -98,14 +95,14 @@ describe('kubeadm', () => {
         ? { exitCode: 1, stderr: "couldn't validate the identity" }
         : fresh(line),
     );
-    const joining = join(worker, machine(plan, 'k8sworker1'), plan, secrets, CA_CERTIFICATE, silent);
+    const joining = join(worker, machine(plan, 'k8sworker1'), CA_CERTIFICATE, context);
     await expect(joining).rejects.toThrow('kubeadm failed on');
     expect(executor.lines().some((line) => line.startsWith('touch'))).toBe(false);
   });
 
   it("joins with the hash of the cluster's own CA", async () => {
     const { machine: worker } = node(fresh);
-    await join(worker, machine(plan, 'k8sworker1'), plan, secrets, CA_CERTIFICATE, silent);
+    await join(worker, machine(plan, 'k8sworker1'), CA_CERTIFICATE, context);
     expect(worker.files.get('/etc/kubernetes/lab-join.yaml')?.content).toContain(CA_HASH);
     // As `openssl x509 -pubkey | openssl pkey -pubin -outform der | sha256sum` says.
     expect(caCertHash(CA_CERTIFICATE)).toBe(CA_HASH);
@@ -113,11 +110,17 @@ describe('kubeadm', () => {
 
   it('starts containerd, and kubelet only at reboots', async () => {
     const { executor, machine: worker } = node(() => '');
-    await ensureContainerd(worker);
+    await prepareWorker(worker);
     expect(executor.lines()).toEqual([
       'systemctl enable --quiet containerd kubelet',
       'systemctl start containerd',
     ]);
+  });
+
+  it('takes a node of another cluster for one that has to join', async () => {
+    const { machine: worker } = node((line) => (line.startsWith('cat ') ? CA_CERTIFICATE : ''));
+    expect(await isJoined(worker, CA_CERTIFICATE)).toBe(true);
+    expect(await isJoined(worker, 'another')).toBe(false);
   });
 
   it('hands over the access that it made', async () => {

@@ -3,7 +3,7 @@ import { ensureNodeAddress, requireSameAddress } from '../../scripts/cluster/nod
 import { type LabEvent, silent } from '../../scripts/shared/events.ts';
 import { fakeMachine } from '../fakes/machine.ts';
 import { type Reply, recordingExecutor } from '../fakes/recording-executor.ts';
-import { labPlan } from '../render/fixture.ts';
+import { currentPlan, labPlan } from '../render/fixture.ts';
 
 const plan = labPlan();
 const FLAGS = '/var/lib/kubelet/kubeadm-flags.env';
@@ -31,17 +31,27 @@ describe('a node whose machine has moved', () => {
   ])('follows it: %s', async (_, written, told) => {
     const { executor, machine } = node(written, told);
     const events: LabEvent[] = [];
-    expect(await ensureNodeAddress(machine, '192.168.13.99', (event) => events.push(event))).toBe(true);
+    expect(await ensureNodeAddress(machine, plan, '192.168.13.99', (event) => events.push(event))).toBe(true);
     if (written !== '192.168.13.99') expect(machine.files.get(FLAGS)?.content).toBe(file('192.168.13.99'));
-    expect(executor.lines().at(-1)).toBe('systemctl restart kubelet');
+    expect(executor.lines().at(-1)).toBe('systemctl restart kubelet.service');
     expect(events).toEqual([
       { type: 'note', text: 'k8smaster1: its node moves from 192.168.13.35 to 192.168.13.99' },
     ]);
   });
 
+  it('follows it with k3s too', async () => {
+    const config = (address: string) =>
+      `node-name: k8sworker1\nnode-ip: ${address}\nserver: https://192.168.13.30:6443\n`;
+    const executor = recordingExecutor((argv) => (/cat/.test(argv.join(' ')) ? config('192.168.13.35') : ''));
+    const machine = fakeMachine('k8sworker1', executor);
+    expect(await ensureNodeAddress(machine, currentPlan('k3s'), '192.168.13.99', silent)).toBe(true);
+    expect(machine.files.get('/etc/rancher/k3s/config.yaml')?.content).toBe(config('192.168.13.99'));
+    expect(executor.lines().at(-1)).toBe('systemctl restart k3s-agent.service');
+  });
+
   it('is left alone where it is', async () => {
     const { executor, machine } = node('192.168.13.35', '192.168.13.35');
-    expect(await ensureNodeAddress(machine, '192.168.13.35', silent)).toBe(false);
+    expect(await ensureNodeAddress(machine, plan, '192.168.13.35', silent)).toBe(false);
     expect(executor.lines()).toHaveLength(1);
     expect(machine.files.size).toBe(0);
   });

@@ -27,15 +27,16 @@ describe('secrets', () => {
     expect(secrets.bgpPassword).toMatch(/^[A-Za-z0-9_-]{32}$/);
     // https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/#token-format
     expect(secrets.joinToken).toMatch(/^[a-z0-9]{6}\.[a-z0-9]{16}$/);
+    // k3s reads ':' as the end of a user's name.
+    expect([secrets.serverToken, secrets.agentToken].join(' ')).toMatch(/^[\w-]{32} [\w-]{32}$/);
   });
 
   it('are new each time', () => {
     const other = newSecrets('bgp-lab', ['a', 'b']);
-    const all = [secrets, other].flatMap(({ clientKey, hostKeys, bgpPassword, joinToken }) => [
+    const all = [secrets, other].flatMap(({ clientKey, hostKeys, ...words }) => [
       clientKey.privateKey,
       ...Object.values(hostKeys).map(({ privateKey }) => privateKey),
-      bgpPassword,
-      joinToken,
+      ...Object.values(words),
     ]);
     expect(new Set(all).size).toBe(all.length);
   });

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureBirdNode, ensureRouter } from '../../scripts/bgp/speakers.ts';
-import { ensureContainerd } from '../../scripts/cluster/kubeadm.ts';
+import { kubeadmDistribution } from '../../scripts/cluster/kubeadm.ts';
 import type { LabArtifacts } from '../../scripts/commands/deps.ts';
 import { newSecrets } from '../../scripts/exec/keys.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
@@ -78,10 +78,11 @@ describe.skipIf(reason !== undefined)('machines reached over SSH', () => {
   const furnish = async (plan: LabPlan, name: string, connected: ReadonlyMap<string, RemoteMachine>) => {
     const machine = must(connected, name);
     const planned = plan.machines.find((each) => each.name === name) ?? theMachine(plan, 'router');
-    const software = await ensureSoftware(machine, plan, planned, artifacts.software, silent);
-    if (planned.role === 'router') return (await ensureRouter(machine, plan, secrets)) || software;
-    await ensureContainerd(machine);
-    return (await ensureBirdNode(machine, plan, planned, secrets)) || software;
+    const common = await ensureSoftware(machine, plan, planned, silent);
+    if (planned.role === 'router') return (await ensureRouter(machine, plan, secrets)) || common;
+    const software = await kubeadmDistribution.install(machine, planned, artifacts.software, silent);
+    await kubeadmDistribution.prepareWorker(machine);
+    return (await ensureBirdNode(machine, plan, planned, secrets)) || software || common;
   };
 
   beforeAll(async () => {

@@ -84,6 +84,25 @@ export function labPlan(workers = 3, variant: LabPlan['echo']['variant'] = 'full
   };
 }
 
+/** The default lab with current Kubernetes and Calico. */
+export function currentPlan(distribution: 'k3s' | 'kubeadm'): LabPlan {
+  const plan = labPlan();
+  return {
+    ...plan,
+    choices: {
+      ...plan.choices,
+      distribution: { value: distribution, why: 'test' },
+      artifacts: { value: 'online', why: 'test' },
+      cni: { value: 'calico', why: 'test' },
+    },
+    kubernetes: {
+      ...plan.kubernetes,
+      version: distribution === 'k3s' ? 'v1.36.2+k3s1' : 'v1.36.2',
+      dns: 'coredns',
+    },
+  };
+}
+
 /** The machine of that name in a plan. */
 export function machine(plan: LabPlan, name: string): MachinePlan {
   const found = plan.machines.find((each) => each.name === name);
@@ -98,8 +117,8 @@ export function labSecrets(plan: LabPlan): Secrets {
     hostKeys: Object.fromEntries(plan.machines.map(({ name }) => [name, key(name)])),
     bgpPassword: 'not-a-secret_BGP',
     joinToken: 'abcdef.0123456789abcdef',
-    serverToken: 'not-a-secret_server',
-    agentToken: 'not-a-secret_agent',
+    serverToken: 'not-a-secret_SERVER',
+    agentToken: 'not-a-secret_AGENT',
   };
 }
 

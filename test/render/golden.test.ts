@@ -6,17 +6,15 @@ import {
   renderUserData,
   renderVmUserData,
 } from '../../scripts/render/cloud-init.ts';
+import { renderRuntimeFiles } from '../../scripts/render/containerd.ts';
 import { renderRouterFiles } from '../../scripts/render/frr.ts';
+import { renderK3sAgent, renderK3sServer } from '../../scripts/render/k3s.ts';
 import { renderKubeadmInit, renderKubeadmJoin } from '../../scripts/render/kubeadm.ts';
 import { renderClusterDns, renderEcho } from '../../scripts/render/manifests.ts';
 import { renderNodeFiles } from '../../scripts/render/node.ts';
-import {
-  packagesOf,
-  renderNetworkFiles,
-  renderRuntimeFiles,
-  renderSshdConfig,
-} from '../../scripts/render/software.ts';
-import { labPlan, labSecrets, machine } from './fixture.ts';
+import { packagesOf, renderNetworkFiles, renderSshdConfig } from '../../scripts/render/software.ts';
+import { CA_CERTIFICATE } from '../fakes/ca.ts';
+import { currentPlan, labPlan, labSecrets, machine } from './fixture.ts';
 import { expectGolden, unusedGoldens } from './golden.ts';
 
 const plan = labPlan();
@@ -32,7 +30,7 @@ describe('the default lab', () => {
 
   it.each(['k8smaster1', 'bgp', 'ubuntu'])('what plain machine %s is made from', async (name) => {
     const planned = machine(plan, name);
-    const userData = renderVmUserData(plan, secrets, packagesOf(planned), renderSshdConfig());
+    const userData = renderVmUserData(plan, secrets, packagesOf(planned, plan.choices), renderSshdConfig());
     expect(userData).not.toContain('PRIVATE KEY');
     await expectGolden(`plain/${name}/user-data`, userData);
     const files = [
@@ -63,6 +61,39 @@ describe('the default lab', () => {
     await expectGolden('kubeadm/init.yaml', renderKubeadmInit(plan, secrets));
     const join = renderKubeadmJoin(plan, machine(plan, 'k8sworker1'), secrets, CA_HASH);
     await expectGolden('kubeadm/join-k8sworker1.yaml', join);
+  });
+
+  it('kubeadm of current Kubernetes', async () => {
+    const current = currentPlan('kubeadm');
+    await expectGolden('kubeadm-v1beta4/init.yaml', renderKubeadmInit(current, secrets, 'systemd'));
+    const join = renderKubeadmJoin(current, machine(plan, 'k8sworker1'), secrets, CA_HASH);
+    await expectGolden('kubeadm-v1beta4/join-k8sworker1.yaml', join);
+  });
+
+  it('container runtime of current Kubernetes', async () => {
+    const files = renderRuntimeFiles({
+      containerdMajor: 2,
+      sandboxImage: 'registry.k8s.io/pause:3.10.1',
+      cgroupDriver: 'systemd',
+      cni: 'calico',
+      isBrought: true,
+    });
+    for (const { path, content } of files.slice(0, 3)) await expectGolden(`containerd-2${path}`, content);
+  });
+
+  it('k3s', async () => {
+    const current = currentPlan('k3s');
+    const worker = machine(plan, 'k8sworker1');
+    const nodes = {
+      k8smaster1: renderK3sServer(current, secrets, 'cgroupfs'),
+      k8sworker1: renderK3sAgent(current, worker, secrets, CA_CERTIFICATE, 'systemd'),
+    };
+    for (const [name, files] of Object.entries(nodes)) {
+      for (const { path, content } of files) {
+        if (path.includes('lab-cgroups')) continue;
+        await expectGolden(`k3s/${name}${path}`, content);
+      }
+    }
   });
 
   it('manifests', async () => {

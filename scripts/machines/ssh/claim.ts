@@ -25,10 +25,11 @@ command -v python3 >/dev/null || echo "problem: no python3; install it"
 command -v apt-get >/dev/null || echo "problem: no apt-get; the lab runs on Debian and Ubuntu"
 [ -d /run/systemd/system ] || echo "problem: systemd does not run"
 if ! [ -e ${OWNER_FILE} ]; then
-  for path in /etc/kubernetes /var/lib/kubelet /var/lib/etcd /usr/bin/kubelet /usr/bin/kubeadm /usr/local/bin/k3s; do
+  for path in /etc/kubernetes /var/lib/kubelet /var/lib/etcd /usr/bin/kubelet /usr/bin/kubeadm /usr/local/bin/k3s \
+    /etc/rancher /var/lib/rancher /opt/cni /usr/local/bin/containerd /usr/local/sbin/runc /usr/local/bin/crictl; do
     [ -e $path ] && echo "problem: $path is there: it is, or was, a Kubernetes node"
   done
-  for unit in containerd docker kubelet k3s bird frr; do
+  for unit in containerd docker kubelet k3s k3s-agent bird frr; do
     [ "$(systemctl is-active $unit)" = active ] && echo "problem: $unit runs there, and the lab would take it over"
   done
 fi

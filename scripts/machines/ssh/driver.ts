@@ -160,7 +160,7 @@ function changesOf(plan: LabPlan, machine: MachinePlan): readonly string[] {
   const { ssh, address, podBlock } = machine;
   return [
     `${ssh?.user}@${ssh?.host}${ssh === undefined ? '' : throughText(ssh)}: the lab's key in authorized_keys, a drop-in for sshd`,
-    `packages where missing: ${packagesOf(machine).join(', ')}`,
+    `packages where missing: ${packagesOf(machine, plan.choices).join(', ')}`,
     `${address}/${plan.network.prefixLength} beside its other addresses, routes and kernel settings`,
     ...(podBlock === undefined ? [] : ['kubelet, container images, iptables rules of kube-proxy']),
   ];

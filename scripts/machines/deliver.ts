@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto';
+import { basename } from 'node:path';
+import type { RemoteMachine } from '../exec/ssh.ts';
+import type { SoftwareFile } from '../plan/software.ts';
+import type { CgroupDriver } from '../render/kubelet.ts';
+import type { Emit } from '../shared/events.ts';
+import { TIMEOUTS } from '../shared/timeouts.ts';
+
+const APPLIED_DIR = '/var/lib/lab/applied';
+/** Every file that was brought, one path per line, for whoever wants them away again (lab-remove). */
+export const BROUGHT = '/var/lib/lab/brought';
+
+/** What one look at a Kubernetes node finds. */
+export interface NodeLook {
+  /** It booted from the lab's own machine image. */
+  readonly isBaked: boolean;
+  /** Who has to make the control groups of pods there, see cgroupDriverOf. */
+  readonly cgroupDriver: CgroupDriver;
+  /** What was brought before: a key of its content by name. */
+  readonly applied: ReadonlyMap<string, string>;
+  /** What `containerd --version` says; empty without containerd. */
+  readonly containerd: string;
+}
+
+// Only the lab's image has this unit. On cgroup v2 the guest's systemd owns the whole tree. On v1, in a container, it
+// owns the hierarchies that it has mounted and not those that lab-cgroups adds, so kubelet makes the groups itself.
+const LOOK = `
+[ -e /etc/systemd/system/lab-cloud-init.service ] && echo "baked: yes"
+echo "cgroup: $(stat --file-system --format=%T /sys/fs/cgroup)"
+echo "containerd: $(containerd --version 2>/dev/null)"
+for file in ${APPLIED_DIR}/*; do [ -f "$file" ] && echo "applied: \${file##*/} $(cat "$file")"; done
+true
+`;
+
+/** Looks at a node in one round trip; changes nothing. */
+export async function lookAtNode(machine: RemoteMachine): Promise<NodeLook> {
+  const { stdout } = await machine.run(['sh', '-c', LOOK], { timeoutMs: TIMEOUTS.command });
+  const after = (word: string) =>
+    stdout
+      .split('\n')
+      .flatMap((line) => (line.startsWith(`${word}: `) ? [line.slice(word.length + 2).trim()] : []));
+  return {
+    isBaked: after('baked').length > 0,
+    cgroupDriver: after('cgroup')[0] === 'cgroup2fs' ? 'systemd' : 'cgroupfs',
+    applied: new Map(
+      after('applied').map((line): [string, string] => {
+        const space = line.indexOf(' ');
+        return space < 0 ? [line, ''] : [line.slice(0, space), line.slice(space + 1)];
+      }),
+    ),
+    containerd: after('containerd')[0] ?? '',
+  };
+}
+
+/** The files that a node does not have from its image. */
+export function missingFrom(look: NodeLook, files: readonly SoftwareFile[]): readonly SoftwareFile[] {
+  return look.isBaked ? files.filter(({ inMachineImage }) => !inMachineImage) : files;
+}
+
+/**
+ * Does something with each file once for the content of all, whose key is noted on the machine when everything is done,
+ * `finish` included. Returns whether it had to; without files there is nothing to do.
+ */
+export async function oncePerContent(
+  machine: RemoteMachine,
+  look: NodeLook,
+  what: string,
+  files: readonly SoftwareFile[],
+  work: (file: SoftwareFile) => Promise<void>,
+  emit: Emit,
+  finish: () => Promise<void> = async () => {},
+): Promise<boolean> {
+  if (files.length === 0) return false;
+  const key = contentKey(files);
+  if (look.applied.get(what) === key) return false;
+  for (const file of files) {
+    emit({ type: 'note', text: `${machine.name}: ${basename(file.path)}` });
+    await work(file);
+  }
+  await finish();
+  await machine.writeFiles([{ path: `${APPLIED_DIR}/${what}`, content: `${key}\n` }]);
+  return true;
+}
+
+/** One key for the content of files, in their order. */
+export function contentKey(files: readonly SoftwareFile[]): string {
+  return createHash('sha256')
+    .update(files.map(({ role, sha256 }) => `${role} ${sha256}\n`).join(''))
+    .digest('hex');
+}
+
+// $0 is the file, $1 its mode, $2 the list of brought files. A running program cannot be written to, but its name can be
+// given to another file.
+const PUT = `
+set -eu
+mkdir -p "$(dirname "$0")" "$(dirname "$2")"
+echo "$0" >> "$2"
+cat > "$0.lab-new"
+chmod "$1" "$0.lab-new"
+mv "$0.lab-new" "$0"
+`;
+
+/** Copies a file of this host to a machine, whole or not at all. `mode` is octal, "755". */
+export async function putFile(
+  machine: RemoteMachine,
+  file: SoftwareFile,
+  path: string,
+  mode = '644',
+): Promise<void> {
+  const options = { inputFile: file.path, timeoutMs: TIMEOUTS.provision };
+  await machine.run(['sh', '-c', PUT, path, mode, BROUGHT], options);
+}
+
+// $0 is the archive, $1 the folder, $2 the list of brought files. What will be there is noted before it is.
+const UNPACK = `
+set -eu
+mkdir -p "$1"
+tar --list --file "$0" > "$0.list"
+sed "s|^\\./||; s|^|$1/|" "$0.list" | grep -v '/$' >> "$2"
+tar --extract --no-same-owner --file "$0" --directory "$1"
+rm "$0" "$0.list"
+`;
+
+/** Unpacks an archive (tar, compressed or not) of this host into a folder of a machine. */
+export async function unpack(machine: RemoteMachine, file: SoftwareFile, folder: string): Promise<void> {
+  const archive = `/var/lib/lab/${basename(file.path)}`;
+  await putFile(machine, file, archive);
+  await machine.run(['sh', '-c', UNPACK, archive, folder, BROUGHT], { timeoutMs: TIMEOUTS.provision });
+}
