@@ -70,7 +70,12 @@ function endProcess(pid: number): void {
 
 /** Processes whose working directory or root lies in the folder. */
 async function processesIn(folder: string): Promise<number[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  // Builds run on Linux alone; what is there elsewhere was downloaded, by a process that is gone.
+  const processes = await readdir('/proc').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  const pids = processes.filter((name) => /^\d+$/.test(name));
   const found = await Promise.all(
     pids.map(async (pid) => {
       // A process may end between the listing and the look.

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 
 /** A process that outlives the command that started it; `startTime` tells it from a later one with the same id. */
@@ -26,17 +26,22 @@ export async function startBackground(argv: readonly string[], logFile: string):
 }
 
 /** Whether exactly this process still runs. */
-export function isRunning({ pid, startTime }: BackgroundProcess): boolean {
-  return startTimeOf(pid) === startTime;
+export function isRunning({ pid, startTime }: BackgroundProcess, platform = process.platform): boolean {
+  return startTimeOf(pid, platform) === startTime;
 }
 
 /** This process, as another one can recognise it. */
-export function thisProcess(): BackgroundProcess {
-  return { pid: process.pid, startTime: startTimeOf(process.pid) ?? '' };
+export function thisProcess(platform = process.platform): BackgroundProcess {
+  return { pid: process.pid, startTime: startTimeOf(process.pid, platform) ?? '' };
 }
 
-// Field 22 of /proc/PID/stat, counted after the command name, which may hold spaces (proc(5)).
-function startTimeOf(pid: number): string | undefined {
+// Field 22 of /proc/PID/stat, counted after the command name, which may hold spaces (proc(5)). Elsewhere there is no
+// /proc, and ps(1) tells the start to the second.
+function startTimeOf(pid: number, platform: NodeJS.Platform = process.platform): string | undefined {
+  if (platform !== 'linux') {
+    const { stdout } = spawnSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' });
+    return stdout?.trim() || undefined;
+  }
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];

@@ -7,17 +7,14 @@ import {
   type DaemonFact,
   type DiskFact,
   type HostFacts,
-  parseIpAddresses,
-  parseIpRoutes,
-  parseLinkNames,
   parseResolvers,
-  parseTunnels,
   type Unseen,
 } from '../plan/host-facts.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { assetPath, readAsset } from '../shared/assets.ts';
 import { Interrupted, messageOf } from '../shared/errors.ts';
 import type { ObservedThing } from './driver.ts';
+import { type Interfaces, lookAtNetworks, type NetworkFacts } from './host-network.ts';
 import { type DaemonHost, THIS_HOST } from './incus/daemon.ts';
 import { lookAtDaemons, lookAtOtherLabs, machineFolder } from './incus/look.ts';
 import { readInotify, readKernel } from './kernel-facts.ts';
@@ -40,6 +37,8 @@ export interface HostPlaces {
   readonly daemons?: DaemonHost;
   /** The folder in which /proc, /sys, /boot, /lib/modules and /dev are looked for. */
   readonly root?: string;
+  readonly platform?: NodeJS.Platform;
+  readonly interfaces?: () => Interfaces;
 }
 
 /**
@@ -48,10 +47,11 @@ export interface HostPlaces {
  */
 export async function gatherHostFacts(
   local: Executor,
-  { cache, state, daemons: daemonHost = THIS_HOST, root = '' }: HostPlaces,
+  places: HostPlaces,
   plan: LabPlan,
   ours: readonly ObservedThing[],
 ): Promise<SeenFacts> {
+  const { cache, state, daemons: daemonHost = THIS_HOST, root = '', platform = process.platform } = places;
   const { driver } = plan.choices;
   const unseen: Partial<Record<Unseen, string>> = {};
   const look = async <T>(what: Unseen, looked: Promise<T>): Promise<T | undefined> =>
@@ -62,23 +62,27 @@ export async function gatherHostFacts(
     });
   const isContainers = driver.value === 'incus';
   const daemons: readonly DaemonFact[] = isContainers ? await lookAtDaemons(daemonHost) : [];
-  const machines = isContainers ? machineFolder(daemons, daemonHost) : multipassFolder(process.platform);
+  const machines = isContainers ? machineFolder(daemons, daemonHost) : multipassFolder(platform);
   const [network, resolvConf, memory, disks, kernel, inotify, otherLabs, multipass] = await Promise.all([
-    look('network', lookAtNetwork(local, plan.network.bridge, ours)),
+    look('network', lookAtNetworks(local, platform, places.interfaces)),
     readFile(`${root}/etc/resolv.conf`, 'utf8').catch(() => ''),
-    look('memory', freeMemory(root)),
+    look('memory', freeMemory(root, platform)),
     look('disk', diskFacts({ state, cache, ...(driver.value === 'ssh' ? {} : { machines }) })),
     isContainers ? look('kernel', readKernel(`${root}/`)) : undefined,
     isContainers ? look('inotify', readInotify(`${root}/`)) : undefined,
     isContainers ? look('other labs', lookAtOtherLabs(plan.lab, daemonHost)) : undefined,
-    driver.value === 'multipass' ? lookAtMultipass(local) : undefined,
+    driver.value === 'multipass' ? lookAtMultipass(local, platform) : undefined,
   ]);
   return {
-    platform: process.platform,
+    platform,
     uid: process.getuid?.() ?? -1,
     node: { version: process.versions.node, floor: nodeFloor() },
     clock: { now: Date.now(), newestFile: await newestFile() },
-    ...(network ?? { routes: [], addresses: [], links: [], tunnels: [], bridgeIsOurs: false }),
+    ...withoutOurs(
+      network ?? { routes: [], addresses: [], links: [], tunnels: [] },
+      plan.network.bridge,
+      ours,
+    ),
     bridgeNetfilter: (await readFile(`${root}${BRIDGE_NETFILTER}`, 'utf8').catch(() => '')).trim() === '1',
     resolvers: parseResolvers(resolvConf),
     disks: disks ?? [],
@@ -96,28 +100,24 @@ export async function gatherHostFacts(
   };
 }
 
-async function lookAtNetwork(
-  local: Executor,
+/** What the lab's own bridge brought to the host is nothing that the lab could collide with. */
+function withoutOurs(
+  network: NetworkFacts,
   bridge: string,
   ours: readonly ObservedThing[],
-): Promise<Pick<HostFacts, 'routes' | 'addresses' | 'links' | 'tunnels' | 'bridgeIsOurs'>> {
-  const [routes, addresses] = await Promise.all([
-    local.run(['ip', '-j', '-4', 'route']),
-    local.run(['ip', '-j', 'addr']),
-  ]);
+): NetworkFacts & Pick<HostFacts, 'bridgeIsOurs'> {
   const bridgeIsOurs = ours.some(({ kind, name }) => kind === 'network' && name === bridge);
   const isForeign = ({ dev }: { readonly dev?: string | undefined }) => dev !== bridge || !bridgeIsOurs;
   return {
-    routes: parseIpRoutes(routes.stdout).filter(isForeign),
-    addresses: parseIpAddresses(addresses.stdout).filter(isForeign),
-    links: parseLinkNames(addresses.stdout),
-    tunnels: parseTunnels(addresses.stdout),
+    ...network,
+    routes: network.routes.filter(isForeign),
+    addresses: network.addresses.filter(isForeign),
     bridgeIsOurs,
   };
 }
 
-async function freeMemory(root: string): Promise<number> {
-  if (process.platform !== 'linux') return freemem();
+async function freeMemory(root: string, platform: NodeJS.Platform): Promise<number> {
+  if (platform !== 'linux') return freemem();
   const available = /^MemAvailable:\s+(\d+) kB$/m.exec(await readFile(`${root}/proc/meminfo`, 'utf8'))?.[1];
   if (available === undefined) throw new Error('/proc/meminfo has no MemAvailable');
   return Number(available) * 1024;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { isIPv4 } from '../shared/ip.ts';
+import type { Fault } from '../spec/formats.ts';
 
 /** An IPv4 route of the host. */
 export interface HostRoute {
@@ -50,8 +51,8 @@ export interface MultipassFact {
   readonly daemon?: string;
   /** What makes the machines: qemu, applevz, lxd ... */
   readonly driver?: string;
-  /** What Multipass said instead of an answer. */
-  readonly refusal?: string;
+  /** Why it cannot be used, and the cure. */
+  readonly refusal?: Fault;
 }
 
 /** A lab of another name that the container daemon knows. */

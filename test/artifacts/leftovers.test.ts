@@ -21,12 +21,12 @@ afterEach(() => {
 });
 
 describe('lock', () => {
-  it('is held by one at a time', async () => {
-    const first = await tryLock(cache);
+  it.each(['linux', 'darwin'] as const)('is held by one at a time: %s', async (platform) => {
+    const first = await tryLock(cache, platform);
     expect(first).toBeDefined();
-    expect(await tryLock(cache)).toBeUndefined();
+    expect(await tryLock(cache, platform)).toBeUndefined();
     await first?.release();
-    const second = await tryLock(cache);
+    const second = await tryLock(cache, platform);
     expect(second).toBeDefined();
     await second?.release();
   });

@@ -60,6 +60,16 @@ describe('a background process', () => {
   });
 });
 
+describe('where there is no /proc', () => {
+  it('a process is known by what ps says of its start', () => {
+    const me = thisProcess('darwin');
+    expect(me.startTime).toMatch(/\d\d:\d\d:\d\d \d{4}$/);
+    expect(isRunning(me, 'darwin')).toBe(true);
+    expect(isRunning({ ...me, startTime: 'Mon Jan  1 00:00:00 1990' }, 'darwin')).toBe(false);
+    expect(isRunning({ pid: 2 ** 22 + 1, startTime: me.startTime }, 'darwin')).toBe(false);
+  });
+});
+
 describe("a program on the user's terminal", () => {
   it('gives its exit code, or 128 plus its signal', async () => {
     const env = process.env;

@@ -11,7 +11,7 @@ import { Double } from './contract/double.ts';
 import { whyNot } from './contract/harness.ts';
 import { PreparedMachines } from './contract/prepared.ts';
 import { snapshotOf } from './contract/snapshot.ts';
-import { capture, type Ended, hostSnapshot, Workplace } from './support.ts';
+import { capture, type Ended, exemptBridged, hostSnapshot, Workplace } from './support.ts';
 
 const reason = whyNot();
 if (reason !== undefined) console.warn(`SKIPPED: the lab on plain machines: ${reason}`);
@@ -22,11 +22,11 @@ function expectPass({ code, stderr, stdout }: Ended): void {
   expect(code, `${stdout.slice(-3000)}\n${stderr.slice(-3000)}`).toBe(0);
 }
 
-async function proveLab(place: Workplace): Promise<void> {
+async function proveLab(place: Workplace, cells = 90): Promise<void> {
   const ended = await place.run('labtest', '--json');
   expectPass(ended);
   const { summary } = reportSchema.parse(JSON.parse(ended.stdout));
-  expect(summary.planned).toBeGreaterThanOrEqual(90);
+  expect(summary.planned).toBeGreaterThanOrEqual(cells);
   expect(summary.passed).toBe(summary.planned);
 }
 
@@ -104,6 +104,80 @@ describe.skipIf(noVms !== undefined)('the default lab on Multipass', () => {
     expect(await double.names()).toEqual([]);
     await double.remove();
     expect(hostSnapshot()).toEqual(before);
+  });
+});
+
+describe.skipIf(noVms !== undefined)('a small lab at the addresses that Multipass gives', () => {
+  const double = new Double('lab-dhcp', 8);
+  const place = new Workplace({ ...double.env(), XDG_STATE_HOME: join(double.state, 'notes') });
+  const roles = { dmaster: 'control-plane', dworker: 'worker', dbgp: 'router', dclient: 'client' };
+  const CELLS = 60;
+  let takeBack: (() => void) | undefined;
+
+  const plan = () =>
+    JSON.parse(readFileSync(join(place.dir, '.lab/dhcplab/plan.json'), 'utf8')) as {
+      machines: readonly { name: string; address: string }[];
+    };
+  const addressOf = (name: string) => plan().machines.find((each) => each.name === name)?.address;
+  /** Another lease for each of them, one after the other. */
+  const move = (...names: string[]) =>
+    double.with({ newIpOnRestart: names }, async () => {
+      await double.call(['stop', ...names]);
+      for (const name of names) await double.call(['start', name]);
+    });
+
+  beforeAll(() => {
+    const machines = Object.entries(roles).map(([name, role], index) => ({
+      ...{ name, role, address: `192.168.13.${30 + index}` },
+      ...(role === 'client' ? { routed: true } : {}),
+    }));
+    const multipass = { network: { mode: 'dhcp' } };
+    const spec = { version: 1, name: 'dhcplab', driver: 'multipass', machines, multipass };
+    writeFileSync(join(place.dir, 'lab.yaml'), JSON.stringify(spec));
+  });
+
+  afterAll(async () => {
+    takeBack?.();
+    await place.run('labdown', '--yes');
+    await double.remove();
+    rmSync(place.dir, { recursive: true });
+  });
+
+  it('comes up there, and the matrix is right', async () => {
+    expectPass(await place.run('labup', '--yes'));
+    takeBack = exemptBridged(double.bridge);
+    for (const { address } of plan().machines) expect(address).toMatch(/^10\.66\.8\.\d+$/);
+    await proveLab(place, CELLS);
+  });
+
+  it('follows machines that got other addresses, and sends nothing for a lab prefix to its uplink', async () => {
+    const moved = ['dworker', 'dbgp', 'dclient'];
+    const before = moved.map(addressOf);
+    await move(...moved);
+    expect(await changed(place)).toBe(true);
+    for (const [index, name] of moved.entries()) expect(addressOf(name)).not.toBe(before[index]);
+    const mac = readFileSync(`/sys/class/net/${double.bridge}/address`, 'utf8').trim();
+    let inside: string[] = [];
+    const outside = await capture(double.bridge, `ether dst ${mac} and (${LAB_PREFIXES})`, async () => {
+      inside = await capture(double.bridge, LAB_PREFIXES, () => proveLab(place, CELLS));
+    });
+    expect(inside.length).toBeGreaterThan(50);
+    expect(outside).toEqual([]);
+  });
+
+  it('refuses a control plane that got another one, and says what to do', async () => {
+    const before = addressOf('dmaster');
+    await move('dmaster');
+    const { code, stderr } = await place.run('labup');
+    expect(code).toBe(2);
+    expect(stderr).toContain(`and the cluster on it was made with ${before}.`);
+    expect(stderr).toContain('next:  npx labdown --yes && npx labup --yes');
+    expect(addressOf('dmaster')).toBe(before);
+  });
+
+  it('goes, and nothing is left', async () => {
+    expectPass(await place.run('labdown', '--yes'));
+    expect(await double.names()).toEqual([]);
   });
 });
 

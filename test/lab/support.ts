@@ -94,6 +94,23 @@ export function hostSnapshot(): Readonly<Record<string, readonly string[]>> {
   };
 }
 
+/**
+ * Keeps packets that only cross a bridge out of this host's NAT, as on a host without br_netfilter: what `lab doctor`
+ * advises for mode dhcp, for one bridge. Returns what takes it back.
+ */
+export function exemptBridged(bridge: string): () => void {
+  const nft = (commands: string) => {
+    const { status, stderr, error } = spawnSync('nft', ['-f', '-'], { encoding: 'utf8', input: commands });
+    if (status !== 0) throw error ?? new Error(`nft: ${stderr}`);
+  };
+  const mac = readFileSync(`/sys/class/net/${bridge}/address`, 'utf8').trim();
+  nft(`add table ip ${bridge}
+add chain ip ${bridge} bridged { type filter hook prerouting priority raw; }
+add rule ip ${bridge} bridged iifname "${bridge}" ether daddr != ${mac} notrack
+`);
+  return () => nft(`delete table ip ${bridge}\n`);
+}
+
 /** Looks at a condition until it holds; returns how long that took in milliseconds. Throws after `timeoutMs`. */
 export async function until(what: string, timeoutMs: number, look: () => Promise<boolean>): Promise<number> {
   const started = performance.now();

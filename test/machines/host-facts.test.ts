@@ -43,6 +43,7 @@ beforeEach(() => {
     'proc/sys/kernel/osrelease': '6.1.0-test\n',
     'proc/sys/fs/inotify/max_user_instances': '128\n',
     'proc/sys/fs/inotify/max_user_watches': '8192\n',
+    'proc/sys/net/bridge/bridge-nf-call-iptables': '1\n',
     'etc/resolv.conf': 'nameserver 192.0.2.53\n',
     'usr/bin/apt-get': '',
     'dev/kmsg': '',
@@ -67,6 +68,7 @@ describe('host facts', () => {
       node: { version: process.versions.node, floor: '20.19' },
       links: ['lo', 'ens3', 'labbr0'],
       bridgeIsOurs: false,
+      bridgeNetfilter: true,
       resolvers: ['192.0.2.53'],
       freeMemoryBytes: 2048 * 1024,
       kernel: { release: '6.1.0-test' },
@@ -114,6 +116,68 @@ describe('host facts', () => {
     const overSsh = await gatherHostFacts(host(), places, planFor('ssh'), []);
     expect(overSsh.disks.map(({ use }) => use)).toEqual(['state', 'cache']);
     expect(overSsh.multipass).toBeUndefined();
+  });
+});
+
+/** As netstat(1) of macOS describes it, and as macOS is known to print it; no Mac was asked. */
+const NETSTAT = `Routing tables
+
+Internet:
+Destination        Gateway            Flags               Netif Expire
+default            192.0.2.1          UGScg                 en0
+default            link#22            UCSIg           bridge100      !
+10.8/16            10.8.0.5           UGSc                utun4
+10.8.0.5           10.8.0.6           UH                  utun4
+127                127.0.0.1          UCS                   lo0
+192.0.2            link#6             UCS                   en0      !
+192.0.2.1/32       link#6             UCS                   en0      !
+192.0.2.1          a4:91:b1:0:0:1     UHLWIir               en0   1161
+192.168.64         link#22            UC              bridge100      !
+198.51.100         127.0.0.1          UGSR                  lo0
+`;
+
+describe('host facts of macOS', () => {
+  const info = (address: string, cidr: string) => ({
+    ...{ address, cidr, family: 'IPv4' as const, internal: false },
+    ...{ netmask: '255.255.255.0', mac: '00:00:00:00:00:00' },
+  });
+  const interfaces = () => ({
+    lo0: [info('127.0.0.1', '127.0.0.1/8')],
+    en0: [info('192.0.2.7', '192.0.2.7/24')],
+    utun0: [{ ...info('fe80::1', 'fe80::1/64'), family: 'IPv6' as const, scopeid: 1 }],
+    utun4: [info('10.8.0.6', '10.8.0.6/32')],
+    bridge100: [info('192.168.64.1', '192.168.64.1/24')],
+  });
+
+  it('are looked up without ip(8), /proc and apt', async () => {
+    const local = recordingExecutor(([program, verb]) => {
+      if (program === 'netstat') return NETSTAT;
+      return verb === 'version' ? '{"multipass": "1.16.3+mac", "multipassd": "1.16.3+mac"}' : 'qemu\n';
+    });
+    const bare = mkdtempSync(join(tmpdir(), 'mac-'));
+    const mac = { ...places, root: bare, platform: 'darwin' as const, interfaces };
+    const facts = await gatherHostFacts(local, mac, planFor('multipass'), []);
+    expect(local.lines().filter((line) => !line.startsWith('multipass'))).toEqual(['netstat -rn -f inet']);
+    expect(facts).toMatchObject({
+      platform: 'darwin',
+      links: ['lo0', 'en0', 'utun0', 'utun4', 'bridge100'],
+      tunnels: ['utun4'],
+      bridgeNetfilter: false,
+      apt: false,
+      unseen: {},
+    });
+    expect(facts.freeMemoryBytes).toBeGreaterThan(0);
+    expect(facts.routes).toEqual([
+      { dst: 'default', kind: 'via', dev: 'en0' },
+      { dst: 'default', kind: 'connected', dev: 'bridge100' },
+      { dst: '10.8.0.0/16', kind: 'via', dev: 'utun4' },
+      { dst: '10.8.0.5', kind: 'connected', dev: 'utun4' },
+      { dst: '127.0.0.0/8', kind: 'connected', dev: 'lo0' },
+      { dst: '192.0.2.0/24', kind: 'connected', dev: 'en0' },
+      { dst: '192.0.2.1/32', kind: 'connected', dev: 'en0' },
+      { dst: '192.168.64.0/24', kind: 'connected', dev: 'bridge100' },
+      { dst: '198.51.100.0/24', kind: 'blocked' },
+    ]);
   });
 });
 
@@ -217,30 +281,44 @@ describe('the container daemons', () => {
 });
 
 describe('Multipass', () => {
+  const cured = (message: string, hint: string) => ({
+    message: expect.stringContaining(message),
+    hint: expect.stringContaining(hint),
+  });
   const VERSION = '{"multipass": "1.16.3", "multipassd": "1.16.3"}';
   /** Texts and exit codes of canonical/multipass 1.16, src/client/common/client_common.cpp. */
   const refused = (text: string): Reply => ({ exitCode: 2, stderr: `get failed: ${text}\n` });
 
   it.each<[string, Reply | undefined, Reply | undefined, object]>([
     ['serves this user', VERSION, 'qemu\n', { client: '1.16.3', daemon: '1.16.3', driver: 'qemu' }],
-    ['is not installed', undefined, undefined, {}],
+    [
+      'is not installed',
+      { exitCode: 127, stderr: 'bash: multipass: not found' },
+      undefined,
+      { refusal: cured('it is not installed', 'sudo snap install multipass') },
+    ],
     [
       'has no daemon',
       '{"multipass": "1.16.3"}',
       refused('cannot connect to the multipass socket'),
-      { client: '1.16.3', refusal: 'cannot connect to the multipass socket' },
+      { client: '1.16.3', refusal: cured('multipassd, does not answer', 'sudo snap start multipass') },
     ],
     [
       'does not know this user',
       '{"multipass": "1.16.3"}',
       refused('The user is not authenticated with the Multipass service.\n\nPlease authenticate before'),
-      { client: '1.16.3', refusal: 'The user is not authenticated with the Multipass service.' },
+      { client: '1.16.3', refusal: cured('does not know this user', 'multipass authenticate') },
     ],
-    ['crashes', { exitCode: 1, stderr: '' }, '', { refusal: 'exit code 1' }],
-    ['answers with something else', 'multipass 1.16.3\n', '', { refusal: expect.stringContaining('JSON') }],
+    ['crashes', { exitCode: 1, stderr: '' }, '', { refusal: cured('exit code 1', 'multipass list') }],
+    [
+      'answers with something else',
+      'multipass 1.16.3\n',
+      '',
+      { refusal: cured('as documented', 'multipass') },
+    ],
   ])('%s', async (_, version, setting, expected) => {
     const local = recordingExecutor(([, verb]) => (verb === 'version' ? version : setting));
-    expect(await lookAtMultipass(local)).toEqual(expected);
+    expect(await lookAtMultipass(local, 'linux')).toEqual(expected);
     for (const { options } of local.calls) expect(options.timeoutMs).toBeGreaterThan(0);
   });
 });

@@ -7,7 +7,6 @@ import { localExecutor } from '../../scripts/exec/local.ts';
 import { type LaunchOptions, multipass } from '../../scripts/machines/multipass/client.ts';
 import { classify, kindOf } from '../../scripts/machines/multipass/failure.ts';
 import { askGuest, managementAddress } from '../../scripts/machines/multipass/guest.ts';
-import { atLeast, FLOOR, parseVersion } from '../../scripts/machines/multipass/version.ts';
 import { LabFailure, UserError } from '../../scripts/shared/errors.ts';
 import { guestAnswer } from '../fakes/multipass.ts';
 import { type Reply, recordingExecutor } from '../fakes/recording-executor.ts';
@@ -33,31 +32,6 @@ const launch: LaunchOptions = {
   userData: '#cloud-config\npassword: hunter2\n',
   timeoutSeconds: 900,
 };
-
-describe('versions', () => {
-  it.each([
-    ['1.16.3', 1, 16],
-    ['1.16.3+mac', 1, 16],
-    ['1.17.0-dev.616.ci1549+gf42cf65a.win', 1, 17],
-    ['2.0', 2, 0],
-  ])('%s', (text, major, minor) => {
-    expect(parseVersion(text)).toEqual({ major, minor });
-  });
-
-  it.each(['', 'multipass', '1', '1.x'])('"%s" is none', (text) => {
-    expect(parseVersion(text)).toBeUndefined();
-  });
-
-  it.each([
-    ['1.14.1', false],
-    ['1.15.0', true],
-    ['1.9.0', false],
-    ['2.0.0', true],
-  ])('%s is recent enough: %s', (text, expected) => {
-    const version = parseVersion(text);
-    expect(version !== undefined && atLeast(version, FLOOR)).toBe(expected);
-  });
-});
 
 describe('what a call failed of', () => {
   it.each([

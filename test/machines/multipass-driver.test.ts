@@ -32,7 +32,7 @@ describe('the host', () => {
 
   it('with an old one is told to update', async () => {
     b.fake.version = '1.14.1';
-    expect((await failureOf(check())).message).toBe('multipass is 1.14.1; this driver needs 1.15 or later.');
+    expect((await failureOf(check())).message).toBe('multipass 1.14.1 is too old; 1.15 or later is needed');
   });
 
   it('is waited for while its daemon starts', async () => {
@@ -68,7 +68,7 @@ describe('the host', () => {
   it.each(['lxd', 'virtualbox'])('with driver %s is refused', async (name) => {
     b.fake.settings['local.driver'] = name;
     const failed = await failureOf(check());
-    expect(failed.message).toContain(`uses its driver "${name}"`);
+    expect(failed.message).toContain(`makes machines with "${name}"; the lab needs qemu`);
     expect(b.fake.lines('set')).toEqual([]);
   });
 
@@ -92,12 +92,21 @@ describe('the host', () => {
     expect(await check(multipassPlan({ network: { mode: 'bridge', bridge: 'br0' } }))).toBe(false);
   });
 
+  it('may be a Mac, and no Windows', async () => {
+    b = bench('darwin');
+    b.fake.settings['local.driver'] = 'applevz';
+    expect(await check()).toBe(false);
+    b = bench('win32');
+    expect((await failureOf(check())).message).toMatch(/this is win32/);
+  });
+
   it.each([
-    ['darwin', /does not work with Multipass on macOS/],
-    ['win32', /this is win32/],
-  ] as const)('%s is refused early', async (platform, message) => {
+    ['linux', /^sudo snap install multipass/],
+    ['darwin', /^brew install --cask multipass/],
+  ] as const)('%s is told its own command', async (platform, next) => {
     b = bench(platform);
-    expect((await failureOf(b.driver.ensureHost(plan, silent))).message).toMatch(message);
+    b.fake.hooks.push(() => ({ exitCode: 127, stderr: 'bash: exec: multipass: not found' }));
+    expect((await failureOf(check())).next).toMatch(next);
   });
 });
 

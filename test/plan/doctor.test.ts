@@ -25,15 +25,20 @@ const CASES: Cases = {
   ...KERNEL_CASES,
 };
 
-const planFor = (value: DriverName, mode: Case['mode'] | 'static' = 'static'): LabPlan =>
+const planFor = ({ driver = 'incus', mode, artifacts = 'debian' }: Partial<Case>): LabPlan =>
   planLab(
-    { ...spec, multipass: { ...spec.multipass, network: { mode } } },
-    { ...plan.choices, driver: { value, why: 'a test' } },
+    { ...spec, multipass: { ...spec.multipass, network: { mode: mode ?? 'static' } } },
+    {
+      ...plan.choices,
+      driver: { value: driver, why: 'a test' },
+      artifacts: { value: artifacts, why: 'a test' },
+    },
   );
-const examined = (facts: Partial<HostFacts>, driver: DriverName = 'incus', mode?: Case['mode']) =>
-  examineHost(planFor(driver, mode), { ...GOOD_HOST, multipass: MULTIPASS, ...facts });
-const theCheck = (id: string, { facts = {}, driver, mode }: Partial<Case>): DoctorCheck => {
-  const found = examined(facts, driver, mode).find((check) => check.id === id);
+const examinedFor = (host: Partial<Case>) =>
+  examineHost(planFor(host), { ...GOOD_HOST, multipass: MULTIPASS, ...host.facts });
+const examined = (facts: Partial<HostFacts>, driver: DriverName = 'incus') => examinedFor({ facts, driver });
+const theCheck = (id: string, host: Partial<Case>): DoctorCheck => {
+  const found = examinedFor(host).find((check) => check.id === id);
   if (found === undefined) throw new Error(`there is no check ${id}`);
   return found;
 };
@@ -83,6 +88,18 @@ describe('the checks of a driver', () => {
     }
   });
 
+  it('are on a Mac those that do not need Linux', () => {
+    const facts = { platform: 'darwin', kvm: 'absent', kmsg: false, apt: false } as const;
+    const onMac = examinedFor({ facts, driver: 'multipass', mode: 'dhcp', artifacts: 'online' });
+    expect(onMac.map(({ id }) => id)).toEqual(
+      ids('multipass').filter((id) => !['kvm', 'packages', 'mirror', 'bridge-netfilter'].includes(id)),
+    );
+    expect(onMac.flatMap(({ problems }) => problems)).toEqual([]);
+    expect(
+      examined(facts, 'incus').flatMap(({ problems }) => problems.map(({ message }) => message)),
+    ).toEqual([expect.stringContaining('need a Linux kernel'), expect.stringContaining('artifacts debian')]);
+  });
+
   it('find nothing on a good host', () => {
     for (const driver of ['incus', 'multipass', 'ssh'] as const) {
       const facts = { disks: [disk('machines', 1, 50)] };
@@ -100,7 +117,13 @@ describe('isAtLeast', () => {
     ['5.21.3 LTS', '5', true],
     ['4.24', '5', false],
     ['1.15.0', '1.15', true],
+    ['1.14.1', '1.15', false],
+    ['1.9.0', '1.15', false],
+    ['2.0', '1.15', true],
     ['1.16.3+mac', '1.15', true],
+    ['1.16.3+mac', '1.17', false],
+    ['1.17.0-dev.616.ci1549+gf42cf65a.win', '1.17', true],
+    ['1.x', '1.15', false],
     ['unknown', '1', false],
     ['', '0', false],
   ])('%j is at least %s: %s', (version, floor, expected) => {

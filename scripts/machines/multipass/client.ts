@@ -79,13 +79,17 @@ const CLIENT_GRACE_MS = 60_000;
 /**
  * Multipass by its command line: argv and never a shell, an explicit standard input, a time limit on every call, and
  * results as JSON only. What launch, start and stop print on standard output is a spinner, also without a terminal, and
- * is not read.
+ * is not read. `readMs` limits calls that have no limit of their own.
  */
-export function multipass(local: Executor, platform: NodeJS.Platform = process.platform): Multipass {
+export function multipass(
+  local: Executor,
+  platform: NodeJS.Platform = process.platform,
+  readMs = READ_MS,
+): Multipass {
   const call = async (
     args: readonly string[],
     doing: string,
-    { input = '', timeoutMs = READ_MS }: { readonly input?: string; readonly timeoutMs?: number } = {},
+    { input = '', timeoutMs = readMs }: { readonly input?: string; readonly timeoutMs?: number } = {},
   ): Promise<RunResult> => {
     try {
       return await local.run(['multipass', ...args], { input, timeoutMs });

@@ -30,7 +30,8 @@ interface Rule {
   /** Somewhere in what was said. The texts: src/daemon and src/client of https://github.com/canonical/multipass. */
   readonly said: RegExp;
   readonly because: string;
-  readonly next?: string;
+  /** For both platforms, or for each. */
+  readonly next?: string | Readonly<Record<'linux' | 'darwin', string>>;
   /** Whether the user has to act: exit 2, and no further attempt makes sense. */
   readonly user?: true;
 }
@@ -41,21 +42,27 @@ const RULES: readonly Rule[] = [
     kind: 'daemon-down',
     said: /cannot connect to the multipass socket/,
     because: 'the daemon, multipassd, does not answer',
-    next: 'start it (Linux: sudo snap start multipass; macOS: sudo launchctl load -w /Library/LaunchDaemons/com.canonical.multipassd.plist)',
+    next: {
+      linux: 'sudo snap start multipass   (then: snap logs multipass)',
+      darwin: 'sudo launchctl load -w /Library/LaunchDaemons/com.canonical.multipassd.plist',
+    },
     user: true,
   },
   {
     kind: 'access-denied',
     said: /multipass socket access denied/,
     because: "this user may not use the daemon's socket",
-    next: 'join the group of /var/snap/multipass/common/multipass_socket (sudo, adm or admin) and log in again',
+    next: {
+      linux: 'sudo usermod -aG sudo "$USER", then log in again   (the socket belongs to sudo, adm or admin)',
+      darwin: 'sudo dseditgroup -o edit -a "$USER" -t user admin, then log in again',
+    },
     user: true,
   },
   {
     kind: 'not-authenticated',
     said: /not authenticated with the Multipass service/,
     because: 'the daemon does not know this user yet',
-    next: 'multipass authenticate   (a user whom it knows sets the passphrase: multipass set local.passphrase)',
+    next: 'multipass authenticate   (a user whom it knows sets the passphrase: sudo multipass set local.passphrase)',
     user: true,
   },
   {
@@ -155,7 +162,10 @@ const NOT_INSTALLED: Rule = {
   kind: 'not-installed',
   said: /^/,
   because: 'it is not installed',
-  next: 'Linux: sudo snap install multipass; macOS: brew install --cask multipass; or use another driver: npx labup --driver incus',
+  next: {
+    linux: 'sudo snap install multipass   (or use another driver: npx labup --driver incus)',
+    darwin: 'brew install --cask multipass',
+  },
   user: true,
 };
 const TIMEOUT: Rule = { kind: 'timeout', said: /^/, because: 'it took too long' };
@@ -168,7 +178,7 @@ const TIMEOUT_CODE = 5;
 export class MultipassRefusal extends UserError {
   readonly kind: FailureKind;
 
-  constructor(rule: Rule, doing: string, error: CommandError) {
+  constructor(rule: PlacedRule, doing: string, error: CommandError) {
     super(...explained(rule, doing, error));
     this.kind = rule.kind;
   }
@@ -178,14 +188,14 @@ export class MultipassRefusal extends UserError {
 export class MultipassFailure extends LabFailure {
   readonly kind: FailureKind;
 
-  constructor(rule: Rule, doing: string, error: CommandError) {
+  constructor(rule: PlacedRule, doing: string, error: CommandError) {
     super(...explained(rule, doing, error));
     this.kind = rule.kind;
   }
 }
 
 function explained(
-  { kind, because, next }: Rule,
+  { kind, because, next }: PlacedRule,
   doing: string,
   error: CommandError,
 ): ConstructorParameters<typeof UserError> {
@@ -211,7 +221,7 @@ export function classify(
   doing: string,
   platform: NodeJS.Platform,
 ): MultipassRefusal | MultipassFailure {
-  const rule = hinted(ruleFor(error), platform);
+  const rule = placed(ruleFor(error), platform);
   return rule.user ? new MultipassRefusal(rule, doing, error) : new MultipassFailure(rule, doing, error);
 }
 
@@ -224,12 +234,17 @@ function ruleFor({ outcome }: CommandError): Rule {
   return RULES.find(({ said }) => said.test(stderr) || said.test(stdout)) ?? OTHER;
 }
 
-function hinted(rule: Rule, platform: NodeJS.Platform): Rule {
-  if (rule.kind !== 'guest-unreachable' || platform !== 'darwin') return rule;
-  return {
-    ...rule,
-    next: 'allow your terminal in System Settings > Privacy & Security > Local Network (macOS 15 and later), then try again',
-  };
+/** A rule with what to do on this platform. */
+type PlacedRule = Omit<Rule, 'next'> & { readonly next?: string };
+
+function placed({ next, ...rule }: Rule, platform: NodeJS.Platform): PlacedRule {
+  const isMac = platform === 'darwin';
+  if (rule.kind === 'guest-unreachable' && isMac) {
+    const allow = 'allow your terminal in System Settings > Privacy & Security > Local Network';
+    return { ...rule, next: `${allow} (macOS 15 and later), then try again` };
+  }
+  if (next === undefined) return rule;
+  return { ...rule, next: typeof next === 'string' ? next : next[isMac ? 'darwin' : 'linux'] };
 }
 
 /** What a call failed of; undefined for an error that did not come from multipass. */

@@ -1,11 +1,12 @@
+import { backendFault, versionFault } from '../../plan/doctor/multipass.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { Interrupted, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
+import type { Fault } from '../../spec/formats.ts';
 import type { Listed, Multipass } from './client.ts';
 import { kindOf } from './failure.ts';
 import { type Patience, waitForState } from './patience.ts';
 import type { Registry } from './registry.ts';
-import { atLeast, FLOOR, parseVersion, type Version, versionText } from './version.ts';
 
 /** What the driver works with. */
 export interface MultipassHost {
@@ -16,12 +17,6 @@ export interface MultipassHost {
   readonly exclusive: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
-/** Multipass' own drivers whose guests reach each other and the host by plain IP, per platform. */
-const BACKENDS: Readonly<Partial<Record<NodeJS.Platform, readonly string[]>>> = {
-  linux: ['qemu'],
-  darwin: ['qemu', 'applevz'],
-};
-
 /**
  * Checks everything of the host that the plan needs of Multipass, and changes nothing: it is installed, recent enough,
  * answers, and can carry the plan's network. Throws UserError naming what is missing.
@@ -29,7 +24,7 @@ const BACKENDS: Readonly<Partial<Record<NodeJS.Platform, readonly string[]>>> = 
 export async function checkHost(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<void> {
   const version = await requireDaemon(host, emit);
   const backend = await host.client.setting('local.driver');
-  requireBackend(host.client.platform, backend);
+  refuse(backendFault(backend, host.client.platform));
   await requireNoPrimary(host, plan);
   await requireNetwork(host, plan, emit);
   emit({ type: 'note', text: `Multipass ${version}, driver ${backend}` });
@@ -41,16 +36,17 @@ export async function checkHost(host: MultipassHost, plan: LabPlan, emit: Emit):
  */
 export async function requireDaemon(host: MultipassHost, emit: Emit): Promise<string> {
   const { client, daemon } = await host.client.versions();
-  requireFloor('multipass', client);
+  const { platform } = host.client;
+  refuse(versionFault('multipass', client, platform));
   const answered = daemon ?? (await waitForDaemon(host, emit));
-  requireFloor('multipassd', answered);
+  refuse(versionFault('multipassd', answered, platform));
   return answered;
 }
 
-/** The version as numbers; the oldest supported where it does not look like one. */
-export async function versionOf({ client }: MultipassHost): Promise<Version> {
+/** The daemon's version, else the client's. */
+export async function versionOf({ client }: MultipassHost): Promise<string> {
   const versions = await client.versions();
-  return parseVersion(versions.daemon ?? versions.client) ?? FLOOR;
+  return versions.daemon ?? versions.client;
 }
 
 /** All instances. A daemon that restarts (snaps update themselves) is waited for once. */
@@ -88,29 +84,9 @@ async function waitForDaemon(host: MultipassHost, emit: Emit): Promise<string> {
   return daemon;
 }
 
-function requireFloor(program: string, text: string): void {
-  const version = parseVersion(text);
-  if (version !== undefined && atLeast(version, FLOOR)) return;
-  throw new UserError(`${program} is ${text}; this driver needs ${versionText(FLOOR)} or later.`, {
-    next: 'Linux: sudo snap refresh multipass; macOS: brew upgrade --cask multipass',
-  });
-}
-
-function requireBackend(platform: NodeJS.Platform, backend: string): void {
-  const supported = BACKENDS[platform];
-  if (supported === undefined) {
-    throw new UserError(`Driver multipass works on Linux and macOS, and this is ${platform}.`, {
-      next: 'run labup in a Linux machine, with: --driver incus',
-    });
-  }
-  if (supported.includes(backend)) return;
-  throw new UserError(`Multipass uses its driver "${backend}"; the lab needs ${supported.join(' or ')}.`, {
-    details: [
-      'its guests have no address that the host and the other guests reach, or it is deprecated and gone in 1.17',
-    ],
-    // Not done here: it is a global setting, restarts the daemon and hides every instance of the other driver.
-    next: `multipass set local.driver=${supported[0]}   (hides the instances that you have now)`,
-  });
+// The same as lab doctor says, which asked a moment ago: a daemon may have come up only now.
+function refuse(fault: Fault | undefined): void {
+  if (fault !== undefined) throw new UserError(fault.message, { next: fault.hint });
 }
 
 async function requireNoPrimary({ client }: MultipassHost, plan: LabPlan): Promise<void> {
@@ -122,16 +98,7 @@ async function requireNoPrimary({ client }: MultipassHost, plan: LabPlan): Promi
 }
 
 async function requireNetwork({ client }: MultipassHost, plan: LabPlan, emit: Emit): Promise<void> {
-  const { mode, bridge } = networkOf(plan);
-  if (client.platform === 'darwin' && mode !== 'dhcp') {
-    throw new UserError(`Network mode "${mode}" does not work with Multipass on macOS.`, {
-      details: [
-        'macOS lets only the address through that it gave a machine; answers for any other are filtered out.',
-        'https://documentation.ubuntu.com/multipass/latest/how-to-guides/troubleshoot/troubleshoot-networking/',
-      ],
-      next: 'bring the lab up on a Linux host',
-    });
-  }
+  const { mode, bridge } = multipassOf(plan).network;
   if (mode !== 'bridge') return;
   const networks = await client.networks();
   const usable = networks.filter(({ type }) => type === 'bridge' || type === 'switch');
@@ -154,11 +121,6 @@ async function requireNetwork({ client }: MultipassHost, plan: LabPlan, emit: Em
     );
   }
   emit({ type: 'note', text: `lab network on ${chosen.name} (${chosen.description})` });
-}
-
-/** The plan's network mode. Any text: what is not known here is treated as the guest's business. */
-export function networkOf(plan: LabPlan): { readonly mode: string; readonly bridge?: string | undefined } {
-  return multipassOf(plan).network;
 }
 
 /** What the plan says for this driver. Throws where the plan was made for another one. */

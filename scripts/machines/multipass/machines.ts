@@ -1,18 +1,21 @@
 import { createHash } from 'node:crypto';
+import { isAtLeast } from '../../plan/doctor/versions.ts';
 import type { LabPlan, MachinePlan } from '../../plan/types.ts';
 import { Interrupted, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { macOf } from '../../shared/mac.ts';
 import type { CloudInit } from '../driver.ts';
 import type { LaunchOptions } from './client.ts';
-import { listInstances, type MultipassHost, multipassOf, networkOf, versionOf } from './host.ts';
+import { listInstances, type MultipassHost, multipassOf, versionOf } from './host.ts';
 import { LAUNCH_SECONDS, launchMachine, zoneOf } from './launch.ts';
 import { purgeInstances } from './purge.ts';
 import type { Entry } from './registry.ts';
 import { foreignError, type Standing, standingOf } from './standing.ts';
 import { answering, ensureRunning, provisioned, requireNoErrors } from './states.ts';
 import { allInParallel, type Ended, inParallel } from './turns.ts';
-import { atLeast, WITH_ZONES } from './version.ts';
+
+/** From here on instances are in zones, each with a network of its own. */
+const WITH_ZONES = '1.17';
 
 /** How many guests are asked at once; each is an SSH connection of the client's own. */
 export const ASKED_AT_ONCE = 4;
@@ -79,8 +82,8 @@ function launchOptions(
   { name, role, mac }: MachinePlan,
   { userData }: CloudInit,
 ): Job['options'] {
-  const { image, sizes } = multipassOf(plan);
-  const { mode, bridge } = networkOf(plan);
+  const { image, sizes, network: wanted } = multipassOf(plan);
+  const { mode, bridge } = wanted;
   const network =
     mode === 'bridge' && bridge !== undefined
       ? // manual: cloud-init leaves this NIC alone, and its fixed address is set over SSH like any other.
@@ -147,7 +150,7 @@ function entryFor(lab: string, recipe: string, entry: Entry | undefined): Omit<E
 
 /** From 1.17 on each zone has a network of its own, so all machines go where the first one went. */
 async function zoneFor(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<string | undefined> {
-  if (!atLeast(await versionOf(host), WITH_ZONES)) return undefined;
+  if (!isAtLeast(await versionOf(host), WITH_ZONES)) return undefined;
   return zoneOf(
     host,
     plan.machines.map(({ name }) => name),

@@ -2,8 +2,9 @@ import type { HostFacts } from '../host-facts.ts';
 import { type HostProblem, isError } from '../host-problem.ts';
 import type { LabPlan } from '../types.ts';
 import { type DoctorCheck, examine, type Finding, hostFault, type Precondition } from './check.ts';
-import { judgeDaemon, judgeMultipass } from './daemon.ts';
+import { judgeDaemon } from './daemon.ts';
 import { KERNEL_CHECKS } from './kernel.ts';
+import { judgeMultipass } from './multipass.ts';
 import {
   judgeBridge,
   judgeBridgeNetfilter,
@@ -13,6 +14,7 @@ import {
   judgeSubnet,
   judgeVpn,
 } from './network.ts';
+import { judgePlatform } from './platform.ts';
 import { judgeDisk, judgeMemory, judgeMirror, judgePackages } from './resources.ts';
 import {
   judgeClock,
@@ -21,7 +23,6 @@ import {
   judgeKmsg,
   judgeKvm,
   judgeNode,
-  judgePlatform,
   judgeUser,
 } from './system.ts';
 
@@ -36,16 +37,23 @@ const PRECONDITIONS: readonly Precondition[] = [
   { id: 'user', title: 'user', drivers: ['incus'], judge: judgeUser },
   { id: 'daemon', title: 'container daemon', drivers: ['incus'], judge: judgeDaemon },
   { id: 'multipass', title: 'Multipass', drivers: ['multipass'], judge: judgeMultipass },
-  { id: 'kvm', title: 'KVM', drivers: ['multipass'], judge: judgeKvm },
-  { id: PACKAGES_CHECK, title: 'packages', judge: judgePackages },
-  { id: 'mirror', title: 'package mirror', judge: judgeMirror },
+  { id: 'kvm', title: 'KVM', drivers: ['multipass'], linuxOnly: true, judge: judgeKvm },
+  // macOS has ssh, and nothing is built there.
+  { id: PACKAGES_CHECK, title: 'packages', linuxOnly: true, judge: judgePackages },
+  { id: 'mirror', title: 'package mirror', linuxOnly: true, judge: judgeMirror },
   { id: 'memory', title: 'memory', drivers: ['incus', 'multipass'], judge: judgeMemory },
   { id: 'disk', title: 'disk', judge: judgeDisk },
   { id: 'lab', title: 'this lab', judge: judgeLab },
   { id: 'other-labs', title: 'other labs', drivers: ['incus'], judge: judgeOtherLabs },
   { id: 'bridge', title: 'bridge', drivers: ['incus'], judge: judgeBridge },
   { id: 'subnet', title: 'subnet', drivers: ['incus', 'multipass'], judge: judgeSubnet },
-  { id: 'bridge-netfilter', title: 'bridged packets', drivers: ['multipass'], judge: judgeBridgeNetfilter },
+  {
+    id: 'bridge-netfilter',
+    title: 'bridged packets',
+    drivers: ['multipass'],
+    linuxOnly: true,
+    judge: judgeBridgeNetfilter,
+  },
   { id: 'prefixes', title: 'lab prefixes', drivers: ['incus', 'multipass'], judge: judgePrefixes },
   { id: 'resolvers', title: 'name servers', drivers: ['incus', 'multipass'], judge: judgeResolvers },
   { id: 'vpn', title: 'VPN', judge: judgeVpn },
@@ -55,12 +63,15 @@ const PRECONDITIONS: readonly Precondition[] = [
   ...KERNEL_CHECKS,
 ];
 
-/** Judges this host for this plan: every precondition of the plan's driver. Pure. */
+/** Judges this host for this plan: every precondition that applies to the plan's driver and the host's platform. Pure. */
 export function examineHost(plan: LabPlan, facts: HostFacts): DoctorCheck[] {
   const { value } = plan.choices.driver;
-  return PRECONDITIONS.filter(({ drivers }) => drivers?.includes(value) ?? true).map((precondition) =>
-    examine(precondition, plan, facts),
-  );
+  const isLinux = facts.platform === 'linux';
+  return PRECONDITIONS.filter(({ drivers, linuxOnly }) => {
+    if (drivers !== undefined && !drivers.includes(value)) return false;
+    // Containers are Linux' own: elsewhere there is nothing to look at for them.
+    return isLinux || (linuxOnly !== true && (drivers === undefined || value !== 'incus'));
+  }).map((precondition) => examine(precondition, plan, facts));
 }
 
 /** Everything that is wrong with the host, errors first. */

@@ -27,19 +27,6 @@ export function judgeNode(_plan: LabPlan, { node }: HostFacts): Finding {
   };
 }
 
-/** Whether the lab can run on this kind of host with this driver. */
-export function judgePlatform(plan: LabPlan, { platform }: HostFacts): Finding {
-  const driver = plan.choices.driver.value;
-  if (platform === 'linux' || (platform === 'darwin' && driver !== 'incus')) return { found: platform };
-  const message =
-    platform === 'darwin'
-      ? 'system containers need a Linux kernel, and this host runs macOS'
-      : `the lab runs on Linux and macOS, and this host runs ${platform}`;
-  const hint =
-    platform === 'darwin' ? 'npx labup --driver multipass   (virtual machines)' : 'use a Linux machine or VM';
-  return { found: platform, problems: [hostFault(message, hint)] };
-}
-
 /** Whether the user may make bridges and containers. */
 export function judgeUser(_plan: LabPlan, { uid }: HostFacts): Finding {
   if (uid === 0) return { found: 'root' };
@@ -55,12 +42,15 @@ export function judgeUser(_plan: LabPlan, { uid }: HostFacts): Finding {
 }
 
 /** Whether the clock can be right, as far as that can be told without asking anybody. */
-export function judgeClock(_plan: LabPlan, { clock }: HostFacts): Finding {
+export function judgeClock(_plan: LabPlan, { clock, platform }: HostFacts): Finding {
   const { now, newestFile } = clock;
   const text = (time: number) => `${new Date(time).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
   const found = text(now);
   const year = new Date(now).getUTCFullYear();
-  const hint = 'timedatectl set-ntp true   (or: date --set "2026-01-31 12:00")';
+  const hint =
+    platform === 'darwin'
+      ? 'sudo systemsetup -setusingnetworktime on'
+      : 'timedatectl set-ntp true   (or: date --set "2026-01-31 12:00")';
   if (year < SANE_YEARS[0] || year > SANE_YEARS[1]) {
     const message = `the clock says ${found}; certificates and signatures would not be valid`;
     return { found, problems: [hostFault(message, hint)] };
@@ -109,8 +99,7 @@ export function judgeKmsg(_plan: LabPlan, { kmsg }: HostFacts): Finding {
 }
 
 /** Whether virtual machines can run at the processor's own speed. */
-export function judgeKvm(_plan: LabPlan, { platform, kvm, multipass }: HostFacts): Finding {
-  if (platform !== 'linux') return skipped(`only Linux has /dev/kvm, and this host runs ${platform}`);
+export function judgeKvm(_plan: LabPlan, { kvm, multipass }: HostFacts): Finding {
   const driver = multipass?.driver;
   if (driver !== undefined && driver !== 'qemu') return skipped(`Multipass makes machines with ${driver}`);
   // multipassd opens it as root, so a user who may not is no obstacle.

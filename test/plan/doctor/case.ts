@@ -1,6 +1,6 @@
 import type { DoctorVerdict } from '../../../scripts/plan/doctor/check.ts';
 import type { HostFacts } from '../../../scripts/plan/host-facts.ts';
-import type { DriverName } from '../../../scripts/spec/types.ts';
+import type { ArtifactsName, DriverName } from '../../../scripts/spec/types.ts';
 
 /** One host for one check. */
 export interface Case {
@@ -11,6 +11,8 @@ export interface Case {
   readonly driver?: DriverName;
   /** Driver multipass: its network mode. Default: static. */
   readonly mode?: 'dhcp' | 'bridge';
+  /** Default: debian. */
+  readonly artifacts?: ArtifactsName;
   readonly verdict: DoctorVerdict;
   /** Pieces of what was found, what is wrong, or of the cure. */
   readonly says: readonly string[];

@@ -1,4 +1,4 @@
-import type { DaemonFact, HostFacts } from '../../../scripts/plan/host-facts.ts';
+import type { DaemonFact } from '../../../scripts/plan/host-facts.ts';
 import type { Cases } from './case.ts';
 import { GOOD_HOST, MULTIPASS } from './good-host.ts';
 
@@ -25,7 +25,7 @@ const STOPPED: DaemonFact = {
   installed: true,
 };
 
-const refusing = (refusal: string): Partial<HostFacts> => ({ multipass: { client: '1.16.3', refusal } });
+const refusal = { message: 'the daemon does not know this user yet', hint: 'multipass authenticate' };
 
 /** Who makes the machines. */
 export const DAEMONS_CASES: Cases = {
@@ -91,24 +91,27 @@ export const DAEMONS_CASES: Cases = {
     { what: 'running', driver: 'multipass', verdict: 'ok', says: ['1.16.3, machines by qemu'] },
     {
       what: 'not installed',
-      facts: { multipass: {} },
+      facts: {
+        multipass: { refusal: { message: 'it is not installed', hint: 'sudo snap install multipass' } },
+      },
       driver: 'multipass',
       verdict: 'error',
-      says: ['cure: sudo snap install multipass'],
+      says: ['not to be had', 'it is not installed', 'cure: sudo snap install multipass'],
     },
     {
-      what: 'not installed on a Mac',
-      facts: { multipass: {}, platform: 'darwin' },
+      what: 'too old on a Mac',
+      facts: { multipass: { ...MULTIPASS, client: '1.14.1+mac' }, platform: 'darwin' },
       driver: 'multipass',
+      mode: 'dhcp',
       verdict: 'error',
-      says: ['cure: brew install --cask multipass'],
+      says: ['multipass 1.14.1+mac is too old', 'cure: brew upgrade --cask multipass'],
     },
     {
       what: 'too old',
       facts: { multipass: { ...MULTIPASS, daemon: '1.14.1' } },
       driver: 'multipass',
       verdict: 'error',
-      says: ['Multipass 1.14.1 is too old; 1.15', 'snap refresh multipass'],
+      says: ['multipassd 1.14.1 is too old; 1.15', 'snap refresh multipass'],
     },
     {
       what: 'a version that is yet to come',
@@ -132,32 +135,22 @@ export const DAEMONS_CASES: Cases = {
       says: ['machines by applevz'],
     },
     {
-      what: 'no daemon',
-      facts: refusing('cannot connect to the multipass socket'),
-      driver: 'multipass',
-      verdict: 'error',
-      says: ['cannot connect', 'cure: sudo snap restart multipass'],
-    },
-    {
       what: 'no daemon, and no word of it',
       facts: { multipass: { client: '1.16.3' } },
       driver: 'multipass',
       verdict: 'error',
-      says: ['multipassd does not answer'],
-    },
-    {
-      what: 'a socket that is closed to this user',
-      facts: refusing('multipass socket access denied'),
-      driver: 'multipass',
-      verdict: 'error',
-      says: ['access denied', 'usermod -aG sudo'],
+      says: ['multipassd, does not answer'],
     },
     {
       what: 'a user who is not known',
-      facts: refusing('The user is not authenticated with the Multipass service.'),
+      facts: { multipass: { client: '1.16.3', refusal } },
       driver: 'multipass',
       verdict: 'error',
-      says: ['multipass authenticate'],
+      says: [
+        '1.16.3; the daemon is not to be had',
+        'does not know this user',
+        'cure: multipass authenticate',
+      ],
     },
   ],
 };
