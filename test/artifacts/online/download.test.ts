@@ -72,7 +72,9 @@ describe.skipIf(missingPrograms('openssl').length > 0)('download (needs openssl)
       const bytes = Buffer.byteLength(content);
       const look = setInterval(() => {
         const part = inCache().find((name) => /^\.part-\w+-\w+$/.test(name));
-        if (part === undefined || statSync(join(cache, 'downloads', part)).size < bytes) return;
+        // The client removes what it cannot continue, at any moment.
+        const seen = statSync(join(cache, 'downloads', part ?? ''), { throwIfNoEntry: false });
+        if (part === undefined || seen === undefined || seen.size < bytes) return;
         clearInterval(look);
         response.destroy();
       }, 5);
@@ -111,16 +113,20 @@ describe.skipIf(missingPrograms('openssl').length > 0)('download (needs openssl)
   });
 
   it('fetches at most four at a time', async () => {
-    let now = 0;
+    let open: ServerResponse[] = [];
+    let left = 9;
     let most = 0;
-    const wanted = Array.from({ length: 9 }, (_, index) => {
+    const wanted = Array.from({ length: left }, (_, index) => {
       server.answer(`/f${index}`, (_request, response) => {
-        now += 1;
-        most = Math.max(most, now);
+        open.push(response);
+        most = Math.max(most, open.length);
+        // All that may come at once are here: whoever comes in the next moment is one too many.
+        if (open.length !== Math.min(4, left)) return;
         setTimeout(() => {
-          now -= 1;
-          response.end(CONTENT);
-        }, 30);
+          left -= open.length;
+          for (const each of open) each.end(CONTENT);
+          open = [];
+        }, 50);
       });
       return one({ url: server.url(`/f${index}`), name: `f${index}` });
     });
@@ -226,7 +232,8 @@ describe.skipIf(missingPrograms('openssl').length > 0)('download (needs openssl)
 
     it('ends after three tries, and what has come is kept for the next run', async () => {
       const etag = `"${SUM.slice(0, 8)}"`;
-      server.answer('/tool', breakAfter(CONTENT.subarray(0, 100_000), CONTENT.length, etag));
+      server.answer('/tool', (_request, response) => void response.writeHead(503).end());
+      server.answer('/tool', breakAfter(CONTENT.subarray(0, 100_000), CONTENT.length, etag), 1);
       const error = await failure(get([one()]));
       expect(server.asked).toHaveLength(3);
       expect(said(error)).toContain('3 times');
@@ -325,7 +332,11 @@ describe.skipIf(missingPrograms('openssl').length > 0)('download (needs openssl)
   it('accepts no file that is larger than anything it knows', async () => {
     server.file('/tool', CONTENT);
     expect(said(await failure(get([one()], { maxBytes: 1000 })))).toContain('at most 1000 are accepted');
-    server.answer('/endless', (_request, response) => void response.end(CONTENT));
+    server.answer('/endless', (_request, response) => {
+      // Without a length, as whoever never ends does.
+      response.write(CONTENT);
+      response.write(CONTENT);
+    });
     const endless = await failure(get([one({ url: server.url('/endless') })], { maxBytes: 1000 }));
     expect(said(endless)).toContain('bytes or more');
   });
