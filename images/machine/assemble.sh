@@ -2,11 +2,12 @@
 # Makes the machine image: its root file system is Debian root + Kubernetes + configuration + container images, unpacked.
 # $1 ROOT    the root file system (mmdebstrap's), changed in place
 # $2 FILES   files that are laid over it
-# $3 BIN     folder with kubelet and kubeadm
-# $4 IMAGES  folder with docker-archive tars
+# $3 BIN     folder with kubelet and kubeadm; empty: none, for a Kubernetes that comes to the machine later
+# $4 IMAGES  folder with docker-archive tars; empty: none
 # Runs in a mount namespace of its own (unshare --mount), so that a killed build leaves no mount behind.
 set -eu
 umask 022
+here=$(dirname "$(readlink -f "$0")")
 root=$1 files=$2 bin=$3 images=$4
 # The one from outside names a folder that the root file system does not have.
 unset TMPDIR
@@ -17,7 +18,7 @@ say 'files'
 chmod -R u=rwX,go=rX "$files"
 cp -R --no-preserve=ownership "$files/." "$root/"
 chmod 755 "$root"/usr/local/sbin/*
-install -m 755 "$bin/kubelet" "$bin/kubeadm" "$root/usr/bin/"
+if [ -n "$bin" ]; then install -m 755 "$bin/kubelet" "$bin/kubeadm" "$root/usr/bin/"; fi
 mkdir -p "$root/etc/cni/net.d" "$root/etc/kubernetes" "$root/opt"
 
 say 'units'
@@ -48,50 +49,10 @@ chroot "$root" systemctl --quiet mask \
   systemd-ask-password-console.path systemd-ask-password-wall.path kmod-static-nodes.service 2>&1
 chroot "$root" systemctl --quiet set-default multi-user.target
 
-say 'container images'
-mount --bind "$root" "$root"
-mount -t proc proc "$root/proc"
-mount --rbind /dev "$root/dev"
-mount -t tmpfs tmpfs "$root/run"
-mkdir -p "$root/run/images"
-mount --bind "$images" "$root/run/images"
-# The same snapshotter and paths as in the machine, without the CRI plugin: nothing runs here.
-cat > "$root/run/containerd.toml" <<'EOF'
-version = 2
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.opt"]
-EOF
-chroot "$root" /usr/bin/containerd --config /run/containerd.toml --log-level warn &
-containerd=$!
-trap 'kill $containerd 2>/dev/null || true' EXIT
-tries=0
-until chroot "$root" ctr version > /dev/null 2>&1; do
-  tries=$((tries + 1))
-  if [ $tries -gt 100 ] || ! kill -0 $containerd; then echo 'containerd did not start' >&2; exit 1; fi
-  sleep 0.1
-done
-for image in "$images"/*.tar; do
-  chroot "$root" ctr --namespace k8s.io images import --snapshotter overlayfs "/run/images/$(basename "$image")"
-done
-chroot "$root" ctr --namespace k8s.io images ls -q
-# The layers are unpacked; their blobs would double the image. containerd's own option discard_unpacked_layers forgets
-# the same blobs, and keeps manifests and configs (JSON, the only blobs that begin with a brace).
-blobs=$root/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256
-layers=
-for blob in "$blobs"/*; do
-  # Gone already: containerd collects on its own what no image refers to, such as an import's index.
-  if ! first=$(head -c 1 "$blob" 2> /dev/null); then continue; fi
-  if [ "$first" != '{' ]; then layers="$layers ${blob##*/}"; fi
-done
-for layer in $layers; do
-  chroot "$root" ctr --namespace k8s.io content rm "sha256:$layer" > /dev/null
-done
-kill $containerd
-wait $containerd || true
-trap - EXIT
-# containerd collects what was removed later, in its own time, which here never comes.
-for layer in $layers; do rm -f "$blobs/$layer"; done
-umount -l "$root/run" "$root/dev" "$root/proc"
-umount -l "$root"
+if [ -n "$images" ]; then
+  say 'container images'
+  sh "$here/import-images.sh" "$root" "$images"
+fi
 
 say 'clean'
 rm -rf "$root"/etc/ssh/ssh_host_* "$root/var/lib/dbus/machine-id" "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* \

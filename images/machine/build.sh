@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the machine image, split as LXD and Incus import it: a metadata tar file and the root file system as squashfs.
 # $1 = WORK (an empty folder)  $2 = OUT (gets metadata.tar and rootfs.squashfs)  $3 = ROOT (root.squashfs)
-# $4 = FILES  $5 = BIN  $6 = IMAGES (see assemble.sh)  $7 = METADATA (folder with metadata.yaml and templates)
+# $4 = FILES  $5 = BIN  $6 = IMAGES (see assemble.sh; both may be empty)  $7 = METADATA (folder with metadata.yaml and templates)
 # Runs in a mount namespace of its own (unshare --mount), so that a killed build leaves no mount behind.
 set -eu
 umask 022

@@ -5,12 +5,15 @@ import { CONTAINER_IMAGES, type ContainerImage, IMAGE_PATH } from './container-i
 import { writeDockerArchive } from './docker-archive.ts';
 import { assetFiles, type BuildContext } from './recipe.ts';
 
-/** Packs every container image as a docker-archive: layers of packages, then one of files. */
-export async function buildContainerImages(context: BuildContext): Promise<void> {
+/** Packs container images as docker-archives: layers of packages, then one of files. */
+export async function buildContainerImages(
+  context: BuildContext,
+  images: readonly ContainerImage[] = CONTAINER_IMAGES,
+): Promise<void> {
   const { work, out, outputOf, run, parameters } = context;
-  for (const image of CONTAINER_IMAGES) {
+  for (const image of images) {
     const layers = image.layers.map((name) => join(outputOf('container-layers'), `${name}.tar`));
-    const files = filesOf(image, outputOf('kubernetes'));
+    const files = filesOf(image, outputOf);
     if (files.length > 0) layers.push(await fileLayer(context, image.name, files));
     const archive = {
       reference: image.reference,
@@ -34,10 +37,15 @@ interface FileToCopy {
   readonly mode: number;
 }
 
-function filesOf({ binary, python = {} }: ContainerImage, binaries: string): FileToCopy[] {
+// An image of Python files alone needs no Kubernetes to have been built.
+function filesOf({ binary, python = {} }: ContainerImage, outputOf: BuildContext['outputOf']): FileToCopy[] {
   const files: FileToCopy[] = [];
   if (binary !== undefined) {
-    files.push({ from: join(binaries, binary.name), to: join(binary.to, binary.name), mode: 0o755 });
+    files.push({
+      from: join(outputOf('kubernetes'), binary.name),
+      to: join(binary.to, binary.name),
+      mode: 0o755,
+    });
   }
   for (const [folder, to] of Object.entries(python)) {
     for (const { name } of assetFiles([folder])) {

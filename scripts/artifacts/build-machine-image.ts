@@ -7,13 +7,20 @@ import type { BuildContext } from './recipe.ts';
 const KERNEL_ARCHITECTURE: Readonly<Record<string, string>> = { amd64: 'x86_64', arm64: 'aarch64' };
 
 /** Assembles root file system, binaries, configuration and container images into the one machine image. */
-export async function buildMachineImage({
-  work,
-  out,
-  outputOf,
-  script,
-  parameters,
-}: BuildContext): Promise<void> {
+export async function buildMachineImage(context: BuildContext): Promise<void> {
+  await assemble(context, context.outputOf('kubernetes'), context.outputOf('container-images'));
+}
+
+/** The same machine without Kubernetes and its images, which come to it later from a bundle. */
+export async function buildMachineBase(context: BuildContext): Promise<void> {
+  await assemble(context, '', '');
+}
+
+async function assemble(
+  { work, out, outputOf, script, parameters }: BuildContext,
+  binaries: string,
+  images: string,
+): Promise<void> {
   const files = join(work, 'files');
   await cp(assetPath('images', 'machine', 'files'), files, { recursive: true });
   await fillIn(join(files, 'etc', 'containerd', 'config.toml'), {
@@ -34,8 +41,8 @@ export async function buildMachineImage({
     out,
     join(outputOf('machine-root'), 'root.squashfs'),
     files,
-    outputOf('kubernetes'),
-    outputOf('container-images'),
+    binaries,
+    images,
     metadata,
   );
 }

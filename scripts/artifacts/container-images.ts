@@ -65,4 +65,7 @@ export const CONTAINER_IMAGES: readonly ContainerImage[] = [
   },
 ];
 
+/** The one that is the lab's own, whoever made Kubernetes. */
+export const ECHO_IMAGES = CONTAINER_IMAGES.filter(({ reference }) => reference === ECHO_IMAGE);
+
 export const IMAGE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';

@@ -93,7 +93,9 @@ export function minutesToBuild(missing: readonly MissingArtifact[]): number {
  * same time; what another labup is building is waited for. Throws LabError where a build fails (exit 1, with its log),
  * Interrupted on abort.
  */
-export async function ensureArtifacts(options: EnsureOptions): Promise<Artifacts> {
+export async function ensureFolders(
+  options: EnsureOptions,
+): Promise<{ readonly folderOf: (id: RecipeId) => ArtifactFolder; readonly changed: boolean }> {
   const { host, emit, cache = cacheFolder(), verify = 'size', all = recipes() } = options;
   const missing = await missingArtifacts({ cache, verify, all });
   const keys = recipeKeys(all);
@@ -116,9 +118,16 @@ export async function ensureArtifacts(options: EnsureOptions): Promise<Artifacts
     const key = keys.get(id) ?? '';
     return { folder: artifactFolder(cache, id, key), key };
   };
+  return { folderOf, changed: missing.length > 0 };
+}
+
+/** The artifacts of a lab from Debian: see ensureFolders. */
+export async function ensureArtifacts(options: EnsureOptions): Promise<Artifacts> {
+  const { all = recipes() } = options;
+  const { folderOf } = await ensureFolders(options);
   const image = folderOf('machine-image');
   return {
-    ...(keys.has('machine-image')
+    ...(all.some(({ id }) => id === 'machine-image')
       ? {
           machineImage: {
             metadataFile: join(image.folder, 'metadata.tar'),

@@ -8,7 +8,9 @@ export type RecipeId =
   | 'container-layers'
   | 'machine-root'
   | 'container-images'
-  | 'machine-image';
+  | 'echo-image'
+  | 'machine-image'
+  | 'machine-base';
 
 /** What a recipe's build function works with. */
 export interface BuildContext {

@@ -1,11 +1,23 @@
 import { K8S_IMAGE_REPOSITORY, K8S_VERSION, PAUSE_TAG } from '../shared/versions.ts';
 import { buildContainerImages } from './build-container-images.ts';
-import { buildMachineImage } from './build-machine-image.ts';
-import { CONTAINER_IMAGES } from './container-images.ts';
+import { buildMachineBase, buildMachineImage } from './build-machine-image.ts';
+import { CONTAINER_IMAGES, ECHO_IMAGES } from './container-images.ts';
 import { debianArchitecture, SUITE } from './debian.ts';
 import type { Recipe } from './recipe.ts';
 
-/** Every artifact, each after those that it needs. `seconds` and `lines` were measured with an empty cache. */
+const MACHINE_ASSETS = [
+  'images/machine/assemble.sh',
+  'images/machine/build.sh',
+  'images/machine/files',
+  'images/machine/import-images.sh',
+  'images/machine/metadata.yaml',
+  'images/machine/templates',
+];
+
+/**
+ * Every artifact of a lab that is made from Debian alone, each after those that it needs. `seconds` and `lines` were
+ * measured with an empty cache.
+ */
 export function recipes(architecture = debianArchitecture()): readonly Recipe[] {
   const debian = { suite: SUITE, architecture };
   return [
@@ -30,6 +42,68 @@ export function recipes(architecture = debianArchitecture()): readonly Recipe[] 
           ...context.mmdebstrapOptions,
         ),
     },
+    ...packages(debian),
+    {
+      id: 'container-images',
+      title: 'the container images',
+      revision: 1,
+      needs: ['kubernetes', 'container-layers'],
+      needsNetwork: false,
+      assets: CONTAINER_IMAGES.flatMap(({ python = {} }) => Object.keys(python)),
+      parameters: { ...debian, images: JSON.stringify(CONTAINER_IMAGES) },
+      seconds: 2,
+      lines: 1,
+      build: buildContainerImages,
+    },
+    {
+      id: 'machine-image',
+      title: 'the machine image',
+      revision: 1,
+      needs: ['machine-root', 'kubernetes', 'container-images'],
+      needsNetwork: false,
+      assets: MACHINE_ASSETS,
+      parameters: { ...debian, registry: K8S_IMAGE_REPOSITORY, pause: PAUSE_TAG },
+      seconds: 12,
+      lines: 20,
+      build: buildMachineImage,
+    },
+  ];
+}
+
+/** What a lab whose Kubernetes comes from elsewhere still needs from Debian: its machines and the echo server. */
+export function baseRecipes(architecture = debianArchitecture()): readonly Recipe[] {
+  const debian = { suite: SUITE, architecture };
+  return [
+    ...packages(debian),
+    {
+      id: 'echo-image',
+      title: 'the image of the echo server',
+      revision: 1,
+      needs: ['container-layers'],
+      needsNetwork: false,
+      assets: ECHO_IMAGES.flatMap(({ python = {} }) => Object.keys(python)),
+      parameters: { ...debian, images: JSON.stringify(ECHO_IMAGES) },
+      seconds: 1,
+      lines: 1,
+      build: (context) => buildContainerImages(context, ECHO_IMAGES),
+    },
+    {
+      id: 'machine-base',
+      title: 'the machine image without Kubernetes',
+      revision: 1,
+      needs: ['machine-root'],
+      needsNetwork: false,
+      assets: MACHINE_ASSETS,
+      parameters: { ...debian, registry: K8S_IMAGE_REPOSITORY, pause: PAUSE_TAG },
+      seconds: 5,
+      lines: 3,
+      build: buildMachineBase,
+    },
+  ];
+}
+
+function packages(debian: Readonly<Record<string, string>>): readonly Recipe[] {
+  return [
     {
       id: 'machine-root',
       title: 'the packages of the machine image',
@@ -55,36 +129,6 @@ export function recipes(architecture = debianArchitecture()): readonly Recipe[] 
       lines: 58,
       build: ({ script, out, sources, mmdebstrapOptions }) =>
         script('containers/build.sh', out, sources, SUITE, ...mmdebstrapOptions),
-    },
-    {
-      id: 'container-images',
-      title: 'the container images',
-      revision: 1,
-      needs: ['kubernetes', 'container-layers'],
-      needsNetwork: false,
-      assets: CONTAINER_IMAGES.flatMap(({ python = {} }) => Object.keys(python)),
-      parameters: { ...debian, images: JSON.stringify(CONTAINER_IMAGES) },
-      seconds: 2,
-      lines: 1,
-      build: buildContainerImages,
-    },
-    {
-      id: 'machine-image',
-      title: 'the machine image',
-      revision: 1,
-      needs: ['machine-root', 'kubernetes', 'container-images'],
-      needsNetwork: false,
-      assets: [
-        'images/machine/assemble.sh',
-        'images/machine/build.sh',
-        'images/machine/files',
-        'images/machine/metadata.yaml',
-        'images/machine/templates',
-      ],
-      parameters: { ...debian, registry: K8S_IMAGE_REPOSITORY, pause: PAUSE_TAG },
-      seconds: 12,
-      lines: 20,
-      build: buildMachineImage,
     },
   ];
 }

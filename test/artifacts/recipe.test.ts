@@ -1,12 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CONTAINER_IMAGES } from '../../scripts/artifacts/container-images.ts';
 import { recipeKeys } from '../../scripts/artifacts/ensure.ts';
 import { assetFiles, type Recipe, type RecipeId, recipeKey } from '../../scripts/artifacts/recipe.ts';
-import { recipes } from '../../scripts/artifacts/recipes.ts';
+import { baseRecipes, recipes } from '../../scripts/artifacts/recipes.ts';
 import { assetPath } from '../../scripts/shared/assets.ts';
 
 const recipe: Recipe = {
@@ -77,6 +77,48 @@ describe('the recipes', () => {
     const amd64 = [...recipeKeys(all).values()];
     const arm64 = [...recipeKeys(recipes('arm64')).values()];
     expect(new Set([...amd64, ...arm64]).size).toBe(2 * all.length);
+  });
+
+  it('of a lab whose Kubernetes comes from elsewhere build none, and share the packages', () => {
+    const base = baseRecipes('amd64');
+    expect(base.map(({ id }) => id)).toEqual([
+      'machine-root',
+      'container-layers',
+      'echo-image',
+      'machine-base',
+    ]);
+    const keys = recipeKeys(all);
+    const baseKeys = recipeKeys(base);
+    for (const id of ['machine-root', 'container-layers'] as const)
+      expect(baseKeys.get(id)).toBe(keys.get(id));
+    expect(base.flatMap(({ needs }) => needs).sort()).toEqual(['container-layers', 'machine-root']);
+  });
+
+  it('make the echo image without Kubernetes', async () => {
+    const work = mkdtempSync(join(tmpdir(), 'echo-'));
+    const out = mkdtempSync(join(work, 'out-'));
+    const layers = mkdtempSync(join(work, 'layers-'));
+    execFileSync('tar', ['-C', layers, '-cf', join(layers, 'base.tar'), '--files-from', '/dev/null']);
+    const echo = baseRecipes('amd64').find(({ id }) => id === 'echo-image');
+    const run = async ([program = '', ...args]: readonly string[]) => void execFileSync(program, args);
+    await echo?.build({
+      work,
+      out,
+      outputOf(id) {
+        if (id !== 'container-layers') throw new Error(`it needs ${id}`);
+        return layers;
+      },
+      script: async () => {},
+      run,
+      sources: '',
+      mmdebstrapOptions: [],
+      parameters: echo.parameters,
+    });
+    expect(readdirSync(out)).toEqual(['echo.tar']);
+    const manifest = execFileSync('tar', ['-xOf', join(out, 'echo.tar'), 'manifest.json'], {
+      encoding: 'utf8',
+    });
+    expect(JSON.parse(manifest)[0].RepoTags).toEqual(['registry.lab.internal/lab/echo:1']);
   });
 
   it('list each package once', () => {

@@ -1,0 +1,213 @@
+import { createHash } from 'node:crypto';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import pLimit from 'p-limit';
+import pRetry from 'p-retry';
+import { z } from 'zod';
+import { CommandError } from '../../exec/command-error.ts';
+import type { Executor } from '../../exec/executor.ts';
+import { Interrupted } from '../../shared/errors.ts';
+import type { Emit } from '../../shared/events.ts';
+import { sha256File } from '../cache.ts';
+import { lockWhenFree } from '../lock.ts';
+import type { Fetched } from './download.ts';
+import {
+  digestChangedError,
+  imageError,
+  mayImprove,
+  noSkopeoError,
+  wrongPlatformError,
+} from './image-errors.ts';
+import {
+  type DownloadRecord,
+  downloadLock,
+  downloadPath,
+  downloadsFolder,
+  isWhole,
+  partPath,
+  readRecord,
+  recordPath,
+  writeRecord,
+} from './records.ts';
+
+const AT_ONCE = 2;
+const TRIES = 3;
+const BACKOFF_MS = 2000;
+/** Asking for a digest, and copying an image of some hundred megabytes. */
+const ASK_MS = 60_000;
+const COPY_MS = 15 * 60_000;
+
+/** One container image for one architecture. */
+export interface ImageWanted {
+  /** With its registry, without tag: "registry.k8s.io/pause". */
+  readonly name: string;
+  readonly tag: string;
+  /** Of its list of platforms, or of the image itself. Without it: the one that was recorded, or the registry's now. */
+  readonly digest?: string | undefined;
+  /** Go's name, which is Debian's: "amd64", "arm64". */
+  readonly architecture: string;
+}
+
+export interface ImageOptions {
+  readonly host: Executor;
+  readonly cache: string;
+  readonly emit: Emit;
+  readonly signal?: AbortSignal | undefined;
+  readonly full?: boolean | undefined;
+  /** A folder with the CA of a registry, as containers-certs.d(5) has it. Tests only: skopeo knows the host's. */
+  readonly certificates?: string;
+  readonly backoffMs?: number;
+}
+
+/**
+ * Makes a docker-archive of every image be in the cache, in the order asked for. skopeo copies by digest and checks
+ * every blob against it, so that what was recorded once is what comes ever after. Throws LabError, Interrupted on abort.
+ */
+export async function fetchImages(
+  images: readonly ImageWanted[],
+  options: ImageOptions,
+): Promise<readonly Fetched[]> {
+  const { cache, emit, signal: outer } = options;
+  await mkdir(downloadsFolder(cache), { recursive: true });
+  const failed = new AbortController();
+  const signal = outer === undefined ? failed.signal : AbortSignal.any([outer, failed.signal]);
+  const limit = pLimit(AT_ONCE);
+  const errors: unknown[] = [];
+  let whole = 0;
+  const results = await Promise.all(
+    images.map((image) =>
+      limit(async () => {
+        if (signal.aborted) return [];
+        const file = await fetchImage(image, { ...options, signal });
+        whole += 1;
+        emit({ type: 'note', text: `image ${referenceOf(image)} is whole (${whole} of ${images.length})` });
+        return [file];
+      }).catch((error: unknown) => {
+        errors.push(error);
+        failed.abort();
+        return [];
+      }),
+    ),
+  );
+  if (outer?.aborted) throw new Interrupted();
+  if (errors.length > 0) throw errors[0];
+  return results.flat();
+}
+
+/** "registry.k8s.io/pause:3.10.2". */
+export function referenceOf({ name, tag }: Pick<ImageWanted, 'name' | 'tag'>): string {
+  return `${name}:${tag}`;
+}
+
+/** What an image's digest and archive are recorded under. */
+export function sourceOf(image: ImageWanted): string {
+  return `docker://${referenceOf(image)} linux/${image.architecture}`;
+}
+
+type Options = ImageOptions & { readonly signal: AbortSignal };
+
+async function fetchImage(image: ImageWanted, options: Options): Promise<Fetched> {
+  const { cache, emit, signal, full } = options;
+  const source = sourceOf(image);
+  const text = `waiting for another labup that copies ${referenceOf(image)}`;
+  const lock = await lockWhenFree(downloadLock(cache, source), () => emit({ type: 'note', text }), signal);
+  try {
+    const record = await readRecord(cache, source);
+    if (record !== undefined && (image.digest ?? record.digest) === record.digest) {
+      const { file: path, sha256 } = record;
+      if (await isWhole(path, sha256, record, full)) return { path, sha256, fresh: false };
+    }
+    const digest = image.digest ?? (await digestNow(image, source, record, options));
+    return await copy(image, digest, source, options);
+  } finally {
+    await lock.release();
+  }
+}
+
+/** What the registry calls the tag now, which must be what it called it before. */
+async function digestNow(
+  image: ImageWanted,
+  source: string,
+  record: DownloadRecord | undefined,
+  options: Options,
+): Promise<string> {
+  const { host, cache, signal } = options;
+  const argv = ['skopeo', 'inspect', '--raw', ...certificatesOf(options, '--cert-dir')];
+  const manifest = await tries(image, options, () =>
+    host.run([...argv, `docker://${referenceOf(image)}`], { timeoutMs: ASK_MS, signal }),
+  );
+  // A digest is the SHA-256 of the manifest's bytes (OCI distribution specification, "Digest").
+  const digest = `sha256:${createHash('sha256').update(manifest.stdout).digest('hex')}`;
+  if (record?.digest !== undefined && record.digest !== digest)
+    throw digestChangedError(referenceOf(image), record, digest, recordPath(cache, source));
+  return digest;
+}
+
+async function copy(image: ImageWanted, digest: string, source: string, options: Options): Promise<Fetched> {
+  const { host, cache, emit, signal } = options;
+  const { name, architecture } = image;
+  const fileName = `${referenceOf(image).replaceAll(/[/:]/g, '_')}-${architecture}.tar`;
+  const part = partPath(cache, source, fileName);
+  const argv = ['skopeo', 'copy', '--quiet', '--override-os', 'linux', '--override-arch', architecture];
+  emit({ type: 'note', text: `copying image ${referenceOf(image)}` });
+  await tries(image, options, async () => {
+    // skopeo adds to no archive that is there.
+    await rm(part, { force: true });
+    const from = [...certificatesOf(options, '--src-cert-dir'), `docker://${name}@${digest}`];
+    return host.run([...argv, ...from, `docker-archive:${part}:${referenceOf(image)}`], {
+      timeoutMs: COPY_MS,
+      signal,
+    });
+  });
+  const config = await host.run(['skopeo', 'inspect', '--config', `docker-archive:${part}`], { signal });
+  const seen = z.object({ os: z.string(), architecture: z.string() }).parse(JSON.parse(config.stdout));
+  if (seen.os !== 'linux' || seen.architecture !== architecture) {
+    await rm(part);
+    throw wrongPlatformError(
+      referenceOf(image),
+      digest,
+      `${seen.os}/${seen.architecture}`,
+      `linux/${architecture}`,
+    );
+  }
+  const sha256 = await sha256File(part);
+  const path = downloadPath(cache, sha256, fileName);
+  await rename(part, path);
+  await writeRecord(cache, { source, sha256, digest }, path);
+  return { path, sha256, fresh: true };
+}
+
+function certificatesOf({ certificates }: ImageOptions, option: string): string[] {
+  return certificates === undefined ? [] : [option, certificates];
+}
+
+async function tries<T>(
+  image: ImageWanted,
+  { emit, signal, backoffMs = BACKOFF_MS }: Options,
+  work: () => Promise<T>,
+): Promise<T> {
+  let count = 0;
+  try {
+    return await pRetry(
+      () => {
+        count += 1;
+        return work();
+      },
+      {
+        retries: TRIES - 1,
+        minTimeout: backoffMs,
+        factor: 2,
+        randomize: true,
+        signal,
+        shouldRetry: ({ error }) => !signal.aborted && mayImprove(error),
+        onFailedAttempt: ({ error, retriesLeft }) => {
+          if (mayImprove(error) && retriesLeft > 0 && !signal.aborted)
+            emit({ type: 'note', text: `image ${referenceOf(image)}: ${error.message} Trying again.` });
+        },
+      },
+    );
+  } catch (error) {
+    if (signal.aborted) throw new Interrupted();
+    if (error instanceof CommandError && error.outcome.exitCode === 127) throw noSkopeoError(error);
+    throw imageError(referenceOf(image), error, count);
+  }
+}

@@ -1,0 +1,133 @@
+import { stat } from 'node:fs/promises';
+import type { Software, SoftwareFile } from '../../plan/software.ts';
+import { Interrupted } from '../../shared/errors.ts';
+import { type BaseOptions, ensureBase } from './base.ts';
+import { type DownloadOptions, downloadAll, type Fetched } from './download.ts';
+import { type OnlineChoice, type OnlineFile, onlineFacts, onlineFiles } from './files.ts';
+import { HttpsError, type HttpsOptions, httpsClient } from './https.ts';
+import { fetchImages, type ImageOptions, type ImageWanted, sourceOf } from './images.ts';
+import { downloadPath, readRecord } from './records.ts';
+import type { Versions } from './versions.ts';
+
+export interface FetchOptions extends BaseOptions, DownloadOptions, Pick<ImageOptions, 'certificates'> {
+  readonly lock: Versions;
+  readonly choice: OnlineChoice;
+}
+
+/** A lab's software, all of it in the cache and checked. */
+export interface OnlineSoftware {
+  readonly software: Software;
+  /** Where each file belongs in a bundle's folder, by its path here. */
+  readonly bundlePaths: ReadonlyMap<string, string>;
+  /** Whether anything was fetched or built; false where the cache had it all. */
+  readonly changed: boolean;
+}
+
+/**
+ * Makes every file of a lab be in the cache: downloads, container images, and what is made here from Debian packages,
+ * all three at once. Throws LabError where one cannot be had, Interrupted on abort; what is whole is kept.
+ */
+export async function fetchOnline(options: FetchOptions): Promise<OnlineSoftware> {
+  const { lock, choice, signal: outer } = options;
+  const files = onlineFiles(lock, choice);
+  const failed = new AbortController();
+  const signal = outer === undefined ? failed.signal : AbortSignal.any([outer, failed.signal]);
+  const inside = { ...options, signal };
+  const errors: unknown[] = [];
+  const end = (error: unknown): never => {
+    errors.push(error);
+    failed.abort();
+    throw error;
+  };
+  const [downloaded, copied, base] = await Promise.all([
+    downloadAll(files.flatMap(downloadOf), inside).catch(end),
+    fetchImages(files.flatMap(imageOf), inside).catch(end),
+    ensureBase(inside).catch(end),
+  ]).catch(() => {
+    if (outer?.aborted) throw new Interrupted();
+    // The others were ended because of the first.
+    throw errors[0];
+  });
+  const software: SoftwareFile[] = [];
+  const bundlePaths = new Map<string, string>();
+  const [downloads, images] = [[...downloaded], [...copied]];
+  for (const file of files) {
+    const fetched = (file.source.kind === 'download' ? downloads : images).shift();
+    if (fetched === undefined) throw new Error(`${file.path} was not fetched`);
+    software.push(softwareFile(file, fetched));
+    bundlePaths.set(fetched.path, file.path);
+  }
+  for (const { bundlePath, ...file } of base.files) {
+    software.push(file);
+    bundlePaths.set(file.path, bundlePath);
+  }
+  const changed = base.changed || [...downloaded, ...copied].some(({ fresh }) => fresh);
+  return {
+    software: { ...onlineFacts(lock, choice.distribution), files: software },
+    bundlePaths,
+    changed,
+  };
+}
+
+/** Those files that the cache lacks, and that a run would ask the internet for; reads the cache and changes nothing. */
+export async function missingOnline(
+  cache: string,
+  files: readonly OnlineFile[],
+): Promise<readonly OnlineFile[]> {
+  const here = await Promise.all(
+    files.map(async ({ source }) => {
+      if (source.kind === 'image') {
+        const record = await readRecord(cache, sourceOf(source.image));
+        const same = (source.image.digest ?? record?.digest) === record?.digest;
+        return record !== undefined && same && isThere(record.file);
+      }
+      const { url, name, sha256 = (await readRecord(cache, url))?.sha256 } = source.download;
+      return sha256 !== undefined && isThere(downloadPath(cache, sha256, name));
+    }),
+  );
+  return files.filter((_, index) => !here[index]);
+}
+
+/** Why the publishers cannot be asked, or undefined where one answers: asked for the smallest file that it has. */
+export async function onlineProblem(
+  lock: Versions,
+  options: HttpsOptions & { readonly signal?: AbortSignal | undefined } = {},
+): Promise<string | undefined> {
+  const asked = lock.kubernetes.files.flatMap(
+    ({ downloads }) => downloads['linux/amd64']?.checksums?.url ?? [],
+  );
+  const [url] = asked;
+  if (url === undefined) throw new Error('versions.yaml names no checksums of Kubernetes');
+  const client = httpsClient({ connectMs: 5000, stallMs: 5000, ...options });
+  try {
+    const { body } = await client.get(url, {}, options.signal ?? new AbortController().signal);
+    body.on('error', () => {}).destroy();
+    return undefined;
+  } catch (error) {
+    if (options.signal?.aborted) throw new Interrupted();
+    if (error instanceof HttpsError) return `${url}: ${error.message}`;
+    throw error;
+  } finally {
+    await client.close();
+  }
+}
+
+function downloadOf({ source }: OnlineFile) {
+  return source.kind === 'download' ? [source.download] : [];
+}
+
+function imageOf({ source }: OnlineFile): ImageWanted[] {
+  return source.kind === 'image' ? [source.image] : [];
+}
+
+function softwareFile(
+  { role, version, nodes, platform }: OnlineFile,
+  { path, sha256 }: Fetched,
+): SoftwareFile {
+  const file = { role, path, version, sha256, nodes, inMachineImage: false };
+  return platform === undefined ? file : { ...file, platform };
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}

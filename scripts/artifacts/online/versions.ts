@@ -1,0 +1,108 @@
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { FILE_ROLES, NODE_ROLES } from '../../plan/software.ts';
+import { readAsset } from '../../shared/assets.ts';
+
+/** What a file is for: any machine, or one system and architecture (Go's names, which are Debian's here). */
+export const PLATFORMS = ['any', 'linux/amd64', 'linux/arm64', 'darwin/amd64', 'darwin/arm64'] as const;
+export type Platform = (typeof PLATFORMS)[number];
+
+// A name that may mean something else tomorrow pins nothing.
+const FLOATING = /(^|[/:@-])(latest|stable|edge|nightly|main|master|release-v?\d+\.\d+)([/:.]|$)/;
+const fixed = (what: string) => (value: string) => !FLOATING.test(value) || `${what} names no single version`;
+const refine = (schema: z.ZodString, check: (value: string) => true | string) =>
+  schema.superRefine((value, context) => {
+    const problem = check(value);
+    if (problem !== true) context.addIssue({ code: 'custom', message: problem });
+  });
+
+const url = refine(z.string().regex(/^https:\/\/[^\s/]+\/\S+$/, 'must be an https:// URL'), fixed('the URL'));
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 hex digits');
+const version = z.string().regex(/^v?\d+\.\d+\.\d+(-\d+)?(\+[0-9a-z]+)?$/, 'must be one exact version');
+
+const download = z
+  .strictObject({
+    url,
+    sha256: sha256.optional(),
+    /** The publisher's list: its URL, and this file's name in it where the list has names. */
+    checksums: z.strictObject({ url, name: z.string().min(1).optional() }).optional(),
+  })
+  .refine((each) => each.sha256 !== undefined || each.checksums !== undefined, {
+    message: 'needs a sha256, or the checksums of its publisher',
+  });
+
+const file = z.strictObject({
+  role: z.enum(FILE_ROLES),
+  /** In a bundle's folder. */
+  path: z.string().regex(/^[a-z0-9][\w.-]*(\/[a-z0-9][\w.-]*)*$/i, 'must be a relative path'),
+  downloads: z.partialRecord(z.enum(PLATFORMS), download),
+});
+
+const image = z.strictObject({
+  /** With its registry: nothing is looked for on Docker Hub because a name was short. */
+  name: z
+    .string()
+    .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+(:\d+)?(\/[a-z0-9._-]+)+$/, 'must be a full name with registry'),
+  tag: refine(z.string().regex(/^[\w][\w.-]*\d[\w.-]*$/, 'must be one exact tag'), fixed('the tag')),
+  digest: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/, 'must be sha256: and 64 hex digits')
+    .optional(),
+  /** Default: every Kubernetes node. */
+  nodes: z
+    .array(z.enum(NODE_ROLES))
+    .min(1)
+    .default([...NODE_ROLES]),
+});
+
+const content = { files: z.array(file).default([]), images: z.array(image).default([]) };
+const component = z.strictObject({ version, ...content });
+
+const schema = z
+  .strictObject({
+    schemaVersion: z.literal(1),
+    k3s: component,
+    kubernetes: component,
+    containerd: component,
+    runc: component,
+    'cni-plugins': component,
+    crictl: component,
+    calico: z.strictObject({
+      version,
+      method: z.enum(['manifest', 'operator']),
+      methods: z.strictObject({ manifest: z.strictObject(content), operator: z.strictObject(content) }),
+    }),
+    debian: z.strictObject({
+      suite: z.string().min(1),
+      packages: z.record(z.string(), z.string().regex(/^\d+\.\d+(\.\d+)?$/, 'must be an exact version')),
+    }),
+  })
+  .superRefine(({ schemaVersion, calico, debian, ...components }, context) => {
+    const all = { ...components, calico: { version: calico.version, files: calicoFiles(calico.methods) } };
+    for (const [name, { version: wanted, files }] of Object.entries(all)) {
+      for (const each of files.flatMap(({ downloads }) => Object.values(downloads))) {
+        for (const where of [each.url, each.checksums?.url ?? each.url]) {
+          if (decodeURIComponent(where).includes(wanted.replace(/^v/, ''))) continue;
+          context.addIssue({ code: 'custom', path: [name], message: `${where} is not of version ${wanted}` });
+        }
+      }
+    }
+  });
+
+/** Everything that is downloaded, pinned: versions.yaml. */
+export type Versions = z.infer<typeof schema>;
+export type Component = z.infer<typeof component>;
+export type PinnedFile = z.infer<typeof file>;
+export type PinnedDownload = z.infer<typeof download>;
+export type PinnedImage = z.infer<typeof image>;
+
+/** Reads the lock that ships with the lab. It is part of the program: a mistake in it is a bug, and throws as one. */
+export function loadVersions(text: string = readAsset('versions.yaml')): Versions {
+  const parsed = schema.safeParse(parse(text));
+  if (parsed.success) return parsed.data;
+  throw new Error(`versions.yaml is not a valid lock:\n${z.prettifyError(parsed.error)}`);
+}
+
+function calicoFiles(methods: { readonly [name: string]: { readonly files: PinnedFile[] } }): PinnedFile[] {
+  return Object.values(methods).flatMap(({ files }) => files);
+}
