@@ -39,11 +39,13 @@ const FOLDERS: Partial<Record<FileRole, string>> = {
 
 const DEBS = '/var/lib/lab/debs';
 
-// $0 is the folder. Names are noted before they are installed, for lab-remove. All in one call: they need each other.
+// $0 is the folder, the rest are files in it: others may be left there of a labup that was killed. Names are noted before
+// they are installed, for lab-remove. All in one call: they need each other.
 const INSTALL_DEBS = `
 set -eu
-for deb in "$0"/*.deb; do dpkg-deb --field "$deb" Package; done >> /var/lib/lab/installed-packages
-dpkg --install --force-confdef --force-confold "$0"/*.deb
+cd "$0"
+for deb in "$@"; do dpkg-deb --field "$deb" Package; done >> /var/lib/lab/installed-packages
+dpkg --install --force-confdef --force-confold "$@"
 rm -r "$0"
 `;
 
@@ -114,9 +116,10 @@ function ensureDebs(
   emit: Emit,
 ): Promise<boolean> {
   const copy = (file: SoftwareFile) => putFile(machine, file, `${DEBS}/${basename(file.path)}`);
+  const names = files.map(({ path }) => `./${basename(path)}`);
   return oncePerContent(machine, look, 'kubernetes-packages', files, copy, emit, async () => {
     const options = { timeoutMs: TIMEOUTS.provision, env: { DEBIAN_FRONTEND: 'noninteractive' } };
-    await machine.run(['sh', '-c', INSTALL_DEBS, DEBS], options);
+    await machine.run(['sh', '-c', INSTALL_DEBS, DEBS, ...names], options);
   });
 }
 

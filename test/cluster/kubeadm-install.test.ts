@@ -81,7 +81,12 @@ describe('kubeadm of a bundle', () => {
       '/cache/echo.tar',
     ]);
     const lines = executor.lines();
-    expect(lines.filter((line) => line.includes('dpkg --install'))).toHaveLength(1);
+    // Together, since they need each other, and no others that may lie there.
+    expect(lines.filter((line) => line.includes('dpkg --install'))).toEqual([
+      expect.stringMatching(
+        /\/var\/lib\/lab\/debs \.\/kubelet_1\.36\.2-1\.1_amd64\.deb \.\/kubeadm_1\.36\.2-1\.1_amd64\.deb$/,
+      ),
+    ]);
     expect(lines.filter((line) => line.startsWith('/usr/local/bin/ctr'))).toHaveLength(3);
     executor.calls.length = 0;
     expect(await install(node, worker, software, silent)).toBe(false);
