@@ -1,6 +1,7 @@
 import { basename, join } from 'node:path';
 import type { ArtifactFolder } from '../artifacts/ensure.ts';
 import type { RemoteMachine } from '../exec/ssh.ts';
+import { isNode } from '../plan/addressing.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
 import { imagesOf, packagesOf, renderNetworkFiles, renderRuntimeFiles } from '../render/software.ts';
 import type { Emit } from '../shared/events.ts';
@@ -34,7 +35,7 @@ export async function ensureSoftware(
 ): Promise<boolean> {
   const packages = await ensurePackages(machine, packagesOf(planned), emit);
   const network = await ensureUnits(machine, renderNetworkFiles(plan, planned), ['lab-network.service']);
-  if (planned.podBlock === undefined) return packages || network;
+  if (!isNode(planned)) return packages || network;
   const runtime = await ensureUnits(machine, renderRuntimeFiles(), ['containerd.service']);
   const binaries = await ensureBinaries(machine, software.kubernetes, emit);
   const images = await ensureImages(machine, imagesOf(planned), software.containerImages, emit);

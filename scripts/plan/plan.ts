@@ -1,5 +1,5 @@
 import { macOf } from '../shared/mac.ts';
-import type { DriverName, LabSpec, MachineSpec } from '../spec/types.ts';
+import type { LabSpec, MachineSpec } from '../spec/types.ts';
 import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
 import { checkedCidr, dnsAddress, externalPrefixes, isNode, podBlocks, routesOf } from './addressing.ts';
 import { peeringsOf } from './peering.ts';
@@ -36,7 +36,7 @@ export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
       prefixLength: subnet.length,
       hostAddress: spec.network.host,
     },
-    machines: planMachines(spec, choices.driver.value),
+    machines: planMachines(spec, choices),
     ...(choices.driver.value === 'multipass' ? { multipass: spec.multipass } : {}),
     kubernetes: {
       version: DEBIAN_KUBERNETES_VERSION,
@@ -61,6 +61,7 @@ export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
       variant: spec.echo.variant,
       namespace: ECHO.namespace,
       externalIp: spec.echo.externalIp,
+      loadBalancer: 'externalIPs',
       servers: workers.map(({ name }, index) => ({
         pod: `echo-server${index + 1}`,
         hostname: `server${index + 1}`,
@@ -73,8 +74,8 @@ export function planLab(spec: LabSpec, choices: LabPlan['choices']): LabPlan {
   };
 }
 
-function planMachines(spec: LabSpec, driver: DriverName): MachinePlan[] {
-  const blocks = podBlocks(spec);
+function planMachines(spec: LabSpec, { driver: { value: driver }, cni }: LabPlan['choices']): MachinePlan[] {
+  const blocks = cni.value === 'bird' ? podBlocks(spec) : new Map<string, string>();
   const hasLabNic = driver === 'multipass' && spec.multipass.network.mode === 'bridge';
   const router = theOne(spec, 'router');
   return spec.machines.map((machine) => {

@@ -25,7 +25,7 @@ export interface MachinePlan {
   readonly name: string;
   readonly role: MachineRole;
   readonly address: string;
-  /** Kubernetes nodes only: the node's pod block. */
+  /** Kubernetes nodes with the `bird` CNI only: the node's pod block. Calico's IPAM chooses blocks by itself. */
   readonly podBlock?: string;
   /** Present on machines that speak BGP. */
   readonly asn?: number;
@@ -71,6 +71,11 @@ export interface LabPlan {
     readonly domain: string;
     readonly apiServer: string;
   };
+  /** Present with cni calico. */
+  readonly calico?: {
+    /** "v3.32.1" */
+    readonly version: string;
+  };
   readonly bgp: {
     readonly clusterAsn: number;
     readonly routerAsn: number;
@@ -86,6 +91,8 @@ export interface LabPlan {
     readonly variant: EchoVariant;
     readonly namespace: string;
     readonly externalIp: string;
+    /** Where the LoadBalancer service gets its address from: its own spec, or Calico's LoadBalancer IPAM. */
+    readonly loadBalancer: 'externalIPs' | 'ipam';
     readonly servers: readonly { readonly pod: string; readonly hostname: string; readonly node: string }[];
     readonly clientPod: { readonly pod: string; readonly node: string };
     readonly tcpPort: number;

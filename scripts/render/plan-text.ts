@@ -72,7 +72,12 @@ function addressLines(plan: LabPlan): string[] {
   const { network, kubernetes, bgp } = plan;
   return table([
     ['lab network', `${network.subnet} on ${network.bridge}, host ${network.hostAddress}, no NAT, no uplink`],
-    ['pods', `${kubernetes.podCidr}, a /${kubernetes.podBlockLength} per node`],
+    [
+      'pods',
+      plan.choices.cni.value === 'calico'
+        ? `${kubernetes.podCidr}, in blocks of /${kubernetes.podBlockLength} that Calico's IPAM gives to nodes`
+        : `${kubernetes.podCidr}, a /${kubernetes.podBlockLength} per node`,
+    ],
     ['services', `${kubernetes.serviceCidr}, DNS ${kubernetes.dnsAddress} (${kubernetes.domain})`],
     ['API server', `${kubernetes.apiServer} (Kubernetes ${kubernetes.version})`],
     ['external IPs', bgp.externalPrefixes.join(', ')],

@@ -70,6 +70,7 @@ export function labPlan(workers = 3, variant: LabPlan['echo']['variant'] = 'full
       variant,
       namespace: 'echo-server',
       externalIp: EXTERNAL_IP,
+      loadBalancer: 'externalIPs',
       servers: Array.from({ length: workers }, (_, index) => ({
         pod: `echo-server${index + 1}`,
         hostname: `server${index + 1}`,
@@ -79,6 +80,16 @@ export function labPlan(workers = 3, variant: LabPlan['echo']['variant'] = 'full
       tcpPort: 1234,
       udpPort: 5678,
     },
+  };
+}
+
+/** The same lab with Calico, whose IPAM chooses the pod blocks. */
+export function calicoPlan(plan: LabPlan = labPlan(), version = 'v3.32.1'): LabPlan {
+  return {
+    ...plan,
+    choices: { ...plan.choices, cni: { value: 'calico', why: 'test' } },
+    calico: { version },
+    machines: plan.machines.map(({ podBlock: _, ...each }) => each),
   };
 }
 
