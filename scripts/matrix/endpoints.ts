@@ -1,9 +1,12 @@
+import type { PodBlock } from '../bgp/calico/ipam.ts';
 import type { Protocol } from './types.ts';
 
 /** The services and pods of one namespace: what the API server says, not what a manifest wished. */
 export interface Endpoints {
   readonly services: readonly EchoService[];
   readonly pods: readonly EchoPod[];
+  /** With Calico only: the blocks that its IPAM has given to nodes. */
+  readonly podBlocks?: readonly PodBlock[];
 }
 
 export interface EchoService {

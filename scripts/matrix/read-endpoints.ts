@@ -2,10 +2,13 @@ import type { Kubectl } from '../cluster/kubectl.ts';
 import type { LabPlan } from '../plan/types.ts';
 import type { Endpoints } from './endpoints.ts';
 import { parseClusterObjects } from './state/cluster.ts';
-import { OBSERVED_KINDS } from './state/read.ts';
+import { OBSERVED_KINDS, readBlocks } from './state/read.ts';
 
-/** Asks the API server, in one call, for the services and pods of the echo namespace. */
+/** Asks the API server for the services and pods of the echo namespace, and with Calico for the pod blocks. */
 export async function readEndpoints(kubectl: Kubectl, plan: LabPlan): Promise<Endpoints> {
-  const { stdout } = await kubectl.run(['get', OBSERVED_KINDS, '-n', plan.echo.namespace, '-o', 'json']);
-  return parseClusterObjects(stdout);
+  const [{ stdout }, blocks] = await Promise.all([
+    kubectl.run(['get', OBSERVED_KINDS, '-n', plan.echo.namespace, '-o', 'json']),
+    readBlocks(kubectl, plan),
+  ]);
+  return { ...parseClusterObjects(stdout), ...blocks };
 }

@@ -26,7 +26,7 @@ export interface MachinePlan {
   readonly name: string;
   readonly role: MachineRole;
   readonly address: string;
-  /** Kubernetes nodes only: the node's pod block. */
+  /** Kubernetes nodes with the `bird` CNI only: the node's pod block. Calico's IPAM chooses blocks by itself. */
   readonly podBlock?: string;
   /** Present on machines that speak BGP. */
   readonly asn?: number;

@@ -6,7 +6,7 @@ import { type Session, sessionsOf } from './sessions.ts';
 import { fillTemplate } from './template.ts';
 
 /** How long a peer keeps the routes of a BIRD that vanished without a word, in seconds. */
-const RESTART_SECONDS = 10;
+export const RESTART_SECONDS = 10;
 
 /** bird.conf of one Kubernetes node. Holds the BGP password where the node has a session with the router. */
 export function renderBirdConf(plan: LabPlan, machine: MachinePlan, secrets: Secrets): string {

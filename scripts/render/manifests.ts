@@ -44,9 +44,7 @@ function services(plan: LabPlan): readonly Document[] {
   const documents = readYamlAsset('manifests', 'echo', `services-${plan.echo.variant}.yaml`);
   for (const document of documents) {
     fillIn(document, ['metadata', 'namespace'], plan.echo.namespace);
-    if (document.hasIn(['spec', 'externalIPs'])) {
-      fillIn(document, ['spec', 'externalIPs', 0], plan.echo.externalIp);
-    }
+    if (document.hasIn(['spec', 'externalIPs'])) fillExternalIp(document, plan.echo);
     const port: Path = ['spec', 'ports', 0];
     if (!document.hasIn(port)) continue;
     const number = portNumber(plan, document.getIn([...port, 'protocol']));
@@ -54,6 +52,21 @@ function services(plan: LabPlan): readonly Document[] {
     fillIn(document, [...port, 'targetPort'], number);
   }
   return documents;
+}
+
+/** Its value is a JSON list of addresses. https://docs.tigera.io/calico/latest/networking/ipam/service-loadbalancer */
+export const REQUESTED_IPS = 'projectcalico.org/loadBalancerIPs';
+
+// With ipam the service asks Calico's kube-controllers for its address. By annotation and not by loadBalancerClass,
+// which cannot be taken away again from a service that has it.
+function fillExternalIp(document: Document, { externalIp, loadBalancer }: LabPlan['echo']): void {
+  fillIn(document, ['spec', 'externalIPs', 0], externalIp);
+  if (loadBalancer === 'externalIPs') return;
+  document.deleteIn(['spec', 'externalIPs']);
+  document.setIn(
+    ['metadata', 'annotations'],
+    document.createNode({ [REQUESTED_IPS]: JSON.stringify([externalIp]) }),
+  );
 }
 
 function serverPod(plan: LabPlan, server: LabPlan['echo']['servers'][number]): Document {

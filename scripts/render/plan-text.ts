@@ -73,7 +73,12 @@ function addressLines(plan: LabPlan): string[] {
   const { kubernetes, bgp } = plan;
   return table([
     ['lab network', networkText(plan)],
-    ['pods', `${kubernetes.podCidr}, a /${kubernetes.podBlockLength} per node`],
+    [
+      'pods',
+      plan.choices.cni.value === 'calico'
+        ? `${kubernetes.podCidr}, in blocks of /${kubernetes.podBlockLength} that Calico's IPAM gives to nodes`
+        : `${kubernetes.podCidr}, a /${kubernetes.podBlockLength} per node`,
+    ],
     ['services', `${kubernetes.serviceCidr}, DNS ${kubernetes.dnsAddress} (${kubernetes.domain})`],
     [
       'API server',

@@ -11,6 +11,8 @@ export const TIMEOUTS = {
   nodesReady: 120_000,
   apply: 30_000,
   podsReady: 120_000,
+  /** From the CNI being applied to its own word that it works: images are there, but many pods start. */
+  cni: 300_000,
   bgpEstablished: 60_000,
   routes: 60_000,
   dns: 60_000,

@@ -1,12 +1,15 @@
 import { describe, expect, it } from 'vitest';
+import { showProtocols } from '../../scripts/bgp/checks/bird.ts';
 import type { Check } from '../../scripts/bgp/checks/check.ts';
 import type { Announcement } from '../../scripts/bgp/checks/expected.ts';
+import { nodesOf } from '../../scripts/bgp/checks/expected.ts';
 import { checkBgp } from '../../scripts/bgp/checks/judge.ts';
 import { observeBgp, observeNode } from '../../scripts/bgp/checks/observe.ts';
 import type { Executor } from '../../scripts/exec/executor.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import { HarnessError, Interrupted } from '../../scripts/shared/errors.ts';
 import { planOf } from '../matrix/fixtures.ts';
+import { calicoPlan } from '../render/fixture.ts';
 import { fakeMachine, type Reply, repliesOf } from './fixtures.ts';
 
 const plan = planOf();
@@ -174,6 +177,68 @@ describe('who failed', () => {
 
   it('an interruption is neither', async () => {
     const interrupted: Executor = { where: 'bgp', run: () => Promise.reject(new Interrupted()) };
-    await expect(observeNode(interrupted)).rejects.toThrow(Interrupted);
+    await expect(observeNode(interrupted, 'bird')).rejects.toThrow(Interrupted);
+  });
+});
+
+describe('a lab with Calico', () => {
+  // Recorded with the bird CNI, whose blocks are the plan's; here they are what Calico's IPAM says. The ClusterIP is in
+  // no recording, so that a route to it has to be planted.
+  const calico = calicoPlan(plan);
+  const blocks = nodesOf(plan).map(
+    ({ name, podBlock = '' }): Announcement => ({ of: 'pods', prefix: podBlock, nodes: [name] }),
+  );
+  const checked = async (announced: readonly Announcement[], machines: readonly Executor[] = []) => {
+    const all = new Map(SPEAKERS.map((name): [string, Executor] => [name, machine(name)]));
+    for (const each of machines) all.set(each.where, each);
+    return checkBgp(calico, announced, await observeBgp(calico, all));
+  };
+
+  it('passes the same checks', async () => {
+    const checks = await checked([...EVERYWHERE, ...blocks]);
+    expect(checks.filter(({ verdict }) => verdict !== 'passed')).toEqual([]);
+    expect(checks.map(({ id }) => id).sort()).toEqual((await check()).map(({ id }) => id).sort());
+  });
+
+  it('may have a node with several blocks and one with none', async () => {
+    const [first, ...others] = blocks.filter(({ nodes }) => nodes[0] !== 'k8sworker3');
+    const more: Announcement = { of: 'pods', prefix: '10.255.77.64/26', nodes: ['k8sworker1'] };
+    const checks = await checked([...EVERYWHERE, ...(first ? [first] : []), ...others, more]);
+    const failed = idsOf(checks, 'failed');
+    expect(failed).toContain('bgp.route.bgp.kernel.10.255.77.64/26');
+    expect(failed).toContain('bgp.route.k8sworker2.bird.10.255.77.64/26');
+    // The third worker's block is announced, though IPAM knows nothing of it.
+    expect(checks.find(({ id }) => id === 'bgp.route.bgp.nothing-else')?.observed).toBe('10.255.0.192/26');
+  });
+
+  it('looks for a single ClusterIP in BIRD, and nowhere else', async () => {
+    const clusterIp: Announcement = { of: 'cluster-ip', prefix: '10.96.5.5/32', nodes: ['k8sworker1'] };
+    const line = '10.96.5.5/32       via 192.168.13.35 on eth0 [Mesh_192_168_13_35 12:00:00] * (100/0) [i]\n';
+    const knowing = machine('k8sworker2', '', {
+      'show route': `${repliesOf('k8sworker2')['show route']}${line}`,
+    });
+    const checks = (await checked([...EVERYWHERE, ...blocks, clusterIp], [knowing])).filter(({ id }) =>
+      id.endsWith('10.96.5.5/32'),
+    );
+    expect(idsOf(checks, 'passed')).toEqual(['bgp.route.k8sworker2.bird.10.96.5.5/32']);
+    expect(idsOf(checks, 'failed')).toEqual(
+      ['k8smaster1', 'k8sworker1', 'k8sworker3'].map((node) => `bgp.route.${node}.bird.10.96.5.5/32`),
+    );
+  });
+
+  it('asks BIRD where calico-node runs it', () => {
+    const [shellName, flag, script = '', ...rest] = showProtocols('calico');
+    expect([shellName, flag, ...rest]).toEqual(['sh', '-c', 'birdcl', 'show', 'protocols', 'all']);
+    expect(script).toContain('nsenter --target "$pid" --mount birdcl -s /var/run/calico/bird.ctl "$@"');
+  });
+
+  it('says that calico-node is not up where no BIRD runs', async () => {
+    const nobody = { ...process.env, PATH: '/nonexistent' };
+    const [, , script = ''] = showProtocols('calico');
+    const told = await shell.run(['/bin/sh', '-c', `pgrep() { return 1; }\n${script}`, 'birdcl', 'x'], {
+      env: nobody as Record<string, string>,
+      okCodes: [1],
+    });
+    expect(told.stderr).toContain('no BIRD runs here: calico-node is not up');
   });
 });

@@ -32,7 +32,7 @@ export function repliesOf(machine: string, state = ''): Record<string, Reply> {
 
 /**
  * A machine that answers the commands of one `sh -c` script with recorded replies, by running the real script in a real
- * shell whose `birdc`, `vtysh` and `ip` are functions.
+ * shell whose `birdc`, `vtysh`, `ip` and (for Calico's way to its BIRD) `sh` are functions.
  */
 export function fakeMachine(
   where: string,
@@ -55,7 +55,7 @@ function functions(replies: Record<string, Reply>): string {
     const { code, stdout = '', stderr = '' } = typeof reply === 'string' ? { code: 0, stdout: reply } : reply;
     return `*'${piece}'*) printf '%s' ${quoted(stdout)}; printf '%s' ${quoted(stderr)} >&2; return ${code};;`;
   });
-  return ['birdc', 'vtysh', 'ip']
+  return ['birdc', 'vtysh', 'ip', 'sh']
     .map((tool) => `${tool}() { case "${tool} $*" in ${cases.join(' ')} *) return 127;; esac; }`)
     .join('\n');
 }

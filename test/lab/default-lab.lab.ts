@@ -6,6 +6,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { reportSchema } from '../../scripts/report/json.ts';
+import { proveCalicoResources } from './calico-crds.ts';
 import { capture, type Ended, host, hostSnapshot, until, Workplace } from './support.ts';
 
 const canRun = process.platform === 'linux' && process.getuid?.() === 0;
@@ -55,6 +56,8 @@ describe.skipIf(!canRun)('the default lab', () => {
     expect(report.summary.planned).toBeGreaterThanOrEqual(90);
     expect(report.summary.passed).toBe(report.summary.planned);
   });
+
+  proveCalicoResources(place);
 
   describe('by hand, with nc', () => {
     const nc = (machine: string, address: string, port: string) =>

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { buildCells } from '../../scripts/matrix/cells.ts';
-import { announcements } from '../../scripts/matrix/network.ts';
+import { announcements, announcersOf } from '../../scripts/matrix/network.ts';
 import { checkWorkloads } from '../../scripts/matrix/workloads.ts';
+import { calicoPlan } from '../render/fixture.ts';
 import { endpointsOf, planOf } from './fixtures.ts';
 
 const plan = planOf();
@@ -90,6 +91,52 @@ describe('announcements', () => {
     [[], []],
   ])('with %j ready come from %j', (ready, nodes) => {
     expect(announcements(plan, endpointsOf({ ready }))).toEqual([{ prefix: '2.2.2.2/32', nodes }]);
+  });
+
+  describe('with Calico', () => {
+    const external = (version: string, ready: readonly string[]) =>
+      announcements(calicoPlan(plan, version), endpointsOf({ ready: [...ready] })).find(
+        ({ prefix }) => prefix === '2.2.2.2/32',
+      )?.nodes;
+
+    it.each(['v3.31.7', 'v3.32.2', 'v3.33.1', 'v4.0.0'])('%s come from nodes with a ready pod', (version) => {
+      expect(external(version, ['echo-server3'])).toEqual(['k8sworker3']);
+    });
+
+    it.each(['v3.30.4', 'v3.31.6', 'v3.32.0', 'v3.32.1'])('%s come from nodes with any pod', (version) => {
+      expect(external(version, ['echo-server3'])).toEqual(['k8sworker1', 'k8sworker2', 'k8sworker3']);
+    });
+
+    it('do not need a healthCheckNodePort, but a ClusterIP', () => {
+      const endpoints = endpointsOf({ ready: ['echo-server3'] });
+      const [lb] = endpoints.services.filter(({ name }) => name === 'echo-lb-tcp');
+      if (lb === undefined) throw new Error('no service');
+      const { healthCheckNodePort: _, ...plain } = lb;
+      expect(announcersOf(plan, plain)).toEqual([]);
+      expect(announcersOf(calicoPlan(plan, 'v3.33.1'), plain)).toEqual(['k8sworker3']);
+      const { clusterIp: __, ...headless } = lb;
+      expect(announcersOf(calicoPlan(plan, 'v3.33.1'), headless)).toEqual([]);
+    });
+
+    it('are pod blocks and single ClusterIPs of Local services, too', () => {
+      const endpoints = endpointsOf({ ready: ['echo-server3'] });
+      const podBlocks = [{ prefix: '10.255.9.0/26', node: 'k8sworker1' }];
+      const local = endpoints.services.filter(
+        ({ policy, clusterIp }) => policy === 'Local' && clusterIp !== undefined,
+      );
+      expect(local.length).toBeGreaterThan(2);
+      const all = announcements(calicoPlan(plan, 'v3.33.1'), { ...endpoints, podBlocks });
+      expect(all.filter(({ of }) => of === 'pods')).toEqual([
+        { of: 'pods', prefix: '10.255.9.0/26', nodes: ['k8sworker1'] },
+      ]);
+      expect(all.filter(({ of }) => of === 'cluster-ip')).toEqual(
+        local.map(({ clusterIp }) => ({
+          of: 'cluster-ip',
+          prefix: `${clusterIp}/32`,
+          nodes: ['k8sworker3'],
+        })),
+      );
+    });
   });
 
   it('expect the external IP absent where no service has it', () => {

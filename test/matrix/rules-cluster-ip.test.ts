@@ -1,4 +1,5 @@
 import { describe } from 'vitest';
+import type { MachineState } from '../../scripts/matrix/state/types.ts';
 import {
   BOTH,
   C1,
@@ -17,6 +18,14 @@ import {
   W2,
   W3,
 } from './rows.ts';
+
+/** felix' cali-cidr-block for ClusterIPs on the nodes of a synthetic lab. */
+function withLoopRule(isFirst: boolean) {
+  return (machine: MachineState): MachineState =>
+    /^[mw]/.test(machine.name)
+      ? { ...machine, serviceLoop: { action: 'drop', prefixes: ['10.3.0.0/16'], isFirst } }
+      : machine;
+}
 
 const rows: readonly Row[] = [
   // ---- ClusterIP
@@ -98,6 +107,34 @@ const rows: readonly Row[] = [
     to: 'cluster-ip',
     outcome: 'refused',
     lab: NOBODY,
+  },
+  {
+    fact: "no endpoint: ClusterIP is dropped where Calico's rule against loops comes first, from outside",
+    from: 'near',
+    to: 'cluster-ip',
+    outcome: 'timeout',
+    lab: { ...NOBODY, machine: withLoopRule(true) },
+  },
+  {
+    fact: "no endpoint: ClusterIP is rejected where kube-proxy's rule comes before Calico's",
+    from: 'near',
+    to: 'cluster-ip',
+    outcome: 'refused',
+    lab: { ...NOBODY, machine: withLoopRule(false) },
+  },
+  {
+    fact: "no endpoint: Calico's rule is in FORWARD and does not meet what the node itself sends",
+    from: 'w1',
+    to: 'cluster-ip',
+    outcome: 'refused',
+    lab: { ...NOBODY, machine: withLoopRule(true) },
+  },
+  {
+    fact: "Calico's rule against loops does not meet what kube-proxy translates",
+    from: 'near',
+    to: 'cluster-ip',
+    ...ok(BOTH, [W1, W2, W3]),
+    lab: { machine: withLoopRule(true) },
   },
   {
     fact: 'no endpoint: ClusterIP from the node, TCP',

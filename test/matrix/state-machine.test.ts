@@ -10,6 +10,7 @@ import {
   readMachine,
 } from '../../scripts/matrix/state/machine.ts';
 import { parseDropsInvalid, parseNatOutgoing, parseSets } from '../../scripts/matrix/state/nat.ts';
+import { parseServiceLoop } from '../../scripts/matrix/state/service-loop.ts';
 import { endpointsOf } from './fixtures.ts';
 
 function recorded(name: string): string {
@@ -139,6 +140,38 @@ describe('what a machine says', () => {
       except: ['10.9.0.0/16'],
     });
     expect(parseNatOutgoing(rule, new Map())?.problem).toContain('cali40masq-ipam-pools');
+  });
+
+  // Written after felix/rules/static.go and nat.go, not recorded.
+  describe("about Calico's rules against service addresses that go round", () => {
+    const rules = (forward: readonly string[]) =>
+      [
+        '*filter',
+        ...forward,
+        '-A cali-FORWARD -i cali+ -m comment --comment "cali:8ZoYfO5HKXWbB3pk" -j cali-from-wl-dispatch',
+        '-A cali-FORWARD -m comment --comment "cali:9CcNi3OpGZ" -j cali-cidr-block',
+        '-A cali-cidr-block -d 10.96.0.0/12 -m comment --comment "cali:8hK" -j DROP',
+        '-A cali-cidr-block -d 2.2.2.2/32 -m comment --comment "cali:Rw3" -j DROP',
+        'COMMIT',
+        '',
+      ].join('\n');
+    const calico = '-A FORWARD -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD';
+    const kube = '-A FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes" -j KUBE-SERVICES';
+
+    it('reads them, and whether they come before those of kube-proxy', () => {
+      const loop = { action: 'drop', prefixes: ['10.96.0.0/12', '2.2.2.2/32'] };
+      expect(parseServiceLoop(rules([calico, kube]))).toEqual({ ...loop, isFirst: true });
+      expect(parseServiceLoop(rules([kube, calico]))).toEqual({ ...loop, isFirst: false });
+      expect(parseServiceLoop(rules([calico]).replaceAll('DROP', 'REJECT'))?.action).toBe('reject');
+    });
+
+    it('finds none where nothing leads to them', () => {
+      expect(parseServiceLoop(FILTER)).toBeUndefined();
+      expect(parseServiceLoop('')).toBeUndefined();
+      expect(parseServiceLoop(rules([kube]))).toBeUndefined();
+      expect(parseServiceLoop(rules([calico]).replace('-j cali-cidr-block', '-j other'))).toBeUndefined();
+      expect(() => parseServiceLoop('iptables: permission denied')).toThrow('not what iptables-save prints');
+    });
   });
 });
 

@@ -86,20 +86,29 @@ export function labPlan(workers = 3, variant: LabPlan['echo']['variant'] = 'full
 
 /** The default lab with current Kubernetes and Calico. */
 export function currentPlan(distribution: 'k3s' | 'kubeadm'): LabPlan {
-  const plan = labPlan();
+  const plan = calicoPlan();
   return {
     ...plan,
     choices: {
       ...plan.choices,
       distribution: { value: distribution, why: 'test' },
       artifacts: { value: 'online', why: 'test' },
-      cni: { value: 'calico', why: 'test' },
     },
     kubernetes: {
       ...plan.kubernetes,
       version: distribution === 'k3s' ? 'v1.36.2+k3s1' : 'v1.36.2',
       dns: 'coredns',
     },
+  };
+}
+
+/** The same lab with Calico, whose IPAM chooses the pod blocks. */
+export function calicoPlan(plan: LabPlan = labPlan(), version = 'v3.32.1'): LabPlan {
+  return {
+    ...plan,
+    choices: { ...plan.choices, cni: { value: 'calico', why: 'test' } },
+    calico: { version },
+    machines: plan.machines.map(({ podBlock: _, ...each }) => each),
   };
 }
 

@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { machinesOf } from '../../scripts/plan/types.ts';
 import {
+  renderBgpPassword,
+  renderBgpResources,
+  renderInstallation,
+  renderLoadBalancerPools,
+} from '../../scripts/render/calico.ts';
+import {
   renderMetaData,
   renderNetworkConfig,
   renderUserData,
@@ -14,7 +20,7 @@ import { renderClusterDns, renderEcho } from '../../scripts/render/manifests.ts'
 import { renderNodeFiles } from '../../scripts/render/node.ts';
 import { packagesOf, renderNetworkFiles, renderSshdConfig } from '../../scripts/render/software.ts';
 import { CA_CERTIFICATE } from '../fakes/ca.ts';
-import { currentPlan, labPlan, labSecrets, machine } from './fixture.ts';
+import { calicoPlan, currentPlan, labPlan, labSecrets, machine } from './fixture.ts';
 import { expectGolden, unusedGoldens } from './golden.ts';
 
 const plan = labPlan();
@@ -100,6 +106,44 @@ describe('the default lab', () => {
     await expectGolden('manifests/echo-full.yaml', renderEcho(plan));
     await expectGolden('manifests/echo-simple.yaml', renderEcho(labPlan(3, 'simple')));
     await expectGolden('manifests/cluster-dns.yaml', renderClusterDns(plan));
+  });
+});
+
+describe('the same lab with Calico', () => {
+  const calico = calicoPlan(plan);
+  const ipam = { ...calico, echo: { ...calico.echo, loadBalancer: 'ipam' as const } };
+
+  it('what the operator is told, and the resources', async () => {
+    await expectGolden('calico/installation.yaml', renderInstallation(calico));
+    await expectGolden('calico/bgp.yaml', renderBgpResources(calico, 'projectcalico.org/v3'));
+    await expectGolden('calico/password.yaml', renderBgpPassword(secrets, 'calico-system'));
+  });
+
+  it('without API server and native resources only the group differs', () => {
+    const stored = renderBgpResources(calico, 'crd.projectcalico.org/v1');
+    expect(stored.replaceAll('crd.projectcalico.org/v1', 'projectcalico.org/v3')).toBe(
+      renderBgpResources(calico, 'projectcalico.org/v3'),
+    );
+  });
+
+  it('with addresses of LoadBalancer services from IPAM', async () => {
+    await expectGolden('calico/bgp-ipam.yaml', renderBgpResources(ipam, 'projectcalico.org/v3'));
+    await expectGolden('calico/load-balancer.yaml', renderLoadBalancerPools(ipam, 'projectcalico.org/v3'));
+    await expectGolden('calico/echo-full-ipam.yaml', renderEcho(ipam));
+    expect(renderLoadBalancerPools(calico, 'projectcalico.org/v3')).toBe('');
+  });
+
+  it('has no keepalive time where Calico does not know it', () => {
+    const older = renderBgpResources(calicoPlan(plan, 'v3.31.7'), 'projectcalico.org/v3');
+    expect(older).not.toContain('keepaliveTime');
+    expect(renderBgpResources(calicoPlan(plan, 'v3.33.1'), 'projectcalico.org/v3')).toContain(
+      'keepaliveTime: 3s',
+    );
+  });
+
+  it('keeps the password in its secret', () => {
+    const texts = [renderInstallation(calico), renderBgpResources(calico, 'projectcalico.org/v3')];
+    expect(texts.join()).not.toContain(secrets.bgpPassword);
   });
 });
 

@@ -1,10 +1,25 @@
+import type { CniName } from '../../spec/types.ts';
 import type { SessionState } from './frr.ts';
 import type { RouteTable } from './tables.ts';
 import { routeTable, withLength } from './tables.ts';
 
-/** Asks BIRD for its protocols with all details. */
-export function showProtocols(): readonly string[] {
-  return ['birdc', 'show', 'protocols', 'all'];
+/**
+ * The client of the BIRD in calico-node, run in that container's mount namespace from the node itself: no API server and
+ * no kubelet are in the way, and no container runtime's own command line. Calico's BIRD is a fork of 1.6.8.
+ */
+const IN_CALICO_NODE = `
+pid=$(pgrep --oldest --exact bird) || { echo "no BIRD runs here: calico-node is not up" >&2; exit 1; }
+exec nsenter --target "$pid" --mount birdcl -s /var/run/calico/bird.ctl "$@"
+`;
+
+/** Asks the BIRD of a node for its protocols with all details. */
+export function showProtocols(cni: CniName): readonly string[] {
+  return [...client(cni), 'show', 'protocols', 'all'];
+}
+
+/** A command line of the client, without what is asked. */
+function client(cni: CniName): readonly string[] {
+  return cni === 'calico' ? ['sh', '-c', IN_CALICO_NODE, 'birdcl'] : ['birdc'];
 }
 
 const PROTOCOL_LINE = /^(\S+)\s+BGP\s+\S+\s+\S+/;
@@ -30,9 +45,9 @@ export function parseProtocols(text: string): readonly SessionState[] {
     }));
 }
 
-/** Asks BIRD for its table. */
-export function showRoutes(): readonly string[] {
-  return ['birdc', 'show', 'route'];
+/** Asks the BIRD of a node for its table. */
+export function showRoutes(cni: CniName): readonly string[] {
+  return [...client(cni), 'show', 'route'];
 }
 
 /** prefix (blank where it is that of the line before), destination, [protocol ...], '*' for the best, (preference/metric) */

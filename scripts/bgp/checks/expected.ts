@@ -1,8 +1,13 @@
 import type { LabPlan, MachinePlan } from '../../plan/types.ts';
 import { machinesOf, theMachine } from '../../plan/types.ts';
 
-/** A prefix and the nodes that announce it over BGP now, derived from the services' state. */
+/** A prefix and the nodes that announce it over BGP now, derived from what the API server says. */
 export interface Announcement {
+  /**
+   * Absent: an external address. `pods`: a block that Calico's IPAM has given to the node; the `bird` CNI's blocks are in
+   * the plan. `cluster-ip`: a single ClusterIP, which Calico announces beside the service CIDR.
+   */
+  readonly of?: 'pods' | 'cluster-ip';
   readonly prefix: string;
   readonly nodes: readonly string[];
 }
@@ -13,6 +18,27 @@ export interface ExpectedRoute {
   /** Gateways, or 'blackhole'; empty where the prefix must be absent. Sorted. */
   readonly nextHops: readonly string[];
   readonly why: string;
+  /** The tables that must hold it, by name; absent: all of the machine's. */
+  readonly tables?: readonly string[];
+}
+
+interface PodBlock {
+  readonly prefix: string;
+  readonly owner: MachinePlan;
+}
+
+/** Every node's pod blocks, in plan order: the plan's, or with Calico those that its IPAM has given out by now. */
+function podBlocks(plan: LabPlan, announcements: readonly Announcement[]): readonly PodBlock[] {
+  return nodesOf(plan).flatMap((owner): PodBlock[] => {
+    if (owner.podBlock !== undefined) return [{ prefix: owner.podBlock, owner }];
+    return announcements
+      .filter(({ of, nodes }) => of === 'pods' && nodes.includes(owner.name))
+      .map(({ prefix }) => ({ prefix, owner }));
+  });
+}
+
+function externalOnly(announcements: readonly Announcement[]): readonly Announcement[] {
+  return announcements.filter(({ of }) => of === undefined);
 }
 
 /** The Kubernetes nodes, in plan order. */
@@ -34,24 +60,20 @@ export function routerRoutes(
   announcements: readonly Announcement[],
 ): readonly ExpectedRoute[] {
   const peers = routerPeers(plan);
-  const blocks = nodesOf(plan).flatMap((node): ExpectedRoute[] => {
-    if (node.podBlock === undefined) return [];
-    return peers.includes(node)
-      ? [
-          {
-            prefix: node.podBlock,
-            nextHops: [node.address],
-            why: `Only ${node.name} announces its own pod block; a node does not pass on what it learned from another.`,
-          },
-        ]
-      : [
-          {
-            prefix: node.podBlock,
+  const blocks = podBlocks(plan, announcements).map(
+    ({ prefix, owner }): ExpectedRoute =>
+      peers.includes(owner)
+        ? {
+            prefix,
+            nextHops: [owner.address],
+            why: `Only ${owner.name} announces its own pod block; a node does not pass on what it learned from another.`,
+          }
+        : {
+            prefix,
             nextHops: [],
-            why: `${node.name} has no session with the router, and the workers do not pass its block on.`,
+            why: `${owner.name} has no session with the router, and the workers do not pass its block on.`,
           },
-        ];
-  });
+  );
   return [
     ...blocks,
     {
@@ -59,7 +81,7 @@ export function routerRoutes(
       nextHops: sorted(peers.map(({ address }) => address)),
       why: 'Every worker announces the service CIDR, and any of them can translate a ClusterIP.',
     },
-    ...announcements.map(({ prefix, nodes }) => ({
+    ...externalOnly(announcements).map(({ prefix, nodes }) => ({
       prefix,
       nextHops: sorted(peers.filter(({ name }) => nodes.includes(name)).map(({ address }) => address)),
       why: 'Exactly the workers that can deliver to the service must be next hops.',
@@ -73,27 +95,25 @@ export function nodeRoutes(
   announcements: readonly Announcement[],
   node: MachinePlan,
 ): readonly ExpectedRoute[] {
-  const nodes = nodesOf(plan);
   const isPeer = routerPeers(plan).includes(node);
   const router = theMachine(plan, 'router');
   return [
-    ...nodes.flatMap((owner): ExpectedRoute[] => {
-      if (owner.podBlock === undefined) return [];
-      return [
+    ...podBlocks(plan, announcements).map(
+      ({ prefix, owner }): ExpectedRoute =>
         owner.name === node.name
           ? {
-              prefix: owner.podBlock,
+              prefix,
               nextHops: ['blackhole'],
               why: `${node.name} holds its own block as a blackhole beneath the routes of its pods.`,
             }
           : {
-              prefix: owner.podBlock,
+              prefix,
               nextHops: [owner.address],
               why: `${owner.name} announces its block to every other node over iBGP.`,
             },
-      ];
-    }),
-    ...announcements.map(({ prefix, nodes: announcing }) => externalRoute(plan, node, prefix, announcing)),
+    ),
+    ...externalOnly(announcements).map(({ prefix, nodes }) => externalRoute(plan, node, prefix, nodes)),
+    ...clusterIpRoutes(plan, announcements, node),
     ...plan.bgp.routerPrefixes.map((prefix) => ({
       prefix,
       nextHops: isPeer ? [router.address] : [],
@@ -102,6 +122,21 @@ export function nodeRoutes(
         : `${node.name} has no session with the router, and the workers do not pass on what they learn there.`,
     })),
   ];
+}
+
+/**
+ * The ClusterIPs of services with externalTrafficPolicy Local, which Calico announces from nodes with an endpoint, beside
+ * the service CIDR (confd's routes.go). They stay in BIRD: no kernel gets them, and the router takes the CIDR only. The
+ * CIDR itself is looked for at the router: a node learns it from the others with the same preference as its own has.
+ */
+function clusterIpRoutes(
+  plan: LabPlan,
+  announcements: readonly Announcement[],
+  node: MachinePlan,
+): readonly ExpectedRoute[] {
+  return announcements
+    .filter(({ of }) => of === 'cluster-ip')
+    .map(({ prefix, nodes }) => ({ ...externalRoute(plan, node, prefix, nodes), tables: ['bird'] }));
 }
 
 function externalRoute(

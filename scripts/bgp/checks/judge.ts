@@ -67,7 +67,11 @@ function checkTables(
 ): readonly Check[] {
   const observation = observed.get(machine);
   const tables = observation?.tables ?? [{ name: 'tables', label: 'tables', table: notAsked }];
-  return expected.flatMap((route) => tables.map((table) => checkRoute(machine, route, table)));
+  return expected.flatMap((route) =>
+    tables
+      .filter(({ name }) => route.tables?.includes(name) ?? true)
+      .map((table) => checkRoute(machine, route, table)),
+  );
 }
 
 function checkRoute(machine: string, route: ExpectedRoute, { name, label, table }: NamedTable): Check {

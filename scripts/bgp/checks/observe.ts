@@ -1,6 +1,7 @@
 import type { Executor } from '../../exec/executor.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { machinesOf } from '../../plan/types.ts';
+import type { CniName } from '../../spec/types.ts';
 import type { Answer } from './ask.ts';
 import { ask, read } from './ask.ts';
 import { parseProtocols, parseRoutes, showProtocols, showRoutes } from './bird.ts';
@@ -43,10 +44,14 @@ export async function observeRouter(executor: Executor, signal?: AbortSignal): P
 }
 
 /** Asks a node (BIRD) for sessions, table and kernel table in one call. */
-export async function observeNode(executor: Executor, signal?: AbortSignal): Promise<BgpObservation> {
+export async function observeNode(
+  executor: Executor,
+  cni: CniName,
+  signal?: AbortSignal,
+): Promise<BgpObservation> {
   const answers = await ask(
     executor,
-    { sessions: showProtocols(), bird: showRoutes(), kernel: showKernelRoutes() },
+    { sessions: showProtocols(cni), bird: showRoutes(cni), kernel: showKernelRoutes() },
     { signal },
   );
   return {
@@ -69,8 +74,11 @@ export async function observeBgp(
     speakers.map(async ({ name, role }): Promise<[string, BgpObservation][]> => {
       const executor = executors.get(name);
       if (executor === undefined) return [];
-      const observe = role === 'router' ? observeRouter : observeNode;
-      return [[name, await observe(executor, signal)]];
+      const observed =
+        role === 'router'
+          ? observeRouter(executor, signal)
+          : observeNode(executor, plan.choices.cni.value, signal);
+      return [[name, await observed]];
     }),
   );
   return new Map(observed.flat());

@@ -1,5 +1,6 @@
 import type { Executor } from '../../exec/executor.ts';
 import { connectSsh, type RemoteMachine } from '../../exec/ssh.ts';
+import { isNode } from '../../plan/addressing.ts';
 import type { LabPlan, MachinePlan } from '../../plan/types.ts';
 import { packagesOf } from '../../render/software.ts';
 import { readAsset } from '../../shared/assets.ts';
@@ -157,12 +158,12 @@ export function sshDriver(
 }
 
 function changesOf(plan: LabPlan, machine: MachinePlan): readonly string[] {
-  const { ssh, address, podBlock } = machine;
+  const { ssh, address } = machine;
   return [
     `${ssh?.user}@${ssh?.host}${ssh === undefined ? '' : throughText(ssh)}: the lab's key in authorized_keys, a drop-in for sshd`,
     `packages where missing: ${packagesOf(machine, plan.choices).join(', ')}`,
     `${address}/${plan.network.prefixLength} beside its other addresses, routes and kernel settings`,
-    ...(podBlock === undefined ? [] : ['kubelet, container images, iptables rules of kube-proxy']),
+    ...(isNode(machine) ? ['kubelet, container images, iptables rules of kube-proxy'] : []),
   ];
 }
 

@@ -1,3 +1,4 @@
+import { inAny } from '../addresses.ts';
 import type { EchoService } from '../endpoints.ts';
 import { backendsOf } from './backends.ts';
 import type { Machine } from './machine.ts';
@@ -5,7 +6,7 @@ import type { Packet } from './packet.ts';
 import { matchesFor, NO_LOCAL_POD, usesExt } from './rules.ts';
 import type { World } from './world.ts';
 
-/** What kube-proxy's filter rules do with a new connection. */
+/** What filter rules do with a new connection. */
 export interface FilterVerdict {
   readonly action: 'reject' | 'drop';
   readonly chains: readonly string[];
@@ -16,7 +17,8 @@ export interface FilterVerdict {
 /**
  * KUBE-SERVICES (from FORWARD and OUTPUT, for ClusterIPs) and KUBE-EXTERNAL-SERVICES (from INPUT and FORWARD, for the
  * rest) of the filter table, and KUBE-FIREWALL, which drops what is marked (from INPUT and OUTPUT, not from FORWARD: seen
- * on Kubernetes 1.20.2).
+ * on Kubernetes 1.20.2). Where Calico is, its chain against service addresses that go round, from FORWARD; its policies
+ * accept everything, as long as nobody has made one.
  */
 export function filter(
   world: World,
@@ -31,6 +33,8 @@ export function filter(
       text: 'what KUBE-MARK-DROP has marked is dropped',
       reason: packet.doomed,
     };
+  const loop = hook === 'forward' ? looping(machine, packet) : undefined;
+  if (machine.state.serviceLoop?.isFirst === true && loop !== undefined) return loop;
   for (const match of matchesFor(world, machine, packet)) {
     const { service, port, role } = match;
     const isClusterIp = role === 'cluster-ip';
@@ -53,7 +57,19 @@ export function filter(
         reason: isClusterIp ? NO_INTERNAL_POD : NO_LOCAL_POD,
       };
   }
-  return undefined;
+  return loop;
+}
+
+/** felix' cali-cidr-block, which ends what would go round between node and router. */
+function looping({ state: { serviceLoop } }: Machine, { destination }: Packet): FilterVerdict | undefined {
+  if (serviceLoop === undefined || !inAny(serviceLoop.prefixes, destination)) return undefined;
+  const { action } = serviceLoop;
+  return {
+    action,
+    chains: ['cali-FORWARD', 'cali-cidr-block'],
+    text: `${destination} is a service address that nothing has translated: ${action.toUpperCase()}`,
+    reason: `nothing on {at} translates this service address, and Calico ${action}s it before it goes round`,
+  };
 }
 
 const NO_INTERNAL_POD =

@@ -22,6 +22,7 @@ function partsOf(state: ObservedState): Parts {
   for (const service of state.services) addService(parts, service);
   for (const pod of state.pods) parts.set(`pod ${pod.name}`, podText(pod));
   for (const node of state.nodes) parts.set(`node ${node.name}`, nodeText(node));
+  for (const { prefix, node } of state.podBlocks ?? []) parts.set(`pod block ${prefix}`, node);
   for (const machine of state.machines.values()) addMachine(parts, machine);
   parts.set('kube-proxy', JSON.stringify(state.proxy, Object.keys(state.proxy).sort()));
   return parts;
@@ -67,7 +68,7 @@ function nodeText({ addresses, podCidrs, proxyVersion, labels }: NodeState): str
 }
 
 function addMachine(parts: Map<string, string>, machine: MachineState): void {
-  const { name, problem, interfaces, routes, natOutgoing } = machine;
+  const { name, problem, interfaces, routes, natOutgoing, serviceLoop } = machine;
   if (problem !== undefined) {
     parts.set(name, `could not be looked at: ${problem}`);
     return;
@@ -86,6 +87,8 @@ function addMachine(parts: Map<string, string>, machine: MachineState): void {
       `${name} ${natOutgoing.chain}`,
       natOutgoing.problem ?? `from ${listOf(natOutgoing.sources)} except to ${listOf(natOutgoing.except)}`,
     );
+  if (serviceLoop !== undefined)
+    parts.set(`${name} cali-cidr-block`, `${serviceLoop.action} ${listOf(serviceLoop.prefixes)}`);
   for (const { prefix, type, hops, metric, source } of routes) {
     const by = hops.map(({ gateway, interface: device }) => gateway ?? `dev ${device}`);
     const key = `${name} route ${prefix}${metric === 0 ? '' : ` metric ${metric}`}`;

@@ -5,6 +5,7 @@ import { withLength } from '../../bgp/checks/tables.ts';
 import type { Executor } from '../../exec/executor.ts';
 import { numberOf } from '../addresses.ts';
 import { parseDropsInvalid, parseNatOutgoing, parseSets } from './nat.ts';
+import { parseServiceLoop } from './service-loop.ts';
 import type { Hop, Interface, MachineState, Route } from './types.ts';
 import { ROUTE_TYPES } from './types.ts';
 
@@ -22,12 +23,22 @@ const QUESTIONS = {
   sysctls: ['sysctl', '-e', ...SYSCTLS],
 } as const;
 
-/** What is asked on Kubernetes nodes besides. A node without ipset has no rule that needs one. */
+/**
+ * The members of IP sets, which only Calico's rules need. A node without ipset of its own asks that of calico-node, in the
+ * container's mount namespace; a node with neither has no such rule.
+ */
+const SAVE_SETS = `
+if command -v ipset >/dev/null; then ipset save
+elif pid=$(pgrep --oldest --exact calico-node); then nsenter --target "$pid" --mount ipset save
+fi
+`;
+
+/** What is asked on Kubernetes nodes besides. */
 const NODE_QUESTIONS = {
   ...QUESTIONS,
   nat: ['iptables-save', '-t', 'nat'],
   filter: ['iptables-save', '-t', 'filter'],
-  sets: ['sh', '-c', 'if command -v ipset >/dev/null; then ipset save; fi'],
+  sets: ['sh', '-c', SAVE_SETS],
 } as const;
 
 /**
@@ -76,7 +87,8 @@ export function machineState(
       ? undefined
       : read(node.nat, (text) => parseNatOutgoing(text, sets?.ok === true ? sets.value : new Map()));
   const dropsInvalid = node === undefined ? undefined : read(node.filter, parseDropsInvalid);
-  for (const answer of [routes, interfaces, policyRules, sysctls, nat, dropsInvalid])
+  const serviceLoop = node === undefined ? undefined : read(node.filter, parseServiceLoop);
+  for (const answer of [routes, interfaces, policyRules, sysctls, nat, dropsInvalid, serviceLoop])
     if (answer?.ok === false) return unknownMachine(name, answer.detail);
   if (!routes.ok || !interfaces.ok || !policyRules.ok || !sysctls.ok)
     return unknownMachine(name, 'no answer');
@@ -91,6 +103,9 @@ export function machineState(
     hashPolicy: setting('net.ipv4.fib_multipath_hash_policy'),
     routeLocalnet: setting('net.ipv4.conf.all.route_localnet') !== 0,
     ...(dropsInvalid?.ok === true ? { dropsInvalid: dropsInvalid.value } : {}),
+    ...(serviceLoop?.ok === true && serviceLoop.value !== undefined
+      ? { serviceLoop: serviceLoop.value }
+      : {}),
     ...(nat?.ok === true && nat.value !== undefined ? { natOutgoing: nat.value } : {}),
   };
 }

@@ -1,3 +1,4 @@
+import { readPodBlocks } from '../../bgp/calico/ipam.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
 import type { Executor } from '../../exec/executor.ts';
 import type { LabPlan } from '../../plan/types.ts';
@@ -11,16 +12,23 @@ export const OBSERVED_KINDS = 'services,endpointslices,pods,nodes';
 
 /** Asks the API server. Throws HarnessError where it says something unexpected, CommandError where it cannot be asked. */
 export async function readCluster(kubectl: Kubectl, plan: LabPlan): Promise<ClusterState> {
-  const [objects, configMap] = await Promise.all([
+  const [objects, configMap, blocks] = await Promise.all([
     kubectl.run(['get', OBSERVED_KINDS, '-n', plan.echo.namespace, '-o', 'json']),
     kubectl.run(['get', 'configmap', 'kube-proxy', '-n', 'kube-system', '--ignore-not-found', '-o', 'json']),
+    readBlocks(kubectl, plan),
   ]);
   const cluster = parseClusterObjects(objects.stdout);
   return {
     ...cluster,
+    ...blocks,
     proxy: proxySettings(configMap.stdout, cluster.nodes),
     domain: plan.kubernetes.domain,
   };
+}
+
+/** What only the API server knows of pod blocks: with the `bird` CNI they are the plan's. */
+export async function readBlocks(kubectl: Kubectl, plan: LabPlan): Promise<Pick<ClusterState, 'podBlocks'>> {
+  return plan.choices.cni.value === 'calico' ? { podBlocks: await readPodBlocks(kubectl) } : {};
 }
 
 /**

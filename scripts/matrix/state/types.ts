@@ -64,6 +64,8 @@ export interface MachineState {
   readonly dropsInvalid?: boolean;
   /** The pod network's masquerading of what leaves it; absent where the machine has no such rule. */
   readonly natOutgoing?: NatOutgoing;
+  /** Calico's rules against service addresses that go round; absent where the machine has none. */
+  readonly serviceLoop?: ServiceLoop;
 }
 
 export interface Interface {
@@ -105,4 +107,12 @@ export interface NatOutgoing {
   readonly except: readonly string[];
   /** Why the rule's sets could not be read; sources and except are empty then. */
   readonly problem?: string;
+}
+
+/** What happens to a packet in FORWARD whose destination is in one of the prefixes, because nobody has translated it. */
+export interface ServiceLoop {
+  readonly action: 'drop' | 'reject';
+  readonly prefixes: readonly string[];
+  /** It comes before kube-proxy's own filter rules. */
+  readonly isFirst: boolean;
 }

@@ -1,0 +1,130 @@
+import { readFile } from 'node:fs/promises';
+import type { ClusterContext } from '../cluster/distribution.ts';
+import type { Kubectl } from '../cluster/kubectl.ts';
+import { filesOf, type Software } from '../plan/software.ts';
+import {
+  renderBgpPassword,
+  renderBgpResources,
+  renderInstallation,
+  renderLoadBalancerPools,
+} from '../render/calico.ts';
+import { renderCalicoManifest } from '../render/calico-manifest.ts';
+import { UserError } from '../shared/errors.ts';
+import { TIMEOUTS } from '../shared/timeouts.ts';
+import { waitFor } from '../shared/wait.ts';
+import { waitForCalicoApi } from './calico/api.ts';
+import { applyServerSide, applyWhenServed } from './calico/apply.ts';
+import { ensureRequestedIpsOnly, waitForLoadBalancerIps } from './calico/load-balancer.ts';
+import { prepareCalicoNode } from './calico/node.ts';
+import { waitForNodeStatuses } from './calico/node-status.ts';
+import type { Cni } from './cni.ts';
+
+/** Calico with BGP and without encapsulation, by its operator or by its manifest, whichever the software brings. */
+export const calicoCni: Cni = {
+  name: 'calico',
+  prepareNode: (machine) => prepareCalicoNode(machine),
+  deploy: (kubectl, software, context) =>
+    filesOf(software, 'calico-operator').length > 0
+      ? deployOperator(kubectl, software, context)
+      : deployManifest(kubectl, software, context),
+  settle,
+  waitUntilReady: async (kubectl, context) => {
+    const { api, namespace } = await waitForCalicoApi(kubectl, context);
+    await waitForNodeStatuses(kubectl, api, namespace, context);
+    if (context.plan.echo.loadBalancer === 'ipam') await waitForLoadBalancerIps(kubectl, context);
+  },
+};
+
+async function deployOperator(
+  kubectl: Kubectl,
+  software: Software,
+  context: ClusterContext,
+): Promise<boolean> {
+  const crds = filesOf(software, 'calico-crds').map(({ path }) => path);
+  await refuseBothGroups(crds);
+  const changed: boolean[] = [];
+  for (const file of crds) changed.push(await applyServerSide(kubectl, { file }));
+  await waitForKinds(kubectl, ['installations.operator.tigera.io', 'apiservers.operator.tigera.io'], context);
+  for (const { path } of filesOf(software, 'calico-operator'))
+    changed.push(await applyServerSide(kubectl, { file: path }));
+  changed.push(await applyServerSide(kubectl, { text: renderInstallation(context.plan) }));
+  return changed.includes(true);
+}
+
+async function deployManifest(
+  kubectl: Kubectl,
+  software: Software,
+  { plan }: ClusterContext,
+): Promise<boolean> {
+  const [manifest] = filesOf(software, 'calico-manifest');
+  if (manifest === undefined)
+    throw new UserError('The software of this lab has no Calico to install.', {
+      details: ['neither a file with role calico-operator nor one with role calico-manifest is in it'],
+      next: 'npx lab bundle verify DIR   (says what a bundle must hold)',
+    });
+  const text = renderCalicoManifest(plan, await readFile(manifest.path, 'utf8'));
+  return applyServerSide(kubectl, { text });
+}
+
+/** The password before the session that needs it; everything by the group that this cluster serves. */
+async function settle(kubectl: Kubectl, context: ClusterContext): Promise<boolean> {
+  const { plan, secrets } = context;
+  const { api, namespace } = await waitForCalicoApi(kubectl, context);
+  const password = await applyServerSide(kubectl, { text: renderBgpPassword(secrets, namespace) });
+  const pools = renderLoadBalancerPools(plan, api);
+  const resources = [renderBgpResources(plan, api), ...(pools === '' ? [] : [pools])].join('---\n');
+  const applied = await applyWhenServed(kubectl, resources, context);
+  const onRequest = await ensureRequestedIpsOnly(kubectl, api, context);
+  return password || applied || onRequest;
+}
+
+/** Calico takes the CRDs that it finds as its choice of storage, and must not find both. */
+async function refuseBothGroups(files: readonly string[]): Promise<void> {
+  const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+  const has = (name: string) => texts.some((text) => text.includes(`\n  name: ${name}\n`));
+  if (!has('bgppeers.crd.projectcalico.org') || !has('bgppeers.projectcalico.org')) return;
+  throw new UserError(
+    "The software of this lab has Calico's CRDs twice: those of its old storage and native ones.",
+    {
+      details: [...files],
+      next: 'keep v1_crd_projectcalico_org.yaml or v3_projectcalico_org.yaml in the bundle, and remove the other',
+    },
+  );
+}
+
+interface CrdList {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly status?: {
+      readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+    };
+  }[];
+}
+
+async function waitForKinds(
+  kubectl: Kubectl,
+  wanted: readonly string[],
+  { emit, signal }: ClusterContext,
+): Promise<void> {
+  await waitFor({
+    what: "the API server to know the Tigera operator's kinds",
+    timeoutMs: TIMEOUTS.cni,
+    look: async () => {
+      const { items } = await kubectl.json<CrdList>(['get', 'crd', '--ignore-not-found', ...wanted]);
+      const missing = wanted.filter(
+        (name) =>
+          !items.some(
+            ({ metadata, status }) =>
+              metadata.name === name &&
+              status?.conditions?.some((each) => each.type === 'Established' && each.status === 'True'),
+          ),
+      );
+      return missing.length === 0
+        ? { done: true, value: undefined }
+        : { done: false, why: `${missing.join(', ')} not established` };
+    },
+    next: `npx lab kubectl get crd ${wanted.join(' ')}`,
+    signal,
+    emit,
+  });
+}

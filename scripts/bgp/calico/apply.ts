@@ -1,0 +1,71 @@
+import type { ClusterContext } from '../../cluster/distribution.ts';
+import type { Kubectl } from '../../cluster/kubectl.ts';
+import type { RunOptions } from '../../exec/executor.ts';
+import { TIMEOUTS } from '../../shared/timeouts.ts';
+import { waitFor } from '../../shared/wait.ts';
+
+/** Manifests as a file of this host, or as text that goes to standard input: a password is in no command line. */
+export type Manifests = { readonly file: string } | { readonly text: string };
+
+const GENERATIONS = 'U:.metadata.uid,G:.metadata.generation,R:.metadata.resourceVersion';
+
+/**
+ * Applies manifests server-side, which large ones need (a client-side apply keeps a copy in an annotation, which overflows
+ * for CRDs and would show a secret in `kubectl describe`). Returns whether an object was made or changed.
+ */
+export async function applyServerSide(kubectl: Kubectl, manifests: Manifests): Promise<boolean> {
+  const before = await generations(kubectl, manifests);
+  const flags = ['--server-side', '--force-conflicts', '--field-manager', 'labup'];
+  const [args, options] = sourceOf(manifests);
+  await kubectl.run(['apply', ...flags, ...args], options);
+  const after = await generations(kubectl, manifests);
+  return before.length !== after.length || before.some((line) => !after.includes(line));
+}
+
+/** Each object with what changes when its wishes do: its generation, or its version where a kind has no generation. */
+async function generations(kubectl: Kubectl, manifests: Manifests): Promise<readonly string[]> {
+  const [args, options] = sourceOf(manifests);
+  const flags = ['--ignore-not-found', '--no-headers', '--output', `custom-columns=${GENERATIONS}`];
+  // 1: a kind that the cluster does not know yet.
+  const { stdout } = await kubectl.run(['get', ...flags, ...args], { ...options, okCodes: [0, 1] });
+  return stdout
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .map((line) => {
+      const [uid = '', generation = '', version = ''] = line.trim().split(/\s+/);
+      return `${uid} ${generation === '<none>' ? version : generation}`;
+    });
+}
+
+function sourceOf(manifests: Manifests): readonly [readonly string[], RunOptions] {
+  const options = { timeoutMs: TIMEOUTS.provision };
+  return 'file' in manifests
+    ? [['--filename', manifests.file], options]
+    : [['--filename', '-'], { ...options, input: manifests.text }];
+}
+
+/**
+ * Applies resources of Calico's own as soon as whoever serves and checks them is up. Returns whether one was made or
+ * changed. Throws LabFailure with the API server's last answer.
+ */
+export async function applyWhenServed(
+  kubectl: Kubectl,
+  yaml: string,
+  { emit, signal }: ClusterContext,
+): Promise<boolean> {
+  let changed = false;
+  return waitFor({
+    what: "Calico's API to accept the lab's resources",
+    timeoutMs: TIMEOUTS.cni,
+    look: async () => {
+      const said = await kubectl.run(['apply', '--filename', '-'], { input: yaml, okCodes: [0, 1] });
+      const verdicts = said.stdout.split('\n').filter((line) => line !== '');
+      changed ||= verdicts.some((line) => !line.endsWith(' unchanged'));
+      if (said.exitCode === 0) return { done: true, value: changed };
+      return { done: false, why: said.stderr.trim().split('\n').at(-1) ?? 'refused' };
+    },
+    next: 'npx lab kubectl get pods -A -o wide   (the API of projectcalico.org is served by pods of Calico)',
+    signal,
+    emit,
+  });
+}

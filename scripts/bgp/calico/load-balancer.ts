@@ -1,0 +1,83 @@
+import type { ClusterContext } from '../../cluster/distribution.ts';
+import type { Kubectl } from '../../cluster/kubectl.ts';
+import type { CalicoApi } from '../../render/calico.ts';
+import { REQUESTED_IPS } from '../../render/manifests.ts';
+import { TIMEOUTS } from '../../shared/timeouts.ts';
+import { waitFor } from '../../shared/wait.ts';
+
+interface ControllersConfiguration {
+  readonly spec?: {
+    readonly controllers?: { readonly loadBalancer?: { readonly assignIPs?: string } };
+  };
+}
+
+const ON_REQUEST = 'RequestedServicesOnly';
+
+/**
+ * Lets Calico give addresses only to LoadBalancer services that ask for one by annotation: the lab's own may bring its
+ * address in spec.externalIPs, and somebody may add another controller. Waits for the configuration, which Calico's
+ * kube-controllers make themselves: one that is there before them would switch the controllers off that it does not name.
+ * Returns whether it had to be changed. Calico before 3.30 has no such controller, and nothing to change.
+ */
+export async function ensureRequestedIpsOnly(
+  kubectl: Kubectl,
+  api: CalicoApi,
+  { emit, signal }: ClusterContext,
+): Promise<boolean> {
+  const [group] = api.split('/');
+  const resource = `kubecontrollersconfigurations.${group}`;
+  const { spec } = await waitFor({
+    what: "Calico's kube-controllers to make their configuration",
+    timeoutMs: TIMEOUTS.cni,
+    look: async () => {
+      const path = `/apis/${api}/kubecontrollersconfigurations/default`;
+      const { exitCode, stdout, stderr } = await kubectl.run(['get', '--raw', path], { okCodes: [0, 1] });
+      return exitCode === 0
+        ? { done: true, value: JSON.parse(stdout) as ControllersConfiguration }
+        : { done: false, why: stderr.trim() };
+    },
+    next: 'npx lab kubectl get pods -A -l k8s-app=calico-kube-controllers -o wide',
+    signal,
+    emit,
+  });
+  const assigned = spec?.controllers?.loadBalancer?.assignIPs;
+  if (assigned === undefined || assigned === ON_REQUEST) return false;
+  const patch = JSON.stringify({ spec: { controllers: { loadBalancer: { assignIPs: ON_REQUEST } } } });
+  await kubectl.run(['patch', resource, 'default', '--type', 'merge', '--patch', patch]);
+  return true;
+}
+
+interface ServiceList {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string; readonly annotations?: Readonly<Record<string, string>> };
+    readonly status?: {
+      readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] };
+    };
+  }[];
+}
+
+/** Waits until every service of the lab that asks for addresses has them. */
+export async function waitForLoadBalancerIps(
+  kubectl: Kubectl,
+  { plan, emit, signal }: ClusterContext,
+): Promise<void> {
+  const { namespace } = plan.echo;
+  await waitFor({
+    what: "Calico's IPAM to give the LoadBalancer services their addresses",
+    timeoutMs: TIMEOUTS.cni,
+    look: async () => {
+      const { items } = await kubectl.json<ServiceList>(['get', 'services', '-n', namespace]);
+      const missing = items.flatMap(({ metadata, status }) => {
+        const wanted = JSON.parse(metadata.annotations?.[REQUESTED_IPS] ?? '[]') as readonly string[];
+        const has = status?.loadBalancer?.ingress?.map(({ ip }) => ip) ?? [];
+        return wanted.filter((ip) => !has.includes(ip)).map((ip) => `${metadata.name} has no ${ip} yet`);
+      });
+      return missing.length === 0
+        ? { done: true, value: undefined }
+        : { done: false, why: missing.join(', ') };
+    },
+    next: 'npx lab kubectl logs -A -l k8s-app=calico-kube-controllers   (says why it gives an address to nobody)',
+    signal,
+    emit,
+  });
+}

@@ -1,0 +1,115 @@
+import { z } from 'zod';
+import type { ClusterContext } from '../../cluster/distribution.ts';
+import type { Kubectl } from '../../cluster/kubectl.ts';
+import type { LabPlan } from '../../plan/types.ts';
+import { machinesOf } from '../../plan/types.ts';
+import type { CalicoApi } from '../../render/calico.ts';
+import { sessionsOf } from '../../render/sessions.ts';
+import { TIMEOUTS } from '../../shared/timeouts.ts';
+import { waitFor } from '../../shared/wait.ts';
+
+const statuses = z.object({
+  items: z.array(
+    z.looseObject({
+      spec: z.looseObject({ node: z.string() }),
+      status: z
+        .looseObject({
+          agent: z
+            .looseObject({ birdV4: z.looseObject({ state: z.string().default('') }).optional() })
+            .optional(),
+          bgp: z
+            .looseObject({
+              peersV4: z
+                .array(z.looseObject({ peerIP: z.string().default(''), state: z.string().default('') }))
+                .nullish(),
+            })
+            .optional(),
+        })
+        .nullish(),
+    }),
+  ),
+});
+
+/**
+ * Waits until calico-node says on every node that its BIRD runs and that every session of the plan is Established. Pods
+ * that are Ready do not prove it: after half a minute one session is enough for calico-node's readiness
+ * (node/pkg/health). What the router says of the same sessions is looked at by the BGP checks.
+ */
+export async function waitForNodeStatuses(
+  kubectl: Kubectl,
+  api: CalicoApi,
+  namespace: string,
+  { plan, emit, signal }: ClusterContext,
+): Promise<void> {
+  const [group] = api.split('/');
+  await waitFor({
+    what: 'calico-node to say on every node that its BGP sessions are established',
+    timeoutMs: TIMEOUTS.cni,
+    look: async () => {
+      const { stdout } = await kubectl.run(['get', '--raw', `/apis/${api}/caliconodestatuses`]);
+      const wrong = unsettled(plan, stdout);
+      if (wrong.length === 0) return { done: true, value: undefined };
+      const pods = await unreadyPods(kubectl, namespace);
+      return { done: false, why: [...wrong.slice(0, 3), ...more(wrong.length - 3), ...pods].join('; ') };
+    },
+    next: `npx lab kubectl get pods -n ${namespace} -o wide   and   npx lab kubectl get caliconodestatuses.${group} -o yaml`,
+    signal,
+    emit,
+  });
+}
+
+function more(count: number): readonly string[] {
+  return count > 0 ? [`${count} more`] : [];
+}
+
+/** What is not yet as planned, from a list of CalicoNodeStatus objects: nothing where every session is Established. */
+export function unsettled(plan: LabPlan, text: string): readonly string[] {
+  const { items } = statuses.parse(JSON.parse(text));
+  return machinesOf(plan, 'control-plane', 'worker').flatMap((node): readonly string[] => {
+    const status = items.find(({ spec }) => spec.node === node.name)?.status;
+    if (status?.bgp === undefined) return [`calico-node of ${node.name} has not said anything yet`];
+    const bird = status.agent?.birdV4?.state ?? '';
+    const peers = status.bgp.peersV4 ?? [];
+    return [
+      ...(bird === 'Ready' ? [] : [`BIRD of ${node.name} is ${bird || 'in an unknown state'}`]),
+      ...sessionsOf(plan, node).flatMap(({ peer }) => {
+        const state = peers.find(({ peerIP }) => peerIP === peer.address)?.state;
+        if (state === 'Established') return [];
+        return [`session ${node.name} - ${peer.machine}: ${state || 'not configured'}`];
+      }),
+    ];
+  });
+}
+
+interface PodList {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly spec: { readonly nodeName?: string };
+    readonly status: {
+      readonly phase: string;
+      readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+      readonly initContainerStatuses?: readonly ContainerStatus[];
+      readonly containerStatuses?: readonly ContainerStatus[];
+    };
+  }[];
+}
+
+interface ContainerStatus {
+  readonly state: { readonly waiting?: { readonly reason?: string; readonly message?: string } };
+}
+
+/** The calico-node pods that are not Ready, with what their containers wait for: the likeliest cause. */
+async function unreadyPods(kubectl: Kubectl, namespace: string): Promise<readonly string[]> {
+  const selector = ['--selector', 'k8s-app=calico-node'];
+  const { items } = await kubectl.json<PodList>(['get', 'pods', '-n', namespace, ...selector]);
+  if (items.length === 0) return [`there is no pod of calico-node in namespace ${namespace}`];
+  return items
+    .filter(
+      ({ status }) => !status.conditions?.some((each) => each.type === 'Ready' && each.status === 'True'),
+    )
+    .map(({ spec, status }) => {
+      const containers = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])];
+      const waiting = containers.find(({ state }) => state.waiting !== undefined)?.state.waiting;
+      return `calico-node on ${spec.nodeName ?? 'no node'} is not Ready: ${waiting?.message ?? waiting?.reason ?? status.phase}`;
+    });
+}

@@ -1,0 +1,66 @@
+import type { RemoteMachine } from '../../exec/ssh.ts';
+import { ensureUnits } from '../../machines/units.ts';
+import { readAsset } from '../../shared/assets.ts';
+import { TIMEOUTS } from '../../shared/timeouts.ts';
+
+const MOUNTS_UNIT = 'lab-calico-mounts.service';
+
+/**
+ * Removes what the `bird` CNI leaves on a node, and Debian's own BIRD, which would hold port 179. Says "changed" where
+ * there was something. The masquerading chain goes with its jump; routes of BIRD are taken over by Calico's, which
+ * removes those that it does not know.
+ */
+const REMOVE_BIRD_CNI = `
+set -eu
+changed() { echo changed; }
+for unit in lab-announcer.service lab-nat-outgoing.service bird.service bird6.service; do
+  if systemctl is-active --quiet "$unit" || systemctl is-enabled --quiet "$unit" 2>/dev/null; then
+    systemctl disable --now --quiet "$unit"
+    changed
+  fi
+done
+if iptables --wait -t nat -S LAB-NAT-OUTGOING >/dev/null 2>&1; then
+  iptables --wait -t nat -D POSTROUTING -j LAB-NAT-OUTGOING 2>/dev/null || true
+  iptables --wait -t nat -F LAB-NAT-OUTGOING
+  iptables --wait -t nat -X LAB-NAT-OUTGOING
+  changed
+fi
+if [ -e /etc/cni/net.d/10-lab.conflist ]; then
+  rm /etc/cni/net.d/10-lab.conflist
+  changed
+fi
+`;
+
+/**
+ * Calico installs its plugins in /opt/cni/bin. Debian's containerd looks in /usr/lib/cni: then both are one folder.
+ */
+const PLUGIN_FOLDER = `
+set -eu
+[ -d /opt/cni/bin ] && exit 0
+mkdir --parents /opt/cni
+if grep --quiet '"/usr/lib/cni"' /etc/containerd/config.toml 2>/dev/null; then
+  mkdir --parents /usr/lib/cni
+  ln --symbolic /usr/lib/cni /opt/cni/bin
+else
+  mkdir /opt/cni/bin
+fi
+echo changed
+`;
+
+/** Makes a Kubernetes node ready for calico-node. Returns whether anything had to be done. */
+export async function prepareCalicoNode(machine: RemoteMachine): Promise<boolean> {
+  const mounts = await ensureUnits(
+    machine,
+    [
+      {
+        path: `/etc/systemd/system/${MOUNTS_UNIT}`,
+        content: readAsset('manifests', 'calico', MOUNTS_UNIT),
+      },
+    ],
+    [MOUNTS_UNIT],
+  );
+  const { stdout } = await machine.run(['sh', '-c', `${REMOVE_BIRD_CNI}${PLUGIN_FOLDER}`], {
+    timeoutMs: TIMEOUTS.command,
+  });
+  return mounts || stdout.includes('changed');
+}

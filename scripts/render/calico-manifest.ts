@@ -1,0 +1,88 @@
+import { type Document, isDocument, isMap, isSeq, parseAllDocuments, type YAMLMap } from 'yaml';
+import type { LabPlan } from '../plan/types.ts';
+import { LabFailure } from '../shared/errors.ts';
+import { writeDocuments } from './yaml.ts';
+
+type Path = readonly (string | number)[];
+
+const POD: Path = ['spec', 'template', 'spec'];
+
+/**
+ * A calico.yaml or calico-v3-crds.yaml as its release has it, made for the plan: pod CIDR, blocks, no encapsulation (as
+ * shipped it is IPIP), node addresses from the lab's subnet, and no image is ever pulled. Throws LabFailure where the
+ * file is not of that make, for then it would install something else than the lab that was planned.
+ */
+export function renderCalicoManifest(plan: LabPlan, text: string): string {
+  const parsed = parseAllDocuments(text);
+  // Some documents hold nothing but a comment.
+  const documents = Array.isArray(parsed)
+    ? parsed.filter(isDocument).filter((each) => isMap(each.contents) || each.errors.length > 0)
+    : [];
+  const errors = documents.flatMap(({ errors: each }) => each.map(({ message }) => message));
+  if (errors.length > 0) throw strange(errors);
+  const node = find(documents, 'DaemonSet', 'calico-node');
+  const controllers = find(documents, 'Deployment', 'calico-kube-controllers');
+  // Everything that has a pod template: calico-v3-crds.yaml has webhooks beside these two.
+  for (const document of documents.filter((each) => each.hasIn(POD))) neverPull(document);
+  const environment: Readonly<Record<string, string>> = {
+    CALICO_IPV4POOL_CIDR: plan.kubernetes.podCidr,
+    CALICO_IPV4POOL_BLOCK_SIZE: String(plan.kubernetes.podBlockLength),
+    CALICO_IPV4POOL_IPIP: 'Never',
+    CALICO_IPV4POOL_VXLAN: 'Never',
+    CALICO_IPV4POOL_NAT_OUTGOING: 'true',
+    IP: 'autodetect',
+    IP_AUTODETECTION_METHOD: `cidr=${plan.network.subnet}`,
+    CLUSTER_TYPE: 'k8s,bgp',
+  };
+  const container = containerOf(node, 'calico-node');
+  for (const [name, value] of Object.entries(environment)) setEnvironment(node, container, name, value);
+  if (plan.echo.loadBalancer === 'ipam')
+    setEnvironment(
+      controllers,
+      containerOf(controllers, 'calico-kube-controllers'),
+      'ENABLED_CONTROLLERS',
+      'node,loadbalancer',
+    );
+  return writeDocuments(documents);
+}
+
+function find(documents: readonly Document[], kind: string, name: string): Document {
+  const [found, ...more] = documents.filter(
+    (each) => each.get('kind') === kind && each.getIn(['metadata', 'name']) === name,
+  );
+  if (found === undefined || more.length > 0) throw strange([`expected one ${kind} ${name} in it`]);
+  return found;
+}
+
+/** The path of a container in a workload. */
+function containerOf(document: Document, name: string): Path {
+  const path = [...POD, 'containers'];
+  const index = itemsOf(document, path).findIndex((item) => item.get('name') === name);
+  if (index < 0) throw strange([`${document.getIn(['metadata', 'name'])} has no container ${name}`]);
+  return [...path, index];
+}
+
+function setEnvironment(document: Document, container: Path, name: string, value: string): void {
+  const path = [...container, 'env'];
+  const index = itemsOf(document, path).findIndex((item) => item.get('name') === name);
+  const variable = document.createNode({ name, value });
+  if (index < 0) document.addIn(path, variable);
+  else document.setIn([...path, index], variable);
+}
+
+function neverPull(document: Document): void {
+  for (const list of ['initContainers', 'containers'])
+    for (const item of itemsOf(document, [...POD, list])) item.set('imagePullPolicy', 'Never');
+}
+
+function itemsOf(document: Document, path: Path): readonly YAMLMap[] {
+  const list = document.getIn(path);
+  return isSeq(list) ? list.items.filter((item) => isMap(item)) : [];
+}
+
+function strange(details: readonly string[]): LabFailure {
+  return new LabFailure("Calico's manifest is not one that the lab knows how to set up.", {
+    details,
+    next: 'use calico.yaml or calico-v3-crds.yaml of a Calico release as it is, or the operator',
+  });
+}

@@ -1,0 +1,350 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { parsePodBlocks, readPodBlocks } from '../../scripts/bgp/calico/ipam.ts';
+import { unsettled } from '../../scripts/bgp/calico/node-status.ts';
+import { calicoCni } from '../../scripts/bgp/calico.ts';
+import { birdCni, cniOf } from '../../scripts/bgp/cnis.ts';
+import type { ClusterContext } from '../../scripts/cluster/distribution.ts';
+import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
+import type { FileRole, Software } from '../../scripts/plan/software.ts';
+import { machinesOf } from '../../scripts/plan/types.ts';
+import { sessionsOf } from '../../scripts/render/sessions.ts';
+import { HarnessError, Interrupted, LabFailure, UserError } from '../../scripts/shared/errors.ts';
+import { silent } from '../../scripts/shared/events.ts';
+import { fakeMachine } from '../fakes/machine.ts';
+import { type Reply, recordingExecutor } from '../fakes/recording-executor.ts';
+import { calicoPlan, labPlan, labSecrets } from '../render/fixture.ts';
+
+const plan = calicoPlan();
+const secrets = labSecrets(plan);
+const NODES = machinesOf(plan, 'control-plane', 'worker');
+const context = (more: Partial<ClusterContext> = {}): ClusterContext => ({
+  plan,
+  secrets,
+  emit: silent,
+  ...more,
+});
+
+/** A cluster by what it says to kubectl; what it does not know is not found. */
+function cluster(reply: (line: string, input: string) => Reply | undefined) {
+  const executor = recordingExecutor((argv, { input }) => {
+    const line = argv.slice(5).join(' ');
+    return reply(line, String(input ?? '')) ?? { exitCode: 1, stderr: `(NotFound): ${line}` };
+  });
+  return {
+    executor,
+    kubectl: kubectlWith(executor, { binary: '/cache/kubectl', kubeconfig: '/lab/kubeconfig' }),
+  };
+}
+
+const json = (value: unknown): string => JSON.stringify(value);
+const status = (name: string, types: Readonly<Record<string, string>>, message = '') => ({
+  metadata: { name },
+  status: { conditions: Object.entries(types).map(([type, is]) => ({ type, status: is, message })) },
+});
+
+/** CalicoNodeStatus objects of a lab in which every session is up, changed by the test. */
+function nodeStatuses(change: (peer: { peerIP: string; state: string }, node: string) => void = () => {}) {
+  const items = NODES.map((node) => {
+    const peersV4 = sessionsOf(plan, node).map(({ peer }) => ({
+      peerIP: peer.address,
+      state: 'Established',
+    }));
+    for (const peer of peersV4) change(peer, node.name);
+    return {
+      spec: { node: node.name, classes: ['Agent', 'BGP'] },
+      status: { agent: { birdV4: { state: 'Ready' } }, bgp: { peersV4 } },
+    };
+  });
+  return { items };
+}
+
+describe('the CNI of a plan', () => {
+  it('is the one that was chosen', () => {
+    expect(cniOf(plan)).toBe(calicoCni);
+    expect(cniOf(labPlan())).toBe(birdCni);
+    expect([calicoCni.name, birdCni.name]).toEqual(['calico', 'bird']);
+  });
+
+  it("with bird gives nodes the plan's blocks and waits for nothing", async () => {
+    const { kubectl, executor } = cluster((line) =>
+      line.startsWith('get nodes') ? json({ items: [{ metadata: { name: 'k8sworker1' }, spec: {} }] }) : '',
+    );
+    const bird = context({ plan: labPlan() });
+    expect(await birdCni.settle(kubectl, bird)).toBe(true);
+    expect(executor.lines().at(-1)).toContain('patch node k8sworker1');
+    const calls = executor.calls.length;
+    await birdCni.waitUntilReady(kubectl, bird);
+    expect(executor.calls).toHaveLength(calls);
+  });
+});
+
+describe("Calico's pod blocks", () => {
+  const affinity = (spec: object) => ({ spec: { cidr: '10.255.3.0/26', node: 'k8sworker1', ...spec } });
+  const blocksOf = (...specs: object[]) => parsePodBlocks(json({ items: specs.map(affinity) }));
+
+  it('are those that nodes own, in order', () => {
+    expect(
+      blocksOf(
+        { cidr: '10.255.128.64/26', state: 'confirmed', deleted: 'false', type: 'host' },
+        { cidr: '10.255.9.0/26', state: 'confirmed', deleted: false },
+        { cidr: '10.255.10.0/26', node: 'k8sworker2', state: '', type: '' },
+      ).map(({ prefix, node }) => `${prefix} ${node}`),
+    ).toEqual(['10.255.9.0/26 k8sworker1', '10.255.10.0/26 k8sworker2', '10.255.128.64/26 k8sworker1']);
+  });
+
+  it.each([
+    ['being given away', { state: 'pending' }],
+    ['being taken back', { state: 'pendingDeletion' }],
+    ['deleted', { state: 'confirmed', deleted: 'true' }],
+    ['deleted, said as in v3', { state: 'confirmed', deleted: true }],
+    ['for LoadBalancer services', { node: 'load-balancer', state: 'confirmed', type: 'virtual' }],
+  ])('are not those %s', (_, spec) => {
+    expect(blocksOf(spec)).toEqual([]);
+  });
+
+  it('come from whichever group the cluster has', async () => {
+    const list = json({ items: [affinity({ state: 'confirmed' })] });
+    for (const group of ['crd.projectcalico.org/v1', 'projectcalico.org/v3']) {
+      const { kubectl } = cluster((line) =>
+        line === `get --raw /apis/${group}/blockaffinities` ? list : undefined,
+      );
+      expect(await readPodBlocks(kubectl)).toHaveLength(1);
+    }
+    const { kubectl } = cluster(() => undefined);
+    await expect(readPodBlocks(kubectl)).rejects.toThrow(HarnessError);
+    expect(() => parsePodBlocks('{"items":[{}]}')).toThrow(HarnessError);
+  });
+});
+
+describe("calico-node's own word", () => {
+  it('is that all is well', () => {
+    expect(unsettled(plan, json(nodeStatuses()))).toEqual([]);
+  });
+
+  it('names the session that is not there, from both ends of the mesh', () => {
+    const down = nodeStatuses((peer, node) => {
+      if (node === 'k8sworker2' && peer.peerIP === '192.168.13.39') peer.state = 'Connect';
+      if (node === 'k8smaster1' && peer.peerIP === '192.168.13.37') peer.peerIP = '192.0.2.1';
+    });
+    expect(unsettled(plan, json(down))).toEqual([
+      'session k8smaster1 - k8sworker3: not configured',
+      'session k8sworker2 - bgp: Connect',
+    ]);
+  });
+
+  it('is missing, or that BIRD does not run', () => {
+    const { items } = nodeStatuses();
+    const [master, first, ...rest] = items;
+    if (master === undefined || first === undefined) throw new Error('no nodes');
+    master.status.agent.birdV4.state = 'NotReady';
+    const silentOne = { ...first, status: undefined };
+    expect(unsettled(plan, json({ items: [master, silentOne, ...rest] }))).toEqual([
+      'BIRD of k8smaster1 is NotReady',
+      'calico-node of k8sworker1 has not said anything yet',
+    ]);
+    expect(unsettled(plan, '{"items":[]}')).toHaveLength(NODES.length);
+  });
+});
+
+const folder = mkdtempSync(join(tmpdir(), 'lab-calico-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function software(...files: readonly (readonly [FileRole, string, string])[]): Software {
+  return {
+    distribution: 'kubeadm',
+    cni: 'calico',
+    versions: { kubernetes: 'v1.36.2', calico: 'v3.32.1' },
+    files: files.map(([role, name, content]) => {
+      const path = join(folder, name);
+      writeFileSync(path, content);
+      return { role, path, version: 'v3.32.1', sha256: '0'.repeat(64), nodes: [], inMachineImage: false };
+    }),
+  };
+}
+
+const crd = (name: string) => `kind: CustomResourceDefinition\nmetadata:\n  name: ${name}\n`;
+const ESTABLISHED = json({
+  items: ['installations', 'apiservers'].map((kind) =>
+    status(`${kind}.operator.tigera.io`, { Established: 'True' }),
+  ),
+});
+
+describe('Calico by its operator', () => {
+  const given = software(
+    ['calico-operator', 'tigera-operator.yaml', 'kind: Deployment\n'],
+    ['calico-crds', 'v1_crd_projectcalico_org.yaml', crd('bgppeers.crd.projectcalico.org')],
+  );
+
+  it('comes after its CRDs, and the Installation after both', async () => {
+    const { kubectl, executor } = cluster((line) => (line.startsWith('get crd') ? ESTABLISHED : ''));
+    await calicoCni.deploy(kubectl, given, context());
+    const steps = executor.calls
+      .map(({ argv, options }) => [argv[5], argv.at(-1)?.split('/').at(-1), String(options.input ?? '')])
+      .filter(([verb, what]) => verb === 'apply' || what === 'json')
+      .map(([verb, what, input]) =>
+        verb === 'apply' ? (input ? 'Installation' : what) : 'CRDs established',
+      );
+    expect(steps).toEqual([
+      'v1_crd_projectcalico_org.yaml',
+      'CRDs established',
+      'tigera-operator.yaml',
+      'Installation',
+    ]);
+    expect(
+      executor
+        .lines()
+        .filter((line) => line.includes(' apply '))
+        .join('\n'),
+    ).toContain('--server-side');
+  });
+
+  it('is left alone where all of it is there', async () => {
+    const { kubectl } = cluster((line) =>
+      line.startsWith('get crd') ? ESTABLISHED : line.startsWith('get') ? 'uid-1 3 1234\n' : '',
+    );
+    expect(await calicoCni.deploy(kubectl, given, context())).toBe(false);
+  });
+
+  it('has changed where an object has a new generation, and not where only its status has', async () => {
+    let version = 0;
+    const generation = { value: '1' };
+    const reply = (line: string) => {
+      if (line.startsWith('get crd')) return ESTABLISHED;
+      version += 1;
+      return line.startsWith('get') ? `uid-1 ${generation.value} ${version}\nuid-2 <none> 7\n` : '';
+    };
+    expect(await calicoCni.deploy(cluster(reply).kubectl, given, context())).toBe(false);
+    const changing = (line: string) => {
+      if (line.includes('apply')) generation.value += '1';
+      return reply(line);
+    };
+    expect(await calicoCni.deploy(cluster(changing).kubectl, given, context())).toBe(true);
+  });
+
+  it('is refused with the CRDs of both groups', async () => {
+    const both = software(
+      ['calico-operator', 'tigera-operator.yaml', ''],
+      ['calico-crds', 'operator-crds.yaml', crd('bgppeers.crd.projectcalico.org')],
+      ['calico-crds', 'v3_projectcalico_org.yaml', crd('bgppeers.projectcalico.org')],
+    );
+    const { kubectl, executor } = cluster(() => '');
+    await expect(calicoCni.deploy(kubectl, both, context())).rejects.toThrow(UserError);
+    expect(executor.calls).toEqual([]);
+  });
+});
+
+it('software without Calico is refused', async () => {
+  await expect(calicoCni.deploy(cluster(() => '').kubectl, software(), context())).rejects.toThrow(UserError);
+});
+
+describe('the resources', () => {
+  const AVAILABLE = json({
+    items: [status('calico', { Available: 'True' }), status('apiserver', { Available: 'True' })],
+  });
+  const served = (by: 'operator' | 'manifest', api: string) => (line: string) => {
+    if (line.endsWith('/installations/default')) return by === 'operator' ? '{}' : undefined;
+    if (line.startsWith('get tigerastatuses')) return AVAILABLE;
+    if (line === `get --raw /apis/${api}/bgppeers`) return '{}';
+    if (line === `get --raw /apis/${api}/kubecontrollersconfigurations/default`)
+      return json({ spec: { controllers: { loadBalancer: { assignIPs: 'AllServices' } } } });
+    if (line.startsWith('get --ignore-not-found')) return 'uid-1 <none> 7\n';
+    if (line.startsWith('apply') && !line.includes('--server-side')) return 'bgppeer/lab-router unchanged\n';
+    return line.startsWith('apply') || line.startsWith('patch') ? '' : undefined;
+  };
+
+  it.each([
+    ['operator', 'projectcalico.org/v3', 'calico-system'],
+    ['manifest', 'projectcalico.org/v3', 'kube-system'],
+    ['manifest', 'crd.projectcalico.org/v1', 'kube-system'],
+  ] as const)(
+    'with the %s go to %s, the password to %s and to no command line',
+    async (by, api, namespace) => {
+      const { kubectl, executor } = cluster(served(by, api));
+      expect(await calicoCni.settle(kubectl, context())).toBe(true);
+      const applied = executor.calls
+        .filter(({ argv }) => argv[5] === 'apply')
+        .map(({ options }) => String(options.input));
+      expect(applied).toHaveLength(2);
+      expect(applied[0]).toContain(`namespace: ${namespace}`);
+      expect(applied[0]).toContain(secrets.bgpPassword);
+      expect(applied[1]).toContain(`apiVersion: ${api}\nkind: BGPPeer`);
+      expect(executor.lines().join('\n')).not.toContain(secrets.bgpPassword);
+      expect(executor.lines().at(-1)).toContain(
+        `patch kubecontrollersconfigurations.${api.split('/')[0]} default`,
+      );
+    },
+  );
+
+  it('are left alone where they are as wanted', async () => {
+    const { kubectl } = cluster((line) =>
+      line.endsWith('configurations/default')
+        ? json({ spec: { controllers: { loadBalancer: { assignIPs: 'RequestedServicesOnly' } } } })
+        : served('manifest', 'crd.projectcalico.org/v1')(line),
+    );
+    expect(await calicoCni.settle(kubectl, context())).toBe(false);
+  });
+
+  it('wait for the operator, and say what it says', async () => {
+    const stop = new AbortController();
+    const notes: string[] = [];
+    const { kubectl } = cluster((line) => {
+      if (line.endsWith('/installations/default')) return '{}';
+      if (line.startsWith('get tigerastatuses')) {
+        if (notes.length > 0) stop.abort();
+        return json({ items: [status('calico', { Degraded: 'True' }, 'image not found')] });
+      }
+      return undefined;
+    });
+    const emit: ClusterContext['emit'] = (event) => event.type === 'note' && notes.push(event.text);
+    const settled = calicoCni.settle(kubectl, context({ emit, signal: stop.signal }));
+    await expect(settled).rejects.toThrow(Interrupted);
+    expect(notes[0]).toContain('calico: image not found; apiserver: nothing said yet');
+  });
+
+  it('are ready when calico-node says so on every node, and a service has the address that it asks for', async () => {
+    const ipam = { ...plan, echo: { ...plan.echo, loadBalancer: 'ipam' as const } };
+    let asked = 0;
+    const { kubectl } = cluster((line) => {
+      if (line.endsWith('/caliconodestatuses')) return json(nodeStatuses());
+      if (line.startsWith('get services')) {
+        asked += 1;
+        const annotations = { 'projectcalico.org/loadBalancerIPs': '["2.2.2.2"]' };
+        const ingress = asked > 1 ? [{ ip: '2.2.2.2' }] : [];
+        return json({
+          items: [{ metadata: { name: 'echo-lb-tcp', annotations }, status: { loadBalancer: { ingress } } }],
+        });
+      }
+      return served('operator', 'projectcalico.org/v3')(line);
+    });
+    await calicoCni.waitUntilReady(kubectl, context({ plan: ipam }));
+    expect(asked).toBe(2);
+  });
+});
+
+describe('a node', () => {
+  it('gets mounts and plugin folder, loses what the bird CNI had, and then nothing more', async () => {
+    const [, worker] = NODES;
+    if (worker === undefined) throw new Error('no worker');
+    let applied = '';
+    const said = { value: 'changed\nchanged\n' };
+    const executor = recordingExecutor((argv) => {
+      const line = argv.join(' ');
+      if (line.includes('is-active "$@"')) return `${applied}\nactive\n`;
+      return line.includes('lab-announcer.service') ? said.value : '';
+    });
+    const machine = fakeMachine(worker.name, executor);
+    expect(await calicoCni.prepareNode(machine, worker, context())).toBe(true);
+    expect(executor.lines().join('\n')).toContain('systemctl restart lab-calico-mounts.service');
+    applied = machine.files.get('/var/lib/lab/applied/lab-calico-mounts.service')?.content ?? '';
+    said.value = '';
+    expect(await calicoCni.prepareNode(machine, worker, context())).toBe(false);
+  });
+});
+
+it('a manifest that is none is the lab’s failure', async () => {
+  const given = software(['calico-manifest', 'calico.yaml', 'kind: Namespace\n']);
+  await expect(calicoCni.deploy(cluster(() => '').kubectl, given, context())).rejects.toThrow(LabFailure);
+});
