@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { thisProcess } from '../../scripts/exec/background.ts';
+import { CommandError } from '../../scripts/exec/command-error.ts';
+import type { Executor } from '../../scripts/exec/executor.ts';
 import type { Io } from './multipass.d/io.ts';
 import { multipass, worker } from './multipass.d/main.ts';
 
@@ -57,6 +59,16 @@ export class Double {
     const code = await multipass(io, argv);
     return { code, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() };
   }
+
+  /** This host for a driver, where `multipass` is this double. */
+  readonly local: Executor = {
+    where: 'this host',
+    run: async (argv, { input = '', okCodes = [0] } = {}) => {
+      const { code: exitCode, ...said } = await this.run(argv.slice(1), input);
+      if (!okCodes.includes(exitCode)) throw new CommandError('this host', argv, { exitCode, ...said });
+      return { exitCode, ...said };
+    },
+  };
 
   /** A call that must succeed; its standard output. */
   async ok(...argv: readonly string[]): Promise<string> {

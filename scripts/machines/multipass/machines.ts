@@ -127,7 +127,9 @@ async function ensureMachine(host: MultipassHost, plan: LabPlan, job: Job, emit:
     return true;
   }
   if (standing.whose !== 'ours') return false;
-  const changed = await ensureRunning(host, name, standing.state, emit);
+  const changed = await ensureRunning(host, name, standing.state, emit).catch((error: unknown) => {
+    throw notStarted(name, error);
+  });
   // Once more where it was started, and where it runs but did not answer at once.
   const facts = standing.facts ?? (await answering(host, name, emit));
   const done = facts.cloudInit.finished ? facts : await provisioned(host, name, emit);
@@ -139,6 +141,16 @@ async function ensureMachine(host: MultipassHost, plan: LabPlan, job: Job, emit:
   await requireNoErrors(host, name, done, entry?.launched === false ? noted : undefined);
   if (entry?.launched !== true) await host.registry.note(name, noted);
   return changed;
+}
+
+/** One that was made and does not start: another labup alone would only try the same again. */
+function notStarted(name: string, error: unknown): unknown {
+  if (!(error instanceof LabFailure) || error.next !== undefined) return error;
+  return new LabFailure(error.message, {
+    details: error.details,
+    next: `multipass info ${name}; if it never starts: npx labdown --yes && npx labup --yes`,
+    cause: error,
+  });
 }
 
 /** What is noted of a machine that is there: what may be lost is the file, or the end of a launch that labup did not live to see. */

@@ -75,6 +75,9 @@ const knobsSchema = z.strictObject({
 
 export type Knobs = z.infer<typeof knobsSchema>;
 
+/** Every knob that there is. */
+export const KNOB_NAMES: readonly string[] = Object.keys(knobsSchema.shape);
+
 /** The knobs as they are set now. Throws where one is unknown or wrong. */
 export function readKnobs(folder: string, env: NodeJS.ProcessEnv): Knobs {
   const file = join(folder, 'knobs.json');
