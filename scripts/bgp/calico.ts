@@ -14,7 +14,7 @@ import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
 import { waitForCalicoApi } from './calico/api.ts';
 import { applyServerSide, applyWhenServed } from './calico/apply.ts';
-import { ensureRequestedIpsOnly, waitForLoadBalancerIps } from './calico/load-balancer.ts';
+import { ensureRequestedIpsOnly, removeUnusedPools, waitForLoadBalancerIps } from './calico/load-balancer.ts';
 import { prepareCalicoNode } from './calico/node.ts';
 import { waitForNodeStatuses } from './calico/node-status.ts';
 import type { Cni } from './cni.ts';
@@ -74,8 +74,9 @@ async function settle(kubectl: Kubectl, context: ClusterContext): Promise<boolea
   const pools = renderLoadBalancerPools(plan, api);
   const resources = [renderBgpResources(plan, api), ...(pools === '' ? [] : [pools])].join('---\n');
   const applied = await applyWhenServed(kubectl, resources, context);
+  const removed = await removeUnusedPools(kubectl, api, plan);
   const onRequest = await ensureRequestedIpsOnly(kubectl, api, context);
-  return password || applied || onRequest;
+  return password || applied || removed || onRequest;
 }
 
 /** Calico takes the CRDs that it finds as its choice of storage, and must not find both. */

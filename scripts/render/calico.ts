@@ -57,7 +57,8 @@ export function renderBgpPassword(secrets: Secrets, namespace: string): string {
   const [secret, , binding] = documents;
   if (!secret || !binding) throw new Error('manifests/calico/password.yaml must hold 3 documents');
   for (const document of documents) fillIn(document, ['metadata', 'namespace'], namespace);
-  fillIn(secret, ['stringData', 'password'], checkedPassword(secrets.bgpPassword));
+  const password = Buffer.from(checkedPassword(secrets.bgpPassword)).toString('base64');
+  fillIn(secret, ['data', 'password'], password);
   fillIn(binding, ['subjects', 0, 'namespace'], namespace);
   return writeDocuments(documents);
 }
@@ -69,12 +70,21 @@ export function renderLoadBalancerPools(plan: LabPlan, api: CalicoApi): string {
     plan.bgp.externalPrefixes.map((prefix, index) => {
       const pool = readYamlDocument('manifests', 'calico', 'load-balancer.yaml');
       fillIn(pool, ['apiVersion'], api);
-      fillIn(pool, ['metadata', 'name'], `lab-external-${index + 1}`);
+      fillIn(pool, ['metadata', 'name'], poolName(index));
       fillIn(pool, ['spec', 'cidr'], prefix);
       fillIn(pool, ['spec', 'blockSize'], parseCidr(prefix)?.length);
       return pool;
     }),
   );
+}
+
+/** The names of the pools that a lab has with ipam. */
+export function loadBalancerPools({ bgp }: LabPlan): readonly string[] {
+  return bgp.externalPrefixes.map((_, index) => poolName(index));
+}
+
+function poolName(index: number): string {
+  return `lab-external-${index + 1}`;
 }
 
 const RESTART = `${RESTART_SECONDS}s`;

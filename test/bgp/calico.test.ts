@@ -19,6 +19,7 @@ import { calicoPlan, labPlan, labSecrets } from '../render/fixture.ts';
 
 const plan = calicoPlan();
 const secrets = labSecrets(plan);
+const encoded = Buffer.from(secrets.bgpPassword).toString('base64');
 const NODES = machinesOf(plan, 'control-plane', 'worker');
 const context = (more: Partial<ClusterContext> = {}): ClusterContext => ({
   plan,
@@ -252,7 +253,7 @@ describe('the resources', () => {
       return json({ spec: { controllers: { loadBalancer: { assignIPs: 'AllServices' } } } });
     if (line.startsWith('get --ignore-not-found')) return 'uid-1 <none> 7\n';
     if (line.startsWith('apply') && !line.includes('--server-side')) return 'bgppeer/lab-router unchanged\n';
-    return line.startsWith('apply') || line.startsWith('patch') ? '' : undefined;
+    return /^(apply|patch|delete) /.test(line) ? '' : undefined;
   };
 
   it.each([
@@ -269,9 +270,10 @@ describe('the resources', () => {
         .map(({ options }) => String(options.input));
       expect(applied).toHaveLength(2);
       expect(applied[0]).toContain(`namespace: ${namespace}`);
-      expect(applied[0]).toContain(secrets.bgpPassword);
+      expect(applied[0]).toContain(encoded);
       expect(applied[1]).toContain(`apiVersion: ${api}\nkind: BGPPeer`);
-      expect(executor.lines().join('\n')).not.toContain(secrets.bgpPassword);
+      for (const text of [secrets.bgpPassword, encoded])
+        expect(executor.lines().join('\n')).not.toContain(text);
       expect(executor.lines().at(-1)).toContain(
         `patch kubecontrollersconfigurations.${api.split('/')[0]} default`,
       );
@@ -285,6 +287,23 @@ describe('the resources', () => {
         : served('manifest', 'crd.projectcalico.org/v1')(line),
     );
     expect(await calicoCni.settle(kubectl, context())).toBe(false);
+  });
+
+  it('lose the pools of a lab that needs none any more, and keep those that it needs', async () => {
+    const asked: string[] = [];
+    const { kubectl } = cluster((line) => {
+      if (line.startsWith('delete')) asked.push(line);
+      return line.startsWith('delete')
+        ? 'ippool.projectcalico.org/lab-external-1\n'
+        : served('operator', 'projectcalico.org/v3')(line);
+    });
+    const ipam = { ...plan, echo: { ...plan.echo, loadBalancer: 'ipam' as const } };
+    await calicoCni.settle(kubectl, context({ plan: ipam }));
+    expect(asked).toEqual([]);
+    expect(await calicoCni.settle(kubectl, context())).toBe(true);
+    expect(asked).toEqual([
+      'delete ippools.projectcalico.org --ignore-not-found --output name lab-external-1',
+    ]);
   });
 
   it('wait for the operator, and say what it says', async () => {

@@ -143,7 +143,9 @@ describe('the same lab with Calico', () => {
 
   it('keeps the password in its secret', () => {
     const texts = [renderInstallation(calico), renderBgpResources(calico, 'projectcalico.org/v3')];
-    expect(texts.join()).not.toContain(secrets.bgpPassword);
+    const encoded = Buffer.from(secrets.bgpPassword).toString('base64');
+    for (const text of [secrets.bgpPassword, encoded]) expect(texts.join()).not.toContain(text);
+    expect(renderBgpPassword(secrets, 'x')).toContain(`password: ${encoded}`);
   });
 });
 

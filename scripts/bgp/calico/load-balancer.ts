@@ -1,6 +1,7 @@
 import type { ClusterContext } from '../../cluster/distribution.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
-import type { CalicoApi } from '../../render/calico.ts';
+import type { LabPlan } from '../../plan/types.ts';
+import { type CalicoApi, loadBalancerPools } from '../../render/calico.ts';
 import { REQUESTED_IPS } from '../../render/manifests.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
@@ -45,6 +46,15 @@ export async function ensureRequestedIpsOnly(
   const patch = JSON.stringify({ spec: { controllers: { loadBalancer: { assignIPs: ON_REQUEST } } } });
   await kubectl.run(['patch', resource, 'default', '--type', 'merge', '--patch', patch]);
   return true;
+}
+
+/** Removes the pools of a lab that had its addresses from IPAM and has them no more. Returns whether any was there. */
+export async function removeUnusedPools(kubectl: Kubectl, api: CalicoApi, plan: LabPlan): Promise<boolean> {
+  if (plan.echo.loadBalancer === 'ipam') return false;
+  const [group] = api.split('/');
+  const flags = ['--ignore-not-found', '--output', 'name'];
+  const { stdout } = await kubectl.run(['delete', `ippools.${group}`, ...flags, ...loadBalancerPools(plan)]);
+  return stdout.trim() !== '';
 }
 
 interface ServiceList {
