@@ -5,6 +5,7 @@ import { artifactFolder, artifactSums, cacheProblem } from './cache.ts';
 import { CONTAINER_IMAGES, type ContainerImage } from './container-images.ts';
 import { debianArchitecture } from './debian.ts';
 import { type Artifacts, recipeKeys } from './ensure.ts';
+import { baseRecipes } from './recipes.ts';
 
 /** What the labs that are built from Debian's packages are. */
 export const DEBIAN_FACTS = {
@@ -49,20 +50,28 @@ export async function debianSoftware({
   };
 }
 
+/** The recipes that make a file that a bundle may leave out, the smallest first. */
+const MAKERS = {
+  'echo-image': ['echo-image', 'container-images'],
+  'machine-rootfs': ['machine-base', 'machine-image'],
+} as const;
+
 /** The files of one role that the cache holds, whole; undefined where it does not. */
 export async function cachedFiles(
   cache: string,
-  role: 'echo-image' | 'machine-rootfs',
+  role: keyof typeof MAKERS,
 ): Promise<readonly SoftwareFile[] | undefined> {
-  const id = role === 'echo-image' ? 'container-images' : 'machine-image';
-  const key = recipeKeys().get(id) ?? '';
-  const folder = artifactFolder(cache, id, key);
-  if ((await cacheProblem(folder, key)) !== undefined) return undefined;
-  if (role === 'machine-rootfs') return machineFiles(folder);
-  const sums = await artifactSums(folder);
-  return CONTAINER_IMAGES.filter(({ name }) => name === 'echo').map((image) =>
-    imageFile(image, folder, sums),
-  );
+  const keys = new Map([...recipeKeys(), ...recipeKeys(baseRecipes())]);
+  for (const id of MAKERS[role]) {
+    const key = keys.get(id) ?? '';
+    const folder = artifactFolder(cache, id, key);
+    if ((await cacheProblem(folder, key)) !== undefined) continue;
+    if (role === 'machine-rootfs') return machineFiles(folder);
+    const sums = await artifactSums(folder);
+    const echo = CONTAINER_IMAGES.filter(({ name }) => name === 'echo');
+    return echo.map((image) => ({ ...imageFile(image, folder, sums), inMachineImage: false }));
+  }
+  return undefined;
 }
 
 function imageFile(

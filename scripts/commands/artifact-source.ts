@@ -5,9 +5,9 @@ import type { Recipe } from '../artifacts/recipe.ts';
 import { recipes } from '../artifacts/recipes.ts';
 import type { Executor } from '../exec/executor.ts';
 import type { MachineDriver } from '../machines/driver.ts';
-import { UserError } from '../shared/errors.ts';
 import { bundleArtifacts } from './bundle-source.ts';
 import type { ArtifactChoice, ArtifactSource } from './deps.ts';
+import { onlineArtifacts } from './online-source.ts';
 
 /** The source of a choice; `cache` is what all labs share. */
 export function artifactSource(choice: ArtifactChoice, local: Executor, cache: string): ArtifactSource {
@@ -17,7 +17,7 @@ export function artifactSource(choice: ArtifactChoice, local: Executor, cache: s
     case 'bundle':
       return bundleArtifacts(choice.folder, cache);
     case 'online':
-      throw new UserError('online: to come');
+      return onlineArtifacts(choice.distribution, local, cache);
   }
 }
 

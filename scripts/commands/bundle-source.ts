@@ -76,7 +76,8 @@ async function complement(
   });
 }
 
-function imageOf(software: Software): MachineImage | undefined {
+/** The machine image among the software; undefined where there is none. */
+export function imageOf(software: Software): MachineImage | undefined {
   const [metadata] = filesOf(software, 'machine-metadata');
   const [rootfs] = filesOf(software, 'machine-rootfs');
   if (metadata === undefined || rootfs === undefined) return undefined;
@@ -87,7 +88,7 @@ function imageOf(software: Software): MachineImage | undefined {
  * A kubectl that this host can run. k3s is kubectl too when it is asked to be; it then unpacks itself into its data
  * folder, which here is one in the cache (cmd/k3s/main.go reads it from the configuration file).
  */
-async function hostKubectl(software: Software, cache: string): Promise<string> {
+export async function hostKubectl(software: Software, cache: string): Promise<string> {
   const platform = `${process.platform}/${debianArchitecture()}`;
   const own = filesOf(software, 'kubectl').find((file) => (file.platform ?? platform) === platform);
   if (own !== undefined) return runnable(own, cache, 'kubectl');

@@ -43,12 +43,12 @@ export async function bundleCreate(
     if (packages.length > 0) await installPackages(deps.local, packages, emit);
     return { value: undefined, changed: packages.length > 0 };
   });
-  const { software } = await steps.run('artifacts', async (emit) => {
+  const { software, places } = await steps.run('artifacts', async (emit) => {
     const { artifacts, changed } = await source.ensure('baked', emit, deps.signal);
     return { value: artifacts, changed };
   });
   return steps.run('bundle', async (emit) => {
-    const manifest = await createBundle(folder, software, debianArchitecture(), emit);
+    const manifest = await createBundle(folder, software, debianArchitecture(), emit, places);
     return { value: manifest, changed: true };
   });
 }

@@ -16,6 +16,8 @@ export interface LabArtifacts {
   readonly software: Software;
   /** A kubectl for this host. */
   readonly kubectl: string;
+  /** Where files belong in a bundle's folder, by their paths here, if not where their roles say. */
+  readonly places?: ReadonlyMap<string, string>;
 }
 
 /** Which images and binaries. */
@@ -35,7 +37,7 @@ export function artifactsOf({ choices, bundle }: LabPlan): ArtifactChoice {
 
 /** Where images and binaries come from. */
 export interface ArtifactSource {
-  /** What the cache lacks of what such machines need, with an estimate of how long making it takes. */
+  /** What the cache lacks of what such machines need, with an estimate of how long making or fetching it takes. */
   missing(
     machines: MachineDriver['machines'],
   ): Promise<readonly { readonly name: string; readonly minutes: number }[]>;

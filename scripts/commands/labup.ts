@@ -50,7 +50,7 @@ export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   return state.locked('labup', async () => {
     // Addresses that are still to be found: the last ones are known until then, so that a killed labup takes nothing away.
     await state.savePlan(planAtLast(plan, await state.loadPlan()));
-    const timed = timedSteps(deps.steps(upSteps(driver.machines)), 'labup', state);
+    const timed = timedSteps(deps.steps(upSteps(driver.machines, plan)), 'labup', state);
     const complete = await bringUp(deps, timed.steps, plan, state, packages);
     await state.write('timings.json', `${JSON.stringify(timed.timings, null, 2)}\n`);
     return {
@@ -83,7 +83,7 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
     packages: wanted.map((need) => need.package),
     asks: driver.asks(plan, ours),
     text: {
-      steps: upSteps(driver.machines),
+      steps: upSteps(driver.machines, plan),
       toInstall: wanted.map((need) => `${need.package} (${need.for})`),
       toBuild: missing.map(({ name, minutes }) => `${name} (about ${minutes} min)`),
       hostChanges: [...driver.changes(plan), `.lab/${plan.lab}/ here: plan, keys, kubeconfig, logs`],

@@ -2,6 +2,8 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { readBundle } from '../artifacts/bundle/bundle.ts';
+import { onlineFacts } from '../artifacts/online/files.ts';
+import { loadVersions } from '../artifacts/online/versions.ts';
 import { type ChoiceFlags, decide } from '../plan/choices.ts';
 import { findsAddresses, pendingPlan } from '../plan/found.ts';
 import { DEBIAN_SOFTWARE, planLab } from '../plan/plan.ts';
@@ -37,7 +39,7 @@ export function planFromSpec(deps: Pick<Deps, 'cwd' | 'env' | 'host'>, options: 
   // A folder is no name of a choice; by now the spec says what it stands for.
   const artifacts = options.artifacts === undefined ? undefined : spec.artifacts;
   const choices = decide(spec, facts, { ...options, artifacts });
-  const plan = planLab(spec, choices, bundle ?? DEBIAN_SOFTWARE);
+  const plan = planLab(spec, choices, bundle ?? softwareOf(choices));
   refuseImpossible(plan);
   return plan;
 }
@@ -59,6 +61,10 @@ function bundleOf({ bundle }: LabSpec): SoftwareFacts {
       next: 'labup --artifacts FOLDER   (or "bundle: FOLDER" in lab.yaml)',
     });
   return readBundle(bundle).manifest;
+}
+
+function softwareOf({ artifacts, distribution }: LabPlan['choices']): SoftwareFacts {
+  return artifacts.value === 'online' ? onlineFacts(loadVersions(), distribution.value) : DEBIAN_SOFTWARE;
 }
 
 function refuseImpossible({ choices, echo }: LabPlan): void {

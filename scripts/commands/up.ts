@@ -1,12 +1,14 @@
 import { checkBgp } from '../bgp/checks/judge.ts';
 import { observeBgp } from '../bgp/checks/observe.ts';
-import { ensureBirdNode, ensureRouter } from '../bgp/speakers.ts';
+import type { Cni } from '../bgp/cni.ts';
+import { cniOf } from '../bgp/cnis.ts';
+import { ensureRouter } from '../bgp/speakers.ts';
 import type { ClusterContext, Distribution } from '../cluster/distribution.ts';
 import { distributionOf } from '../cluster/distributions.ts';
 import { kubeconfigVia } from '../cluster/kubeconfig.ts';
 import { type Kubectl, kubectlWith } from '../cluster/kubectl.ts';
 import { ensureNodeAddress } from '../cluster/node-address.ts';
-import { ensurePodBlocks, waitForApi, waitForNodes } from '../cluster/nodes.ts';
+import { waitForApi, waitForNodes } from '../cluster/nodes.ts';
 import { newSecrets } from '../exec/keys.ts';
 import type { RemoteMachine } from '../exec/ssh.ts';
 import { bootTimes } from '../machines/boot-times.ts';
@@ -35,6 +37,7 @@ import type { StepRunner } from './steps.ts';
 import { KUBECTL_NOTE } from './tools.ts';
 import { uninterruptible } from './undo-faults.ts';
 import { bringUpMachines, type KubectlWay } from './up-machines.ts';
+import { hasSoftwareStep } from './up-steps.ts';
 
 /**
  * Brings the lab of the plan up; each step looks first and does only what is missing. Returns the plan that the lab has
@@ -50,6 +53,7 @@ export async function bringUp(
   const { local, signal } = deps;
   const driver = deps.driver(wanted.choices.driver.value);
   const distribution = distributionOf(wanted);
+  const cni = cniOf(wanted);
 
   await steps.run('packages', async (emit) => {
     if (packages.length > 0) await installPackages(local, packages, emit);
@@ -85,12 +89,13 @@ export async function bringUp(
   });
 
   try {
-    if (driver.machines === 'plain')
+    if (hasSoftwareStep(driver.machines, plan))
       await steps.run('software', async (emit) => {
         const changed = await Promise.all(
           plan.machines.map(async (planned) => {
             const machine = must(machines, planned.name);
-            const common = await ensureSoftware(machine, plan, planned, emit);
+            const common =
+              driver.machines === 'plain' && (await ensureSoftware(machine, plan, planned, emit));
             return (await distribution.install(machine, planned, software, emit)) || common;
           }),
         );
@@ -98,14 +103,16 @@ export async function bringUp(
       });
 
     const boots = await bootTimes(machines);
+    const contextWith = (emit: Emit): ClusterContext => ({ plan, secrets, emit, signal });
     const { kubectl, ca } = await steps.run('control-plane', async (emit) => {
+      const context = contextWith(emit);
       const changed = await Promise.all([
-        controlPlane(distribution, machines, { plan, secrets, emit, signal }),
+        controlPlane(distribution, cni, machines, context),
         ensureRouter(must(machines, theMachine(plan, 'router').name), plan, secrets),
         ...machinesOf(plan, 'worker').map(async (node) => {
           const machine = must(machines, node.name);
           await distribution.prepareWorker(machine);
-          return ensureBirdNode(machine, plan, node, secrets);
+          return cni.prepareNode(machine, node, context);
         }),
       ]);
       const apiServer = must(machines, theMachine(plan, 'control-plane').name);
@@ -120,11 +127,17 @@ export async function bringUp(
 
     await steps.run('join', async (emit) => {
       const changed = await Promise.all([
+        cni.deploy(kubectl, software, contextWith(emit)),
         applyWorkloads(kubectl, plan, boots, signal),
-        joinWorkers(distribution, machines, kubectl, ca, { plan, secrets, emit, signal }),
+        joinWorkers(distribution, machines, kubectl, ca, contextWith(emit)),
       ]);
       return { value: undefined, changed: changed.includes(true) };
     });
+
+    await steps.run('network', async (emit) => ({
+      value: undefined,
+      changed: await cni.settle(kubectl, contextWith(emit)),
+    }));
 
     await steps.run('ready', async (emit) => {
       await waitForNodes(kubectl, plan, emit, signal);
@@ -133,6 +146,7 @@ export async function bringUp(
     });
 
     await steps.run('routes', async (emit) => {
+      await cni.waitUntilReady(kubectl, contextWith(emit));
       await waitForBgp(kubectl, plan, machines, emit, signal);
       return { value: undefined, changed: false };
     });
@@ -143,19 +157,18 @@ export async function bringUp(
   }
 }
 
+// kubelet must not meet a node that its CNI has not prepared.
 async function controlPlane(
   distribution: Distribution,
+  cni: Cni,
   machines: ReadonlyMap<string, RemoteMachine>,
   context: ClusterContext,
 ): Promise<boolean> {
-  const { plan, secrets } = context;
-  const node = theMachine(plan, 'control-plane');
+  const node = theMachine(context.plan, 'control-plane');
   const machine = must(machines, node.name);
-  const [bird, made] = await Promise.all([
-    ensureBirdNode(machine, plan, node, secrets),
-    distribution.ensureControlPlane(machine, context),
-  ]);
-  return bird || made;
+  const prepared = await cni.prepareNode(machine, node, context);
+  const made = await distribution.ensureControlPlane(machine, context);
+  return prepared || made;
 }
 
 async function joinWorkers(
@@ -178,8 +191,7 @@ async function joinWorkers(
   const moved = await Promise.all(
     workers.map(({ name, address }) => ensureNodeAddress(must(machines, name), plan, address, emit)),
   );
-  const blocks = await ensurePodBlocks(kubectl, plan);
-  return blocks || missing.length > 0 || moved.includes(true);
+  return missing.length > 0 || moved.includes(true);
 }
 
 async function applyWorkloads(
@@ -191,7 +203,8 @@ async function applyWorkloads(
   const ended = await removeEndedPods(kubectl, plan.echo.namespace, boots);
   const echo = renderEcho(plan);
   const other = await removeOtherServices(kubectl, plan.echo.namespace, echo);
-  const applied = await applyManifests(kubectl, `${renderClusterDns(plan)}---\n${echo}`, signal);
+  const dns = plan.kubernetes.dns === 'lab' ? [renderClusterDns(plan)] : [];
+  const applied = await applyManifests(kubectl, [...dns, echo].join('---\n'), signal);
   return ended || other || applied;
 }
 
@@ -205,11 +218,21 @@ async function waitForWorkloads(
   const { namespace, servers, clientPod } = plan.echo;
   const names = [...servers.map(({ pod }) => pod), clientPod.pod];
   const nodes = machinesOf(plan, 'control-plane', 'worker').length;
+  const isKubeadm = plan.choices.distribution.value === 'kubeadm';
+  // kubeadm runs CoreDNS twice.
+  const dnsPods = isKubeadm && plan.kubernetes.dns === 'coredns' ? 2 : 1;
   await Promise.all([
     waitForPods(kubectl, namespace, { names }, boots, emit, signal),
-    waitForPods(kubectl, 'kube-system', { selector: 'k8s-app=kube-dns', count: 1 }, boots, emit, signal),
+    waitForPods(
+      kubectl,
+      'kube-system',
+      { selector: 'k8s-app=kube-dns', count: dnsPods },
+      boots,
+      emit,
+      signal,
+    ),
     // With k3s kube-proxy is a part of k3s itself.
-    ...(plan.choices.distribution.value === 'kubeadm'
+    ...(isKubeadm
       ? [
           waitForPods(
             kubectl,

@@ -204,7 +204,7 @@ describe('lab logs', () => {
     expect(code).toBe(0);
     expect(JSON.parse(out)).toMatchObject({ command: 'labup', step: 'routes', outcome: 'unchanged' });
     const all = (await lab.run('lab', ['logs', '--json'])).out;
-    expect((JSON.parse(all) as { lines: string[] }).lines).toHaveLength(16);
+    expect((JSON.parse(all) as { lines: string[] }).lines).toHaveLength(18);
   });
 
   it("shows a machine's journal", async () => {

@@ -74,7 +74,7 @@ const CONTRACT = 'test/lab/contract/multipass.ts';
 
 const TABLE: Readonly<Record<string, readonly Case[] | Elsewhere>> = {
   version: [
-    { knobs: { version: '1.14.1' }, fails: refusal(/needs 1\.15 or later/, /snap refresh/) },
+    { knobs: { version: '1.14.1' }, fails: refusal(/1\.15 or later is needed/, /snap refresh/) },
     { knobs: { version: '1.15.0' } },
     {
       knobs: { version: '1.17.0' },

@@ -19,15 +19,19 @@ const FOLDERS: Readonly<Partial<Record<FileRole, string>>> = {
   deb: 'packages',
 };
 
-/** The description of a bundle of this software, and where each file of it comes from. Pure. */
+/**
+ * The description of a bundle of this software, and where each file of it comes from. `places` says where files belong,
+ * by their paths here; the others lie where their roles say. Pure.
+ */
 export function planBundle(
   software: Software,
   architecture: BundleManifest['architecture'],
+  places: ReadonlyMap<string, string> = new Map(),
 ): { readonly manifest: BundleManifest; readonly sources: ReadonlyMap<string, string> } {
   const sources = new Map<string, string>();
   const files = software.files.map((file): BundleFile => {
     const { path: source, ...rest } = file;
-    const path = placeOf(file);
+    const path = places.get(source) ?? placeOf(file);
     if (sources.has(path)) throw new Error(`two files of the bundle would be ${path}`);
     sources.set(path, source);
     return { path, ...rest, nodes: [...file.nodes] };
@@ -73,10 +77,11 @@ export async function createBundle(
   software: Software,
   architecture: BundleManifest['architecture'],
   emit: Emit,
+  places?: ReadonlyMap<string, string>,
 ): Promise<BundleManifest> {
   const target = resolve(folder);
   await prepare(target);
-  const { manifest, sources } = planBundle(software, architecture);
+  const { manifest, sources } = planBundle(software, architecture, places);
   for (const [path, source] of sources) {
     emit({ type: 'note', text: path });
     await mkdir(dirname(join(target, path)), { recursive: true });
@@ -96,7 +101,8 @@ async function prepare(target: string): Promise<void> {
   await mkdir(target, { recursive: true });
   const there = await readdir(target);
   if (there.includes(UNFINISHED)) {
-    for (const name of new Set(['bin', ...Object.values(FOLDERS)]))
+    // Everything in it is of that try: a bundle is begun in an empty folder only.
+    for (const name of there.filter((each) => each !== UNFINISHED))
       await rm(join(target, name), { recursive: true, force: true });
     return;
   }
