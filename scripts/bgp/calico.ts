@@ -8,7 +8,13 @@ import {
   renderInstallation,
   renderLoadBalancerPools,
 } from '../render/calico.ts';
-import { renderCalicoManifest } from '../render/calico-manifest.ts';
+import {
+  ADMISSION_GROUP,
+  ADMISSION_VERSIONS,
+  type AdmissionVersion,
+  hasMutatingPolicies,
+  renderCalicoManifest,
+} from '../render/calico-manifest.ts';
 import { UserError } from '../shared/errors.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
@@ -62,8 +68,21 @@ async function deployManifest(
       details: ['neither a file with role calico-operator nor one with role calico-manifest is in it'],
       next: 'npx lab bundle verify DIR   (says what a bundle must hold)',
     });
-  const text = renderCalicoManifest(plan, await readFile(manifest.path, 'utf8'));
-  return applyServerSide(kubectl, { text });
+  const shipped = await readFile(manifest.path, 'utf8');
+  const admission = hasMutatingPolicies(shipped) ? await servedAdmission(kubectl) : undefined;
+  return applyServerSide(kubectl, { text: renderCalicoManifest(plan, shipped, admission) });
+}
+
+/** The newest version in which the cluster serves mutating admission policies; undefined where it serves none. */
+async function servedAdmission(kubectl: Kubectl): Promise<AdmissionVersion | undefined> {
+  for (const version of ADMISSION_VERSIONS) {
+    // 1: the cluster does not serve this version at all.
+    const found = await kubectl.run(['get', '--raw', `/apis/${ADMISSION_GROUP}/${version}`], {
+      okCodes: [0, 1],
+    });
+    if (found.exitCode === 0 && found.stdout.includes('"mutatingadmissionpolicies"')) return version;
+  }
+  return undefined;
 }
 
 /** The password before the session that needs it; everything by the group that this cluster serves. */

@@ -7,22 +7,45 @@ type Path = readonly (string | number)[];
 
 const POD: Path = ['spec', 'template', 'spec'];
 
+/** The group of admission policies, and the versions of it that may serve mutating ones, the newest first. */
+export const ADMISSION_GROUP = 'admissionregistration.k8s.io';
+export const ADMISSION_VERSIONS = ['v1', 'v1beta1'] as const;
+export type AdmissionVersion = (typeof ADMISSION_VERSIONS)[number];
+/** Mutating admission policies and their bindings. */
+const MUTATING = /^MutatingAdmissionPolicy(Binding)?$/;
+/**
+ * Checks who may change policies of which tier, and does not start without a certificate that somebody has to make
+ * (calico-v3-crds.yaml, the comment above its Deployment). A lab has one administrator, and no tiers.
+ */
+const WEBHOOKS = 'calico-webhooks';
+
+/** Whether a manifest has objects of which the cluster must say in which version it takes them. */
+export function hasMutatingPolicies(text: string): boolean {
+  return documentsOf(text).some((each) => MUTATING.test(String(each.get('kind'))));
+}
+
 /**
  * A calico.yaml or calico-v3-crds.yaml as its release has it, made for the plan: pod CIDR, blocks, no encapsulation (as
- * shipped it is IPIP), node addresses from the lab's subnet, and no image is ever pulled. Throws LabFailure where the
- * file is not of that make, for then it would install something else than the lab that was planned.
+ * shipped it is IPIP), node addresses from the lab's subnet, and no image is ever pulled. `admission` is the version of
+ * mutating admission policies that the cluster serves: Calico 3.32 writes v1beta1, which Kubernetes 1.36 does not serve by
+ * default; v1 is the same (https://github.com/projectcalico/calico/pull/12877). Where the cluster serves none they are
+ * left out: they complete network policies of Calico's, and the lab has none. Throws LabFailure where the file is not of
+ * that make, for then it would install something else than the lab that was planned.
  */
-export function renderCalicoManifest(plan: LabPlan, text: string): string {
-  const parsed = parseAllDocuments(text);
-  // Some documents hold nothing but a comment.
-  const documents = Array.isArray(parsed)
-    ? parsed.filter(isDocument).filter((each) => isMap(each.contents) || each.errors.length > 0)
-    : [];
+export function renderCalicoManifest(
+  plan: LabPlan,
+  text: string,
+  admission: AdmissionVersion | undefined,
+): string {
+  const documents = documentsOf(text)
+    .filter((each) => each.getIn(['metadata', 'name']) !== WEBHOOKS)
+    .filter((each) => admission !== undefined || !MUTATING.test(String(each.get('kind'))));
+  for (const each of documents)
+    if (MUTATING.test(String(each.get('kind')))) each.set('apiVersion', `${ADMISSION_GROUP}/${admission}`);
   const errors = documents.flatMap(({ errors: each }) => each.map(({ message }) => message));
   if (errors.length > 0) throw strange(errors);
   const node = find(documents, 'DaemonSet', 'calico-node');
   const controllers = find(documents, 'Deployment', 'calico-kube-controllers');
-  // Everything that has a pod template: calico-v3-crds.yaml has webhooks beside these two.
   for (const document of documents.filter((each) => each.hasIn(POD))) neverPull(document);
   const environment: Readonly<Record<string, string>> = {
     CALICO_IPV4POOL_CIDR: plan.kubernetes.podCidr,
@@ -44,6 +67,14 @@ export function renderCalicoManifest(plan: LabPlan, text: string): string {
       'node,loadbalancer',
     );
   return writeDocuments(documents);
+}
+
+// Some documents hold nothing but a comment.
+function documentsOf(text: string): readonly Document[] {
+  const parsed = parseAllDocuments(text);
+  return Array.isArray(parsed)
+    ? parsed.filter(isDocument).filter((each) => isMap(each.contents) || each.errors.length > 0)
+    : [];
 }
 
 function find(documents: readonly Document[], kind: string, name: string): Document {

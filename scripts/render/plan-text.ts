@@ -36,7 +36,7 @@ export function renderPlan(plan: LabPlan, extra: PlanTextExtra): string {
       ),
     ],
     ['To install on the host', listed(extra.toInstall, 'nothing')],
-    ['To build', listed(extra.toBuild, 'nothing: all artifacts are cached')],
+    ['To build or fetch', listed(extra.toBuild, 'nothing: all artifacts are cached')],
     ['Touched on the host', listed(extra.hostChanges, 'nothing')],
     ['Warnings', (extra.warnings ?? []).flatMap((text) => wrap(text, '- ', '  '))],
   ];

@@ -25,7 +25,7 @@ import { type FakeTerminal, fakeTerminal } from './terminal.ts';
  */
 export interface FakeLab {
   readonly cwd: string;
-  readonly driver: FakeDriver;
+  driver: FakeDriver;
   /** This host's commands: kubectl, ssh, apt. */
   readonly local: RecordingExecutor;
   readonly interactive: (readonly string[])[];

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { renderCalicoManifest } from '../../scripts/render/calico-manifest.ts';
+import { hasMutatingPolicies, renderCalicoManifest } from '../../scripts/render/calico-manifest.ts';
 import { LabFailure } from '../../scripts/shared/errors.ts';
 import { calicoPlan } from './fixture.ts';
 
@@ -111,7 +111,7 @@ const WANTED = {
 
 describe("Calico's manifest", () => {
   it('is made for the plan, each variable once', () => {
-    const text = renderCalicoManifest(plan, EXCERPT);
+    const text = renderCalicoManifest(plan, EXCERPT, 'v1');
     expect(environmentOf(text, 'calico/node:')).toMatchObject(WANTED);
     const names = containersOf(text).flatMap(({ env = [] }) => env.map(({ name }) => name));
     expect(new Set(names).size).toBe(names.length);
@@ -119,7 +119,7 @@ describe("Calico's manifest", () => {
   });
 
   it('pulls nothing, and keeps the rest as it is', () => {
-    const text = renderCalicoManifest(plan, EXCERPT);
+    const text = renderCalicoManifest(plan, EXCERPT, 'v1');
     expect(containersOf(text).map(({ imagePullPolicy }) => imagePullPolicy)).toEqual([
       'Never',
       'Never',
@@ -132,14 +132,71 @@ describe("Calico's manifest", () => {
 
   it('runs the controller of LoadBalancer addresses where the lab wants it', () => {
     const ipam = { ...plan, echo: { ...plan.echo, loadBalancer: 'ipam' as const } };
-    expect(environmentOf(renderCalicoManifest(ipam, EXCERPT), 'kube-controllers')).toEqual({
+    expect(environmentOf(renderCalicoManifest(ipam, EXCERPT, 'v1'), 'kube-controllers')).toEqual({
       ENABLED_CONTROLLERS: 'node,loadbalancer',
     });
   });
 
+  describe('with native resources', () => {
+    /** As in calico-v3-crds.yaml. */
+    const NATIVE = `${EXCERPT}---
+apiVersion: admissionregistration.k8s.io/v1beta1
+kind: MutatingAdmissionPolicy
+metadata:
+  name: tierlabel.policy.projectcalico.org
+---
+apiVersion: admissionregistration.k8s.io/v1beta1
+kind: MutatingAdmissionPolicyBinding
+metadata:
+  name: set-tier-label-binding
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: protect-builtin-tiers.projectcalico.org
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: calico-webhooks
+  namespace: kube-system
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata:
+  name: calico-webhooks
+`;
+    const policies = (admission?: 'v1' | 'v1beta1') =>
+      parseAllDocuments(renderCalicoManifest(plan, NATIVE, admission)).flatMap((each) => {
+        const { apiVersion, kind } = each.toJS() as { apiVersion: string; kind: string };
+        return kind.includes('Admission') ? [`${apiVersion} ${kind}`] : [];
+      });
+    const VALIDATING = 'admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy';
+
+    it.each(['v1', 'v1beta1'] as const)('has its policies in the version that is served: %s', (admission) => {
+      expect(policies(admission)).toEqual([
+        `admissionregistration.k8s.io/${admission} MutatingAdmissionPolicy`,
+        `admissionregistration.k8s.io/${admission} MutatingAdmissionPolicyBinding`,
+        VALIDATING,
+      ]);
+    });
+
+    it('has none where none is served', () => {
+      expect(policies()).toEqual([VALIDATING]);
+    });
+
+    it('has no webhooks, which nobody gave a certificate', () => {
+      expect(renderCalicoManifest(plan, NATIVE, 'v1')).not.toContain('calico-webhooks');
+    });
+
+    it('is told from one without', () => {
+      expect([hasMutatingPolicies(NATIVE), hasMutatingPolicies(EXCERPT)]).toEqual([true, false]);
+    });
+  });
+
   it('is the same when it is made again', () => {
-    const text = renderCalicoManifest(plan, EXCERPT);
-    expect(renderCalicoManifest(plan, text)).toBe(text);
+    const text = renderCalicoManifest(plan, EXCERPT, 'v1');
+    expect(renderCalicoManifest(plan, text, 'v1')).toBe(text);
   });
 
   it.each([
@@ -149,7 +206,7 @@ describe("Calico's manifest", () => {
     ['no controllers', EXCERPT.replace('kind: Deployment', 'kind: Job')],
     ['another container', EXCERPT.replace('- name: calico-node\n', '- name: other\n')],
   ])('is refused where it is %s', (_, text) => {
-    expect(() => renderCalicoManifest(plan, text)).toThrow(LabFailure);
+    expect(() => renderCalicoManifest(plan, text, 'v1')).toThrow(LabFailure);
   });
 });
 
@@ -162,14 +219,21 @@ for (const name of ['calico.yaml', 'calico-v3-crds.yaml']) {
     console.warn(`SKIPPED: ${name} of Calico v3.32.1 is not in $CALICO_RELEASE (a release's manifests/)`);
   it.skipIf(!isThere)(`${name} of a release`, () => {
     const given = readFileSync(file ?? '', 'utf8');
-    const text = renderCalicoManifest(plan, given);
+    const text = renderCalicoManifest(plan, given, 'v1');
     expect(environmentOf(text, 'calico/node:')).toMatchObject(WANTED);
     expect(new Set(containersOf(text).map(({ imagePullPolicy }) => imagePullPolicy))).toEqual(
       new Set(['Never']),
     );
-    const untouched = (all: readonly Workload[]) => all.filter(({ spec }) => spec?.template === undefined);
+    const untouched = (all: readonly Workload[]) =>
+      all.filter(
+        ({ kind, metadata, spec }) =>
+          spec?.template === undefined && !kind.startsWith('Mutating') && metadata.name !== 'calico-webhooks',
+      );
     expect(untouched(objectsOf(text))).toEqual(untouched(objectsOf(given)));
-    const images = (each: string) => containersOf(each).map(({ image }) => image);
+    const images = (each: string) =>
+      containersOf(each)
+        .map(({ image }) => image)
+        .filter((image) => !image.includes('/webhooks:'));
     expect(images(text)).toEqual(images(given));
   });
 }

@@ -44,7 +44,7 @@ describe('renderPlan', () => {
   it('says so where nothing is to be done, and leaves empty sections out', () => {
     const text = renderPlan(defaultPlan, nothing);
     expect(text).toContain('To install on the host\n  nothing\n');
-    expect(text).toContain('To build\n  nothing: all artifacts are cached\n');
+    expect(text).toContain('To build or fetch\n  nothing: all artifacts are cached\n');
     expect(text).not.toContain('Steps');
     expect(text).not.toContain('Warnings');
   });

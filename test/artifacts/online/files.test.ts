@@ -20,7 +20,6 @@ describe('the files of a lab', () => {
       'image-archive images/calico_cni.tar',
       'image-archive images/calico_node.tar',
       'image-archive images/calico_kube-controllers.tar',
-      'image-archive images/calico_webhooks.tar',
     ]);
     expect(onlineFacts(lock, 'k3s').versions.kubernetes).toBe(lock.k3s.version);
   });

@@ -153,7 +153,7 @@ describe.skipIf(missing.length > 0)(title, () => {
     expect(software.versions.kubernetes).toBe('v1.36.3+k3s1');
     expect(filesOf(software, 'machine-rootfs', 'machine-metadata')).toEqual([]);
     expect(filesOf(software, 'echo-image')).toHaveLength(1);
-    expect(filesOf(software, 'image-archive')).toHaveLength(5);
+    expect(filesOf(software, 'image-archive')).toHaveLength(4);
   }, 60_000);
 
   it('is an error that names the first file that cannot be had, and ends the rest', async () => {

@@ -1,0 +1,115 @@
+/** labup --dry-run for every driver with every distribution and every source of artifacts that go together. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { fakeDriver } from '../fakes/driver.ts';
+import { fakeLab, filesOf } from '../fakes/lab.ts';
+import { MULTIPASS } from '../plan/doctor/good-host.ts';
+
+const DRIVERS = ['incus', 'multipass', 'ssh'] as const;
+const SOFTWARE = [
+  { artifacts: 'debian', distribution: 'kubeadm', cni: 'bird', version: 'v1.20.2' },
+  { artifacts: 'online', distribution: 'k3s', cni: 'calico', version: /^v1\.\d+\.\d+\+k3s\d$/ },
+  { artifacts: 'online', distribution: 'kubeadm', cni: 'calico', version: /^v1\.\d+\.\d+$/ },
+  { artifacts: 'bundle', distribution: 'k3s', cni: 'calico', version: 'v1.36.9+k3s1' },
+  { artifacts: 'bundle', distribution: 'kubeadm', cni: 'calico', version: 'v1.36.9' },
+  { artifacts: 'bundle', distribution: 'kubeadm', cni: 'bird', version: 'v1.20.2' },
+] as const;
+
+/** The default lab; for driver ssh on machines that exist. */
+function specFor(driver: (typeof DRIVERS)[number]): string {
+  if (driver !== 'ssh') return 'version: 1\n';
+  const machine = (name: string, role: string, number: number) => ({
+    name,
+    role,
+    address: `192.168.13.${number}`,
+    ssh: { host: `${name}.example` },
+  });
+  const machines = [
+    machine('k8smaster1', 'control-plane', 30),
+    machine('k8sworker1', 'worker', 35),
+    machine('bgp', 'router', 39),
+  ];
+  return stringify({ version: 1, machines });
+}
+
+function writeBundle(folder: string, { distribution, cni, version }: (typeof SOFTWARE)[number]): void {
+  const file = (role: string) => ({ path: role, role, version: '1', sha256: '0'.repeat(64) });
+  mkdirSync(folder);
+  const versions = { kubernetes: String(version), ...(cni === 'calico' ? { calico: 'v3.32.1' } : {}) };
+  const roles = distribution === 'k3s' ? ['k3s'] : ['kubelet', 'kubeadm'];
+  const files = [...roles, 'image-archive'].map(file);
+  const manifest = { schemaVersion: 1, architecture: 'amd64', distribution, cni, versions, files };
+  writeFileSync(join(folder, 'bundle.yaml'), stringify(manifest));
+}
+
+const SECTIONS = [
+  'Choices',
+  'Machines',
+  'Addresses',
+  'BGP sessions',
+  'Static routes',
+  'Echo services',
+  'Steps',
+  'To install on the host',
+  'To build or fetch',
+  'Touched on the host',
+];
+
+describe.each(DRIVERS)('driver %s', (driver) => {
+  it.each(SOFTWARE)(
+    'with $distribution and $cni from $artifacts prints a complete plan',
+    async (software) => {
+      const { artifacts, distribution, cni, version } = software;
+      const lab = fakeLab(specFor(driver));
+      lab.facts = { multipass: MULTIPASS };
+      lab.driver = { ...fakeDriver(), name: driver, machines: driver === 'incus' ? 'baked' : 'plain' };
+      if (artifacts === 'bundle') writeBundle(join(lab.cwd, 'bundle'), software);
+      const before = filesOf(lab.cwd);
+      const from = artifacts === 'bundle' ? 'bundle' : artifacts;
+      const flags = ['--driver', driver, '--artifacts', from === 'bundle' ? './bundle' : from];
+      const { code, out, err } = await lab.run('labup', [
+        '--dry-run',
+        ...flags,
+        '--distribution',
+        distribution,
+      ]);
+      expect(code, err).toBe(0);
+      const titles = out.split('\n').filter((line) => /^\S/.test(line));
+      expect(titles.filter((title) => SECTIONS.includes(title))).toEqual(SECTIONS);
+      for (const [what, value] of Object.entries({ driver, distribution, artifacts, CNI: cni }))
+        expect(out).toMatch(new RegExp(`^  ${what} +${value} `, 'm'));
+      expect(/\(Kubernetes (\S+)\)/.exec(out)?.[1]).toMatch(version);
+      expect(out).toContain(distribution === 'k3s' ? 'k3s server, while FRR' : 'kubeadm init, while FRR');
+      // Only machines of the lab's own image with Debian's Kubernetes in it get nothing over SSH.
+      const isBaked = driver === 'incus' && artifacts === 'debian';
+      expect(/^ +\d+\. Software$/m.test(out)).toBe(!isBaked);
+      expect(out).toContain(cni === 'calico' ? "Calico's IPAM gives to nodes" : 'a /26 per node');
+      expect(out).not.toMatch(/undefined|NaN|\[object/);
+      expect(filesOf(lab.cwd)).toEqual(before);
+    },
+  );
+});
+
+describe('choices that do not go together', () => {
+  it.each([
+    [['--artifacts', 'debian', '--distribution', 'k3s'], 'cannot be made from these artifacts'],
+    [['--artifacts', './nothing'], 'is no bundle: there is no bundle.yaml in it'],
+    [['--artifacts', 'bundle'], 'and no word of which'],
+  ])('%j are refused', async (flags, says) => {
+    const lab = fakeLab();
+    const { code, err } = await lab.run('labup', ['--dry-run', ...flags]);
+    expect(code).toBe(2);
+    expect(err).toContain(says);
+    expect(err).toMatch(/^next: {2}\S/m);
+  });
+
+  it('LoadBalancer addresses from Calico need Calico', async () => {
+    const lab = fakeLab('version: 1\necho: { loadBalancer: ipam }\n');
+    const { code, err } = await lab.run('labup', ['--dry-run']);
+    expect(code).toBe(2);
+    expect(err).toContain('ipam needs Calico');
+    expect((await lab.run('labup', ['--dry-run', '--artifacts', 'online'])).code).toBe(0);
+  });
+});
