@@ -50,7 +50,7 @@ export function realDeps(terminal: Terminal, quiet: boolean): RealDeps {
         const state = new LabState(cwd, plan.lab).dir;
         return gatherHostFacts(local, { cache: cacheDir, state }, plan, ours);
       },
-      missingPackages: (machines, building) => missingPackages(local, machines, building),
+      missingPackages: (work) => missingPackages(local, work),
       daemonInstalled: () => daemonInstalled(),
     },
     driver: (name) => drivers(local)[name](),

@@ -7,7 +7,7 @@ import { installPackages } from '../machines/packages.ts';
 import { UserError } from '../shared/errors.ts';
 import type { DistributionName } from '../spec/types.ts';
 import { requireConsent } from './consent.ts';
-import type { ArtifactChoice, Deps } from './deps.ts';
+import { type ArtifactChoice, type Deps, workFor } from './deps.ts';
 import type { StepTitle } from './steps.ts';
 
 export interface BundleOptions {
@@ -32,9 +32,10 @@ export async function bundleCreate(
   folder: string,
   options: BundleOptions,
 ): Promise<BundleManifest> {
-  const source = deps.artifacts(choiceOf(options));
-  const building = (await source.missing('baked')).length > 0;
-  const packages = (await deps.host.missingPackages('baked', building)).map((need) => need.package);
+  const choice = choiceOf(options);
+  const source = deps.artifacts(choice);
+  const work = workFor(choice, await source.missing('baked'));
+  const packages = (await deps.host.missingPackages(work)).map((need) => need.package);
   const installs = packages.map((name) => `install ${name} with apt`);
   await requireConsent(deps, options.yes, installs, `npx lab bundle create --from ${options.from} ${folder}`);
 

@@ -2,6 +2,7 @@ import type { Executor } from '../exec/executor.ts';
 import type { Connect } from '../machines/connect.ts';
 import type { MachineDriver, MachineImage, ObservedThing } from '../machines/driver.ts';
 import type { SeenFacts } from '../machines/host-facts.ts';
+import type { HostWork } from '../machines/packages.ts';
 import type { Software } from '../plan/software.ts';
 import type { LabPlan } from '../plan/types.ts';
 import type { Emit } from '../shared/events.ts';
@@ -35,6 +36,15 @@ export function artifactsOf({ choices, bundle }: LabPlan): ArtifactChoice {
   return { from, folder: bundle };
 }
 
+/** What this host has to do for artifacts of which some are missing. */
+export function workFor(
+  { from }: ArtifactChoice,
+  missing: readonly unknown[],
+): Pick<HostWork, 'building' | 'fetching'> {
+  const any = missing.length > 0;
+  return { building: any && from !== 'bundle', fetching: any && from === 'online' };
+}
+
 /** Where images and binaries come from. */
 export interface ArtifactSource {
   /** What the cache lacks of what such machines need, with an estimate of how long making or fetching it takes. */
@@ -56,10 +66,7 @@ export interface HostView {
   /** What this plan depends on; `ours` is what of the lab exists already. */
   facts(plan: LabPlan, ours: readonly ObservedThing[]): Promise<SeenFacts>;
   /** The Debian packages that are missing, and what each is for. */
-  missingPackages(
-    machines: MachineDriver['machines'],
-    building: boolean,
-  ): Promise<readonly { readonly package: string; readonly for: string }[]>;
+  missingPackages(work: HostWork): Promise<readonly { readonly package: string; readonly for: string }[]>;
   daemonInstalled(): boolean;
 }
 

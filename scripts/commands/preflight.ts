@@ -3,7 +3,7 @@ import type { DoctorCheck } from '../plan/doctor/check.ts';
 import { examineHost } from '../plan/doctor/checks.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { Interrupted, messageOf } from '../shared/errors.ts';
-import { artifactsOf, type Deps } from './deps.ts';
+import { artifactsOf, type Deps, workFor } from './deps.ts';
 import { differences } from './load-plan.ts';
 import { LabState } from './state.ts';
 
@@ -31,7 +31,7 @@ export async function preflight(
   ]);
   const [seen, packages] = await Promise.all([
     deps.host.facts(plan, ours.value ?? []),
-    deps.host.missingPackages(driver.machines, toBuild.length > 0),
+    deps.host.missingPackages({ machines: driver.machines, ...workFor(artifactsOf(plan), toBuild) }),
   ]);
   const needsMirror = toBuild.length > 0 || packages.length > 0;
   const mirror = needsMirror ? await attempt(deps.artifacts(artifactsOf(plan)).reachable()) : { value: true };

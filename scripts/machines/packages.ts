@@ -29,6 +29,20 @@ const TO_BUILD_BAKED: readonly Need[] = [
   { program: 'mksquashfs', package: 'squashfs-tools', for: 'building the machine image' },
 ];
 
+const TO_FETCH: readonly Need[] = [
+  { program: 'skopeo', package: 'skopeo', for: 'container images from registries' },
+];
+
+/** What this host has to do, as far as it needs programs for it. */
+export interface HostWork {
+  /** The kind of machines that a lab gets here; absent where none is made. */
+  readonly machines?: MachineDriver['machines'] | undefined;
+  /** Whether anything is built from Debian packages. */
+  readonly building: boolean;
+  /** Whether container images are fetched from their registries. */
+  readonly fetching: boolean;
+}
+
 const PATHS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 
 /** What is there on this host; tests put their own. */
@@ -39,19 +53,19 @@ interface Installed {
 
 const THIS_HOST: Installed = { isThere: existsSync, daemonInstalled: () => daemonInstalled() };
 
-/** The Debian packages that this host lacks, each with what it is for. `building` adds those that only a build needs. */
+/** The Debian packages that this host lacks for its work, each with what it is for. */
 export async function missingPackages(
   local: Executor,
-  machines: MachineDriver['machines'],
-  building: boolean,
+  { machines, building, fetching }: HostWork,
   host: Installed = THIS_HOST,
 ): Promise<readonly { readonly package: string; readonly for: string }[]> {
   const isBaked = machines === 'baked';
   const needs = [
-    ...ALWAYS,
+    ...(machines === undefined ? [] : ALWAYS),
     ...(isBaked ? BAKED : []),
     ...(building ? TO_BUILD : []),
-    ...(building && isBaked ? TO_BUILD_BAKED : []),
+    ...(building && machines !== 'plain' ? TO_BUILD_BAKED : []),
+    ...(fetching ? TO_FETCH : []),
   ].filter(({ program }) => !PATHS.some((path) => host.isThere(join(path, program))));
   const daemon =
     !isBaked || host.daemonInstalled() ? [] : [{ package: await daemonPackage(local), for: 'the machines' }];

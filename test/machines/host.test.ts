@@ -11,7 +11,11 @@ describe('packages', () => {
   const nothing = { isThere: () => false, daemonInstalled: () => false };
 
   it('are all needed on a bare host, each once', async () => {
-    const missing = await missingPackages(policy('(none)'), 'baked', true, nothing);
+    const missing = await missingPackages(
+      policy('(none)'),
+      { machines: 'baked', building: true, fetching: false },
+      nothing,
+    );
     expect(missing.map((need) => need.package)).toEqual([
       'lxd',
       'openssh-client',
@@ -23,19 +27,31 @@ describe('packages', () => {
   });
 
   it('for building are only needed for building', async () => {
-    const missing = await missingPackages(policy('(none)'), 'baked', false, nothing);
+    const missing = await missingPackages(
+      policy('(none)'),
+      { machines: 'baked', building: false, fetching: false },
+      nothing,
+    );
     expect(missing.map((need) => need.package)).not.toContain('mmdebstrap');
   });
 
   it('bring Incus where this Debian has it', async () => {
-    const [daemon] = await missingPackages(policy('6.0.4-2'), 'baked', false, nothing);
+    const [daemon] = await missingPackages(
+      policy('6.0.4-2'),
+      { machines: 'baked', building: false, fetching: false },
+      nothing,
+    );
     expect(daemon?.package).toBe('incus');
   });
 
   it('are none where everything is there, and apt is not even asked', async () => {
     const local = policy('(none)');
     expect(
-      await missingPackages(local, 'baked', true, { isThere: () => true, daemonInstalled: () => true }),
+      await missingPackages(
+        local,
+        { machines: 'baked', building: true, fetching: false },
+        { isThere: () => true, daemonInstalled: () => true },
+      ),
     ).toEqual([]);
     expect(local.lines()).toEqual([]);
   });
@@ -43,8 +59,7 @@ describe('packages', () => {
   it('bring Incus, in name, where there is no apt', async () => {
     const [daemon] = await missingPackages(
       recordingExecutor(() => undefined),
-      'baked',
-      false,
+      { machines: 'baked', building: false, fetching: false },
       nothing,
     );
     expect(daemon?.package).toBe('incus');
@@ -52,16 +67,30 @@ describe('packages', () => {
 
   it('are those whose program is missing, wherever it would be', async () => {
     const isThere = (path: string) => !path.endsWith('/mkfs.btrfs') && path.startsWith('/usr/bin/');
-    const missing = await missingPackages(policy(''), 'baked', true, {
-      isThere,
-      daemonInstalled: () => true,
-    });
+    const missing = await missingPackages(
+      policy(''),
+      { machines: 'baked', building: true, fetching: false },
+      {
+        isThere,
+        daemonInstalled: () => true,
+      },
+    );
     expect(missing.map((need) => need.package)).toEqual(['btrfs-progs']);
   });
 
   it('are few where machines come plain', async () => {
-    const missing = await missingPackages(policy('(none)'), 'plain', true, nothing);
+    const missing = await missingPackages(
+      policy('(none)'),
+      { machines: 'plain', building: true, fetching: false },
+      nothing,
+    );
     expect(missing.map((need) => need.package)).toEqual(['openssh-client', 'mmdebstrap']);
+  });
+
+  it('is skopeo where images are fetched, and no container daemon where no lab is made', async () => {
+    const work = { building: true, fetching: true };
+    const missing = await missingPackages(policy('(none)'), work, nothing);
+    expect(missing.map((need) => need.package)).toEqual(['mmdebstrap', 'squashfs-tools', 'skopeo']);
   });
 
   it('are installed without a question', async () => {

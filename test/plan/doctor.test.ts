@@ -90,7 +90,7 @@ describe('the checks of a driver', () => {
 
   it('are on a Mac those that do not need Linux', () => {
     const facts = { platform: 'darwin', kvm: 'absent', kmsg: false, apt: false } as const;
-    const onMac = examinedFor({ facts, driver: 'multipass', mode: 'dhcp', artifacts: 'online' });
+    const onMac = examinedFor({ facts, driver: 'multipass', mode: 'dhcp', artifacts: 'bundle' });
     expect(onMac.map(({ id }) => id)).toEqual(
       ids('multipass').filter((id) => !['kvm', 'packages', 'mirror', 'bridge-netfilter'].includes(id)),
     );

@@ -29,10 +29,12 @@ function onMac({ choices, multipass }: LabPlan): HostProblem[] {
       'set multipass.network.mode to dhcp in lab.yaml',
     );
   }
-  if (choices.artifacts.value === 'debian') {
+  const artifacts = choices.artifacts.value;
+  if (artifacts !== 'bundle') {
+    // Of online artifacts the echo server's image is made here.
     refuse(
-      "artifacts debian are built with Debian's tools, and their kubectl is a Linux program; this host runs macOS",
-      'npx labup --artifacts online (or bundle), or run labup on a Linux host',
+      `artifacts ${artifacts} are built with Debian's tools, and this host runs macOS`,
+      'on a Linux host: npx lab bundle create --from online DIR; here, with a kubectl added: npx labup --artifacts DIR',
     );
   }
   return problems;
