@@ -208,12 +208,12 @@ describe.skipIf(!canRun)('the default lab', () => {
 
   describe('when labup is killed', () => {
     it.each([
-      ['3/8', 'while storage is made'],
-      ['4/8', 'while machines boot'],
-      ['5/8', 'during kubeadm init'],
-      ['6/8', 'during kubeadm join'],
+      ['3/9', 'while storage is made'],
+      ['4/9', 'while machines boot'],
+      ['5/9', 'during kubeadm init'],
+      ['6/9', 'during kubeadm join'],
     ])('at step %s, %s: the next labup continues', async (step) => {
-      if (step === '3/8') expectPass(await place.run('labdown', '--yes'));
+      if (step === '3/9') expectPass(await place.run('labdown', '--yes'));
       const child = place.start('labup', '--yes');
       let said = '';
       child.stderr?.on('data', (chunk: Buffer) => {
@@ -229,7 +229,7 @@ describe.skipIf(!canRun)('the default lab', () => {
       );
       child.kill('SIGKILL');
       await closed;
-      if (step === '6/8') {
+      if (step === '6/9') {
         expectPass(await place.run('labup', '--yes'));
         await proveLab();
       }
