@@ -15,7 +15,7 @@ export function artifactSource(choice: ArtifactChoice, local: Executor, cache: s
     case 'debian':
       return debianArtifacts(local, cache);
     case 'bundle':
-      return bundleArtifacts(choice.folder, cache);
+      return bundleArtifacts(choice.folder, local, cache);
     case 'online':
       return onlineArtifacts(choice.distribution, local, cache);
   }

@@ -2,8 +2,9 @@ import { chmod, copyFile, mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Bundle, readBundle, softwareOf } from '../artifacts/bundle/bundle.ts';
 import { requireWhole } from '../artifacts/bundle/check.ts';
-import { debianArchitecture } from '../artifacts/debian.ts';
+import { debianArchitecture, findDebianSource, mirrorProblem } from '../artifacts/debian.ts';
 import { cachedFiles } from '../artifacts/debian-software.ts';
+import type { Executor } from '../exec/executor.ts';
 import type { MachineDriver, MachineImage } from '../machines/driver.ts';
 import { filesOf, type Software, type SoftwareFile } from '../plan/software.ts';
 import { UserError } from '../shared/errors.ts';
@@ -11,7 +12,7 @@ import { silent } from '../shared/events.ts';
 import type { ArtifactSource } from './deps.ts';
 
 /** A lab's software from a bundle: nothing is built, and nothing touches the network. */
-export function bundleArtifacts(folder: string, cache: string): ArtifactSource {
+export function bundleArtifacts(folder: string, local: Executor, cache: string): ArtifactSource {
   const whole = async (machines: MachineDriver['machines'], emit = silent) => {
     const bundle = readBundle(folder);
     requireArchitecture(bundle);
@@ -24,8 +25,9 @@ export function bundleArtifacts(folder: string, cache: string): ArtifactSource {
       await whole(machines);
       return [];
     },
+    // Asked only where packages of this host are missing.
     async reachable() {
-      return true;
+      return (await mirrorProblem(local, await findDebianSource(local))) === undefined;
     },
     async ensure(machines, emit) {
       const software = await whole(machines, emit);

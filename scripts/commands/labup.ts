@@ -1,6 +1,6 @@
 import { PACKAGES_CHECK, problemsOf } from '../plan/doctor/checks.ts';
 import { planAtLast } from '../plan/found.ts';
-import { formatHostProblem, hostError } from '../plan/host-problem.ts';
+import { formatHostProblem, type HostProblem, hostError, isError } from '../plan/host-problem.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { type PlanTextExtra, renderPlan } from '../render/plan-text.ts';
 import { requireConsent } from './consent.ts';
@@ -22,6 +22,8 @@ interface Preview {
   readonly plan: LabPlan;
   readonly text: PlanTextExtra;
   readonly packages: readonly string[];
+  /** What is wrong with this host. */
+  readonly problems: readonly HostProblem[];
   /** What else needs the user's leave. */
   readonly asks: readonly string[];
 }
@@ -38,7 +40,9 @@ export interface UpResult {
 /** `labup`: preflight, consent, then the steps. Throws UserError before anything was touched, LabFailure after. */
 export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   const started = performance.now();
-  const { plan, text, packages, asks } = await preview(deps, options);
+  const { plan, text, packages, asks, problems } = await preview(deps, options);
+  const error = hostError(problems);
+  if (error !== undefined) throw error;
   for (const warning of text.warnings ?? []) deps.say(`warning: ${warning}`);
   for (const [what, { value, why }] of Object.entries(plan.choices)) deps.say(`${what}: ${value} (${why})`);
   const installs = packages.map((name) => `install ${name} with apt`);
@@ -63,7 +67,10 @@ export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   });
 }
 
-/** `labup --dry-run`: the plan as text (and as data), and nothing touched. */
+/**
+ * `labup --dry-run`: the plan as text (and as data), and nothing touched. Where this host cannot take the lab the plan says
+ * at what labup would stop.
+ */
 export async function dryRun(deps: Deps, options: UpOptions): Promise<{ plan: LabPlan; text: string }> {
   const { plan, text } = await preview(deps, options);
   return { plan, text: renderPlan(plan, text) };
@@ -74,12 +81,14 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
   refuseOtherPlan(await new LabState(deps.cwd, plan.lab).loadPlan(), plan);
   const driver = deps.driver(plan.choices.driver.value);
   const { checks, ours, packages: wanted, toBuild: missing } = await preflight(deps, plan);
-  const error = hostError(problemsOf(checks));
-  if (error !== undefined) throw error;
+  const problems = problemsOf(checks);
   // It asks before it installs packages.
-  const warnings = problemsOf(checks.filter(({ id }) => id !== PACKAGES_CHECK));
+  const warnings = problemsOf(checks.filter(({ id }) => id !== PACKAGES_CHECK)).filter(
+    (each) => !isError(each),
+  );
   return {
     plan,
+    problems,
     packages: wanted.map((need) => need.package),
     asks: driver.asks(plan, ours),
     text: {
@@ -87,6 +96,7 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
       toInstall: wanted.map((need) => `${need.package} (${need.for})`),
       toBuild: missing.map(({ name, minutes }) => `${name} (about ${minutes} min)`),
       hostChanges: [...driver.changes(plan), `.lab/${plan.lab}/ here: plan, keys, kubeconfig, logs`],
+      stops: problems.filter(isError).map(formatHostProblem),
       warnings: warnings.map(formatHostProblem),
     },
   };

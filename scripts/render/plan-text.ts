@@ -16,6 +16,8 @@ export interface PlanTextExtra {
   readonly hostChanges: readonly string[];
   /** The echo services, one line each. */
   readonly services?: readonly string[];
+  /** What is wrong with the host: labup would stop there, before it touches anything. */
+  readonly stops?: readonly string[];
   /** Harmless findings about the host. */
   readonly warnings?: readonly string[];
 }
@@ -38,6 +40,7 @@ export function renderPlan(plan: LabPlan, extra: PlanTextExtra): string {
     ['To install on the host', listed(extra.toInstall, 'nothing')],
     ['To build or fetch', listed(extra.toBuild, 'nothing: all artifacts are cached')],
     ['Touched on the host', listed(extra.hostChanges, 'nothing')],
+    ['labup would stop here', (extra.stops ?? []).flatMap((text) => wrap(text, '- ', '  '))],
     ['Warnings', (extra.warnings ?? []).flatMap((text) => wrap(text, '- ', '  '))],
   ];
   const body = sections

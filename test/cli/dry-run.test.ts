@@ -92,6 +92,23 @@ describe.each(DRIVERS)('driver %s', (driver) => {
   );
 });
 
+describe('a host that cannot take the lab', () => {
+  it('gets the plan all the same, which says at what labup would stop', async () => {
+    const lab = fakeLab();
+    lab.missing = [{ name: 'k3s/k3s v1.36.9+k3s1', minutes: 1 }];
+    lab.reachable = false;
+    const planned = await lab.run('labup', ['--dry-run', '--artifacts', 'online']);
+    expect([planned.code, planned.err]).toEqual([0, '']);
+    expect(planned.out).toMatch(/^Steps$/m);
+    expect(planned.out).toMatch(/^labup would stop here\n {2}- host: no internet: /m);
+    const stopped = await lab.run('labup', ['--yes', '--artifacts', 'online']);
+    expect(stopped.code).toBe(2);
+    expect(stopped.err).toContain('these must be fetched or built: k3s/k3s v1.36.9+k3s1');
+    expect(stopped.err).toContain('npx labup --artifacts debian (or the folder of a bundle)');
+    expect(lab.driver.calls).toEqual([]);
+  });
+});
+
 describe('choices that do not go together', () => {
   it.each([
     [['--artifacts', 'debian', '--distribution', 'k3s'], 'cannot be made from these artifacts'],

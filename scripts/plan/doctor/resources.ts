@@ -51,11 +51,11 @@ function diskProblems({ parts, needed, free }: Disk): HostProblem[] {
 }
 
 /** Whether the package mirror answers, where something must come from it. */
-export function judgeMirror(_plan: LabPlan, facts: HostFacts): Finding {
+export function judgeMirror({ choices }: LabPlan, facts: HostFacts): Finding {
   const { missingArtifacts, missingPackages, networkReachable } = facts;
   const [wanted, must] =
     missingArtifacts.length > 0
-      ? [missingArtifacts, 'built']
+      ? [missingArtifacts, choices.artifacts.value === 'online' ? 'fetched or built' : 'built']
       : [missingPackages.map((need) => need.package), 'installed'];
   if (wanted.length === 0) return skipped('nothing has to be built or installed');
   if (facts.unseen.mirror !== undefined) {
@@ -63,9 +63,17 @@ export function judgeMirror(_plan: LabPlan, facts: HostFacts): Finding {
   }
   const found = `${networkReachable ? 'answers' : 'does not answer'}; to be ${must}: ${wanted.join(', ')}`;
   if (networkReachable) return { found };
-  const message = `no network: no package mirror answers, and these must be ${must}: ${wanted.join(', ')}`;
-  const hint = 'connect the host, or check /etc/apt/sources.list and the proxy settings';
-  return { found, problems: [hostFault(message, hint)] };
+  const [nobody, hint] =
+    choices.artifacts.value === 'online'
+      ? [
+          'no internet: the publishers of these or the package mirror do not answer',
+          'connect the host or set HTTPS_PROXY, or do without: npx labup --artifacts debian (or the folder of a bundle)',
+        ]
+      : [
+          'no network: no package mirror answers',
+          'connect the host, or check /etc/apt/sources.list and the proxy settings',
+        ];
+  return { found, problems: [hostFault(`${nobody}, and these must be ${must}: ${wanted.join(', ')}`, hint)] };
 }
 
 /** Whether the host's own programs are there; what is missing is installed by labup, once it is allowed to. */
