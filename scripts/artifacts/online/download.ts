@@ -1,7 +1,4 @@
 import { chmod, mkdir, rename } from 'node:fs/promises';
-import pLimit from 'p-limit';
-import pRetry from 'p-retry';
-import { Interrupted } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { lockWhenFree } from '../lock.ts';
 import { findChecksum } from './checksums.ts';
@@ -20,10 +17,9 @@ import {
   writeRecord,
 } from './records.ts';
 import { TransferProgress } from './transfer-progress.ts';
+import { fetchAll, withTries } from './tries.ts';
 
 const AT_ONCE = 4;
-const TRIES = 3;
-const BACKOFF_MS = 1000;
 /** No file of the lab is half as large (k3s' images: 200 MB). */
 const MAX_BYTES = 2 ** 30;
 const MAX_LIST_BYTES = 2 ** 20;
@@ -66,29 +62,12 @@ export async function downloadAll(
 ): Promise<readonly Fetched[]> {
   const { cache, emit, signal: outer } = options;
   await mkdir(downloadsFolder(cache), { recursive: true });
-  const failed = new AbortController();
-  const signal = outer === undefined ? failed.signal : AbortSignal.any([outer, failed.signal]);
   const progress = new TransferProgress(downloads.length, emit);
   const client = httpsClient(options);
-  const limit = pLimit(AT_ONCE);
-  const errors: unknown[] = [];
   try {
-    const results = await Promise.all(
-      downloads.map((download) =>
-        limit(async () => {
-          // Those that wait for their turn when another fails are not begun.
-          if (signal.aborted) return [];
-          return [await new Fetch(download, { ...options, signal }, client, progress).run()];
-        }).catch((error: unknown) => {
-          errors.push(error);
-          failed.abort();
-          return [];
-        }),
-      ),
+    return await fetchAll(downloads, { atOnce: AT_ONCE, signal: outer }, (download, signal) =>
+      new Fetch(download, { ...options, signal }, client, progress).run(),
     );
-    if (outer?.aborted) throw new Interrupted();
-    if (errors.length > 0) throw errors[0];
-    return results.flat();
   } finally {
     await client.close();
   }
@@ -208,32 +187,15 @@ class Fetch {
     return Buffer.concat(chunks).toString('utf8');
   }
 
-  /** Up to three tries, for what may be better the next time. */
-  async #tries<T>(work: () => Promise<T>): Promise<T> {
-    const { emit, signal, backoffMs = BACKOFF_MS } = this.#options;
-    let tries = 0;
-    try {
-      return await pRetry(
-        () => {
-          tries += 1;
-          return work();
-        },
-        {
-          retries: TRIES - 1,
-          minTimeout: backoffMs,
-          factor: 2,
-          randomize: true,
-          signal,
-          shouldRetry: ({ error }) => error instanceof HttpsError && error.again && !signal.aborted,
-          onFailedAttempt: ({ error, retriesLeft }) => {
-            if (error instanceof HttpsError && error.again && retriesLeft > 0)
-              emit({ type: 'note', text: `${this.#about.name}: ${error.message}; trying again` });
-          },
-        },
-      );
-    } catch (error) {
-      if (signal.aborted) throw new Interrupted();
-      throw downloadError(this.#about, error, tries);
-    }
+  #tries<T>(work: () => Promise<T>): Promise<T> {
+    const { emit, signal, backoffMs } = this.#options;
+    const about = this.#about;
+    return withTries(work, {
+      signal,
+      backoffMs,
+      mayImprove: (error) => error instanceof HttpsError && error.again,
+      again: ({ message }) => emit({ type: 'note', text: `${about.name}: ${message}; trying again` }),
+      failure: (error, tries) => downloadError(about, error, tries),
+    });
   }
 }

@@ -1,11 +1,8 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rename, rm } from 'node:fs/promises';
-import pLimit from 'p-limit';
-import pRetry from 'p-retry';
 import { z } from 'zod';
 import { CommandError } from '../../exec/command-error.ts';
 import type { Executor } from '../../exec/executor.ts';
-import { Interrupted } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { sha256File } from '../cache.ts';
 import { lockWhenFree } from '../lock.ts';
@@ -28,9 +25,9 @@ import {
   recordPath,
   writeRecord,
 } from './records.ts';
+import { fetchAll, withTries } from './tries.ts';
 
 const AT_ONCE = 2;
-const TRIES = 3;
 const BACKOFF_MS = 2000;
 /** Asking for a digest, and copying an image of some hundred megabytes. */
 const ASK_MS = 60_000;
@@ -68,29 +65,13 @@ export async function fetchImages(
 ): Promise<readonly Fetched[]> {
   const { cache, emit, signal: outer } = options;
   await mkdir(downloadsFolder(cache), { recursive: true });
-  const failed = new AbortController();
-  const signal = outer === undefined ? failed.signal : AbortSignal.any([outer, failed.signal]);
-  const limit = pLimit(AT_ONCE);
-  const errors: unknown[] = [];
   let whole = 0;
-  const results = await Promise.all(
-    images.map((image) =>
-      limit(async () => {
-        if (signal.aborted) return [];
-        const file = await fetchImage(image, { ...options, signal });
-        whole += 1;
-        emit({ type: 'note', text: `image ${referenceOf(image)} is whole (${whole} of ${images.length})` });
-        return [file];
-      }).catch((error: unknown) => {
-        errors.push(error);
-        failed.abort();
-        return [];
-      }),
-    ),
-  );
-  if (outer?.aborted) throw new Interrupted();
-  if (errors.length > 0) throw errors[0];
-  return results.flat();
+  return fetchAll(images, { atOnce: AT_ONCE, signal: outer }, async (image, signal) => {
+    const file = await fetchImage(image, { ...options, signal });
+    whole += 1;
+    emit({ type: 'note', text: `image ${referenceOf(image)} is whole (${whole} of ${images.length})` });
+    return file;
+  });
 }
 
 /** "registry.k8s.io/pause:3.10.2". */
@@ -180,34 +161,20 @@ function certificatesOf({ certificates }: ImageOptions, option: string): string[
   return certificates === undefined ? [] : [option, certificates];
 }
 
-async function tries<T>(
+function tries<T>(
   image: ImageWanted,
   { emit, signal, backoffMs = BACKOFF_MS }: Options,
   work: () => Promise<T>,
 ): Promise<T> {
-  let count = 0;
-  try {
-    return await pRetry(
-      () => {
-        count += 1;
-        return work();
-      },
-      {
-        retries: TRIES - 1,
-        minTimeout: backoffMs,
-        factor: 2,
-        randomize: true,
-        signal,
-        shouldRetry: ({ error }) => !signal.aborted && mayImprove(error),
-        onFailedAttempt: ({ error, retriesLeft }) => {
-          if (mayImprove(error) && retriesLeft > 0 && !signal.aborted)
-            emit({ type: 'note', text: `image ${referenceOf(image)}: ${error.message} Trying again.` });
-        },
-      },
-    );
-  } catch (error) {
-    if (signal.aborted) throw new Interrupted();
-    if (error instanceof CommandError && error.outcome.exitCode === 127) throw noSkopeoError(error);
-    throw imageError(referenceOf(image), error, count);
-  }
+  const reference = referenceOf(image);
+  return withTries(work, {
+    signal,
+    backoffMs,
+    mayImprove,
+    again: ({ message }) => emit({ type: 'note', text: `image ${reference}: ${message} Trying again.` }),
+    failure: (error, count) =>
+      error instanceof CommandError && error.outcome.exitCode === 127
+        ? noSkopeoError(error)
+        : imageError(reference, error, count),
+  });
 }

@@ -1,0 +1,76 @@
+import pLimit from 'p-limit';
+import pRetry from 'p-retry';
+import { Interrupted } from '../../shared/errors.ts';
+
+const TRIES = 3;
+const BACKOFF_MS = 1000;
+
+/**
+ * Fetches every item, some at a time, and gives the results in the order of the items. The first failure ends the others
+ * and is thrown; those that wait for their turn then are not begun. Throws Interrupted where `signal` was aborted.
+ */
+export async function fetchAll<Item, Result>(
+  items: readonly Item[],
+  { atOnce, signal: outer }: { readonly atOnce: number; readonly signal?: AbortSignal | undefined },
+  fetch: (item: Item, signal: AbortSignal) => Promise<Result>,
+): Promise<readonly Result[]> {
+  const failed = new AbortController();
+  const signal = outer === undefined ? failed.signal : AbortSignal.any([outer, failed.signal]);
+  const limit = pLimit(atOnce);
+  const errors: unknown[] = [];
+  const results = await Promise.all(
+    items.map((item) =>
+      limit(async () => (signal.aborted ? [] : [await fetch(item, signal)])).catch((error: unknown) => {
+        errors.push(error);
+        failed.abort();
+        return [];
+      }),
+    ),
+  );
+  if (outer?.aborted) throw new Interrupted();
+  if (errors.length > 0) throw errors[0];
+  return results.flat();
+}
+
+export interface TriesOptions {
+  readonly signal: AbortSignal;
+  /** The pause before the second try, in milliseconds; it doubles before the third. */
+  readonly backoffMs?: number | undefined;
+  /** Whether the same may go better the next time. */
+  readonly mayImprove: (error: Error) => boolean;
+  /** Told of a try that is followed by another. */
+  readonly again: (error: Error) => void;
+  /** What is thrown in the end. */
+  readonly failure: (error: unknown, tries: number) => unknown;
+}
+
+/** Up to three tries, for what may be better the next time. Throws Interrupted on abort. */
+export async function withTries<T>(
+  work: () => Promise<T>,
+  { signal, backoffMs = BACKOFF_MS, mayImprove, again, failure }: TriesOptions,
+): Promise<T> {
+  let tries = 0;
+  const isWorthIt = (error: Error) => !signal.aborted && mayImprove(error);
+  try {
+    return await pRetry(
+      () => {
+        tries += 1;
+        return work();
+      },
+      {
+        retries: TRIES - 1,
+        minTimeout: backoffMs,
+        factor: 2,
+        randomize: true,
+        signal,
+        shouldRetry: ({ error }) => isWorthIt(error),
+        onFailedAttempt: ({ error, retriesLeft }) => {
+          if (retriesLeft > 0 && isWorthIt(error)) again(error);
+        },
+      },
+    );
+  } catch (error) {
+    if (signal.aborted) throw new Interrupted();
+    throw failure(error, tries);
+  }
+}
