@@ -25,7 +25,7 @@ const CASES: Cases = {
   ...KERNEL_CASES,
 };
 
-const planFor = ({ driver = 'incus', mode, artifacts = 'debian' }: Partial<Case>): LabPlan =>
+const planFor = ({ driver = 'incus', mode, artifacts = 'debian', versions }: Partial<Case>): LabPlan =>
   planLab(
     { ...spec, multipass: { ...spec.multipass, network: { mode: mode ?? 'static' } } },
     {
@@ -33,6 +33,7 @@ const planFor = ({ driver = 'incus', mode, artifacts = 'debian' }: Partial<Case>
       driver: { value: driver, why: 'a test' },
       artifacts: { value: artifacts, why: 'a test' },
     },
+    versions === undefined ? undefined : { versions },
   );
 const examinedFor = (host: Partial<Case>) =>
   examineHost(planFor(host), { ...GOOD_HOST, multipass: MULTIPASS, ...host.facts });
@@ -70,7 +71,7 @@ describe('the checks of a driver', () => {
   });
 
   it('are all in the table above, each with a case that is good and one that is not', () => {
-    const all = new Set((['incus', 'multipass', 'ssh'] as const).flatMap(ids));
+    const all = new Set([...(['incus', 'multipass', 'ssh'] as const).flatMap(ids), 'calico']);
     expect(Object.keys(CASES).sort()).toEqual([...all].sort());
     for (const [id, cases] of Object.entries(CASES)) {
       const verdicts = cases.map(({ verdict }) => verdict);

@@ -31,6 +31,8 @@ export interface Precondition {
   readonly title: string;
   /** Drivers that it applies to; all where absent. Elsewhere it is not shown. */
   readonly drivers?: readonly DriverName[];
+  /** Whether it is about Calico. With another CNI it is not shown. */
+  readonly calicoOnly?: true;
   /** Whether it is about what only Linux has. Elsewhere it is not shown. */
   readonly linuxOnly?: true;
   readonly judge: (plan: LabPlan, facts: HostFacts) => Finding;

@@ -1,6 +1,7 @@
 import type { HostFacts } from '../host-facts.ts';
 import { type HostProblem, isError } from '../host-problem.ts';
 import type { LabPlan } from '../types.ts';
+import { judgeCalico } from './calico.ts';
 import { type DoctorCheck, examine, type Finding, hostFault, type Precondition } from './check.ts';
 import { judgeDaemon } from './daemon.ts';
 import { KERNEL_CHECKS } from './kernel.ts';
@@ -57,6 +58,7 @@ const PRECONDITIONS: readonly Precondition[] = [
   { id: 'prefixes', title: 'lab prefixes', drivers: ['incus', 'multipass'], judge: judgePrefixes },
   { id: 'resolvers', title: 'name servers', drivers: ['incus', 'multipass'], judge: judgeResolvers },
   { id: 'vpn', title: 'VPN', judge: judgeVpn },
+  { id: 'calico', title: 'Calico', calicoOnly: true, judge: judgeCalico },
   { id: 'inotify-instances', title: 'inotify instances', drivers: ['incus'], judge: judgeInotifyInstances },
   { id: 'inotify-watches', title: 'inotify watches', drivers: ['incus'], judge: judgeInotifyWatches },
   { id: 'kmsg', title: 'kernel log', drivers: ['incus'], judge: judgeKmsg },
@@ -67,7 +69,8 @@ const PRECONDITIONS: readonly Precondition[] = [
 export function examineHost(plan: LabPlan, facts: HostFacts): DoctorCheck[] {
   const { value } = plan.choices.driver;
   const isLinux = facts.platform === 'linux';
-  return PRECONDITIONS.filter(({ drivers, linuxOnly }) => {
+  return PRECONDITIONS.filter(({ drivers, linuxOnly, calicoOnly }) => {
+    if (calicoOnly === true && plan.calico === undefined) return false;
     if (drivers !== undefined && !drivers.includes(value)) return false;
     // Containers are Linux' own: elsewhere there is nothing to look at for them.
     return isLinux || (linuxOnly !== true && (drivers === undefined || value !== 'incus'));

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parseDocument } from 'yaml';
 import { SUITE } from '../../../scripts/artifacts/debian.ts';
-import { calicoWarning } from '../../../scripts/artifacts/online/calico-versions.ts';
 import { findChecksum } from '../../../scripts/artifacts/online/checksums.ts';
 import { loadVersions } from '../../../scripts/artifacts/online/versions.ts';
+import { calicoWarning } from '../../../scripts/plan/doctor/calico.ts';
 import { readAsset } from '../../../scripts/shared/assets.ts';
 
 const A = 'a'.repeat(64);

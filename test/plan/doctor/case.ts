@@ -13,6 +13,8 @@ export interface Case {
   readonly mode?: 'dhcp' | 'bridge';
   /** Default: debian. */
   readonly artifacts?: ArtifactsName;
+  /** With Calico: its version and that of Kubernetes. Default: without. */
+  readonly versions?: { readonly kubernetes: string; readonly calico: string };
   readonly verdict: DoctorVerdict;
   /** Pieces of what was found, what is wrong, or of the cure. */
   readonly says: readonly string[];

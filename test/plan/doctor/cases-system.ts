@@ -3,6 +3,20 @@ import { MULTIPASS } from './good-host.ts';
 
 /** Node.js, clock, user, limits and devices. */
 export const SYSTEM_CASES: Cases = {
+  calico: [
+    {
+      what: 'a pair that Calico tests',
+      versions: { kubernetes: 'v1.36.3+k3s1', calico: 'v3.32.1' },
+      verdict: 'ok',
+      says: ['v3.32.1 with Kubernetes v1.36.3+k3s1'],
+    },
+    {
+      what: 'a pair that it does not',
+      versions: { kubernetes: 'v1.37.1', calico: 'v3.32.1' },
+      verdict: 'warning',
+      says: ['Calico v3.32.1 with Kubernetes v1.37.1 is not tested by Calico', '1.34 to 1.36'],
+    },
+  ],
   platform: [
     { what: 'Linux', verdict: 'ok', says: ['linux'] },
     {
