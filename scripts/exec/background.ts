@@ -12,7 +12,9 @@ export async function startBackground(argv: readonly string[], logFile: string):
   const [command = '', ...args] = argv;
   const log = openSync(logFile, 'a', 0o600);
   try {
-    const child = spawn(command, args, { detached: true, stdio: ['ignore', log, log] });
+    // A folder for temporary files may be the caller's own, and go when it ends; the process stays.
+    const { TMPDIR: _, ...env } = process.env;
+    const child = spawn(command, args, { detached: true, env, stdio: ['ignore', log, log] });
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve);
       child.once('error', reject);

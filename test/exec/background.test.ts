@@ -47,6 +47,14 @@ describe('a background process', () => {
     expect(readFileSync(log, 'utf8')).toBe('one\ntwo\n');
   });
 
+  it("does not keep its caller's folder for temporary files", async () => {
+    const before = process.env.TMPDIR;
+    expect(before).toBeDefined();
+    started = await startBackground(['sh', '-c', 'printenv TMPDIR || echo none'], log);
+    await expect.poll(() => readFileSync(log, 'utf8')).toBe('none\n');
+    expect(process.env.TMPDIR).toBe(before);
+  });
+
   it('that cannot start is an error', async () => {
     await expect(startBackground(['/no/such/daemon'], log)).rejects.toThrow('ENOENT');
   });
