@@ -13,13 +13,10 @@ import { K3S_DATA } from '../render/k3s.ts';
 import { UserError } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
-import { kubernetesMinor } from '../shared/versions.ts';
 
 const PROGRAM = '/usr/local/bin/k3s';
 /** k3s imports what is in here when it starts, pins it against removal, and watches it afterwards. */
 const IMAGES_DIR = `${K3S_DATA}/agent/images`;
-/** 1.34 is the first whose containerd reads the lab's own settings (config-v3.toml.d). */
-const OLDEST_MINOR = 34;
 
 // The names that k3s answers to as well, where no other program has them: as its installer does. A k3s that runs goes on
 // with the program that it was started from.
@@ -49,7 +46,6 @@ export async function installK3s(
   const program = filesFor(software, node, 'k3s');
   const images = filesFor(software, node, 'image-archive', 'echo-image');
   if (program.length + images.length === 0) return false;
-  checkSoftware(software);
   const look = await lookAtNode(machine);
   const put = (file: SoftwareFile) => putFile(machine, file, PROGRAM, '755');
   const finish = async () => {
@@ -80,17 +76,4 @@ function archiveName(file: SoftwareFile): string {
       next: 'give the file such a name in the bundle',
     });
   return `lab-${contentKey([file]).slice(0, 16)}${ending}`;
-}
-
-function checkSoftware({ cni, versions }: Software): void {
-  if (kubernetesMinor(versions.kubernetes) < OLDEST_MINOR)
-    throw new UserError(`The lab cannot be made with k3s ${versions.kubernetes}.`, {
-      details: [`it knows how to configure k3s 1.${OLDEST_MINOR} and later`],
-      next: 'take a newer version, or another source of software: labup --artifacts auto',
-    });
-  if (cni === 'bird')
-    throw new UserError('The lab cannot be made with k3s and the bird CNI.', {
-      details: ['what announces external addresses there logs in with the certificates of a kubeadm node'],
-      next: 'take Calico with k3s, or kubeadm with bird: labup --distribution kubeadm',
-    });
 }

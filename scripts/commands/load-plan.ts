@@ -10,6 +10,8 @@ import { DEBIAN_SOFTWARE, planLab } from '../plan/plan.ts';
 import { smallLab } from '../plan/small.ts';
 import type { SoftwareFacts } from '../plan/software.ts';
 import type { LabPlan } from '../plan/types.ts';
+import { requireK3s } from '../render/k3s.ts';
+import { kubeadmApi } from '../render/kubeadm.ts';
 import { UserError } from '../shared/errors.ts';
 import { nameFault } from '../spec/formats.ts';
 import { loadSpec } from '../spec/load.ts';
@@ -39,8 +41,9 @@ export function planFromSpec(deps: Pick<Deps, 'cwd' | 'env' | 'host'>, options: 
   // A folder is no name of a choice; by now the spec says what it stands for.
   const artifacts = options.artifacts === undefined ? undefined : spec.artifacts;
   const choices = decide(spec, facts, { ...options, artifacts });
-  const plan = planLab(spec, choices, bundle ?? softwareOf(choices));
-  refuseImpossible(plan);
+  const software = bundle ?? softwareOf(choices);
+  const plan = planLab(spec, choices, software);
+  refuseImpossible(plan, software);
   return plan;
 }
 
@@ -67,7 +70,9 @@ function softwareOf({ artifacts, distribution }: LabPlan['choices']): SoftwareFa
   return artifacts.value === 'online' ? onlineFacts(loadVersions(), distribution.value) : DEBIAN_SOFTWARE;
 }
 
-function refuseImpossible({ choices, echo }: LabPlan): void {
+function refuseImpossible({ choices, echo }: LabPlan, software: SoftwareFacts): void {
+  if (choices.distribution.value === 'k3s') requireK3s(software);
+  else kubeadmApi(software.versions.kubernetes);
   if (echo.loadBalancer === 'ipam' && choices.cni.value !== 'calico')
     throw new UserError('echo.loadBalancer: ipam needs Calico, whose address management it is.', {
       details: [`CNI: ${choices.cni.value} (${choices.cni.why})`],

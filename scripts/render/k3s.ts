@@ -1,9 +1,12 @@
 import { createHash, createHmac } from 'node:crypto';
+import type { SoftwareFacts } from '../plan/software.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
 import { theMachine } from '../plan/types.ts';
 import { readAsset } from '../shared/assets.ts';
+import { UserError } from '../shared/errors.ts';
 import type { RenderedFile } from '../shared/files.ts';
 import type { Secrets } from '../shared/secrets.ts';
+import { kubernetesMinor } from '../shared/versions.ts';
 import { type CgroupDriver, RESOLV_CONF, renderResolvConf } from './kubelet.ts';
 import { renderCgroupFiles } from './software.ts';
 import { fillIn, readYamlDocument, writeDocument } from './yaml.ts';
@@ -113,4 +116,21 @@ function nodeFiles(
       : []),
     ...renderCgroupFiles(),
   ];
+}
+
+/** The first whose containerd reads the lab's own settings (config-v3.toml.d). */
+const OLDEST_MINOR = 34;
+
+/** Refuses, with a UserError, the software of a k3s lab that could not be configured. */
+export function requireK3s({ cni, versions }: Pick<SoftwareFacts, 'cni' | 'versions'>): void {
+  if (kubernetesMinor(versions.kubernetes) < OLDEST_MINOR)
+    throw new UserError(`The lab cannot be made with k3s ${versions.kubernetes}.`, {
+      details: [`it knows how to configure k3s 1.${OLDEST_MINOR} and later`],
+      next: 'take a newer version, or another source of software: labup --artifacts auto',
+    });
+  if (cni === 'bird')
+    throw new UserError('The lab cannot be made with k3s and the bird CNI.', {
+      details: ['what announces external addresses there logs in with the certificates of a kubeadm node'],
+      next: 'take Calico with k3s, or kubeadm with bird: labup --distribution kubeadm',
+    });
 }

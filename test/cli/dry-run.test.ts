@@ -34,7 +34,13 @@ function specFor(driver: (typeof DRIVERS)[number]): string {
   return stringify({ version: 1, machines });
 }
 
-function writeBundle(folder: string, { distribution, cni, version }: (typeof SOFTWARE)[number]): void {
+interface BundleSoftware {
+  readonly distribution: string;
+  readonly cni: string;
+  readonly version: string | RegExp;
+}
+
+function writeBundle(folder: string, { distribution, cni, version }: BundleSoftware): void {
   const file = (role: string) => ({ path: role, role, version: '1', sha256: '0'.repeat(64) });
   mkdirSync(folder);
   const versions = { kubernetes: String(version), ...(cni === 'calico' ? { calico: 'v3.32.1' } : {}) };
@@ -120,6 +126,21 @@ describe('choices that do not go together', () => {
     expect(code).toBe(2);
     expect(err).toContain(says);
     expect(err).toMatch(/^next: {2}\S/m);
+  });
+
+  it.each([
+    [{ distribution: 'k3s', cni: 'calico', version: 'v1.31.1+k3s1' }, 'cannot be made with k3s v1.31.1+k3s1'],
+    [
+      { distribution: 'k3s', cni: 'bird', version: 'v1.36.9+k3s1' },
+      'cannot be made with k3s and the bird CNI',
+    ],
+    [{ distribution: 'kubeadm', cni: 'calico', version: 'v1.28.3' }, 'a cluster of Kubernetes v1.28.3'],
+  ] as const)('a bundle of %j is refused before anything is touched', async (software, says) => {
+    const lab = fakeLab();
+    writeBundle(join(lab.cwd, 'bundle'), software);
+    const { code, err } = await lab.run('labup', ['--dry-run', '--artifacts', './bundle']);
+    expect(code).toBe(2);
+    expect(err).toContain(says);
   });
 
   it('LoadBalancer addresses from Calico need Calico', async () => {

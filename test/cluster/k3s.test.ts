@@ -9,7 +9,7 @@ import { silent } from '../../scripts/shared/events.ts';
 import { CA_CERTIFICATE } from '../fakes/ca.ts';
 import { recordingExecutor } from '../fakes/recording-executor.ts';
 import { currentPlan, labSecrets, machine } from '../render/fixture.ts';
-import { debianFiles, fakeNode, type NodeOptions, softwareFile } from './nodes.ts';
+import { fakeNode, type NodeOptions, softwareFile } from './nodes.ts';
 
 const plan = currentPlan('k3s');
 const secrets = labSecrets(plan);
@@ -243,8 +243,6 @@ describe('the software of a k3s node', () => {
   });
 
   it.each([
-    ['an old k3s', { ...software, versions: { kubernetes: 'v1.31.1+k3s1' } }, 'with k3s v1.31.1+k3s1'],
-    ['the bird CNI', { ...software, cni: 'bird' as const }, 'with k3s and the bird CNI'],
     [
       'an archive that k3s does not read',
       { ...software, files: [softwareFile('image-archive', '/bundle/images/k3s.tar.xz')] },
@@ -254,11 +252,5 @@ describe('the software of a k3s node', () => {
     const { machine: node, given } = server();
     await expect(install(node, worker, wrong, silent)).rejects.toThrow(message);
     expect(given()).toEqual([]);
-  });
-
-  it('has no k3s in what is built from Debian packages', async () => {
-    const { machine: node } = server();
-    const wrong = { ...debianFiles(), distribution: 'k3s' as const };
-    await expect(install(node, worker, wrong, silent)).rejects.toThrow('with k3s v1.20.2');
   });
 });
