@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { chmod, copyFile, mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Bundle, readBundle, softwareOf } from '../artifacts/bundle/bundle.ts';
@@ -5,6 +6,7 @@ import { requireWhole } from '../artifacts/bundle/check.ts';
 import { debianArchitecture, findDebianSource, mirrorProblem } from '../artifacts/debian.ts';
 import { cachedFiles } from '../artifacts/debian-software.ts';
 import type { Executor } from '../exec/executor.ts';
+import { quoteWord } from '../exec/quote.ts';
 import type { MachineDriver, MachineImage } from '../machines/driver.ts';
 import { filesOf, type Software, type SoftwareFile } from '../plan/software.ts';
 import { UserError } from '../shared/errors.ts';
@@ -103,13 +105,15 @@ export async function hostKubectl(software: Software, cache: string): Promise<st
   const binary = await runnable(k3s, cache, 'k3s');
   const folder = join(binary, '..');
   await writeFile(join(folder, 'config.yaml'), `data-dir: ${JSON.stringify(join(folder, 'data'))}\n`);
-  const script = `#!/bin/sh\nK3S_CONFIG_FILE='${join(folder, 'config.yaml')}' exec '${binary}' kubectl "$@"\n`;
+  const config = quoteWord(join(folder, 'config.yaml'));
+  const script = `#!/bin/sh\nK3S_CONFIG_FILE=${config} exec ${quoteWord(binary)} kubectl "$@"\n`;
   return place(join(folder, 'kubectl'), (path) => writeFile(path, script));
 }
 
 /** The program as one that can be run: what is carried on a USB stick or by hand may have lost its mode. */
-function runnable({ path, sha256 }: SoftwareFile, cache: string, name: string): Promise<string> {
-  return place(join(cache, 'programs', sha256.slice(0, 16), name), (to) => copyFile(path, to));
+async function runnable({ path, sha256 }: SoftwareFile, cache: string, name: string): Promise<string> {
+  const copy = join(cache, 'programs', sha256.slice(0, 16), name);
+  return existsSync(copy) ? copy : place(copy, (to) => copyFile(path, to));
 }
 
 async function place(path: string, write: (path: string) => Promise<void>): Promise<string> {
