@@ -94,7 +94,7 @@ async function settle(kubectl: Kubectl, context: ClusterContext): Promise<boolea
   const resources = [renderBgpResources(plan, api), ...(pools === '' ? [] : [pools])].join('---\n');
   const applied = await applyWhenServed(kubectl, resources, context);
   const removed = await removeUnusedPools(kubectl, api, plan);
-  const onRequest = await ensureRequestedIpsOnly(kubectl, api, context);
+  const onRequest = await ensureRequestedIpsOnly(kubectl, { api, namespace }, context);
   return password || applied || removed || onRequest;
 }
 

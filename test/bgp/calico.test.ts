@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parsePodBlocks, readPodBlocks } from '../../scripts/bgp/calico/ipam.ts';
+import { ensureRequestedIpsOnly } from '../../scripts/bgp/calico/load-balancer.ts';
 import { unsettled } from '../../scripts/bgp/calico/node-status.ts';
 import { calicoCni } from '../../scripts/bgp/calico.ts';
 import { birdCni, cniOf } from '../../scripts/bgp/cnis.ts';
@@ -12,7 +13,7 @@ import type { FileRole, Software } from '../../scripts/plan/software.ts';
 import { machinesOf } from '../../scripts/plan/types.ts';
 import { sessionsOf } from '../../scripts/render/sessions.ts';
 import { HarnessError, Interrupted, LabFailure, UserError } from '../../scripts/shared/errors.ts';
-import { silent } from '../../scripts/shared/events.ts';
+import { type LabEvent, silent } from '../../scripts/shared/events.ts';
 import { fakeMachine } from '../fakes/machine.ts';
 import { type Reply, recordingExecutor } from '../fakes/recording-executor.ts';
 import { calicoPlan, labPlan, labSecrets } from '../render/fixture.ts';
@@ -341,6 +342,28 @@ describe('the resources', () => {
     await calicoCni.waitUntilReady(kubectl, context({ plan: ipam }));
     expect(asked).toBe(2);
   });
+});
+
+it("Calico's controllers are waited for, with what keeps calico-node from starting", async () => {
+  const container = { state: { waiting: { reason: 'ErrImageNeverPull' } } };
+  const pod = {
+    metadata: { name: 'calico-node-1' },
+    spec: { nodeName: 'k8sworker1' },
+    status: { phase: 'Pending', initContainerStatuses: [container] },
+  };
+  const { kubectl } = cluster((line) =>
+    line.startsWith('get pods -n kube-system') ? json({ items: [pod] }) : undefined,
+  );
+  const abort = new AbortController();
+  const said: string[] = [];
+  const emit = (event: LabEvent) => {
+    said.push(json(event));
+    abort.abort();
+  };
+  const installed = { api: 'projectcalico.org/v3', namespace: 'kube-system' } as const;
+  const waiting = ensureRequestedIpsOnly(kubectl, installed, context({ emit, signal: abort.signal }));
+  await expect(waiting).rejects.toBeInstanceOf(Interrupted);
+  expect(said.join()).toContain('calico-node on k8sworker1 is not Ready: ErrImageNeverPull');
 });
 
 describe('a node', () => {

@@ -5,6 +5,8 @@ import { type CalicoApi, loadBalancerPools } from '../../render/calico.ts';
 import { REQUESTED_IPS } from '../../render/manifests.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
+import type { InstalledCalico } from './api.ts';
+import { unreadyPods } from './node-status.ts';
 
 interface ControllersConfiguration {
   readonly spec?: {
@@ -22,7 +24,7 @@ const ON_REQUEST = 'RequestedServicesOnly';
  */
 export async function ensureRequestedIpsOnly(
   kubectl: Kubectl,
-  api: CalicoApi,
+  { api, namespace }: Pick<InstalledCalico, 'api' | 'namespace'>,
   { emit, signal }: ClusterContext,
 ): Promise<boolean> {
   const [group] = api.split('/');
@@ -33,9 +35,10 @@ export async function ensureRequestedIpsOnly(
     look: async () => {
       const path = `/apis/${api}/kubecontrollersconfigurations/default`;
       const { exitCode, stdout, stderr } = await kubectl.run(['get', '--raw', path], { okCodes: [0, 1] });
-      return exitCode === 0
-        ? { done: true, value: JSON.parse(stdout) as ControllersConfiguration }
-        : { done: false, why: stderr.trim() };
+      if (exitCode === 0) return { done: true, value: JSON.parse(stdout) as ControllersConfiguration };
+      // They run in the pod network, and so not before calico-node does.
+      const pods = await unreadyPods(kubectl, namespace);
+      return { done: false, why: [stderr.trim(), ...pods.slice(0, 2)].join('; ') };
     },
     next: 'npx lab kubectl get pods -A -l k8s-app=calico-kube-controllers -o wide',
     signal,

@@ -99,7 +99,7 @@ interface ContainerStatus {
 }
 
 /** The calico-node pods that are not Ready, with what their containers wait for: the likeliest cause. */
-async function unreadyPods(kubectl: Kubectl, namespace: string): Promise<readonly string[]> {
+export async function unreadyPods(kubectl: Kubectl, namespace: string): Promise<readonly string[]> {
   const selector = ['--selector', 'k8s-app=calico-node'];
   const { items } = await kubectl.json<PodList>(['get', 'pods', '-n', namespace, ...selector]);
   if (items.length === 0) return [`there is no pod of calico-node in namespace ${namespace}`];
