@@ -12,7 +12,7 @@ const BACKOFF_MS = 1000;
 export async function fetchAll<Item, Result>(
   items: readonly Item[],
   { atOnce, signal: outer }: { readonly atOnce: number; readonly signal?: AbortSignal | undefined },
-  fetch: (item: Item, signal: AbortSignal) => Promise<Result>,
+  getOne: (item: Item, signal: AbortSignal) => Promise<Result>,
 ): Promise<readonly Result[]> {
   const failed = new AbortController();
   const signal = outer === undefined ? failed.signal : AbortSignal.any([outer, failed.signal]);
@@ -20,7 +20,7 @@ export async function fetchAll<Item, Result>(
   const errors: unknown[] = [];
   const results = await Promise.all(
     items.map((item) =>
-      limit(async () => (signal.aborted ? [] : [await fetch(item, signal)])).catch((error: unknown) => {
+      limit(async () => (signal.aborted ? [] : [await getOne(item, signal)])).catch((error: unknown) => {
         errors.push(error);
         failed.abort();
         return [];
