@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** A process that outlives the command that started it; `startTime` tells it from a later one with the same id. */
 export interface BackgroundProcess {
@@ -25,6 +25,23 @@ export async function startBackground(argv: readonly string[], logFile: string):
   } finally {
     closeSync(log);
   }
+}
+
+/** The process that was started in the background with this log file, as long as it runs. Linux only. */
+export function backgroundWith(logFile: string): BackgroundProcess | undefined {
+  if (!existsSync(logFile) || !existsSync('/proc')) return undefined;
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      if (readlinkSync(`/proc/${pid}/fd/1`) !== logFile) continue;
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      // Field 6 is the session: what it has started itself is in the same one.
+      const session = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3];
+      if (session === pid) return { pid: Number(pid), startTime: startTimeOf(Number(pid)) ?? '' };
+    } catch {
+      // It has ended meanwhile, or is another user's.
+    }
+  }
+  return undefined;
 }
 
 /** Whether exactly this process still runs. */

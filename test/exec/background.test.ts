@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   type BackgroundProcess,
+  backgroundWith,
   isRunning,
   startBackground,
   thisProcess,
@@ -53,6 +54,15 @@ describe('a background process', () => {
     started = await startBackground(['sh', '-c', 'printenv TMPDIR || echo none'], log);
     await expect.poll(() => readFileSync(log, 'utf8')).toBe('none\n');
     expect(process.env.TMPDIR).toBe(before);
+  });
+
+  it('is found by its log, whoever has forgotten it, and its children are not', async () => {
+    started = await startBackground(['sh', '-c', 'sleep 60 & echo up; wait'], log);
+    await expect.poll(() => readFileSync(log, 'utf8')).toBe('up\n');
+    expect(backgroundWith(log)).toEqual(started);
+    expect(backgroundWith(`${log}.other`)).toBeUndefined();
+    process.kill(-started.pid, 'SIGKILL');
+    await expect.poll(() => backgroundWith(log)).toBeUndefined();
   });
 
   it('that cannot start is an error', async () => {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type BackgroundProcess, isRunning, startBackground } from '../../exec/background.ts';
+import { type BackgroundProcess, backgroundWith, isRunning, startBackground } from '../../exec/background.ts';
 import type { Executor } from '../../exec/executor.ts';
 import { UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
@@ -73,6 +73,7 @@ export const THIS_HOST: DaemonHost = {
 };
 
 const markerIn = ({ runDir }: DaemonHost): string => join(runDir, 'daemon.json');
+const logIn = ({ runDir }: DaemonHost): string => join(runDir, 'daemon.log');
 
 /** A daemon that answers. */
 export interface Daemon {
@@ -126,7 +127,7 @@ export async function ensureDaemon(
     });
   }
   emit({ type: 'note', text: `starting ${kind.name}` });
-  const log = join(host.runDir, 'daemon.log');
+  const log = logIn(host);
   if (existsSync(host.systemdDir)) {
     await local.run(['systemctl', 'start', kind.unit], { timeoutMs: TIMEOUTS.daemonReady });
   } else {
@@ -139,7 +140,8 @@ export async function ensureDaemon(
     if ((await ourDaemon(host)) === undefined) {
       await mkdir(host.runDir, { recursive: true, mode: 0o755 });
       const process = await startBackground(kind.start, log);
-      await writeFile(markerIn(host), JSON.stringify(process));
+      await writeFile(`${markerIn(host)}.new`, JSON.stringify(process));
+      await rename(`${markerIn(host)}.new`, markerIn(host));
     }
   }
   const daemon = await waitFor({
@@ -176,10 +178,16 @@ async function requireAllowed(host: DaemonHost): Promise<void> {
 
 /** The daemon that labup started by hand, if it still runs. */
 export async function ourDaemon(host: DaemonHost = THIS_HOST): Promise<BackgroundProcess | undefined> {
-  const text = await readFile(markerIn(host), 'utf8').catch(() => undefined);
-  if (text === undefined) return undefined;
+  const text = await readFile(markerIn(host), 'utf8').catch(() => '');
+  // A labup that was killed just then has started it and not noted it: it writes to our log all the same.
+  if (text === '') return backgroundWith(logIn(host));
   const process = JSON.parse(text) as BackgroundProcess;
   return isRunning(process) ? process : undefined;
+}
+
+/** Whether labup has started a daemon here, be it that it was killed before it could note which. */
+function hasStarted(host: DaemonHost): boolean {
+  return existsSync(markerIn(host)) || existsSync(logIn(host));
 }
 
 /** Stops the daemon that labup started and unmounts what it left; a daemon of anybody else is not touched. */
@@ -204,7 +212,7 @@ export async function stopOurDaemon(
       });
     }
   }
-  if (!existsSync(markerIn(host))) return;
+  if (!hasStarted(host)) return;
   for (const mount of await leftMounts(host)) await unmount(local, mount);
   await rm(host.runDir, { recursive: true, force: true });
 }
@@ -224,7 +232,7 @@ async function unmount(local: Executor, mount: string): Promise<void> {
 
 /** What a daemon that labup started left mounted when it stopped; nothing where labup started none. */
 export async function leftMounts(host: DaemonHost = THIS_HOST): Promise<readonly string[]> {
-  if (!existsSync(markerIn(host))) return [];
+  if (!hasStarted(host)) return [];
   const mounted = await readFile('/proc/self/mounts', 'utf8');
   const points = mounted.split('\n').map((line) => line.split(' ')[1] ?? '');
   return host.kinds.flatMap(({ mounts }) => mounts).filter((mount) => points.includes(mount));
