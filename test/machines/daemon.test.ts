@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -149,6 +149,20 @@ describe('a daemon of somebody else', () => {
     const local = recordingExecutor();
     await stopOurDaemon(local, silent, host);
     expect(local.lines()).toEqual([]);
+  });
+
+  it.each(['', undefined])('is known by its log where a killed labup has noted %j of it', async (noted) => {
+    install();
+    await ensureDaemon(recordingExecutor(), silent, host);
+    const marker = join(host.runDir, 'daemon.json');
+    const written = readFileSync(marker, 'utf8');
+    if (noted === undefined) rmSync(marker);
+    else writeFileSync(marker, noted);
+    expect(JSON.stringify(await ourDaemon(host))).toBe(written);
+    const local = shutdownExecutor();
+    await stopOurDaemon(local, silent, host);
+    expect(local.lines()).toContain('lxd shutdown');
+    expect(existsSync(host.runDir)).toBe(false);
   });
 
   it('is not stopped where it has the process id of one that was ours', async () => {
