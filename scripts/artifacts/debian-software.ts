@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { DEBIAN_SOFTWARE } from '../plan/plan.ts';
 import type { FileRole, NodeRole, Software, SoftwareFile } from '../plan/software.ts';
 import { K8S_VERSION } from '../shared/versions.ts';
 import { artifactFolder, artifactSums, cacheProblem } from './cache.ts';
@@ -6,13 +7,6 @@ import { CONTAINER_IMAGES, type ContainerImage } from './container-images.ts';
 import { debianArchitecture } from './debian.ts';
 import { type Artifacts, recipeKeys } from './ensure.ts';
 import { baseRecipes } from './recipes.ts';
-
-/** What the labs that are built from Debian's packages are. */
-export const DEBIAN_FACTS = {
-  distribution: 'kubeadm',
-  cni: 'bird',
-  versions: { kubernetes: K8S_VERSION },
-} as const;
 
 /** The nodes whose pods run an image; both where it is not listed. */
 const IMAGE_NODES: Readonly<Record<string, readonly NodeRole[]>> = {
@@ -39,7 +33,7 @@ export async function debianSoftware({
   const binary = (role: FileRole, more: Partial<SoftwareFile> = {}) =>
     fileOf(role, kubernetes.folder, role, binaries, more);
   return {
-    ...DEBIAN_FACTS,
+    ...DEBIAN_SOFTWARE,
     files: [
       binary('kubelet'),
       binary('kubeadm'),
@@ -87,7 +81,7 @@ function imageFile(
 
 async function machineFiles(folder: string): Promise<readonly SoftwareFile[]> {
   const sums = await artifactSums(folder);
-  const more = { version: DEBIAN_FACTS.versions.kubernetes, inMachineImage: false };
+  const more = { version: DEBIAN_SOFTWARE.versions.kubernetes, inMachineImage: false };
   return [
     fileOf('machine-metadata', folder, 'metadata.tar', sums, more),
     fileOf('machine-rootfs', folder, 'rootfs.squashfs', sums, more),

@@ -1,9 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import type { Executor } from '../../exec/executor.ts';
 import { NODE_ROLES, type SoftwareFile } from '../../plan/software.ts';
 import type { Emit } from '../../shared/events.ts';
+import { artifactSums } from '../cache.ts';
 import { type ArtifactFolder, ensureFolders, type MissingArtifact, missingArtifacts } from '../ensure.ts';
 import type { Recipe } from '../recipe.ts';
 import { baseRecipes } from '../recipes.ts';
@@ -56,16 +55,13 @@ function recipesFor({
   return machines === 'baked' ? all : all.filter(({ id }) => id !== 'machine-base' && id !== 'machine-root');
 }
 
-const sums = z.object({ files: z.record(z.string(), z.object({ sha256: z.string() })) });
-
 async function artifactFile(
   { folder, key }: ArtifactFolder,
   name: string,
   role: BaseFile['role'],
   bundlePath: string,
 ): Promise<BaseFile> {
-  const manifest = sums.parse(JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8')));
-  const sha256 = manifest.files[name]?.sha256;
+  const sha256 = (await artifactSums(folder))[name];
   if (sha256 === undefined) throw new Error(`${folder} has no ${name}`);
   const version = key.slice(0, 16);
   const path = join(folder, name);

@@ -4,7 +4,7 @@ import { HttpsError, type HttpsTrouble } from './https.ts';
 /** What to do where the internet, or one file of it, cannot be had. */
 export const WITHOUT_INTERNET =
   'Without the internet, run labup --artifacts debian (made here from Debian packages), or labup --artifacts DIR with a ' +
-  'bundle that another host made (lab bundle create DIR).';
+  'bundle that another host made (lab bundle create --from online DIR).';
 
 const AGAIN = 'Run labup again: what was downloaded is kept, and a file that was cut off is continued.';
 
