@@ -18,14 +18,6 @@ export const SUITE = 'bookworm';
 /** Checks the archive's signatures; from the package debian-archive-keyring, on every Debian host. */
 export const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
-/** Host packages that a build needs, by the command that tells whether they are there. */
-export const BUILD_TOOLS: Readonly<Record<string, string>> = {
-  mmdebstrap: 'mmdebstrap',
-  mksquashfs: 'squashfs-tools',
-  'dpkg-deb': 'dpkg',
-  unshare: 'util-linux',
-};
-
 /** How packages are had on this host. */
 export interface DebianSource {
   readonly mirror: DebianMirror;

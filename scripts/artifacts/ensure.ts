@@ -56,9 +56,6 @@ export interface MissingArtifact {
   readonly seconds: number;
 }
 
-/** Disk that a full build takes at its highest, with the artifacts that it leaves, in bytes: measured and rounded up. */
-export const BUILD_DISK_BYTES = 5 * 2 ** 30;
-
 /** Every recipe's key, in their order. */
 export function recipeKeys(all: readonly Recipe[] = recipes()): ReadonlyMap<RecipeId, string> {
   const keys = new Map<RecipeId, string>();

@@ -93,7 +93,6 @@ const schema = z
 export type Versions = z.infer<typeof schema>;
 export type Component = z.infer<typeof component>;
 export type PinnedFile = z.infer<typeof file>;
-export type PinnedDownload = z.infer<typeof download>;
 export type PinnedImage = z.infer<typeof image>;
 
 /** Reads the lock that ships with the lab. It is part of the program: a mistake in it is a bug, and throws as one. */

@@ -251,8 +251,3 @@ function placed({ next, ...rule }: Rule, platform: NodeJS.Platform): PlacedRule 
 export function kindOf(error: unknown): FailureKind | undefined {
   return error instanceof MultipassRefusal || error instanceof MultipassFailure ? error.kind : undefined;
 }
-
-/** Whether no further attempt makes sense before the user has acted. */
-export function isRefusal(error: unknown): boolean {
-  return error instanceof UserError;
-}
