@@ -1,5 +1,6 @@
 import { parseAllDocuments } from 'yaml';
 import type { Kubectl } from '../cluster/kubectl.ts';
+import type { PodList } from '../cluster/pods.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
@@ -44,23 +45,6 @@ export async function removeOtherServices(
   if (others.length === 0) return false;
   await kubectl.run(['delete', 'services', '-n', namespace, ...others]);
   return true;
-}
-
-interface PodList {
-  readonly items: readonly {
-    readonly metadata: { readonly name: string };
-    readonly spec: { readonly nodeName?: string };
-    readonly status: {
-      readonly phase: string;
-      readonly conditions?: readonly { readonly type: string; readonly status: string }[];
-      readonly containerStatuses?: readonly {
-        readonly state: {
-          readonly waiting?: { readonly reason?: string };
-          readonly running?: { readonly startedAt: string };
-        };
-      }[];
-    };
-  }[];
 }
 
 /** When each node booted, in milliseconds since 1970. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { ClusterContext } from '../../cluster/distribution.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
+import type { PodList } from '../../cluster/pods.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { machinesOf } from '../../plan/types.ts';
 import type { CalicoApi } from '../../render/calico.ts';
@@ -79,23 +80,6 @@ export function unsettled(plan: LabPlan, text: string): readonly string[] {
       }),
     ];
   });
-}
-
-interface PodList {
-  readonly items: readonly {
-    readonly metadata: { readonly name: string };
-    readonly spec: { readonly nodeName?: string };
-    readonly status: {
-      readonly phase: string;
-      readonly conditions?: readonly { readonly type: string; readonly status: string }[];
-      readonly initContainerStatuses?: readonly ContainerStatus[];
-      readonly containerStatuses?: readonly ContainerStatus[];
-    };
-  }[];
-}
-
-interface ContainerStatus {
-  readonly state: { readonly waiting?: { readonly reason?: string; readonly message?: string } };
 }
 
 /** The calico-node pods that are not Ready, with what their containers wait for: the likeliest cause. */
