@@ -48,7 +48,7 @@ describe('bird -p', () => {
 
   it('refuses nonsense, so that its silence means something', (context) => {
     needs(context, 'bird');
-    expect(check('files/k8sworker1/etc/bird/bird.conf', 'route nonsense;\n')).toMatch(/^exit 1\n/);
+    expect(check('files/k8sworker2/etc/bird/bird.conf', 'route nonsense;\n')).toMatch(/^exit 1\n/);
   });
 });
 
