@@ -12,16 +12,12 @@ import { FOLDERS } from '../architecture/import-rules.ts';
 import { filesBelow } from '../architecture/sources.ts';
 import { anchorsOf, codeOf, codeSpans, document, linksOf, section, tableRows } from './documents.ts';
 
-const readme = document('README.md');
 const contributing = document('CONTRIBUTING.md');
-const documents = [
-  readme,
-  contributing,
-  document('CHANGELOG.md'),
-  document('docs/multipass.md'),
-  document('docs/ssh.md'),
-  document('docs/bundle.md'),
-];
+const operations = document('docs/operations.md');
+const results = document('docs/reading-results.md');
+const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...filesBelow('docs', '.md')].map(
+  document,
+);
 
 // Nothing is run: only the definitions are looked at.
 const bin = (name: BinName): Command => program(name, {} as Handlers, {});
@@ -116,100 +112,29 @@ describe.each(documents)('$name', (each) => {
   });
 });
 
-describe('the commands of README.md', () => {
-  const rows = tableRows(section(readme, 'Commands'));
-  /** The row that describes a verb, or a bin of its own. */
-  const rowOf = (name: string) =>
-    rows.find(([commands = '']) =>
-      codeSpans(commands).some((code) => code === name || code.startsWith(`${name} `)),
-    );
-
-  it.each([...verbs.keys()])('describe lab %s with all its options', (verb) => {
-    const row = rowOf(`lab ${verb}`);
-    expect(row, `a row for lab ${verb}`).toBeDefined();
-    const shared = ['--file', '--json', '--help', '--version'];
-    const command = verbs.get(verb);
-    const long = command?.options.flatMap(({ long }) => (typeof long === 'string' ? [long] : [])) ?? [];
-    const listed = codeSpans(row?.[1] ?? '').flatMap((code) => code.split(/[, ]+/));
-    expect(listed.filter((word) => word.startsWith('--')).sort()).toEqual(
-      long.filter((option) => !shared.includes(option)).sort(),
-    );
-  });
-
-  it('describe no verb that does not exist', () => {
-    const described = rows.flatMap(([commands = '']) => codeSpans(commands));
-    const named = described
-      .filter((code) => code.startsWith('lab '))
-      .map((code) => verbOf(code.split(' ').slice(1)) ?? '');
-    expect(named.filter((verb) => !verbs.has(verb))).toEqual([]);
-  });
-
-  it('describe every bin', () => {
-    const described = rows
-      .flatMap(([commands = '']) => codeSpans(commands))
-      .map((code) => code.split(' ')[0]);
-    expect(new Set(described)).toEqual(new Set(Object.keys(packageJson.bin)));
-  });
+it.each(['README.md', 'CONTRIBUTING.md'])('%s stays short enough to be read', (name) => {
+  expect(Buffer.byteLength(document(name).text)).toBeLessThan(9000);
 });
 
-describe('the lab.yaml reference of README.md', () => {
-  const rows = tableRows(section(readme, 'lab.yaml'));
+it('docs/reading-results.md has every exit code and every outcome', () => {
+  const rows = tableRows(section(results, 'Exit codes'));
+  expect(rows.map(([code]) => Number(code))).toEqual(Object.values(EXIT));
+  const spans = codeSpans(results.text);
+  expect(OUTCOMES.filter((outcome) => !spans.includes(outcome))).toEqual([]);
+});
 
-  interface Schema {
-    readonly default?: unknown;
-    readonly properties?: Readonly<Record<string, Schema>>;
-    readonly items?: Schema;
-  }
-  const keysOf = (schema: Schema, path: string): readonly (readonly [string, Schema])[] => {
-    const { properties, items } = schema;
-    if (properties !== undefined) {
-      return Object.entries(properties).flatMap(([key, value]) =>
-        keysOf(value, path === '' ? key : `${path}.${key}`),
-      );
-    }
-    const inside = items?.properties === undefined ? [] : keysOf(items, `${path}[]`);
-    return [[path, schema], ...inside];
-  };
-  const keys = keysOf(JSON.parse(readFileSync('lab.schema.json', 'utf8')) as Schema, '');
-
-  it('has every key of the schema and no other', () => {
-    expect(rows.map(([key = '']) => codeSpans(key)[0])).toEqual(keys.map(([key]) => key));
-  });
-
-  it.each(keys.filter(([, schema]) => schema.default !== undefined))(
-    'gives the default of %s',
-    (key, schema) => {
-      const row = rows.find(([name]) => name === `\`${key}\``);
-      const value = Array.isArray(schema.default) ? `[${schema.default.join(', ')}]` : String(schema.default);
-      expect(row?.[1]).toBe(`\`${value}\``);
-    },
+it('docs/operations.md quotes messages that the lab has', () => {
+  const sources = filesBelow('scripts', '.ts').map((path) =>
+    readFileSync(path, 'utf8').replaceAll("\\'", "'"),
   );
-});
-
-describe('what README.md says of results', () => {
-  it('has every exit code', () => {
-    const rows = tableRows(section(readme, 'Exit codes'));
-    expect(rows.map(([code]) => Number(code))).toEqual(Object.values(EXIT));
-  });
-
-  it('has every outcome', () => {
-    const spans = codeSpans(section(readme, 'Reading a result'));
-    expect(OUTCOMES.filter((outcome) => !spans.includes(outcome))).toEqual([]);
-  });
-
-  it('quotes messages that the lab has', () => {
-    const sources = filesBelow('scripts', '.ts').map((path) =>
-      readFileSync(path, 'utf8').replaceAll("\\'", "'"),
-    );
-    const symptoms = tableRows(section(readme, 'Troubleshooting')).flatMap(([symptom = '']) =>
-      codeSpans(symptom),
-    );
-    // What varies in a message is left out.
-    const pieces = symptoms.flatMap((text) => text.split(/ ?\.\.\. ?| labbr0|^labup (?=is at)|N\)$/));
-    const wanted = pieces.filter((piece) => piece !== '');
-    expect(wanted.length).toBeGreaterThan(10);
-    expect(wanted.filter((piece) => !sources.some((text) => text.includes(piece)))).toEqual([]);
-  });
+  const symptoms = tableRows(section(operations, 'Troubleshooting')).flatMap(([symptom = '']) =>
+    codeSpans(symptom),
+  );
+  // What varies in a message is left out.
+  const pieces = symptoms.flatMap((text) => text.split(/ ?\.\.\. ?| labbr0|^labup (?=is at)|N\)$/));
+  const wanted = pieces.filter((piece) => piece !== '');
+  expect(wanted.length).toBeGreaterThan(10);
+  expect(wanted.filter((piece) => !sources.some((text) => text.includes(piece)))).toEqual([]);
 });
 
 describe('the topology', () => {
@@ -225,23 +150,19 @@ describe('CONTRIBUTING.md', () => {
   it('has the import order that is checked', () => {
     expect(contributing.text).toContain(`\n${FOLDERS.join(' · ')}\n`);
   });
+});
 
-  it('has at least 20 tasks', () => {
-    expect(tableRows(section(contributing, 'Where to change what')).length).toBeGreaterThanOrEqual(20);
-  });
-
-  it('has every dependency with its licence', () => {
-    const rows = tableRows(section(contributing, 'Dependencies'));
-    const licenceOf = (name: string): string => {
-      const about = JSON.parse(readFileSync(`node_modules/${name}/package.json`, 'utf8')) as {
-        readonly license?: string;
-        readonly licenses?: readonly { readonly type: string }[];
-      };
-      return (about.license ?? about.licenses?.[0]?.type ?? 'none').replace(' OR ', ' or ');
+it('docs/development.md has every dependency with its licence', () => {
+  const rows = tableRows(section(document('docs/development.md'), 'Dependencies'));
+  const licenceOf = (name: string): string => {
+    const about = JSON.parse(readFileSync(`node_modules/${name}/package.json`, 'utf8')) as {
+      readonly license?: string;
+      readonly licenses?: readonly { readonly type: string }[];
     };
-    const names = [...Object.keys(packageJson.dependencies), ...Object.keys(packageJson.devDependencies)];
-    expect(rows.map(([name, licence]) => [name, licence])).toEqual(
-      names.map((name) => [name, licenceOf(name)]),
-    );
-  });
+    return (about.license ?? about.licenses?.[0]?.type ?? 'none').replace(' OR ', ' or ');
+  };
+  const names = [...Object.keys(packageJson.dependencies), ...Object.keys(packageJson.devDependencies)];
+  expect(rows.map(([name, licence]) => [name, licence])).toEqual(
+    names.map((name) => [name, licenceOf(name)]),
+  );
 });

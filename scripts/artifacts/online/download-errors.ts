@@ -36,7 +36,7 @@ export function downloadError({ url, name, version }: Named, error: unknown, tri
   if (known?.status === 404 || known?.status === 410) {
     return new UserError(`${name} ${version} does not exist at its publisher.`, {
       details: [`${asked} answered with status ${known.status}`],
-      next: 'Correct its version and URL in versions.yaml (CONTRIBUTING.md, "How to move a pin"), then run labup again.',
+      next: 'Correct its version and URL in versions.yaml (docs/development.md, "How to move a pin"), then run labup again.',
       cause: error,
     });
   }
@@ -84,7 +84,7 @@ export function changedError(
 export function listError({ url, name, version }: Named, list: string, said: string): LabError {
   return new UserError(`The publisher's checksums do not name ${name} ${version}.`, {
     details: [url, list, ...said.split('\n').slice(0, 3)],
-    next: 'Correct its checksums in versions.yaml (CONTRIBUTING.md, "How to move a pin"), then run labup again.',
+    next: 'Correct its checksums in versions.yaml (docs/development.md, "How to move a pin"), then run labup again.',
   });
 }
 

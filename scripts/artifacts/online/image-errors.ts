@@ -25,7 +25,7 @@ const MEANINGS: readonly {
 
 const NEXT = {
   absent:
-    'Correct its tag or digest in versions.yaml (CONTRIBUTING.md, "How to move a pin"), then run labup again.',
+    'Correct its tag or digest in versions.yaml (docs/development.md, "How to move a pin"), then run labup again.',
   platform: 'It is not made for this architecture: choose another version in versions.yaml.',
   denied: `Registries hide what does not exist: look at its name and tag in versions.yaml. ${WITHOUT_INTERNET}`,
   limit: 'The registry limits this address: run labup again in an hour.',

@@ -1,0 +1,19 @@
+/** docs/cli.md and docs/lab-yaml.md are made from the code; `npx vitest run --project fast test/docs -u` writes them. */
+import { expect, it } from 'vitest';
+import type { Handlers } from '../../scripts/cli/handlers.ts';
+import { program } from '../../scripts/cli/program.ts';
+import { labJsonSchema } from '../../scripts/spec/json-schema.ts';
+import { cliReference, type Schema, specReference } from './reference.ts';
+
+it('docs/cli.md is what the commands say of themselves', async () => {
+  const bins = (['labup', 'labtest', 'labdown', 'lab'] as const).map((name) =>
+    program(name, {} as Handlers, {}),
+  );
+  await expect(cliReference(bins)).toMatchFileSnapshot('../../docs/cli.md');
+});
+
+it('docs/lab-yaml.md is what the schema says', async () => {
+  await expect(specReference(JSON.parse(labJsonSchema()) as Schema)).toMatchFileSnapshot(
+    '../../docs/lab-yaml.md',
+  );
+});
