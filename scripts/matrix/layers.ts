@@ -149,10 +149,10 @@ function joins({ a, b }: PeeringPlan, machine: string): boolean {
   return a.machine === machine || b.machine === machine;
 }
 
-/** "10.0.0.1, 10.0.0.2" or "absent" as a list; undefined where it is something else, such as a complaint. */
+/** "10.0.0.1, 10.0.0.2", "1 of" these or "absent" as a list; undefined where it is something else, such as a complaint. */
 function hopsOf(text: string): readonly string[] | undefined {
   if (text === 'absent') return [];
-  const hops = text.split(', ');
+  const hops = text.replace(/^\d+ of /, '').split(', ');
   const isHop = (hop: string) => /^(\d+(\.\d+){3}|[a-z-]+|dev \S+)$/.test(hop);
   return hops.every(isHop) ? hops : undefined;
 }

@@ -33,6 +33,9 @@ const BGP = {
   holdSeconds: 9,
 } as const;
 
+/** Calico writes "merge paths on" without a limit: KRT_DEFAULT_ECMP_LIMIT of BIRD 1.6 (sysdep/unix/krt.h). */
+const CALICO_MAXIMUM_PATHS = 16;
+
 const ECHO = { namespace: 'echo-server', clientPod: 'echo-client1', tcpPort: 1234, udpPort: 5678 } as const;
 
 /**
@@ -81,7 +84,9 @@ function planAtSpec(
       // Debian has no package of CoreDNS.
       dns: choices.artifacts.value === 'debian' || choices.cni.value === 'bird' ? 'lab' : 'coredns',
     },
-    ...(versions.calico === undefined ? {} : { calico: { version: versions.calico } }),
+    ...(versions.calico === undefined
+      ? {}
+      : { calico: { version: versions.calico, maximumPaths: CALICO_MAXIMUM_PATHS } }),
     ...(choices.artifacts.value === 'bundle' && spec.bundle !== undefined ? { bundle: spec.bundle } : {}),
     bgp: {
       clusterAsn: spec.bgp.clusterAsn,

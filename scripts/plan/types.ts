@@ -75,7 +75,11 @@ export interface LabPlan {
     readonly dns: 'lab' | 'coredns';
   };
   /** With cni calico. */
-  readonly calico?: { readonly version: string };
+  readonly calico?: {
+    readonly version: string;
+    /** How many next hops its BIRD gives to a kernel for one prefix; the lab's own has bgp.maximumPaths. */
+    readonly maximumPaths: number;
+  };
   /** The folder that the software comes from, with artifacts bundle. */
   readonly bundle?: string;
   readonly bgp: {
@@ -85,6 +89,7 @@ export interface LabPlan {
     readonly routerPrefixes: readonly string[];
     readonly externalPrefixes: readonly string[];
     readonly maximumPrefix: number;
+    /** How many next hops a BGP speaker that the lab configures uses for one prefix. */
     readonly maximumPaths: number;
     readonly keepaliveSeconds: number;
     readonly holdSeconds: number;

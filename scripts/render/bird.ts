@@ -21,6 +21,7 @@ export function renderBirdConf(plan: LabPlan, machine: MachinePlan, secrets: Sec
     RESTART_SECONDS: String(RESTART_SECONDS),
     HOLD: String(plan.bgp.holdSeconds),
     KEEPALIVE: String(plan.bgp.keepaliveSeconds),
+    MAXIMUM_PATHS: String(plan.bgp.maximumPaths),
     SESSIONS: sessionsOf(plan, machine)
       .map((session) => (session.kind === 'ibgp' ? meshPeer(session) : routerPeer(session, secrets)))
       .join('\n'),

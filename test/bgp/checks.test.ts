@@ -4,12 +4,13 @@ import type { Check } from '../../scripts/bgp/checks/check.ts';
 import type { Announcement } from '../../scripts/bgp/checks/expected.ts';
 import { nodesOf } from '../../scripts/bgp/checks/expected.ts';
 import { checkBgp } from '../../scripts/bgp/checks/judge.ts';
-import { observeBgp, observeNode } from '../../scripts/bgp/checks/observe.ts';
+import { type BgpObservation, observeBgp, observeNode } from '../../scripts/bgp/checks/observe.ts';
 import type { Executor } from '../../scripts/exec/executor.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
+import { type LabPlan, machinesOf } from '../../scripts/plan/types.ts';
 import { HarnessError, Interrupted } from '../../scripts/shared/errors.ts';
 import { planOf } from '../matrix/fixtures.ts';
-import { calicoPlan } from '../render/fixture.ts';
+import { calicoPlan, labPlan } from '../render/fixture.ts';
 import { fakeMachine, type Reply, repliesOf } from './fixtures.ts';
 
 const plan = planOf();
@@ -130,6 +131,42 @@ describe('the router', () => {
       verdict: 'failed',
       observed: '10.255.0.70/32',
     });
+  });
+});
+
+describe('twenty workers that announce one address', () => {
+  const bird = labPlan(20);
+  const addresses = machinesOf(bird, 'worker').map(({ address }) => address);
+  const announced = [{ prefix: '2.2.2.2/32', nodes: machinesOf(bird, 'worker').map(({ name }) => name) }];
+  /** The check of one table of the control plane, which has these next hops. */
+  const judged = (plan: LabPlan, name: string, nextHops: readonly string[]) => {
+    const table = { ok: true, value: new Map([['2.2.2.2/32', [...nextHops].sort()]]) } as const;
+    const seen: BgpObservation = {
+      sessions: { ok: true, value: [] },
+      tables: [{ name, label: name, table }],
+    };
+    return checkBgp(plan, announced, new Map([['k8smaster1', seen]])).find(
+      ({ id }) => id === `bgp.route.k8smaster1.${name}.2.2.2.2/32`,
+    );
+  };
+  const calico = calicoPlan(bird);
+  const sixteen = addresses.slice(2, 18);
+
+  it('are all next hops in the kernel, unless Calico programs it: then any 16 of them', () => {
+    expect(judged(bird, 'kernel', addresses)?.verdict).toBe('passed');
+    expect(judged(bird, 'kernel', sixteen)?.verdict).toBe('failed');
+    const right = judged(calico, 'kernel', sixteen);
+    expect(right).toMatchObject({ verdict: 'passed' });
+    expect(right?.expected).toBe(`16 of ${[...addresses].sort().join(', ')}`);
+    expect(right?.why).toContain('gives the kernel 16 next hops at most');
+    expect(judged(calico, 'kernel', addresses)?.verdict).toBe('failed');
+    expect(judged(calico, 'kernel', addresses.slice(0, 15))?.verdict).toBe('failed');
+    expect(judged(calico, 'kernel', [...addresses.slice(0, 15), '192.168.13.254'])?.verdict).toBe('failed');
+  });
+
+  it('are all in BIRD, which is what the kernel gets its next hops from', () => {
+    expect(judged(calico, 'bird', addresses)?.verdict).toBe('passed');
+    expect(judged(calico, 'bird', sixteen)?.verdict).toBe('failed');
   });
 });
 

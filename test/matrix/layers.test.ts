@@ -72,6 +72,16 @@ describe('a check that follows from another', () => {
     expect(layered.checks[1]?.observed).toBe(`${W1}, ${W2} (follows from bgp.session.bgp-k8sworker3)`);
   });
 
+  it('is blocked where fewer next hops are left than the kernel takes', () => {
+    const { failed, blocked } = verdicts([
+      session('k8smaster1', 'k8sworker2'),
+      session('k8smaster1', 'k8sworker3'),
+      route('k8smaster1.kernel', '2.2.2.2/32', `2 of ${ALL}`, W1 ?? ''),
+    ]);
+    expect(failed).toEqual(['bgp.session.k8smaster1-k8sworker2', 'bgp.session.k8smaster1-k8sworker3']);
+    expect(blocked).toEqual(['bgp.route.k8smaster1.kernel.2.2.2.2/32']);
+  });
+
   it('is blocked by the lowest table that is wrong in the same way', () => {
     const { failed, blocked } = verdicts(router('2.2.2.2/32', ALL, `${W1}, ${W2}`));
     expect(failed).toEqual(['bgp.route.bgp.bgp.2.2.2.2/32']);

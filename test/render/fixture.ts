@@ -107,7 +107,7 @@ export function calicoPlan(plan: LabPlan = labPlan(), version = 'v3.32.1'): LabP
   return {
     ...plan,
     choices: { ...plan.choices, cni: { value: 'calico', why: 'test' } },
-    calico: { version },
+    calico: { version, maximumPaths: 16 },
     machines: plan.machines.map(({ podBlock: _, ...each }) => each),
   };
 }

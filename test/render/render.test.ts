@@ -89,7 +89,7 @@ describe('BGP', () => {
     ]);
   });
 
-  it('the router has a neighbor per worker and room for as many next hops', () => {
+  it('the router has a neighbor per worker, and it and every node room for as many next hops', () => {
     const large = labPlan(20);
     const text = renderFrrConf(large, labSecrets(large));
     expect(text.match(/^ neighbor [\d.]+ peer-group K8S$/gm)).toHaveLength(20);

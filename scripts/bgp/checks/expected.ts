@@ -17,6 +17,8 @@ export interface ExpectedRoute {
   readonly prefix: string;
   /** Gateways, or 'blackhole'; empty where the prefix must be absent. Sorted. */
   readonly nextHops: readonly string[];
+  /** How many of them the kernel gets, where the BGP daemon chooses among them; absent: all. */
+  readonly inKernel?: number;
   readonly why: string;
   /** The tables that must hold it, by name; absent: all of the machine's. */
   readonly tables?: readonly string[];
@@ -152,10 +154,15 @@ function externalRoute(
       why: `${node.name} announces it from a blackhole route; kube-proxy translates packets before they meet it.`,
     };
   const others = nodesOf(plan).filter(({ name }) => announcing.includes(name));
+  const nextHops = sorted(others.map(({ address }) => address));
+  const why = `${node.name} does not announce it and learns it over iBGP from those that do.`;
+  const limit = plan.calico?.maximumPaths ?? plan.bgp.maximumPaths;
+  if (nextHops.length <= limit) return { prefix, nextHops, why };
   return {
     prefix,
-    nextHops: sorted(others.map(({ address }) => address)),
-    why: `${node.name} does not announce it and learns it over iBGP from those that do.`,
+    nextHops,
+    inKernel: limit,
+    why: `${why} Its BIRD gives the kernel ${limit} next hops at most, and chooses them itself.`,
   };
 }
 
