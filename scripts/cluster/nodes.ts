@@ -1,4 +1,4 @@
-import type { LabPlan, MachinePlan } from '../plan/types.ts';
+import type { LabPlan } from '../plan/types.ts';
 import { machinesOf } from '../plan/types.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
@@ -23,13 +23,17 @@ export async function ensurePodBlocks(kubectl: Kubectl, plan: LabPlan): Promise<
     const machine = plan.machines.find(({ name }) => name === metadata.name);
     return machine === undefined || spec.podCIDR !== undefined ? [] : [machine];
   });
-  await Promise.all(missing.map((machine) => setPodBlock(kubectl, machine)));
-  return missing.length > 0;
-}
-
-async function setPodBlock(kubectl: Kubectl, { name, podBlock }: MachinePlan): Promise<void> {
-  const patch = JSON.stringify({ spec: { podCIDR: podBlock, podCIDRs: [podBlock] } });
-  await kubectl.run(['patch', 'node', name, '--patch', patch]);
+  if (missing.length === 0) return false;
+  // One kubectl for all: 21 of them at once took 18 s on two processors.
+  const nodes = missing.map(({ name, podBlock }) => ({
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name },
+    spec: { podCIDR: podBlock, podCIDRs: [podBlock] },
+  }));
+  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: nodes });
+  await kubectl.run(['apply', '--server-side', '-f', '-'], { input });
+  return true;
 }
 
 /** Waits until the API server says that it is ready. */

@@ -177,13 +177,21 @@ describe('nodes', () => {
     Object.fromEntries(['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'].map((name) => [name, is]));
 
   it('get the pod blocks of the plan, once', async () => {
-    const { executor, client } = kubectl((line) =>
-      line.startsWith('get') ? nodes({ k8sworker1: false, stranger: true }) : '',
-    );
+    const applied: unknown[] = [];
+    const { client } = kubectl((line, input) => {
+      if (line.startsWith('get')) return nodes({ k8sworker1: false, k8sworker3: true, stranger: true });
+      applied.push(JSON.parse(input));
+      return '';
+    });
     expect(await ensurePodBlocks(client, plan)).toBe(true);
-    const patches = executor.lines().filter((line) => line.includes('patch'));
-    expect(patches).toHaveLength(1);
-    expect(patches[0]).toContain('patch node k8sworker1 --patch {"spec":{"podCIDR":"10.255.0.64/26"');
+    const node = (name: string, block: string) => ({
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name },
+      spec: { podCIDR: block, podCIDRs: [block] },
+    });
+    const items = [node('k8sworker1', '10.255.0.64/26'), node('k8sworker3', '10.255.0.192/26')];
+    expect(applied).toEqual([{ apiVersion: 'v1', kind: 'List', items }]);
     expect(await ensurePodBlocks(kubectl(() => nodes(all(true), '10.255.0.0/26')).client, plan)).toBe(false);
   });
 
