@@ -183,7 +183,8 @@ function countedBy(
   if (packets < least)
     return {
       kind: 'unproven',
-      ...(packets > 0 ? { again: true } : {}),
+      // Also where it matched none: counters that were 0 before may have been set back unseen.
+      again: true,
       text: `the rule that had to stop it (${text}) matched ${packets} of at least ${count(least, 'packet')} from ${count(cells, 'cell')}`,
     };
   return {

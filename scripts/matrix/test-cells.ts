@@ -9,7 +9,7 @@ import type { ServerLogs } from './proof-logs.ts';
 import type { RunCellsOptions } from './run.ts';
 import { runCells } from './run.ts';
 import type { ObservedState } from './state/types.ts';
-import type { Cell, CellResult, DnsAnswer, Observation } from './types.ts';
+import type { Cell, CellResult, DnsAnswer } from './types.ts';
 import type { Vantage } from './vantages.ts';
 
 export interface MatrixResults {
@@ -34,7 +34,7 @@ export interface TestCellsOptions extends RunCellsOptions {
 }
 
 /**
- * Probes the whole matrix and judges it: every cell and DNS question at once, then the cells that failed once more, by
+ * Probes the whole matrix and judges it: every cell and DNS question at once, then those that failed once more, by
  * themselves; then demands proof of those that rightly failed. Throws Interrupted on abort.
  */
 export async function testCells(
@@ -43,27 +43,16 @@ export async function testCells(
   options: TestCellsOptions = {},
 ): Promise<MatrixResults> {
   const open = cells.filter(({ blockedBy, skipped }) => blockedBy === undefined && skipped === undefined);
+  const { dns: questions = [], ...withoutDns } = options;
   const first = await runCells(open, vantages, options);
-  // A name whose own question was not answered either has been tried twice already.
-  const again = cellsToRetry(open, first.cells).filter(
-    ({ id, address }) => !isUnresolved(first.cells.get(id)) || isAnswered(first.dns.get(`dns.a.${address}`)),
-  );
-  const { dns: _asked, ...withoutDns } = options;
-  const retried = again.length === 0 ? undefined : await runCells(again, vantages, withoutDns);
-  const results = judgeCells(cells, first.cells, retried?.cells);
-  if (options.witnesses === undefined) return { results, dns: first.dns };
-  return {
-    results: await prove(results, vantages, { ...withoutDns, witnesses: options.witnesses }),
-    dns: first.dns,
-  };
-}
-
-function isUnresolved(seen: Observation | undefined): boolean {
-  return seen?.outcome === 'dns-error' || seen?.outcome === 'dns-nxdomain';
-}
-
-function isAnswered(answer: DnsAnswer | undefined): boolean {
-  return answer === undefined || answer.outcome === 'ok';
+  const cellsAgain = cellsToRetry(open, first.cells);
+  // A resolver asks more than once, too, before it takes silence for an answer.
+  const dnsAgain = questions.filter(({ id }) => first.dns.get(id)?.outcome === 'dns-error');
+  const retried = await runCells(cellsAgain, vantages, { ...withoutDns, dns: dnsAgain });
+  const results = judgeCells(cells, first.cells, retried.cells);
+  const dns = new Map([...first.dns, ...retried.dns]);
+  if (options.witnesses === undefined) return { results, dns };
+  return { results: await prove(results, vantages, { ...withoutDns, witnesses: options.witnesses }), dns };
 }
 
 async function prove(

@@ -5,6 +5,7 @@ import { notObserved } from '../../scripts/matrix/run.ts';
 import { testCells } from '../../scripts/matrix/test-cells.ts';
 import type { Cell, Observation } from '../../scripts/matrix/types.ts';
 import { OUTCOMES } from '../../scripts/matrix/types.ts';
+import type { Vantage } from '../../scripts/matrix/vantages.ts';
 import { endpointsOf, fakeVantage, lineOf, planOf, rightly } from './fixtures.ts';
 
 const cells = buildCells(planOf(), endpointsOf());
@@ -166,6 +167,23 @@ describe('testCells', () => {
     );
     const { results } = await testCells(ubuntu, new Map([['ubuntu', vantage]]));
     expect(results.find(({ cell }) => cell === positive)?.verdict).toBe('failed');
+  });
+
+  it('asks once more what no name server answered', async () => {
+    const question = { id: 'dns.a.x', from: 'ubuntu', name: 'x', type: 'A' } as const;
+    const said = { kind: 'dns', rcode: null, name: 'x', ttl: null, server: null, rttMs: 1 };
+    const asked: unknown[] = [];
+    const vantage: Vantage = {
+      name: 'ubuntu',
+      run: async (input, onLine) => {
+        const outcome = asked.push(JSON.parse(input).dns) === 1 ? 'dns-error' : 'ok';
+        onLine(JSON.stringify({ ...said, id: question.id, outcome, answers: ['10.0.0.1'], detail: null }));
+        onLine('{"done":true,"count":1}');
+      },
+    };
+    const { dns } = await testCells([], new Map([['ubuntu', vantage]]), { dns: [question] });
+    expect(dns.get(question.id)).toMatchObject({ outcome: 'ok', answers: ['10.0.0.1'] });
+    expect(asked).toHaveLength(2);
   });
 
   it('does not probe blocked cells', async () => {

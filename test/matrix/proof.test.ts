@@ -302,6 +302,14 @@ describe('testCells with witnesses', () => {
     ]);
   });
 
+  it('tries once more where a rule matched nothing: its counter may have been set back from 0', async () => {
+    const vantage = fakeVantage('ubuntu', cells, answer);
+    const { readers } = witnesses([rules(0, 0), rules(2, 2)]);
+    const { results } = await testCells(cells, new Map([['ubuntu', vantage]]), { witnesses: readers });
+    expect(results.map(({ verdict }) => verdict)).toEqual(['passed', 'passed', 'passed']);
+    expect(vantage.inputs).toHaveLength(2);
+  });
+
   it('finds out whose packets do not come to the rule, one vantage point after another', async () => {
     const both = [positive, dropped, bgpPositive, droppedToo];
     const vantages = ['ubuntu', 'bgp'].map((name) =>
