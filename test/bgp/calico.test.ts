@@ -76,7 +76,7 @@ describe('the CNI of a plan', () => {
     );
     const bird = context({ plan: labPlan() });
     expect(await birdCni.settle(kubectl, bird)).toBe(true);
-    expect(executor.lines().at(-1)).toContain('patch node k8sworker1');
+    expect(executor.lines().at(-1)).toContain('apply --server-side');
     const calls = executor.calls.length;
     await birdCni.waitUntilReady(kubectl, bird);
     expect(executor.calls).toHaveLength(calls);
