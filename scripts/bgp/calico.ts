@@ -28,7 +28,7 @@ import type { Cni } from './cni.ts';
 /** Calico with BGP and without encapsulation, by its operator or by its manifest, whichever the software brings. */
 export const calicoCni: Cni = {
   name: 'calico',
-  prepareNode: (machine) => prepareCalicoNode(machine),
+  prepareNode: prepareCalicoNode,
   deploy: (kubectl, software, context) =>
     filesOf(software, 'calico-operator').length > 0
       ? deployOperator(kubectl, software, context)

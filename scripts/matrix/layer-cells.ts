@@ -3,7 +3,7 @@ import type { LabPlan } from '../plan/types.ts';
 import { inAny, numberOf } from './addresses.ts';
 import { worldOf } from './expect/world.ts';
 import { type LayeredChecks, routeCheckOf, ruleCheckId } from './layers.ts';
-import { podNetworkCheckId } from './pod-network.ts';
+import { gatewayCheckId, podNetworkCheckId } from './pod-network.ts';
 import { wrongChains } from './rule-checks.ts';
 import type { ObservedState } from './state/types.ts';
 import type { Cell, CellResult, ChainStep } from './types.ts';
@@ -15,13 +15,15 @@ interface Needs {
   readonly translators: ReadonlyMap<string, readonly string[] | undefined>;
   /** The node that must masquerade it, because it leaves the pod network there. */
   readonly masquerader?: string;
+  /** The nodes whose pods send or answer. */
+  readonly podNodes: readonly string[];
 }
 
 /**
  * Marks the cells whose way leads over something that failed its check as blocked by the check at the bottom: over a
  * machine whose route to the target, to one of the backends, or back to the client is not as it should be, or whose
- * rules for the service are not, in a chain that the cell passes, or whose masquerading of pods is not. Which machines, addresses and chains those are follows
- * from the cell's own chain of reasons. Pure.
+ * rules for the service are not, in a chain that the cell passes, or whose masquerading of pods is not, or which does not
+ * answer its pods. Which machines, addresses and chains those are follows from the cell's own chain of reasons. Pure.
  */
 export function blockCells(
   plan: LabPlan,
@@ -37,7 +39,7 @@ export function blockCells(
   const wrong = new Map(checks.filter(({ id }) => roots.has(id)).map((each) => [each.id, wrongChains(each)]));
   return cells.map((cell) => {
     if (cell.blockedBy !== undefined || endsInDns(cell)) return cell;
-    const { lookups, translators, masquerader } = needsOf(plan, state, cell);
+    const { lookups, translators, masquerader, podNodes } = needsOf(plan, state, cell);
     const used = [...lookups].flatMap(([machine, addresses]) =>
       [...addresses].flatMap((address) =>
         longest(
@@ -51,7 +53,9 @@ export function blockCells(
       return passed === undefined || wrong.get(id)?.some((chain) => passed.includes(chain)) ? [id] : [];
     });
     const masquerading = masquerader === undefined ? [] : [podNetworkCheckId(masquerader)];
-    const failing = [...used, ...masquerading, ...rules].filter((id) => roots.has(id));
+    const failing = [...used, ...podNodes.map(gatewayCheckId), ...masquerading, ...rules].filter((id) =>
+      roots.has(id),
+    );
     const [first] = checks.filter(({ id }) => failing.includes(id));
     const root = roots.get(first?.id ?? '');
     if (root === undefined) return cell;
@@ -113,9 +117,14 @@ function needsOf(plan: LabPlan, state: ObservedState, cell: Cell): Needs {
   // What a node's own rules lead to a pod has left for that pod only.
   const sent = cell.kind === 'node-port' && cell.node !== origin ? targets : (cell.pods ?? backends);
   const leaves = sent.some((each) => isAddress(each) && !inAny([plan.kubernetes.podCidr], each));
-  return pod === undefined || pod.hostNetwork || !leaves
-    ? { lookups, translators }
-    : { lookups, translators, masquerader: origin };
+  const isPod = pod !== undefined && !pod.hostNetwork;
+  const answering = backends.filter((each) => inAny([plan.kubernetes.podCidr], each));
+  return {
+    lookups,
+    translators,
+    podNodes: [...(isPod ? [origin] : []), ...answering.flatMap((each) => world.nodeOf(each) ?? [])],
+    ...(isPod && leaves ? { masquerader: origin } : {}),
+  };
 }
 
 /** The chains of a service port that a connection passes in these steps; undefined where its rules end it before any. */

@@ -1,11 +1,14 @@
 import { type Cidr, nthAddress, nthBlock, parseCidr } from '../shared/ip.ts';
-import type { LabSpec, MachineSpec } from '../spec/types.ts';
+import type { CniName, LabSpec, MachineSpec } from '../spec/types.ts';
 import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
 import type { LabPlan, RoutePlan } from './types.ts';
 
 /** Cluster DNS has the tenth address of the service CIDR, by the convention that kubeadm follows too. */
 const DNS_NUMBER = 10;
 const API_PORT = 6443;
+
+/** The gateway that Calico gives every pod (cni-plugin's dataplane/linux): nobody's address; the node answers for it. */
+export const CALICO_GATEWAY = '169.254.1.1';
 
 /** A prefix of a checked spec. Throws where the spec was not checked, which is a bug. */
 export function checkedCidr(text: string): Cidr {
@@ -58,11 +61,19 @@ export function externalPrefixes(spec: LabSpec): readonly string[] {
 /**
  * The static routes of a machine, besides the connected one to the subnet. No machine has a default route.
  * A node finds service addresses on its own link, so that a connection from the node itself gets as far as kube-proxy's
- * rules in the OUTPUT chain; a routed client sends all lab prefixes to the router; the router learns its routes by BGP.
+ * rules in the OUTPUT chain, and with Calico the pods' gateway: a kernel answers a pod's ARP request (proxy_arp) only for
+ * an address that it has a route to by another interface. A default route would do too; beside one this does no harm, as
+ * no node sends anything there. A routed client sends all lab prefixes to the router, which learns its routes by BGP.
  */
-export function routesOf(machine: MachineSpec, spec: LabSpec, routerAddress: string): readonly RoutePlan[] {
+export function routesOf(
+  machine: MachineSpec,
+  spec: LabSpec,
+  routerAddress: string,
+  cni: CniName,
+): readonly RoutePlan[] {
   const { podCidr, serviceCidr } = spec.kubernetes;
-  if (isNode(machine)) return [{ to: serviceCidr }];
+  if (isNode(machine))
+    return [{ to: serviceCidr }, ...(cni === 'calico' ? [{ to: `${CALICO_GATEWAY}/32` }] : [])];
   if (machine.role !== 'client' || machine.routed !== true) return [];
   const prefixes = [podCidr, serviceCidr, ...externalPrefixes(spec), ...spec.bgp.routerPrefixes];
   return prefixes.map((to) => ({ to, via: routerAddress }));

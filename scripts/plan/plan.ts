@@ -128,7 +128,7 @@ function planMachines(spec: LabSpec, { driver: { value: driver }, cni }: LabPlan
       address: machine.address,
       ...(podBlock === undefined ? {} : { podBlock }),
       ...asnOf(machine, spec),
-      routes: routesOf(machine, spec, router.address),
+      routes: routesOf(machine, spec, router.address, cni.value),
       ...(hasLabNic ? { mac: macOf(spec.name, machine.name) } : {}),
       ...(driver === 'ssh' && machine.ssh !== undefined ? { ssh: machine.ssh } : {}),
     };

@@ -1,9 +1,56 @@
+import { indexMachine } from '../matrix/expect/machine.ts';
+import { gatewayCheckId } from '../matrix/pod-network.ts';
+import { CALICO_GATEWAY } from '../plan/addressing.ts';
 import type { Fault, InapplicableFault } from './fault.ts';
-import { literally, pick, type Scene } from './scene.ts';
+import { literally, nodePortWays, pick, type Scene } from './scene.ts';
 
 /** Faults of the pod network. */
 export function podFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
-  return [natOutgoingMissing(scene)];
+  return [natOutgoingMissing(scene), gatewayRouteMissing(scene)];
+}
+
+/** With Calico: the route is gone without which a node does not answer its pods for their gateway. */
+function gatewayRouteMissing(scene: Scene): Fault | InapplicableFault {
+  const id = 'pod-gateway-missing';
+  const title = "a node does not answer its pods for Calico's gateway";
+  const { plan, state } = scene;
+  const prefix = `${CALICO_GATEWAY}/32`;
+  const [way, ...others] = plan.choices.cni.value === 'calico' ? nodePortWays(scene, 'tcp') : [];
+  const other = others.find(({ node, cell }) => node !== way?.node && cell.from === way?.cell.from);
+  const machine = state.machines.get(way?.node ?? '');
+  const [hop] = machine?.routes.find((route) => route.prefix === prefix)?.hops ?? [];
+  if (way === undefined || other === undefined || machine === undefined || hop === undefined)
+    return { id, title, skipped: 'it takes Calico, and a node port that two workers answer' };
+  const source = machine.routes.find((route) => route.prefix === prefix)?.source;
+  const routes = machine.routes.filter((route) => route.prefix !== prefix);
+  if (indexMachine({ ...machine, routes }, undefined).lookup(CALICO_GATEWAY).kind !== 'none')
+    return { id, title, skipped: 'the default route of the nodes does the same' };
+  const route = [prefix, 'dev', hop.interface, 'scope', 'link', ...(source ? ['src', source] : [])];
+  const on = way.node;
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [{ on, argv: ['ip', 'route', 'del', prefix] }],
+    revert: [{ on, argv: ['ip', 'route', 'replace', ...route] }],
+    cells: [way.cell.id, other.cell.id],
+    expect: [
+      {
+        kind: 'check',
+        id: gatewayCheckId(on),
+        verdict: 'failed',
+        sentence: new RegExp(literally(`no route to ${CALICO_GATEWAY}`)),
+      },
+      {
+        kind: 'cell',
+        id: way.cell.id,
+        verdict: 'blocked',
+        sentence: new RegExp(literally(`not tried: ${gatewayCheckId(on)} failed`)),
+      },
+    ],
+    // Cluster DNS may run there.
+    alsoRed: ['dns.*'],
+  };
 }
 
 /** The masquerading of what leaves the pod network is gone from the client pod's node. */

@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { buildCells } from '../../scripts/matrix/cells.ts';
+import { blockCells } from '../../scripts/matrix/layer-cells.ts';
+import { layerChecks } from '../../scripts/matrix/layers.ts';
 import { checkPodNetwork } from '../../scripts/matrix/pod-network.ts';
-import type { MachineState, ObservedState } from '../../scripts/matrix/state/types.ts';
+import type { MachineState, ObservedState, Route } from '../../scripts/matrix/state/types.ts';
 import { endpointsOf, planOf } from './fixtures.ts';
 
 const plan = planOf();
@@ -54,5 +57,44 @@ describe('what leaves the pod network', () => {
 
   it('has no check where the node itself could not be looked at', () => {
     expect(said((machine) => ({ ...machine, problem: 'connection lost' }))).toBeUndefined();
+  });
+});
+
+describe("Calico's gateway", () => {
+  const calico = { ...plan, choices: { ...plan.choices, cni: { value: 'calico' as const, why: 'test' } } };
+  const gateway = (to: string): Route => ({
+    prefix: to,
+    type: 'unicast',
+    protocol: 'boot',
+    metric: 0,
+    hops: [{ interface: 'eth0' }],
+  });
+  const withRoutes = (...routes: readonly Route[]) =>
+    withWorker((machine) => ({ ...machine, routes: [...machine.routes, ...routes] }));
+  const ofWorker = (state: ObservedState) =>
+    checkPodNetwork(calico, state).find(({ id }) => id === 'pod-network.k8sworker1.gateway');
+
+  it('is no matter with the bird CNI', () => {
+    expect(checkPodNetwork(plan, state).some(({ id }) => id.endsWith('.gateway'))).toBe(false);
+  });
+
+  it.each(['169.254.1.1/32', '0.0.0.0/0'])('is answered with a route to %s', (to) => {
+    expect(ofWorker(withRoutes(gateway(to)))).toMatchObject({ verdict: 'passed', observed: 'by eth0' });
+  });
+
+  it('is not answered without one, and every cell of a pod there is blocked', () => {
+    const check = ofWorker(state);
+    expect(check).toMatchObject({ verdict: 'failed' });
+    expect(check?.observed).toMatch(/^no route to 169\.254\.1\.1 /);
+    const layered = layerChecks(calico, check === undefined ? [] : [check]);
+    const blocked = new Map(
+      blockCells(calico, state, layered, buildCells(calico, state)).map((cell) => [cell.id, cell.blockedBy]),
+    );
+    const root = 'pod-network.k8sworker1.gateway';
+    expect(blocked.get('ubuntu>echo-np-tcp/k8sworker1:31234/tcp')).toBe(root);
+    expect(blocked.get('pod/echo-client1>echo-np-tcp/k8sworker2:31234/tcp')).toBe(root);
+    expect(blocked.get('routed>echo-ci-tcp/cluster-ip:1234/tcp')).toBe(root);
+    expect(blocked.get('ubuntu>echo-np-tcp/k8sworker2:31234/tcp')).toBeUndefined();
+    expect(blocked.get('ubuntu>echo-np-tcp/k8smaster1:31234/tcp')).toBeUndefined();
   });
 });

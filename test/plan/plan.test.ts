@@ -107,6 +107,17 @@ describe('the default lab', () => {
     expect(machine('ubuntu')?.routes).toEqual([]);
   });
 
+  it('answers pods for their gateway on every node with Calico, on any driver', () => {
+    const { spec, plan } = planOf('lab.yaml');
+    for (const driver of ['incus', 'ssh', 'multipass'] as const) {
+      const cni = { value: 'calico' as const, why: 'test' };
+      const choices = { ...plan.choices, driver: { value: driver, why: 'test' }, cni };
+      const { machines } = planLab(spec, choices);
+      const having = machines.filter(({ routes }) => routes.some(({ to }) => to === '169.254.1.1/32'));
+      expect(having.map(({ name }) => name)).toEqual(['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3']);
+    }
+  });
+
   it('has six iBGP sessions and three eBGP sessions, none of these with the control plane', () => {
     const kinds = defaultPlan.bgp.peerings.map(({ kind }) => kind);
     expect(kinds.filter((kind) => kind === 'ibgp')).toHaveLength(6);

@@ -1,5 +1,7 @@
 import type { RemoteMachine } from '../../exec/ssh.ts';
 import { ensureUnits } from '../../machines/units.ts';
+import { CALICO_GATEWAY } from '../../plan/addressing.ts';
+import type { MachinePlan } from '../../plan/types.ts';
 import { readAsset } from '../../shared/assets.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 
@@ -11,7 +13,6 @@ const MOUNTS_UNIT = 'lab-calico-mounts.service';
  * removes those that it does not know.
  */
 const REMOVE_BIRD_CNI = `
-set -eu
 changed() { echo changed; }
 for unit in lab-announcer.service lab-nat-outgoing.service bird.service bird6.service; do
   if systemctl is-active --quiet "$unit" || systemctl is-enabled --quiet "$unit" 2>/dev/null; then
@@ -35,7 +36,6 @@ fi
  * Calico installs its plugins in /opt/cni/bin. Debian's containerd looks in /usr/lib/cni: then both are one folder.
  */
 const PLUGIN_FOLDER = `
-set -eu
 [ -d /opt/cni/bin ] && exit 0
 mkdir --parents /opt/cni
 if grep --quiet '"/usr/lib/cni"' /etc/containerd/config.toml 2>/dev/null; then
@@ -47,8 +47,17 @@ fi
 echo changed
 `;
 
+/** Puts back the way to the pods' gateway (plan/addressing.ts), which every boot makes, where somebody took it away. */
+const GATEWAY_ROUTE = `
+if ! ip route get "$1" >/dev/null 2>&1; then
+  nic=$(ip -o -4 address show to "$2" | cut -d ' ' -f 2)
+  ip route replace "$1/32" dev "$nic" scope link
+  echo changed
+fi
+`;
+
 /** Makes a Kubernetes node ready for calico-node. Returns whether anything had to be done. */
-export async function prepareCalicoNode(machine: RemoteMachine): Promise<boolean> {
+export async function prepareCalicoNode(machine: RemoteMachine, node: MachinePlan): Promise<boolean> {
   const mounts = await ensureUnits(
     machine,
     [
@@ -59,7 +68,8 @@ export async function prepareCalicoNode(machine: RemoteMachine): Promise<boolean
     ],
     [MOUNTS_UNIT],
   );
-  const { stdout } = await machine.run(['sh', '-c', `${REMOVE_BIRD_CNI}${PLUGIN_FOLDER}`], {
+  const script = `set -eu${REMOVE_BIRD_CNI}${GATEWAY_ROUTE}${PLUGIN_FOLDER}`;
+  const { stdout } = await machine.run(['sh', '-c', script, 'sh', CALICO_GATEWAY, node.address], {
     timeoutMs: TIMEOUTS.command,
   });
   return mounts || stdout.includes('changed');
