@@ -6,7 +6,7 @@ Standard input is ONE JSON document, standard output one JSON line per finished 
     {"timeoutMs": 1500, "concurrency": 500,
      "cells": [{"id": "a", "protocol": "tcp"|"udp", "host": "name or address", "port": 1234, "tries": 1,
                 "sourcePort": 20001}],
-     "dns":   [{"id": "b", "name": "headless.echo-server", "type": "A"|"SRV"|"PTR", "server": "10.96.0.10"}]}
+     "dns":   [{"id": "b", "name": "headless.echo-server", "type": "A"|"CNAME"|"SRV"|"PTR", "server": "10.96.0.10"}]}
 
 timeoutMs limits each wait: per full name, per TCP connection (the default leaves room for one SYN and its
 retransmission after 1 s), per TCP conversation after it, per UDP reply. A timeout, the only inconclusive outcome, is

@@ -12,7 +12,7 @@ from typing import Generator, NamedTuple, Optional
 
 from scheduler import Wait
 
-TYPES = {"A": 1, "PTR": 12, "SRV": 33}
+TYPES = {"A": 1, "CNAME": 5, "PTR": 12, "SRV": 33}
 RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 NXDOMAIN_LIKE = ("NXDOMAIN", "NODATA")
 MAX_POINTERS = 64  # a compressed name with more jumps is a loop
@@ -198,7 +198,7 @@ def decode_reply(message: bytes, name: str, kind: str, server: str) -> Answer:
 def _read_data(message: bytes, at: int, kind: str) -> str:
     if kind == "A":
         return socket.inet_ntoa(message[at:at + 4])
-    if kind == "PTR":
+    if kind in ("CNAME", "PTR"):
         return _read_name(message, at)[0]
     priority, weight, port = struct.unpack_from("!3H", message, at)
     return f"{priority} {weight} {port} {_read_name(message, at + 6)[0]}"

@@ -5,6 +5,10 @@ import type { Protocol } from './types.ts';
 export interface Endpoints {
   readonly services: readonly EchoService[];
   readonly pods: readonly EchoPod[];
+  /** Services of type ExternalName. */
+  readonly externalNames?: readonly { readonly name: string; readonly target: string }[];
+  /** CoreDNS answers 10-0-0-1.NAMESPACE.pod.DOMAIN, as its Corefile says. */
+  readonly podRecords?: boolean;
   /** With Calico only: the blocks that its IPAM has given to nodes. */
   readonly podBlocks?: readonly PodBlock[];
 }
@@ -54,6 +58,8 @@ export interface Endpoint {
   readonly terminating: boolean;
   /** Zones that topology hints keep it for; empty: no hints. */
   readonly zones: readonly string[];
+  /** Nodes that hints keep it for (trafficDistribution PreferSameNode); empty: no hints. */
+  readonly hintedNodes: readonly string[];
   /** By the name of the service's port. */
   readonly ports: Readonly<Record<string, number>>;
 }

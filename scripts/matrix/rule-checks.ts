@@ -57,7 +57,7 @@ function checkService(
           .map(({ chain, backends }) => text(chain, backends))
           .join('; ')
       : answer.detail,
-    why: 'kube-proxy makes one chain per service port that leads to all ready pods, and with externalTrafficPolicy Local another one that leads to those of the node.',
+    why: 'kube-proxy makes one chain per service port that leads to all ready pods, or to those that topology hints keep for the node, and with externalTrafficPolicy Local another one that leads to those of the node.',
   };
 }
 

@@ -149,7 +149,7 @@ export interface DnsQuestion {
   readonly id: string;
   readonly from: string;
   readonly name: string;
-  readonly type: 'A' | 'SRV' | 'PTR';
+  readonly type: 'A' | 'CNAME' | 'SRV' | 'PTR';
   /** The server to ask; the vantage point's own resolver if absent. */
   readonly server?: string;
 }

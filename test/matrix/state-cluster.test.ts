@@ -44,6 +44,7 @@ describe('the objects of the cluster', () => {
       serving: true,
       terminating: false,
       zones: [],
+      hintedNodes: [],
       ports: { tcp: 1234 },
     });
     expect(services[4]).toMatchObject({ name: 'headless', ports: [] });
@@ -125,7 +126,7 @@ describe('the objects of the cluster', () => {
           nodeName: 'a',
           conditions: { ready: false, serving: true, terminating: true },
           targetRef: { kind: 'Pod', name: 'p' },
-          hints: { forZones: [{ name: 'z1' }] },
+          hints: { forZones: [{ name: 'z1' }], forNodes: [{ name: 'a' }] },
         },
         { addresses: ['10.0.0.2'], nodeName: 'b' },
       ],
@@ -152,6 +153,7 @@ describe('the objects of the cluster', () => {
         serving: true,
         terminating: true,
         zones: ['z1'],
+        hintedNodes: ['a'],
         ports: { '': 8080 },
       },
       {
@@ -161,6 +163,7 @@ describe('the objects of the cluster', () => {
         serving: true,
         terminating: false,
         zones: [],
+        hintedNodes: [],
         ports: { '': 8080, metrics: 9090 },
       },
     ]);
@@ -175,7 +178,12 @@ describe('the objects of the cluster', () => {
   });
 
   it('may be none', () => {
-    expect(parseClusterObjects('{"items":[]}')).toEqual({ services: [], pods: [], nodes: [] });
+    expect(parseClusterObjects('{"items":[]}')).toEqual({
+      services: [],
+      externalNames: [],
+      pods: [],
+      nodes: [],
+    });
   });
 });
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { Executor } from '../../scripts/exec/executor.ts';
+import { parseServiceLoop } from '../../scripts/matrix/state/calico-filter.ts';
 import { checkState } from '../../scripts/matrix/state/checks.ts';
 import {
   parseInterfaces,
@@ -10,7 +11,6 @@ import {
   readMachine,
 } from '../../scripts/matrix/state/machine.ts';
 import { parseDropsInvalid, parseNatOutgoing, parseSets } from '../../scripts/matrix/state/nat.ts';
-import { parseServiceLoop } from '../../scripts/matrix/state/service-loop.ts';
 import { endpointsOf } from './fixtures.ts';
 
 function recorded(name: string): string {

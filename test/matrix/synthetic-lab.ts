@@ -160,6 +160,7 @@ function serviceOf(
         ready: pod.ready,
         serving: pod.ready || wish.terminating === true,
         terminating: wish.terminating ?? false,
+        hintedNodes: [],
         zones: zones?.[pod.node] === undefined ? [] : [zones[pod.node] ?? ''],
         ports: { http: PORT },
       },

@@ -16,6 +16,8 @@ const NOBODY: readonly Endpoint[] = [];
 const USES_TERMINATING = 26;
 /** From 1.24 on topology hints are on by default (KEP-2433, beta). Before they need a feature gate. */
 const USES_HINTS = 24;
+/** From 1.34 on kube-proxy follows hints for nodes (KEP-3015, beta and on by default). */
+const USES_NODE_HINTS = 34;
 
 /** The minor version of a node's kube-proxy: 20 for 1.20.2. Undefined for what is no version 1. */
 export function minorOf({ node }: Machine): number | undefined {
@@ -41,9 +43,13 @@ export function backendsOf(
     return { ready, fallback: minor >= USES_TERMINATING ? serving : NOBODY };
   });
   const zone = minor >= USES_HINTS ? machine.node?.labels['topology.kubernetes.io/zone'] : undefined;
+  const node =
+    minor >= USES_NODE_HINTS && usable.ready.some(({ hintedNodes }) => hintedNodes.length > 0)
+      ? machine.name
+      : undefined;
   return {
-    all: remembered(world, `all ${key} ${zone ?? ''}`, () =>
-      usable.ready.length > 0 ? inZone(usable.ready, zone) : usable.fallback,
+    all: remembered(world, `all ${key} ${zone ?? ''} ${node ?? ''}`, () =>
+      usable.ready.length > 0 ? hinted(usable.ready, node, zone) : usable.fallback,
     ),
     local:
       remembered(world, `local ${key}`, () => {
@@ -54,11 +60,22 @@ export function backendsOf(
   };
 }
 
-/** Hints count only if every endpoint has some and one of them is for this zone. */
-function inZone(endpoints: readonly Endpoint[], zone: string | undefined): readonly Endpoint[] {
-  if (zone === undefined || endpoints.some(({ zones }) => zones.length === 0)) return endpoints;
-  const here = endpoints.filter(({ zones }) => zones.includes(zone));
-  return here.length > 0 ? here : endpoints;
+/**
+ * Hints count only if every endpoint has some and one of them is for this node, or else for this zone
+ * (topologyModeFromHints).
+ */
+function hinted(
+  endpoints: readonly Endpoint[],
+  node: string | undefined,
+  zone: string | undefined,
+): readonly Endpoint[] {
+  const keptFor = (of: (endpoint: Endpoint) => readonly string[], place: string | undefined) =>
+    place === undefined || endpoints.some((each) => of(each).length === 0)
+      ? []
+      : endpoints.filter((each) => of(each).includes(place));
+  const here = keptFor(({ hintedNodes }) => hintedNodes, node);
+  const near = here.length > 0 ? here : keptFor(({ zones }) => zones, zone);
+  return near.length > 0 ? near : endpoints;
 }
 
 function byNode(endpoints: readonly Endpoint[]): Map<string, Endpoint[]> {

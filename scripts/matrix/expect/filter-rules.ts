@@ -17,8 +17,8 @@ export interface FilterVerdict {
 /**
  * KUBE-SERVICES (from FORWARD and OUTPUT, for ClusterIPs) and KUBE-EXTERNAL-SERVICES (from INPUT and FORWARD, for the
  * rest) of the filter table, and KUBE-FIREWALL, which drops what is marked (from INPUT and OUTPUT, not from FORWARD: seen
- * on Kubernetes 1.20.2). Where Calico is, its chain against service addresses that go round, from FORWARD; its policies
- * accept everything, as long as nobody has made one.
+ * on Kubernetes 1.20.2). Where Calico is, its chain against service addresses that go round, from FORWARD, and its decision
+ * about what pods send to their own node, from INPUT; its policies accept everything, as long as nobody has made one.
  */
 export function filter(
   world: World,
@@ -26,6 +26,9 @@ export function filter(
   packet: Packet,
   hook: 'input' | 'forward' | 'output',
 ): FilterVerdict | undefined {
+  const { podsToHost } = machine.state;
+  if (hook === 'input' && podsToHost !== undefined && world.nodeOf(packet.source) === machine.name)
+    return podsToHost === 'accept' ? undefined : TO_HOST_DROP;
   if (packet.doomed !== undefined && hook !== 'forward')
     return {
       action: 'drop',
@@ -71,6 +74,13 @@ function looping({ state: { serviceLoop } }: Machine, { destination }: Packet): 
     reason: `nothing on {at} translates this service address, and Calico ${action}s it before it goes round`,
   };
 }
+
+const TO_HOST_DROP: FilterVerdict = {
+  action: 'drop',
+  chains: ['cali-INPUT', 'cali-wl-to-host'],
+  text: "DefaultEndpointToHostAction: what this node's pods send to the node itself is dropped",
+  reason: '{at} drops what its own pods send to it (defaultEndpointToHostAction Drop)',
+};
 
 const NO_INTERNAL_POD =
   '{at} has no ready pod of its own and drops the packet, because with internalTrafficPolicy Local a node uses its own pods only';

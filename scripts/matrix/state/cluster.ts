@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { HarnessError, messageOf } from '../../shared/errors.ts';
 import { sorted } from '../addresses.ts';
-import type { EchoPod, EchoService, Endpoint } from '../endpoints.ts';
+import type { EchoPod, EchoService, Endpoint, Endpoints } from '../endpoints.ts';
 import type { Protocol } from '../types.ts';
 import type { NodeState } from './types.ts';
 
@@ -27,12 +27,15 @@ function listOf<T extends z.ZodType>(item: T) {
     .transform((items) => items ?? []);
 }
 
+const named = z.object({ name: z.string() });
+
 const serviceObject = z.object({
   kind: z.literal('Service'),
   metadata,
   spec: z.object({
     type: z.enum(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName']).default('ClusterIP'),
     clusterIP: z.string().optional(),
+    externalName: z.string().optional(),
     ports: listOf(
       z.object({
         name: z.string().default(''),
@@ -74,7 +77,7 @@ const sliceObject = z.object({
       nodeName: z.string().nullish(),
       topology: z.record(z.string(), z.string()).nullish(),
       targetRef: z.object({ kind: z.string(), name: z.string() }).nullish(),
-      hints: z.object({ forZones: listOf(z.object({ name: z.string() })) }).nullish(),
+      hints: z.object({ forZones: listOf(named), forNodes: listOf(named) }).nullish(),
     }),
   ),
 });
@@ -109,6 +112,7 @@ const list = z.object({ items: z.array(z.looseObject({ kind: z.string() })) });
 /** What `kubectl get services,endpointslices,pods,nodes -n NAMESPACE -o json` says. */
 export interface ClusterObjects {
   readonly services: readonly EchoService[];
+  readonly externalNames: NonNullable<Endpoints['externalNames']>;
   readonly pods: readonly EchoPod[];
   readonly nodes: readonly NodeState[];
 }
@@ -126,10 +130,14 @@ export function parseClusterObjects(text: string): ClusterObjects {
       items.filter((item) => item.kind === kind),
     );
   const endpoints = endpointsByService(ofKind('EndpointSlice', sliceObject));
+  const services = ofKind('Service', serviceObject);
   return {
-    services: ofKind('Service', serviceObject)
+    services: services
       .filter(({ spec }) => spec.type !== 'ExternalName')
       .map((service) => serviceOf(service, endpoints.get(service.metadata.name) ?? [])),
+    externalNames: services.flatMap(({ metadata: { name }, spec: { type, externalName: target } }) =>
+      type === 'ExternalName' && target !== undefined ? [{ name, target }] : [],
+    ),
     pods: ofKind('Pod', podObject).map(podOf),
     nodes: ofKind('Node', nodeObject).map(nodeOf),
   };
@@ -188,6 +196,7 @@ function endpointsOf(slice: Slice, endpoint: Slice['endpoints'][number]): Endpoi
     serving: state?.serving ?? ready,
     terminating: state?.terminating ?? false,
     zones: (hints?.forZones ?? []).map(({ name }) => name),
+    hintedNodes: (hints?.forNodes ?? []).map(({ name }) => name),
     ports: Object.fromEntries(
       slice.ports.flatMap(({ name, port }) =>
         port === null || port === undefined ? [] : [[name ?? '', port]],

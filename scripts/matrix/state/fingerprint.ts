@@ -48,11 +48,21 @@ function addService(parts: Map<string, string>, service: EchoService): void {
     listOf([...service.externalIps, ...service.loadBalancerIps]),
   );
   parts.set(`service ${name} source ranges`, listOf(service.sourceRanges));
-  for (const { ip, pod, node, ready, serving, terminating, zones, ports: own } of service.endpoints) {
+  for (const {
+    ip,
+    pod,
+    node,
+    ready,
+    serving,
+    terminating,
+    zones,
+    hintedNodes,
+    ports: own,
+  } of service.endpoints) {
     const condition = ready ? 'ready' : serving && terminating ? 'terminating' : 'not ready';
     parts.set(
       `service ${name} endpoint ${pod ?? ip}`,
-      `${ip} on ${node ?? 'no node'}, ${condition}, ports ${JSON.stringify(own)}, zones ${listOf(zones)}`,
+      `${ip} on ${node ?? 'no node'}, ${condition}, ports ${JSON.stringify(own)}, zones ${listOf(zones)}, nodes ${listOf(hintedNodes)}`,
     );
   }
 }
@@ -79,7 +89,7 @@ function addMachine(parts: Map<string, string>, machine: MachineState): void {
   );
   parts.set(
     `${name} settings`,
-    `ip_forward ${Number(machine.ipForward)}, fib_multipath_hash_policy ${machine.hashPolicy}, route_localnet ${Number(machine.routeLocalnet)}, drops INVALID ${Number(machine.dropsInvalid ?? false)}`,
+    `ip_forward ${Number(machine.ipForward)}, fib_multipath_hash_policy ${machine.hashPolicy}, route_localnet ${Number(machine.routeLocalnet)}, drops INVALID ${Number(machine.dropsInvalid ?? false)}, pods to host ${machine.podsToHost ?? 'by kube-proxy'}`,
   );
   parts.set(`${name} policy rules`, listOf([...machine.policyRules, ...machine.guarded]));
   if (natOutgoing !== undefined)

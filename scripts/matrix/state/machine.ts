@@ -4,8 +4,8 @@ import { ask, read } from '../../bgp/checks/ask.ts';
 import { withLength } from '../../bgp/checks/tables.ts';
 import type { Executor } from '../../exec/executor.ts';
 import { numberOf } from '../addresses.ts';
+import { parsePodsToHost, parseServiceLoop } from './calico-filter.ts';
 import { parseDropsInvalid, parseNatOutgoing, parseSets } from './nat.ts';
-import { parseServiceLoop } from './service-loop.ts';
 import type { Hop, Interface, MachineState, Route } from './types.ts';
 import { ROUTE_TYPES } from './types.ts';
 
@@ -88,7 +88,8 @@ export function machineState(
       : read(node.nat, (text) => parseNatOutgoing(text, sets?.ok === true ? sets.value : new Map()));
   const dropsInvalid = node === undefined ? undefined : read(node.filter, parseDropsInvalid);
   const serviceLoop = node === undefined ? undefined : read(node.filter, parseServiceLoop);
-  for (const answer of [routes, interfaces, policyRules, sysctls, nat, dropsInvalid, serviceLoop])
+  const podsToHost = node === undefined ? undefined : read(node.filter, parsePodsToHost);
+  for (const answer of [routes, interfaces, policyRules, sysctls, nat, dropsInvalid, serviceLoop, podsToHost])
     if (answer?.ok === false) return unknownMachine(name, answer.detail);
   if (!routes.ok || !interfaces.ok || !policyRules.ok || !sysctls.ok)
     return unknownMachine(name, 'no answer');
@@ -106,6 +107,7 @@ export function machineState(
     ...(serviceLoop?.ok === true && serviceLoop.value !== undefined
       ? { serviceLoop: serviceLoop.value }
       : {}),
+    ...(podsToHost?.ok === true && podsToHost.value !== undefined ? { podsToHost: podsToHost.value } : {}),
     ...(nat?.ok === true && nat.value !== undefined ? { natOutgoing: nat.value } : {}),
   };
 }

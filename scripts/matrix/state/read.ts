@@ -12,18 +12,30 @@ export const OBSERVED_KINDS = 'services,endpointslices,pods,nodes';
 
 /** Asks the API server. Throws HarnessError where it says something unexpected, CommandError where it cannot be asked. */
 export async function readCluster(kubectl: Kubectl, plan: LabPlan): Promise<ClusterState> {
-  const [objects, configMap, blocks] = await Promise.all([
+  const [objects, configMap, blocks, names] = await Promise.all([
     kubectl.run(['get', OBSERVED_KINDS, '-n', plan.echo.namespace, '-o', 'json']),
     kubectl.run(['get', 'configmap', 'kube-proxy', '-n', 'kube-system', '--ignore-not-found', '-o', 'json']),
     readBlocks(kubectl, plan),
+    readCorefile(kubectl, plan),
   ]);
   const cluster = parseClusterObjects(objects.stdout);
   return {
     ...cluster,
     ...blocks,
+    ...names,
     proxy: proxySettings(configMap.stdout, cluster.nodes),
     domain: plan.kubernetes.domain,
   };
+}
+
+/** What the Corefile says of names of pods: "pods insecure" (kubeadm's and k3s' own) or "pods verified". */
+async function readCorefile(kubectl: Kubectl, plan: LabPlan): Promise<Pick<ClusterState, 'podRecords'>> {
+  if (plan.kubernetes.dns !== 'coredns') return {};
+  const { stdout } = await kubectl.run([
+    ...['get', 'configmap', 'coredns', '-n', 'kube-system', '--ignore-not-found'],
+    ...['-o', 'jsonpath={.data.Corefile}'],
+  ]);
+  return { podRecords: /^\s*pods\s+(insecure|verified)\b/m.test(stdout) };
 }
 
 /** What only the API server knows of pod blocks: with the `bird` CNI they are the plan's. */

@@ -66,6 +66,8 @@ export interface MachineState {
   readonly natOutgoing?: NatOutgoing;
   /** Calico's rules against service addresses that go round; absent where the machine has none. */
   readonly serviceLoop?: ServiceLoop;
+  /** What Calico does with what the node's pods send to the node itself, before kube-proxy's rules; absent: nothing. */
+  readonly podsToHost?: 'accept' | 'drop';
 }
 
 export interface Interface {

@@ -1,0 +1,241 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { parsePodBlocks } from '../../scripts/bgp/calico/ipam.ts';
+import { unsettled } from '../../scripts/bgp/calico/node-status.ts';
+import { parseRoutes as parseBirdRoutes, parseProtocols } from '../../scripts/bgp/checks/bird.ts';
+import { parseBgpRoutes, parseBgpSummary, parseRib } from '../../scripts/bgp/checks/frr.ts';
+import { parseKernelRoutes } from '../../scripts/bgp/checks/tables.ts';
+import { buildCells } from '../../scripts/matrix/cells.ts';
+import { dnsChecks, judgeDns } from '../../scripts/matrix/dns.ts';
+import { checkPodNetwork } from '../../scripts/matrix/pod-network.ts';
+import { parseCounters } from '../../scripts/matrix/proof-counters.ts';
+import { checkRules } from '../../scripts/matrix/rule-checks.ts';
+import { parsePodsToHost, parseServiceLoop } from '../../scripts/matrix/state/calico-filter.ts';
+import { parseClusterObjects } from '../../scripts/matrix/state/cluster.ts';
+import { machineState } from '../../scripts/matrix/state/machine.ts';
+import { parseDropsInvalid } from '../../scripts/matrix/state/nat.ts';
+import { proxySettings } from '../../scripts/matrix/state/proxy.ts';
+import type { ObservedState } from '../../scripts/matrix/state/types.ts';
+import type { DnsAnswer } from '../../scripts/matrix/types.ts';
+import { planOf } from './fixtures.ts';
+
+/** What the real k3s 1.36, CoreDNS, Calico 3.32 and FRR said; see test/transcripts/README.md. */
+function recorded(name: string): string {
+  return readFileSync(new URL(`../transcripts/calico/${name}`, import.meta.url), 'utf8');
+}
+
+const said = (name: string) => ({ ok: true as const, value: recorded(name) });
+const KINDS = recorded('k8sworker1-kinds-iptables.txt');
+const SETS = ['masq-ipam-pools', 'network-ip-pools'].flatMap((name) => [
+  `create cali40${name} hash:net family inet`,
+  `add cali40${name} 10.255.0.0/16`,
+]);
+const WORKERS = ['192.168.13.35', '192.168.13.36', '192.168.13.37'];
+
+/** One table as iptables-save prints it without counters. */
+function table(name: string): string {
+  const start = KINDS.indexOf(`*${name}\n`);
+  return KINDS.slice(start, KINDS.indexOf('COMMIT', start)).replaceAll(/^\[\d+:\d+\] /gm, '');
+}
+
+function machine(name: string) {
+  const answers = {
+    routes: said(`${name}-route.json`),
+    addresses: said(`${name}-addr.json`),
+    rules: said(`${name}-rule.json`),
+    sysctls: said(`${name}-sysctl.txt`),
+  };
+  return machineState(name, answers, {
+    nat: { ok: true, value: table('nat') },
+    filter: { ok: true, value: table('filter') },
+    sets: { ok: true, value: SETS.join('\n') },
+  });
+}
+
+function stateOf(...files: readonly string[]): ObservedState {
+  const parts = files.map((file) => parseClusterObjects(recorded(file)));
+  const { nodes, pods } = parseClusterObjects(recorded('objects.json'));
+  return {
+    services: parts.flatMap(({ services }) => services),
+    externalNames: [{ name: 'elsewhere', target: 'Example.org.' }],
+    podRecords: true,
+    pods,
+    nodes,
+    proxy: proxySettings('', nodes),
+    domain: 'cluster.local',
+    machines: new Map(['k8smaster1', 'k8sworker1'].map((name) => [name, machine(name)])),
+  };
+}
+
+const bird = planOf();
+const plan = {
+  ...bird,
+  kubernetes: { ...bird.kubernetes, dns: 'coredns' as const },
+  choices: { ...bird.choices, cni: { value: 'calico' as const, why: 'test' } },
+};
+const state = stateOf('objects.json');
+const kinds = stateOf('kinds.json');
+const NAMESPACE = 'echo-server.svc.cluster.local';
+
+describe('a node with Calico', () => {
+  it('is read as it is', () => {
+    expect(machine('k8sworker1')).toMatchObject({
+      ipForward: true,
+      hashPolicy: 0,
+      natOutgoing: { chain: 'cali-nat-outgoing', sources: ['10.255.0.0/16'], except: ['10.255.0.0/16'] },
+      serviceLoop: { action: 'drop', prefixes: ['10.96.0.0/12', '2.2.2.2/32'], isFirst: true },
+      podsToHost: 'accept',
+      dropsInvalid: true,
+    });
+    expect(machine('k8sworker1')).not.toHaveProperty('problem');
+    const checks = checkPodNetwork(plan, state);
+    expect(checks.map(({ id, verdict, observed }) => [id, verdict, observed])).toEqual(
+      ['k8smaster1', 'k8sworker1'].flatMap((name) => [
+        [`pod-network.${name}`, 'passed', expect.stringMatching(/^what comes from/)],
+        [`pod-network.${name}.gateway`, 'passed', 'by eth0'],
+      ]),
+    );
+  });
+
+  it('has rules that are read from the right table only', () => {
+    for (const parse of [parsePodsToHost, parseServiceLoop, parseDropsInvalid])
+      expect(() => parse(table('nat'))).toThrow('not what iptables-save prints');
+  });
+
+  it.each([
+    ['DROP', 'drop'],
+    ['RETURN', undefined],
+  ])('that is set to %s what pods send to it does so', (target, action) => {
+    const changed = table('filter').replace(/(DefaultEndpointToHostAction.* -j )ACCEPT/, `$1${target}`);
+    expect(parsePodsToHost(changed)).toBe(action);
+  });
+
+  it('whose own rules come after those of kube-proxy leaves these their say', () => {
+    const lines = table('filter').split('\n');
+    const calico = lines.filter((line) => / -j cali-INPUT$/.test(line));
+    expect(parsePodsToHost([...lines.filter((line) => !calico.includes(line)), ...calico].join('\n'))).toBe(
+      undefined,
+    );
+  });
+});
+
+describe("kube-proxy 1.36's rules", () => {
+  const counters = new Map([['k8sworker1', { ok: true as const, value: parseCounters(KINDS) }]]);
+
+  it('are right for every kind of service, PreferSameNode too', () => {
+    const checks = checkRules(kinds, counters);
+    expect(checks.filter(({ verdict }) => verdict !== 'passed')).toEqual([]);
+    expect(checks).toHaveLength(11);
+    const sameNode = checks.find(({ id }) => id === 'rules.k8sworker1.kind-same-node');
+    expect(sameNode?.observed).toMatch(/^KUBE-SVC-\w+ to 10\.255\.230\.192:1234$/);
+  });
+
+  it('are not, where hints are for other nodes or an endpoint has none', () => {
+    for (const hintedNodes of [['k8sworker2'], []]) {
+      const services = kinds.services.map((service) => {
+        const [first, ...others] = service.endpoints;
+        return service.name === 'kind-same-node' && first !== undefined
+          ? { ...service, endpoints: [{ ...first, hintedNodes }, ...others] }
+          : service;
+      });
+      const wrong = checkRules({ ...kinds, services }, counters).filter(
+        ({ verdict }) => verdict === 'failed',
+      );
+      expect(wrong.map(({ id }) => id)).toEqual(['rules.k8sworker1.kind-same-node']);
+    }
+  });
+
+  it('do not meet what a pod sends to its own node: Calico accepts it first, and nobody listens', () => {
+    const cells = buildCells(plan, kinds);
+    const expected = (id: string) => cells.find((cell) => cell.id === id)?.expected;
+    const own = expected('pod/echo-client1>kind-empty/k8sworker1:32404/tcp');
+    expect(own).toMatchObject({ outcome: 'refused' });
+    expect(own?.chain.at(-1)).toMatchObject({ layer: 'endpoint' });
+    const other = expected('k8smaster1>kind-empty/k8sworker1:32404/tcp');
+    expect(other).toMatchObject({ outcome: 'refused' });
+    expect(other?.chain.at(-1)?.chains).toEqual(['KUBE-EXTERNAL-SERVICES']);
+  });
+});
+
+describe('CoreDNS', () => {
+  const checks = dnsChecks(plan, state);
+  const byId = new Map(checks.map((check) => [check.question.id, check]));
+
+  it('gives a pod behind five services five names', () => {
+    const id = `dns.ptr.server1.headless.${NAMESPACE}`;
+    const names = ['echo-ci-tcp', 'echo-lb-tcp', 'echo-np-tcp', 'echo-server-udp'].map(
+      (service) => `10-255-230-192.${service}.${NAMESPACE}`,
+    );
+    const seen = [...names, `server1.headless.${NAMESPACE}`];
+    const verdict = (answers: readonly string[]) =>
+      judgeDns(checks, new Map<string, DnsAnswer>([[id, { outcome: 'ok', answers, detail: null }]])).find(
+        (check) => check.id === id,
+      )?.verdict;
+    expect(verdict(seen)).toBe('passed');
+    // A service of another namespace may have it as well.
+    expect(verdict([...seen, '10-255-230-192.web.shop.svc.cluster.local'])).toBe('passed');
+    expect(verdict(names)).toBe('failed');
+    expect(verdict(seen.slice(1))).toBe('failed');
+  });
+
+  it.each([
+    [`dns.a.10-255-8-1.echo-ci-tcp.${NAMESPACE}`, ['10.255.8.1']],
+    [`dns.srv._tcp._tcp.echo-lb-tcp.${NAMESPACE}`, [`0 100 1234 echo-lb-tcp.${NAMESPACE}`]],
+    [`dns.srv._udp._udp.echo-server-udp.${NAMESPACE}`, [`0 100 5678 echo-server-udp.${NAMESPACE}`]],
+    ['dns.a.10-255-230-192.echo-server.pod.cluster.local', ['10.255.230.192']],
+    [`dns.cname.elsewhere.${NAMESPACE}`, ['example.org']],
+  ])('answers %s', (id, answers) => {
+    expect([...(byId.get(id)?.answers ?? [])]).toEqual(answers);
+  });
+
+  it('shares out the weight of a headless service by its endpoints', () => {
+    const ports = [{ name: 'tcp', port: 1234, protocol: 'tcp' as const }];
+    const services = state.services.map((service) =>
+      service.name === 'headless'
+        ? {
+            ...service,
+            ports,
+            endpoints: service.endpoints.map((each) => ({ ...each, ports: { tcp: 1234 } })),
+          }
+        : service,
+    );
+    const srv = dnsChecks(plan, { ...state, services }).find(
+      ({ question }) => question.id === `dns.srv._tcp._tcp.headless.${NAMESPACE}`,
+    );
+    expect([...(srv?.answers ?? [])].sort()).toEqual(
+      ['server1', 'server2', 'server3'].map((name) => `0 33 1234 ${name}.headless.${NAMESPACE}`),
+    );
+  });
+
+  it("is not asked for what the lab's own DNS does not have, nor for pods where it has none of them", () => {
+    const own = dnsChecks(bird, state).map(({ question }) => question.id);
+    expect(own.filter((id) => /\.(srv|cname)\.|\.pod\./.test(id))).toEqual([]);
+    const without = dnsChecks(plan, { ...state, podRecords: false }).map(({ question }) => question.id);
+    expect(without.filter((id) => id.includes('.pod.'))).toEqual([]);
+  });
+});
+
+it("Calico's own objects are read", () => {
+  expect(parsePodBlocks(recorded('block-affinities.json'))).toHaveLength(4);
+  expect(unsettled(plan, recorded('node-statuses.json'))).toEqual([]);
+});
+
+describe("Calico's BIRD and the router", () => {
+  it('say their sessions', () => {
+    expect(parseProtocols(recorded('k8sworker1-protocols.txt')).map(({ state: is }) => is)).toEqual(
+      Array(4).fill('Established'),
+    );
+    expect(parseProtocols(recorded('k8smaster1-protocols.txt'))).toHaveLength(3);
+    expect(parseBgpSummary(recorded('bgp-summary.json')).map(({ neighbor }) => neighbor)).toEqual(WORKERS);
+  });
+
+  it('say their routes, those of the kernel as the kernel does', () => {
+    const table = parseBirdRoutes(recorded('k8sworker1-bird-route.txt'));
+    const kernel = parseKernelRoutes(recorded('k8sworker1-route.json'));
+    for (const prefix of ['2.2.2.2/32', '5.5.5.5/32', '10.255.8.0/26', '10.255.230.192/26'])
+      expect([prefix, table.get(prefix)]).toEqual([prefix, kernel.get(prefix)]);
+    expect(parseBirdRoutes(recorded('k8smaster1-bird-route.txt')).get('2.2.2.2/32')).toEqual(WORKERS);
+    expect(parseBgpRoutes(recorded('bgp-unicast.json')).get('2.2.2.2/32')).toEqual(WORKERS);
+    expect(parseRib(recorded('bgp-rib.json')).installed.get('10.96.0.0/12')).toEqual(WORKERS);
+  });
+});
