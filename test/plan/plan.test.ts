@@ -114,7 +114,12 @@ describe('the default lab', () => {
       const choices = { ...plan.choices, driver: { value: driver, why: 'test' }, cni };
       const { machines } = planLab(spec, choices);
       const having = machines.filter(({ routes }) => routes.some(({ to }) => to === '169.254.1.1/32'));
-      expect(having.map(({ name }) => name)).toEqual(['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3']);
+      expect(having.map(({ name }) => name)).toEqual([
+        'k8smaster1',
+        'k8sworker1',
+        'k8sworker2',
+        'k8sworker3',
+      ]);
     }
   });
 
