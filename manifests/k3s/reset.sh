@@ -38,8 +38,12 @@ for kind in iptables ip6tables; do
   fi
 done
 
-rm -rf /run/k3s /var/lib/kubelet /var/lib/cni /etc/rancher/node "$data/server"
-if [ -d "$data/agent" ]; then
-  find "$data/agent" -mindepth 1 -maxdepth 1 ! -name images -exec rm -rf {} +
-fi
+rm -rf /run/k3s /var/lib/kubelet /var/lib/cni /etc/rancher/node
 rm -f "$data/lab-joined" /etc/rancher/k3s/k3s.yaml
+# The CAs by which labup knows a node of another cluster go last, so that this can be stopped anywhere and begun again.
+for folder in "$data/server" "$data/agent"; do
+  if [ -d "$folder" ]; then
+    find "$folder" -mindepth 1 -maxdepth 1 ! -name images ! -name tls ! -name server-ca.crt -exec rm -rf {} +
+  fi
+done
+rm -rf "$data/server" "$data/agent/server-ca.crt"

@@ -36,8 +36,13 @@ export interface Distribution {
   readAdminAccess(machine: RemoteMachine): Promise<AdminAccess>;
   /** Whether this machine has joined completely: the cluster of this CA certificate (PEM), where it is given. */
   isJoined(machine: RemoteMachine, ca?: string): Promise<boolean>;
+  /**
+   * Takes apart what is on a machine that has yet to join and cannot be joined with. Returns whether no node of this
+   * cluster runs there then: a node object of its name is a dead one.
+   */
+  clearWorker(machine: RemoteMachine, ca: string, context: ClusterContext): Promise<boolean>;
   /** What the cluster must have before any worker joins; called only when one has to. */
   prepareJoin(kubectl: Kubectl, context: ClusterContext): Promise<void>;
-  /** Joins one worker. `ca` is the cluster's CA certificate, PEM. */
+  /** Joins one worker that was cleared. `ca` is the cluster's CA certificate, PEM. */
   join(machine: RemoteMachine, node: MachinePlan, ca: string, context: ClusterContext): Promise<void>;
 }

@@ -1,9 +1,10 @@
 import type { RemoteMachine } from '../exec/ssh.ts';
+import { readAsset } from '../shared/assets.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
 
-// Files of which kubeadm writes at least one before it changes anything else.
+// Files of which kubeadm writes at least one before it changes anything else, and which its reset removes last.
 const TRACES = [
   '/etc/kubernetes/pki/ca.crt',
   '/etc/kubernetes/kubelet.conf',
@@ -11,14 +12,6 @@ const TRACES = [
   '/etc/kubernetes/manifests/kube-apiserver.yaml',
   '/var/lib/kubelet/config.yaml',
 ];
-
-// "kubeadm reset" of 1.20 removes containers with crictl, which Debian 12 lacks, so they are removed here; containerd
-// forgets their sandboxes when it restarts.
-const REMOVE_CONTAINERS = `
-for id in $(ctr -n k8s.io tasks list -q); do ctr -n k8s.io tasks rm --force "$id" >/dev/null || true; done
-for id in $(ctr -n k8s.io containers list -q); do ctr -n k8s.io containers rm "$id"; done
-systemctl restart containerd
-`;
 
 /**
  * Undoes what a kubeadm that was stopped in the middle has left, which the next one would refuse to touch. `criSocket` is
@@ -29,10 +22,13 @@ export async function undoHalfMade(machine: RemoteMachine, criSocket: string, em
   const { stdout } = await machine.run(['find', ...TRACES, '-maxdepth', '0'], { okCodes: [0, 1] });
   if (stdout === '') return;
   emit({ type: 'note', text: `${machine.name}: undoing a half-made node` });
-  await machine.run(['kubeadm', 'reset', '--force', '--cri-socket', criSocket], {
-    timeoutMs: TIMEOUTS.provision,
-  });
-  await machine.run(['sh', '-c', REMOVE_CONTAINERS], { timeoutMs: TIMEOUTS.command });
+  await takeApart(machine, readAsset('manifests', 'kubeadm', 'reset.sh'), criSocket);
+}
+
+/** Runs a script that takes a node apart, after the one that an earlier labup may have left running when it was killed. */
+export async function takeApart(machine: RemoteMachine, script: string, ...args: string[]): Promise<void> {
+  const argv = ['flock', '/run/lab-reset.lock', 'sh', '-c', script, ...args];
+  await machine.run(argv, { timeoutMs: TIMEOUTS.provision });
 }
 
 // When labup is killed, the kubeadm that it had started goes on without it; two at once undo each other's work.

@@ -6,8 +6,8 @@ import { K3S_CONFIG, K3S_DATA, renderK3sAgent, renderK3sServer } from '../render
 import { readAsset } from '../shared/assets.ts';
 import { LabFailure } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
-import { TIMEOUTS } from '../shared/timeouts.ts';
 import type { AdminAccess, Distribution } from './distribution.ts';
+import { takeApart } from './half-made.ts';
 import { installK3s } from './k3s-install.ts';
 import { waitForUnit } from './unit-wait.ts';
 
@@ -47,12 +47,18 @@ export const k3sDistribution: Distribution = {
     return exitCode === 0 && (ca === undefined || (await read(machine, AGENT_CA)) === ca);
   },
 
+  // An agent of this cluster goes on where it was; it never changes the server that it trusts, so another one's is reset.
+  async clearWorker(machine, ca, { emit }) {
+    const trusted = await read(machine, AGENT_CA);
+    if (trusted !== '' && trusted !== ca) await reset(machine, emit);
+    return trusted !== ca;
+  },
+
   // The server was told of the agents' token when it was made.
   async prepareJoin() {},
 
   async join(machine, node, ca, context) {
-    const { plan, secrets, emit } = context;
-    await resetForeignAgent(machine, ca, emit);
+    const { plan, secrets } = context;
     const { cgroupDriver } = await lookAtNode(machine);
     const files = renderK3sAgent(plan, node, secrets, ca, cgroupDriver);
     // An agent says that it is ready when its node is registered and has its labels (k3s' pkg/agent/run.go).
@@ -88,16 +94,9 @@ async function resetForeignServer(machine: RemoteMachine, token: string, emit: E
   if ((await read(machine, `${K3S_CONFIG}/server-token`)).trim() !== token) await reset(machine, emit);
 }
 
-/** An agent never changes the server that it trusts: one of another cluster is taken apart. */
-async function resetForeignAgent(machine: RemoteMachine, ca: string, emit: Emit): Promise<void> {
-  const trusted = await read(machine, AGENT_CA);
-  if (trusted !== '' && trusted !== ca) await reset(machine, emit);
-}
-
 async function reset(machine: RemoteMachine, emit: Emit): Promise<void> {
   emit({ type: 'note', text: `${machine.name}: undoing a node of another cluster` });
-  const script = readAsset('manifests', 'k3s', 'reset.sh');
-  await machine.run(['sh', '-c', script], { timeoutMs: TIMEOUTS.provision });
+  await takeApart(machine, readAsset('manifests', 'k3s', 'reset.sh'));
 }
 
 async function read(machine: RemoteMachine, path: string): Promise<string> {

@@ -52,10 +52,14 @@ export const kubeadmDistribution: Distribution = {
     return ca === undefined || (await machine.run(['cat', CA], { okCodes: [0, 1] })).stdout === ca;
   },
 
+  async clearWorker(machine, _ca, { plan, emit }) {
+    await undoHalfMade(machine, criSocket(plan.kubernetes.version), emit);
+    return true;
+  },
+
   prepareJoin: (kubectl, { secrets, emit, signal }) => ensureJoinToken(kubectl, secrets, emit, signal),
 
   async join(machine, node, ca, { plan, secrets, emit }) {
-    await undoHalfMade(machine, criSocket(plan.kubernetes.version), emit);
     const content = renderKubeadmJoin(plan, node, secrets, caCertHash(ca));
     const config = { path: '/etc/kubernetes/lab-join.yaml', content, mode: 0o600 };
     await machine.writeFiles([config, ...resolvConfOf(plan)]);

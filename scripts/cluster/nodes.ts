@@ -36,6 +36,24 @@ export async function ensurePodBlocks(kubectl: Kubectl, plan: LabPlan): Promise<
   return true;
 }
 
+/**
+ * Removes the objects of nodes that no machine runs any more: kubeadm refuses a name that is Ready in the cluster, and k3s
+ * lets no other machine have it (https://docs.k3s.io/architecture#how-agent-node-registration-works). Their pods go first,
+ * which would pass for pods of the node that takes the name next.
+ */
+export async function removeDeadNodes(kubectl: Kubectl, names: readonly string[], emit: Emit): Promise<void> {
+  const { items } = await kubectl.json<NodeList>(['get', 'nodes']);
+  const dead = names.filter((name) => items.some(({ metadata }) => metadata.name === name));
+  const force = ['--force', '--grace-period', '0'];
+  for (const name of dead) {
+    emit({ type: 'note', text: `removing node ${name} of an earlier join from the cluster` });
+    await kubectl.run([
+      ...['delete', 'pods', '--all-namespaces', '--field-selector', `spec.nodeName=${name}`, ...force],
+    ]);
+    await kubectl.run(['delete', 'node', name, '--ignore-not-found']);
+  }
+}
+
 /** Waits until the API server says that it is ready. */
 export async function waitForApi(kubectl: Kubectl, emit: Emit, signal?: AbortSignal): Promise<void> {
   await waitFor({

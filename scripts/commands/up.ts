@@ -5,9 +5,9 @@ import { cniOf } from '../bgp/cnis.ts';
 import { ensureRouter } from '../bgp/speakers.ts';
 import type { ClusterContext, Distribution } from '../cluster/distribution.ts';
 import { distributionOf } from '../cluster/distributions.ts';
+import { clearedWorkers, joinWorkers } from '../cluster/join.ts';
 import { kubeconfigVia } from '../cluster/kubeconfig.ts';
 import { type Kubectl, kubectlWith } from '../cluster/kubectl.ts';
-import { ensureNodeAddress } from '../cluster/node-address.ts';
 import { waitForApi, waitForNodes } from '../cluster/nodes.ts';
 import { newSecrets } from '../exec/keys.ts';
 import type { RemoteMachine } from '../exec/ssh.ts';
@@ -17,7 +17,7 @@ import { installPackages } from '../machines/packages.ts';
 import { ensureSoftware } from '../machines/software.ts';
 import { announcements } from '../matrix/network.ts';
 import { readEndpoints } from '../matrix/read-endpoints.ts';
-import { type LabPlan, type MachinePlan, machinesOf, theMachine } from '../plan/types.ts';
+import { type LabPlan, machinesOf, theMachine } from '../plan/types.ts';
 import { renderClusterDns, renderEcho } from '../render/manifests.ts';
 import type { Emit } from '../shared/events.ts';
 import type { Secrets } from '../shared/secrets.ts';
@@ -126,10 +126,13 @@ export async function bringUp(
     });
 
     await steps.run('join', async (emit) => {
+      const context = contextWith(emit);
+      const workers = { distribution, machines, kubectl, ca };
+      const missing = await clearedWorkers(workers, context);
       const changed = await Promise.all([
-        cni.deploy(kubectl, software, contextWith(emit)),
+        cni.deploy(kubectl, software, context),
         applyWorkloads(kubectl, plan, boots, signal),
-        joinWorkers(distribution, machines, kubectl, ca, contextWith(emit)),
+        joinWorkers(workers, missing, context),
       ]);
       return { value: undefined, changed: changed.includes(true) };
     });
@@ -169,29 +172,6 @@ async function controlPlane(
   const prepared = await cni.prepareNode(machine, node, context);
   const made = await distribution.ensureControlPlane(machine, context);
   return prepared || made;
-}
-
-async function joinWorkers(
-  distribution: Distribution,
-  machines: ReadonlyMap<string, RemoteMachine>,
-  kubectl: Kubectl,
-  ca: string,
-  context: ClusterContext,
-): Promise<boolean> {
-  const { plan, emit } = context;
-  const workers = machinesOf(plan, 'worker');
-  const missing: MachinePlan[] = [];
-  for (const node of workers)
-    if (!(await distribution.isJoined(must(machines, node.name), ca))) missing.push(node);
-  if (missing.length > 0) {
-    await distribution.prepareJoin(kubectl, context);
-    const join = (node: MachinePlan) => distribution.join(must(machines, node.name), node, ca, context);
-    await Promise.all(missing.map(join));
-  }
-  const moved = await Promise.all(
-    workers.map(({ name, address }) => ensureNodeAddress(must(machines, name), plan, address, emit)),
-  );
-  return missing.length > 0 || moved.includes(true);
 }
 
 async function applyWorkloads(

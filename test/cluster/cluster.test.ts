@@ -13,7 +13,8 @@ import { labPlan, labSecrets, machine } from '../render/fixture.ts';
 const plan = labPlan();
 const secrets = labSecrets(plan);
 const context = { plan, secrets, emit: silent };
-const { ensureControlPlane, isJoined, join, prepareWorker, readAdminAccess } = kubeadmDistribution;
+const { clearWorker, ensureControlPlane, isJoined, join, prepareWorker, readAdminAccess } =
+  kubeadmDistribution;
 
 /** A node by what it says to a command; everything else succeeds silently. */
 function node(reply: (line: string) => Reply | undefined) {
@@ -63,21 +64,21 @@ describe('kubeadm', () => {
     expect(await isJoined(master)).toBe(true);
   });
 
-  it('undoes a half-made node first', async () => {
-    const { executor, machine: worker } = node((line) =>
-      line.startsWith('find ') ? '/etc/kubernetes/kubelet.conf\n' : fresh(line),
+  it('takes a half-made control plane apart first', async () => {
+    const { executor, machine: master } = node((line) =>
+      line.startsWith('find ') ? '/etc/kubernetes/pki/ca.crt\n' : fresh(line),
     );
-    await join(worker, machine(plan, 'k8sworker1'), CA_CERTIFICATE, context);
+    await ensureControlPlane(master, context);
     const lines = executor.lines();
-    const reset = lines.findIndex((line) => line.startsWith('kubeadm reset --force'));
-    expect(reset).toBeGreaterThanOrEqual(0);
-    expect(lines.findIndex((line) => line.startsWith('kubeadm join'))).toBeGreaterThan(reset);
+    const reset = lines.findIndex((line) => line.startsWith('flock /run/lab-reset.lock sh -c'));
+    expect(lines[reset]).toMatch(/Takes a kubeadm node apart[\s\S]* \/run\/containerd\/containerd\.sock$/);
+    expect(lines.findIndex((line) => line.startsWith('kubeadm init'))).toBeGreaterThan(reset);
   });
 
   it('leaves a fresh machine alone', async () => {
     const { executor, machine: worker } = node(fresh);
-    await join(worker, machine(plan, 'k8sworker1'), CA_CERTIFICATE, context);
-    expect(executor.lines().filter((line) => line.includes('reset') || line.includes('ctr'))).toEqual([]);
+    expect(await clearWorker(worker, CA_CERTIFICATE, context)).toBe(true);
+    expect(executor.lines().filter((line) => line.includes('reset'))).toEqual([]);
   });
 
   it('ends a kubeadm that an earlier, killed labup left running, before anything else', async () => {
@@ -85,7 +86,7 @@ describe('kubeadm', () => {
     const { executor, machine: worker } = node((line) =>
       line.startsWith('pkill') ? { exitCode: alive.shift() ?? 1 } : fresh(line),
     );
-    await join(worker, machine(plan, 'k8sworker1'), CA_CERTIFICATE, context);
+    await clearWorker(worker, CA_CERTIFICATE, context);
     expect(executor.lines().slice(0, 3)).toEqual(Array(3).fill('pkill -KILL -x kubeadm'));
   });
 

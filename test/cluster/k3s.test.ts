@@ -15,7 +15,7 @@ const plan = currentPlan('k3s');
 const secrets = labSecrets(plan);
 const context = { plan, secrets, emit: silent };
 const worker = machine(plan, 'k8sworker1');
-const { ensureControlPlane, install, isJoined, join, readAdminAccess } = k3sDistribution;
+const { clearWorker, ensureControlPlane, install, isJoined, join, readAdminAccess } = k3sDistribution;
 const SERVER_CA = '/var/lib/rancher/k3s/server/tls/server-ca.crt';
 const AGENT_CA = '/var/lib/rancher/k3s/agent/server-ca.crt';
 const SERVER_TOKEN = '/etc/rancher/k3s/server-token';
@@ -148,7 +148,7 @@ describe('a k3s agent', () => {
     const { machine: node, put, resets } = server();
     put(AGENT_CA, 'another');
     expect(await isJoined(node, CA_CERTIFICATE)).toBe(false);
-    await join(node, worker, CA_CERTIFICATE, context);
+    expect(await clearWorker(node, CA_CERTIFICATE, context)).toBe(true);
     expect(resets()).toHaveLength(1);
   });
 
@@ -156,7 +156,7 @@ describe('a k3s agent', () => {
     const { machine: node, put, resets } = server();
     put(AGENT_CA, CA_CERTIFICATE);
     expect(await isJoined(node, CA_CERTIFICATE)).toBe(true);
-    await join(node, worker, CA_CERTIFICATE, context);
+    expect(await clearWorker(node, CA_CERTIFICATE, context)).toBe(false);
     expect(resets()).toEqual([]);
   });
 

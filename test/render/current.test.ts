@@ -78,12 +78,15 @@ describe('k3s', () => {
     expect(text).not.toMatch(/not-a-secret|null$/m);
   });
 
-  it('reset is a script that sh can read, and shellcheck has nothing to say', (context) => {
-    const script = readAsset('manifests', 'k3s', 'reset.sh');
-    expect(run('sh', ['-n'], script)).toBe('exit 0\n');
-    needs(context, ['shellcheck', '--version']);
-    expect(run('shellcheck', ['-'], script)).toBe('exit 0\n');
-  });
+  it.for(['k3s', 'kubeadm'])(
+    'reset of %s is a script that sh can read, and shellcheck has nothing to say',
+    (name, context) => {
+      const script = readAsset('manifests', name, 'reset.sh');
+      expect(run('sh', ['-n'], script)).toBe('exit 0\n');
+      needs(context, ['shellcheck', '--version']);
+      expect(run('shellcheck', ['-'], script)).toBe('exit 0\n');
+    },
+  );
 });
 
 describe('systemd', () => {
