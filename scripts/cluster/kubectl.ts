@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path';
 import type { Executor, RunOptions, RunResult } from '../exec/executor.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 
@@ -23,13 +24,17 @@ export interface Kubectl {
   json<T>(args: readonly string[], options?: RunOptions): Promise<T>;
 }
 
-/** The beginning of every kubectl command against the lab. */
+/**
+ * The beginning of every kubectl command against the lab. What it learns of the API server lies beside the kubeconfig and
+ * goes with the lab: in ~/.kube/cache it would be taken for that of the next lab's, which has the same address.
+ */
 export function kubectlCommand({ binary, kubeconfig, via }: KubectlAccess): readonly string[] {
   const forward =
     via === undefined
       ? []
       : ['--server', `https://127.0.0.1:${via.port}`, '--tls-server-name', via.serverName];
-  return [binary, '--kubeconfig', kubeconfig, ...forward];
+  const cache = join(dirname(kubeconfig), 'kubectl-cache');
+  return [binary, '--kubeconfig', kubeconfig, '--cache-dir', cache, ...forward];
 }
 
 /** A kubectl bound to one cluster. */

@@ -32,7 +32,7 @@ const context = (more: Partial<ClusterContext> = {}): ClusterContext => ({
 /** A cluster by what it says to kubectl; what it does not know is not found. */
 function cluster(reply: (line: string, input: string) => Reply | undefined) {
   const executor = recordingExecutor((argv, { input }) => {
-    const line = argv.slice(5).join(' ');
+    const line = argv.slice(7).join(' ');
     return reply(line, String(input ?? '')) ?? { exitCode: 1, stderr: `(NotFound): ${line}` };
   });
   return {
@@ -184,7 +184,7 @@ describe('Calico by its operator', () => {
     const { kubectl, executor } = cluster((line) => (line.startsWith('get crd') ? ESTABLISHED : ''));
     await calicoCni.deploy(kubectl, given, context());
     const steps = executor.calls
-      .map(({ argv, options }) => [argv[5], argv.at(-1)?.split('/').at(-1), String(options.input ?? '')])
+      .map(({ argv, options }) => [argv[7], argv.at(-1)?.split('/').at(-1), String(options.input ?? '')])
       .filter(([verb, what]) => verb === 'apply' || what === 'json')
       .map(([verb, what, input]) =>
         verb === 'apply' ? (input ? 'Installation' : what) : 'CRDs established',
@@ -267,7 +267,7 @@ describe('the resources', () => {
       const { kubectl, executor } = cluster(served(by, api));
       expect(await calicoCni.settle(kubectl, context())).toBe(true);
       const applied = executor.calls
-        .filter(({ argv }) => argv[5] === 'apply')
+        .filter(({ argv }) => argv[7] === 'apply')
         .map(({ options }) => String(options.input));
       expect(applied).toHaveLength(2);
       expect(applied[0]).toContain(`namespace: ${namespace}`);

@@ -11,6 +11,8 @@ const kubectl = (...words: string[]) => [
   '/cache/kubectl',
   '--kubeconfig',
   join(dir(), 'kubeconfig'),
+  '--cache-dir',
+  join(dir(), 'kubectl-cache'),
   ...words,
 ];
 

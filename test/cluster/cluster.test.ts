@@ -30,7 +30,7 @@ const ACCESS = { binary: '/cache/kubectl', kubeconfig: '/lab/kubeconfig' };
 
 const kubectl = (reply: (line: string, input: string) => Reply) => {
   const executor = recordingExecutor((argv, { input }) =>
-    reply(argv.slice(5).join(' '), String(input ?? '')),
+    reply(argv.slice(7).join(' '), String(input ?? '')),
   );
   return { executor, client: kubectlWith(executor, ACCESS) };
 };
@@ -138,7 +138,7 @@ describe('kubectl', () => {
     const { executor, client } = kubectl(() => '{"items": []}');
     expect(await client.json(['get', 'nodes'])).toEqual({ items: [] });
     expect(executor.lines()).toEqual([
-      '/cache/kubectl --kubeconfig /lab/kubeconfig --request-timeout 20s get nodes -o json',
+      '/cache/kubectl --kubeconfig /lab/kubeconfig --cache-dir /lab/kubectl-cache --request-timeout 20s get nodes -o json',
     ]);
     expect(executor.calls[0]?.options.timeoutMs).toBeGreaterThan(0);
   });
@@ -148,8 +148,8 @@ describe('kubectl', () => {
     const via = { port: 40123, serverName: '192.168.13.30' };
     await kubectlWith(executor, { ...ACCESS, via }).run(['get', '--raw', '/readyz']);
     expect(executor.lines()[0]).toBe(
-      '/cache/kubectl --kubeconfig /lab/kubeconfig --server https://127.0.0.1:40123 --tls-server-name 192.168.13.30 ' +
-        '--request-timeout 20s get --raw /readyz',
+      '/cache/kubectl --kubeconfig /lab/kubeconfig --cache-dir /lab/kubectl-cache ' +
+        '--server https://127.0.0.1:40123 --tls-server-name 192.168.13.30 --request-timeout 20s get --raw /readyz',
     );
   });
 

@@ -110,7 +110,7 @@ describe('a lab behind a jump host', () => {
     const { code } = await lab.run('lab', ['kubectl', 'get', 'pods']);
     expect(code).toBe(0);
     expect(lab.interactive[0]?.join(' ')).toMatch(
-      /^\/cache\/kubectl --kubeconfig \S+ --server https:\/\/127.0.0.1:\d+ --tls-server-name 192.168.13.30 get pods$/,
+      /^\/cache\/kubectl --kubeconfig \S+ --cache-dir \S+ --server https:\/\/127.0.0.1:\d+ --tls-server-name 192.168.13.30 get pods$/,
     );
     await expect.poll(() => server.clients()).toBe(0);
   });
