@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Interrupted, LabFailure, messageOf } from './errors.ts';
+import { Interrupted, LabError, LabFailure, messageOf } from './errors.ts';
 import type { Emit } from './events.ts';
 import { POLL_MS } from './timeouts.ts';
 
@@ -12,7 +12,7 @@ export interface WaitOptions<T> {
   /** The condition in words, e.g. "k8sworker1 to accept SSH". */
   readonly what: string;
   readonly timeoutMs: number;
-  /** One look. A throw counts as "not yet", with the error's message as the reason; Interrupted ends the wait. */
+  /** One look. A throw counts as "not yet", with what the error says as the reason; Interrupted ends the wait. */
   readonly look: () => Promise<Look<T>>;
   readonly next?: string;
   readonly pollMs?: number;
@@ -24,19 +24,21 @@ export interface WaitOptions<T> {
 export async function waitFor<T>(options: WaitOptions<T>): Promise<T> {
   const { what, timeoutMs, look, signal, emit, pollMs = POLL_MS } = options;
   const deadline = performance.now() + timeoutMs;
-  let why = 'not looked at yet';
+  let why = 'nothing';
   for (;;) {
     if (signal?.aborted) throw new Interrupted(options.next);
     const seen = await look().catch((error: unknown) => {
       if (error instanceof Interrupted) throw error;
-      return { done: false as const, why: messageOf(error) };
+      const details = error instanceof LabError ? error.details : [];
+      return { done: false as const, why: messageOf(error).replace(/\.$/, ''), details };
     });
     if (seen.done) return seen.value;
     if (seen.why !== why) emit?.({ type: 'note', text: `waiting for ${what}: ${seen.why}` });
     why = seen.why;
     if (performance.now() + pollMs > deadline) {
-      throw new LabFailure(`Waited ${Math.round(timeoutMs / 1000)} s for ${what}, in vain.`, {
-        details: [`last seen: ${why}`],
+      const seconds = Math.round(timeoutMs / 1000);
+      throw new LabFailure(`Timed out after ${seconds} s waiting for ${what} (last seen: ${why}).`, {
+        details: 'details' in seen ? seen.details : [],
         ...(options.next === undefined ? {} : { next: options.next }),
       });
     }

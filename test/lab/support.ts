@@ -116,7 +116,7 @@ export async function until(what: string, timeoutMs: number, look: () => Promise
   const started = performance.now();
   while (!(await look())) {
     if (performance.now() - started > timeoutMs)
-      throw new Error(`waited ${timeoutMs} ms for ${what}, in vain`);
+      throw new Error(`timed out after ${timeoutMs} ms waiting for ${what}`);
     await delay(100);
   }
   return performance.now() - started;

@@ -136,7 +136,7 @@ const TABLE: Readonly<Record<string, readonly Case[] | Elsewhere>> = {
     {
       knobs: { cloudInitTimeout: [VICTIM], ...GIVE_UP },
       guest: { finished: false },
-      fails: ofVictim(/for cloud-init on k8sworker1, in vain/, /cloud-init status --long/),
+      fails: ofVictim(/Timed out .* cloud-init on k8sworker1 \(/, /cloud-init status --long/),
     },
     // It ended meanwhile.
     { knobs: { cloudInitTimeout: [VICTIM], ...GIVE_UP } },
@@ -158,7 +158,7 @@ const TABLE: Readonly<Record<string, readonly Case[] | Elsewhere>> = {
   beingPrepared: [
     {
       knobs: { beingPrepared: [VICTIM] },
-      fails: ofVictim(/an earlier launch of k8sworker1.*in vain/, /snap restart multipass/),
+      fails: ofVictim(/Timed out .* an earlier launch of k8sworker1/, /snap restart multipass/),
     },
   ],
   extraIps: [
@@ -176,7 +176,7 @@ const TABLE: Readonly<Record<string, readonly Case[] | Elsewhere>> = {
   unknownState: [
     {
       knobs: { unknownState: [VICTIM] },
-      fails: ofVictim(/for cloud-init on k8sworker1, in vain/, /cloud-init status --long/),
+      fails: ofVictim(/Timed out .* cloud-init on k8sworker1 \(/, /cloud-init status --long/),
       later: NOT_STARTED,
     },
   ],
@@ -184,11 +184,11 @@ const TABLE: Readonly<Record<string, readonly Case[] | Elsewhere>> = {
     {
       knobs: { execFailure: [VICTIM] },
       fails: ofVictim(
-        /cloud-init on k8sworker1, in vain[\s\S]*does not answer on SSH/,
+        /Timed out .* cloud-init on k8sworker1 \([\s\S]*does not answer on SSH/,
         /cloud-init status --long/,
       ),
       later: ofVictim(
-        /k8sworker1, which runs, to answer, in vain/,
+        /Timed out .* k8sworker1, which runs, to answer/,
         /multipass stop --force k8sworker1; npx labup/,
       ),
     },

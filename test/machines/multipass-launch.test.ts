@@ -148,7 +148,7 @@ describe('a launch that goes wrong', () => {
     b.fake.hooks.push(([, verb]) => (verb === 'launch' ? preparing : undefined));
     const failed = await failureOf(b.up());
     expect(failed.details.join()).toContain(
-      'an earlier launch of k8smaster1, which the daemon is at, in vain',
+      'Timed out after 0 s waiting for an earlier launch of k8smaster1, which the daemon is at (last seen:',
     );
     expect(failed.next).toContain('snap restart multipass');
     expect((await b.registry.of(plan.lab)).has('k8smaster1')).toBe(true);

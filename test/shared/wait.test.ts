@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { CommandError } from '../../scripts/exec/command-error.ts';
 import { Interrupted, LabFailure } from '../../scripts/shared/errors.ts';
 import type { LabEvent } from '../../scripts/shared/events.ts';
 import { type Look, waitFor } from '../../scripts/shared/wait.ts';
@@ -56,10 +57,19 @@ describe('waitFor', () => {
     );
     expect(error).toBeInstanceOf(LabFailure);
     expect(error).toMatchObject({
-      message: 'Waited 0 s for the moon to rise, in vain.',
-      details: ['last seen: no telescope'],
+      message: 'Timed out after 0 s waiting for the moon to rise (last seen: no telescope).',
+      details: [],
       next: 'buy one',
       exitCode: 1,
+    });
+  });
+
+  it('fails with all that a look said that failed, such as the words of a command', async () => {
+    const failed = new CommandError('this host', ['kubectl'], { exitCode: 1, stdout: '', stderr: 'refused' });
+    await expect(waitFor({ ...wait, look: looks(failed).look, timeoutMs: 0 })).rejects.toMatchObject({
+      message:
+        'Timed out after 0 s waiting for the moon to rise (last seen: kubectl failed on this host (exit code 1)).',
+      details: ['command: kubectl', 'refused'],
     });
   });
 
@@ -67,7 +77,7 @@ describe('waitFor', () => {
     const started = performance.now();
     await expect(
       waitFor({ ...wait, look: looks(no('x')).look, timeoutMs: 50, pollMs: 10_000 }),
-    ).rejects.toThrow('in vain');
+    ).rejects.toThrow('waiting for the moon to rise (last seen: x).');
     expect(performance.now() - started).toBeLessThan(1_000);
   });
 

@@ -90,7 +90,7 @@ async function requireImage(host: MultipassHost, plan: LabPlan, emit: Emit): Pro
     if (!(error instanceof LabFailure)) throw error;
     if (unreachable !== undefined) throw unreachable;
     throw new UserError(`Multipass knows no image "${image}".`, {
-      details: error.details,
+      details: [error.message],
       next: 'choose one of "multipass find" and set multipass.image in lab.yaml',
       cause: error,
     });
