@@ -1,7 +1,7 @@
 import type { DistributionName, DriverName, EchoVariant } from '../spec/types.ts';
 
 export interface LabArgs {
-  readonly file: string;
+  readonly file?: string;
   readonly json?: boolean;
 }
 
@@ -59,6 +59,7 @@ export interface LogsArgs extends LabArgs {
 
 /** What each command does with its parsed arguments. Every handler notes the exit code; none ends the process. */
 export interface Handlers {
+  init(args: LabArgs): Promise<void>;
   up(args: UpArgs): Promise<void>;
   test(args: TestArgs): Promise<void>;
   selftest(faults: readonly string[], args: LabArgs): Promise<void>;

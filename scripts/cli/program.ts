@@ -26,9 +26,12 @@ export function program(name: BinName, handlers: Handlers, output: OutputConfigu
   return root;
 }
 
-function withLab(command: Command): Command {
+function withLab(
+  command: Command,
+  file = 'the lab to work on; default: lab.yaml, else the default lab',
+): Command {
   return command
-    .option('-f, --file <lab.yaml>', 'the lab to work on', 'lab.yaml')
+    .option('-f, --file <path>', file)
     .option('--json', 'print one JSON document on standard output and nothing else');
 }
 
@@ -97,6 +100,9 @@ function defineDown(command: Command, handlers: Handlers): void {
 }
 
 function defineVerbs(root: Command, handlers: Handlers): void {
+  withLab(root.command('init'), 'the file to write; default: lab.yaml')
+    .description("Write the default lab's lab.yaml, to be edited. Never overwrites a file.")
+    .action((options) => handlers.init(options));
   withLab(root.command('doctor'))
     .description('Check everything that labup needs of this host, and say what cures what is wrong.')
     .addOption(driverOption())

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { bundleCreate, bundleVerify } from '../commands/bundle.ts';
 import { doctor, doctorDocument } from '../commands/doctor.ts';
+import { initLab } from '../commands/init.ts';
 import { labdown } from '../commands/labdown.ts';
 import type { labtest } from '../commands/labtest.ts';
 import { dryRun, labup } from '../commands/labup.ts';
@@ -38,6 +39,13 @@ export function realHandlers(
   };
   return {
     exitCode: () => code,
+
+    async init(args) {
+      const deps = use(args);
+      const path = await initLab(deps, args.file);
+      if (args.json) printJson({ schemaVersion: 1, file: path });
+      else deps.say(`${path} is written: the default lab, to be edited\nnext: npx labup --dry-run`);
+    },
 
     async up(args) {
       const deps = use(args);

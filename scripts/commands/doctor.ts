@@ -27,8 +27,8 @@ export interface CheckDocument {
 
 /** `lab doctor`: every precondition of labup on this host, looked at without changing anything. */
 export async function doctor(deps: Deps, options: PlanOptions): Promise<Diagnosis> {
-  const plan = planFromSpec(deps, options);
-  const { checks } = await preflight(deps, plan);
+  const { plan, made } = await planFromSpec(deps, options);
+  const { checks } = await preflight(deps, plan, made);
   const blocked = problemsOf(checks).some(isError);
   return { lab: plan.lab, driver: plan.choices.driver, blocked, checks };
 }

@@ -1,7 +1,7 @@
 import type { Cell } from '../matrix/types.ts';
 import { UserError } from '../shared/errors.ts';
 import type { Deps } from './deps.ts';
-import type { LabOptions } from './open-lab.ts';
+import type { LabOptions } from './lab-file.ts';
 import { predictLab } from './predict.ts';
 import { type KnownCell, knownCells } from './reports.ts';
 

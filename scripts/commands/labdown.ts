@@ -2,14 +2,12 @@ import type { ObservedThing } from '../machines/driver.ts';
 import { LabFailure } from '../shared/errors.ts';
 import { requireConsent } from './consent.ts';
 import type { Deps } from './deps.ts';
-import { labName } from './load-plan.ts';
+import { type LabOptions, labName } from './lab-file.ts';
 import { driversOf, observeLab } from './observe-lab.ts';
 import { LabState } from './state.ts';
 import type { StepTitle } from './steps.ts';
 
-export interface DownOptions {
-  readonly file: string;
-  readonly name?: string | undefined;
+export interface DownOptions extends LabOptions {
   readonly yes: boolean;
   /** Driver ssh: also the packages that labup installed. */
   readonly purge?: boolean | undefined;

@@ -5,7 +5,7 @@ import type { LabPlan } from '../plan/types.ts';
 import { type PlanTextExtra, renderPlan } from '../render/plan-text.ts';
 import { requireConsent } from './consent.ts';
 import type { Deps } from './deps.ts';
-import { type PlanOptions, planFromSpec, refuseOtherPlan } from './load-plan.ts';
+import { type PlanOptions, planFromSpec, refuseOtherPlan, type WantedPlan } from './load-plan.ts';
 import { preflight } from './preflight.ts';
 import { LabState } from './state.ts';
 import type { StepTiming } from './steps.ts';
@@ -18,8 +18,7 @@ export interface UpOptions extends PlanOptions {
 }
 
 /** What labup would do on this host, looked up without changing anything. */
-interface Preview {
-  readonly plan: LabPlan;
+interface Preview extends Pick<WantedPlan, 'plan' | 'flags'> {
   readonly text: PlanTextExtra;
   readonly packages: readonly string[];
   /** What is wrong with this host. */
@@ -40,7 +39,7 @@ export interface UpResult {
 /** `labup`: preflight, consent, then the steps. Throws UserError before anything was touched, LabFailure after. */
 export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   const started = performance.now();
-  const { plan, text, packages, asks, problems } = await preview(deps, options);
+  const { plan, flags, text, packages, asks, problems } = await preview(deps, options);
   const error = hostError(problems);
   if (error !== undefined) throw error;
   for (const warning of text.warnings ?? []) deps.say(`warning: ${warning}`);
@@ -52,6 +51,7 @@ export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   const driver = deps.driver(plan.choices.driver.value);
   await state.create();
   return state.locked('labup', async () => {
+    await state.saveFlags(flags);
     // Addresses that are still to be found: the last ones are known until then, so that a killed labup takes nothing away.
     await state.savePlan(planAtLast(plan, await state.loadPlan()));
     const timed = timedSteps(deps.steps(upSteps(driver.machines, plan)), 'labup', state);
@@ -77,10 +77,10 @@ export async function dryRun(deps: Deps, options: UpOptions): Promise<{ plan: La
 }
 
 async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
-  const plan = planFromSpec(deps, options);
-  refuseOtherPlan(await new LabState(deps.cwd, plan.lab).loadPlan(), plan);
+  const { plan, flags, made } = await planFromSpec(deps, options);
+  refuseOtherPlan(made, plan);
   const driver = deps.driver(plan.choices.driver.value);
-  const { checks, ours, packages: wanted, toBuild: missing } = await preflight(deps, plan);
+  const { checks, ours, packages: wanted, toBuild: missing } = await preflight(deps, plan, made);
   const problems = problemsOf(checks);
   // It asks before it installs packages.
   const warnings = problemsOf(checks.filter(({ id }) => id !== PACKAGES_CHECK)).filter(
@@ -88,6 +88,7 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
   );
   return {
     plan,
+    flags,
     problems,
     packages: wanted.map((need) => need.package),
     asks: driver.asks(plan, ours),

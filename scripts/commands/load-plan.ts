@@ -1,11 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { readBundle } from '../artifacts/bundle/bundle.ts';
 import { onlineFacts } from '../artifacts/online/files.ts';
 import { loadVersions } from '../artifacts/online/versions.ts';
 import { type ChoiceFlags, decide } from '../plan/choices.ts';
-import { findsAddresses, pendingPlan } from '../plan/found.ts';
+import { differences } from '../plan/differences.ts';
 import { DEBIAN_SOFTWARE, planLab } from '../plan/plan.ts';
 import { smallLab } from '../plan/small.ts';
 import type { SoftwareFacts } from '../plan/software.ts';
@@ -13,54 +12,96 @@ import type { LabPlan } from '../plan/types.ts';
 import { requireK3s } from '../render/k3s.ts';
 import { kubeadmApi } from '../render/kubeadm.ts';
 import { UserError } from '../shared/errors.ts';
-import { nameFault } from '../spec/formats.ts';
 import { loadSpec } from '../spec/load.ts';
 import { ARTIFACTS_NAMES } from '../spec/schema.ts';
 import type { EchoVariant, LabSpec } from '../spec/types.ts';
 import type { Deps } from './deps.ts';
+import { type LabOptions, labFile } from './lab-file.ts';
+import { type KeptFlags, LabState } from './state.ts';
 
 /** What the command line says about the plan. */
-export interface PlanOptions extends Omit<ChoiceFlags, 'artifacts'> {
-  readonly file: string;
-  /** One of the names, or the folder of a bundle. */
-  readonly artifacts?: string | undefined;
+export interface PlanOptions extends LabOptions, KeptFlags {
   readonly echo?: EchoVariant | undefined;
-  /** One worker fewer, and no routed client. */
-  readonly small?: boolean | undefined;
 }
 
-/** lab.yaml as a plan for this host. Throws UserError on a bad spec, a bad bundle, or choices that do not go together. */
-export function planFromSpec(deps: Pick<Deps, 'cwd' | 'env' | 'host'>, options: PlanOptions): LabPlan {
-  const spec = asked(loadSpec(resolve(deps.cwd, options.file)), deps.cwd, options);
+/** A plan, and what it was made with. */
+export interface WantedPlan {
+  readonly plan: LabPlan;
+  /** What the command line says of the lab, or said when it was made. */
+  readonly flags: KeptFlags;
+  /** The plan that the lab was made from, if there is a lab. */
+  readonly made: LabPlan | undefined;
+}
+
+/**
+ * lab.yaml as a plan for this host. A lab that was made goes on with what flags said then, and with what "auto" came to.
+ * Throws UserError on a bad spec, a bad bundle, or choices that do not go together.
+ */
+export async function planFromSpec(
+  deps: Pick<Deps, 'cwd' | 'env' | 'host' | 'say'>,
+  options: PlanOptions,
+): Promise<WantedPlan> {
+  const { path, isDefaultLab } = labFile(deps, options);
+  if (isDefaultLab)
+    deps.say(`There is no lab.yaml in ${deps.cwd}: this is the default lab (to change it: npx lab init).`);
+  const written = loadSpec(path);
+  const state = new LabState(deps.cwd, written.name);
+  const made = await state.loadPlan();
+  const kept = made === undefined ? {} : await state.loadFlags();
+  const said = saidNow(options, deps.cwd);
+  const flags = { ...kept, ...said };
+  const spec = asked(written, deps.cwd, { ...flags, echo: options.echo });
   const bundle = spec.artifacts === 'bundle' ? bundleOf(spec) : undefined;
   const facts = {
     multipassInstalled: onPath(deps.env.PATH, 'multipass'),
     incusOrLxdInstalled: deps.host.daemonInstalled(),
     bundle,
+    made: made?.choices,
   };
   // A folder is no name of a choice; by now the spec says what it stands for.
-  const artifacts = options.artifacts === undefined ? undefined : spec.artifacts;
-  const choices = decide(spec, facts, { ...options, artifacts });
+  const named = ({ artifacts, ...rest }: KeptFlags): ChoiceFlags =>
+    artifacts === undefined ? rest : { ...rest, artifacts: spec.artifacts };
+  const choices = decide(spec, facts, named(said), named(kept));
   const software = bundle ?? softwareOf(choices);
   const plan = planLab(spec, choices, software);
   refuseImpossible(plan, software);
-  return plan;
+  return { plan, flags, made };
+}
+
+const ARTIFACTS = [...ARTIFACTS_NAMES, 'auto'] as const;
+
+/** What of the command line is kept with the lab: only what was said, a bundle's folder as a whole path. */
+function saidNow({ driver, distribution, artifacts, small }: PlanOptions, cwd: string): KeptFlags {
+  return {
+    ...(driver === undefined ? {} : { driver }),
+    ...(distribution === undefined ? {} : { distribution }),
+    ...(artifacts === undefined ? {} : { artifacts: nameOf(artifacts) ?? resolve(cwd, artifacts) }),
+    ...(small === undefined ? {} : { small }),
+  };
+}
+
+function nameOf(artifacts: string): (typeof ARTIFACTS)[number] | undefined {
+  return ARTIFACTS.find((each) => each === artifacts);
 }
 
 /** The spec with what the command line says of it. */
-function asked(written: LabSpec, cwd: string, { artifacts, echo, small }: PlanOptions): LabSpec {
+function asked(
+  written: LabSpec,
+  cwd: string,
+  { artifacts, echo, small }: Pick<PlanOptions, 'artifacts' | 'echo' | 'small'>,
+): LabSpec {
   const sized = small === true ? smallLab(written) : written;
   const workloads = echo === undefined ? sized : { ...sized, echo: { ...sized.echo, variant: echo } };
   const bundle = workloads.bundle === undefined ? {} : { bundle: resolve(cwd, workloads.bundle) };
   if (artifacts === undefined) return { ...workloads, ...bundle };
-  const name = [...ARTIFACTS_NAMES, 'auto' as const].find((each) => each === artifacts);
+  const name = nameOf(artifacts);
   if (name !== undefined) return { ...workloads, ...bundle, artifacts: name };
-  return { ...workloads, artifacts: 'bundle', bundle: resolve(cwd, artifacts) };
+  return { ...workloads, artifacts: 'bundle', bundle: artifacts };
 }
 
 function bundleOf({ bundle }: LabSpec): SoftwareFacts {
   if (bundle === undefined)
-    throw new UserError('artifacts: bundle, and no word of which.', {
+    throw new UserError('artifacts is "bundle", but no bundle folder is set.', {
       next: 'labup --artifacts FOLDER   (or "bundle: FOLDER" in lab.yaml)',
     });
   return readBundle(bundle).manifest;
@@ -80,53 +121,17 @@ function refuseImpossible({ choices, echo }: LabPlan, software: SoftwareFacts): 
     });
 }
 
-/** The lab's name as lab.yaml or --name gives it, for commands that need no plan. Throws UserError where it is none. */
-export function labName(
-  deps: Pick<Deps, 'cwd'>,
-  options: { file: string; name?: string | undefined },
-): string {
-  const { name } = options;
-  if (name === undefined) return loadSpec(resolve(deps.cwd, options.file)).name;
-  // The name becomes a path below .lab/, which labdown removes.
-  const fault = nameFault(name);
-  if (fault !== undefined) throw new UserError(`--name: ${fault.message}`, { next: fault.hint });
-  return name;
-}
-
 /**
- * Refuses to turn a lab into another one: what exists was made from `saved`. Only the echo workloads can change in
- * place. Throws UserError that names what differs.
+ * Refuses to turn a lab into another one. Only the echo workloads can change in place. Throws UserError that names what
+ * differs.
  */
-export function refuseOtherPlan(saved: LabPlan | undefined, wanted: LabPlan): void {
-  const differing = differences(saved, wanted);
-  if (differing.length === 0) return;
-  throw new UserError(`Lab "${wanted.lab}" was made from another plan.`, {
-    details: differing.map((key) => `differs: ${key}`),
-    next: 'npx labdown --yes && npx labup --yes   (or undo the change in lab.yaml)',
+export function refuseOtherPlan(made: LabPlan | undefined, wanted: LabPlan): void {
+  const details = differences(made, wanted);
+  if (details.length === 0) return;
+  throw new UserError(`Lab "${wanted.lab}" was made with other settings.`, {
+    details,
+    next: 'npx labdown --yes && npx labup --yes   (or undo the change in lab.yaml or on the command line)',
   });
-}
-
-/** The parts of a plan in which it differs from the one that the lab was made from; none where there is no lab yet. */
-export function differences(saved: LabPlan | undefined, wanted: LabPlan): readonly string[] {
-  if (saved === undefined) return [];
-  const before = fixed(saved);
-  return Object.entries(fixed(wanted)).flatMap(([key, value]) =>
-    isDeepStrictEqual(before[key], value) ? [] : [key],
-  );
-}
-
-// As it comes back from plan.json, and without what may change: addresses that are found at run time, the reasons of the
-// choices, and where files come from as long as they are of the same versions.
-function fixed(plan: LabPlan): Readonly<Record<string, unknown>> {
-  const written = JSON.parse(JSON.stringify(plan)) as LabPlan;
-  const { choices, bundle, ...rest } = findsAddresses(written) ? pendingPlan(written) : written;
-  return {
-    ...rest,
-    driver: choices.driver.value,
-    distribution: choices.distribution.value,
-    cni: choices.cni.value,
-    echo: { ...rest.echo, variant: 'full' },
-  };
 }
 
 function onPath(path: string | undefined, program: string): boolean {

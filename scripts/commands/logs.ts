@@ -3,12 +3,10 @@ import { UserError } from '../shared/errors.ts';
 import { silent } from '../shared/events.ts';
 import { sshTargets } from './access.ts';
 import type { Deps } from './deps.ts';
-import { labName } from './load-plan.ts';
+import { type LabOptions, labName } from './lab-file.ts';
 import { LabState } from './state.ts';
 
-export interface LogsOptions {
-  readonly file: string;
-  readonly name?: string | undefined;
+export interface LogsOptions extends LabOptions {
   readonly lines: number;
 }
 

@@ -11,16 +11,11 @@ import type { Emit } from '../shared/events.ts';
 import { sshTargets } from './access.ts';
 import { openApi } from './api-access.ts';
 import type { Deps } from './deps.ts';
-import { labName } from './load-plan.ts';
+import { type LabOptions, labName } from './lab-file.ts';
 import { observeLab } from './observe-lab.ts';
 import { LabState } from './state.ts';
 import { cachedKubectl } from './tools.ts';
 import { undoFaults } from './undo-faults.ts';
-
-export interface LabOptions {
-  readonly file: string;
-  readonly name?: string | undefined;
-}
 
 /** A lab that is up, with everything that it takes to look at it. */
 export interface OpenLab {

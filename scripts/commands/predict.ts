@@ -1,9 +1,10 @@
 import { buildCells } from '../matrix/cells.ts';
 import type { Cell } from '../matrix/types.ts';
 import type { Deps } from './deps.ts';
+import type { LabOptions } from './lab-file.ts';
 import { onlyCells } from './labtest-options.ts';
 import { readLabState } from './look-at-lab.ts';
-import { type LabOptions, openLab } from './open-lab.ts';
+import { openLab } from './open-lab.ts';
 import type { LabState } from './state.ts';
 import type { StepTitle } from './steps.ts';
 

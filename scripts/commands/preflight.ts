@@ -1,11 +1,10 @@
 import type { ObservedThing } from '../machines/driver.ts';
+import { differences } from '../plan/differences.ts';
 import type { DoctorCheck } from '../plan/doctor/check.ts';
 import { examineHost } from '../plan/doctor/checks.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { Interrupted, messageOf } from '../shared/errors.ts';
 import { artifactsOf, type Deps, workFor } from './deps.ts';
-import { differences } from './load-plan.ts';
-import { LabState } from './state.ts';
 
 /** What was found before anything is touched. */
 export interface Preflight {
@@ -18,15 +17,15 @@ export interface Preflight {
   readonly toBuild: readonly { readonly name: string; readonly minutes: number }[];
 }
 
-/** Looks at this host and judges it for the plan: the same for labup and for `lab doctor`. Changes nothing. */
+/** Looks at this host and judges it for the plan, beside what the lab was made from: the same for labup and for `lab doctor`. */
 export async function preflight(
-  deps: Pick<Deps, 'artifacts' | 'cwd' | 'driver' | 'host'>,
+  deps: Pick<Deps, 'artifacts' | 'driver' | 'host'>,
   plan: LabPlan,
+  made: LabPlan | undefined,
 ): Promise<Preflight> {
   const driver = deps.driver(plan.choices.driver.value);
-  const [ours, saved, toBuild] = await Promise.all([
+  const [ours, toBuild] = await Promise.all([
     attempt(driver.observe(plan.lab)),
-    new LabState(deps.cwd, plan.lab).loadPlan(),
     deps.artifacts(artifactsOf(plan)).missing(driver.machines),
   ]);
   const [seen, packages] = await Promise.all([
@@ -40,7 +39,7 @@ export async function preflight(
     missingPackages: packages,
     missingArtifacts: toBuild.map(({ name }) => name),
     networkReachable: mirror.value === true,
-    differences: differences(saved, plan),
+    differences: differences(made, plan),
     unseen: {
       ...seen.unseen,
       ...(ours.why === undefined ? {} : { lab: ours.why }),

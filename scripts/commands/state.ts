@@ -6,6 +6,7 @@ import type { SshTarget } from '../exec/ssh.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { UserError } from '../shared/errors.ts';
 import type { Secrets } from '../shared/secrets.ts';
+import type { DistributionName, DriverName } from '../spec/types.ts';
 
 /** One line of the journal: what a step of which command did, and how long it took. */
 export interface JournalEntry {
@@ -19,6 +20,16 @@ export interface JournalEntry {
 
 /** How a machine is reached over SSH, without the key that is in the secrets. */
 export type Reach = Omit<SshTarget, 'privateKey'>;
+
+/** What the command line said of a lab that cannot be changed while it exists: later commands go on with it. */
+export interface KeptFlags {
+  readonly driver?: DriverName | 'auto' | undefined;
+  readonly distribution?: DistributionName | 'auto' | undefined;
+  /** One of the names, or the folder of a bundle. */
+  readonly artifacts?: string | undefined;
+  /** One worker fewer, and no routed client. */
+  readonly small?: boolean | undefined;
+}
 
 /** The lab's folder on this host, .lab/<name>/, mode 0700. Nothing else reads or writes it. */
 export class LabState {
@@ -60,6 +71,14 @@ export class LabState {
       });
     }
     return plan;
+  }
+
+  async loadFlags(): Promise<KeptFlags> {
+    return (await this.readJson<KeptFlags>('flags.json')) ?? {};
+  }
+
+  async saveFlags(flags: KeptFlags): Promise<void> {
+    await this.write('flags.json', `${JSON.stringify(flags, null, 2)}\n`);
   }
 
   async loadSecrets(): Promise<Secrets | undefined> {

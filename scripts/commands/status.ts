@@ -7,7 +7,7 @@ import { silent } from '../shared/events.ts';
 import { sshTargets } from './access.ts';
 import { openApi } from './api-access.ts';
 import type { Deps } from './deps.ts';
-import { labName } from './load-plan.ts';
+import { type LabOptions, labName } from './lab-file.ts';
 import { observeLab } from './observe-lab.ts';
 import { LabState } from './state.ts';
 import { cachedKubectl } from './tools.ts';
@@ -33,10 +33,7 @@ export interface LabStatus {
 }
 
 /** `lab status`: what there is of the lab and how it is, without changing anything. */
-export async function labStatus(
-  deps: Deps,
-  options: { file: string; name?: string | undefined },
-): Promise<LabStatus> {
+export async function labStatus(deps: Deps, options: LabOptions): Promise<LabStatus> {
   const lab = labName(deps, options);
   const state = new LabState(deps.cwd, lab);
   const plan = await state.loadPlan();

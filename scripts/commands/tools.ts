@@ -6,16 +6,11 @@ import { silent } from '../shared/events.ts';
 import { sshTargets } from './access.ts';
 import { openApi } from './api-access.ts';
 import { artifactsOf, type Deps } from './deps.ts';
-import { labName } from './load-plan.ts';
+import { type LabOptions, labName } from './lab-file.ts';
 import { LabState } from './state.ts';
 
 /** The file of the state folder that says where the lab's kubectl is. */
 export const KUBECTL_NOTE = 'kubectl-path';
-
-interface LabOptions {
-  readonly file: string;
-  readonly name?: string | undefined;
-}
 
 /**
  * The argv of an SSH session to a machine, or of one command on it, with the lab's key and pinned host keys. The words

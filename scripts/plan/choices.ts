@@ -10,6 +10,8 @@ export interface ChoiceFacts {
   readonly incusOrLxdInstalled: boolean;
   /** What the bundle holds that the spec or the command line names. */
   readonly bundle?: SoftwareFacts | undefined;
+  /** What a lab that exists was made with: "auto" is that then. */
+  readonly made?: LabPlan['choices'] | undefined;
 }
 
 /** Choices from the command line; they win over the spec. */
@@ -25,28 +27,63 @@ interface Wish<T> {
   readonly why: string;
 }
 
-/** Makes every choice and gives its reason. Throws UserError where what is asked for does not go together. */
-export function decide(spec: LabSpec, facts: ChoiceFacts, flags: ChoiceFlags = {}): LabPlan['choices'] {
-  const driver = wish<DriverName>('driver', spec.driver, flags.driver);
-  const distribution = wish<DistributionName>('distribution', spec.distribution, flags.distribution);
-  const artifacts = wish<ArtifactsName>('artifacts', spec.artifacts, flags.artifacts);
-  const from = chosen(artifacts, automaticArtifacts(distribution));
+/**
+ * Makes every choice and gives its reason; `kept` are the flags of the command that made the lab. Throws UserError where
+ * what is asked for does not go together.
+ */
+export function decide(
+  spec: LabSpec,
+  facts: ChoiceFacts,
+  flags: ChoiceFlags = {},
+  kept: ChoiceFlags = {},
+): LabPlan['choices'] {
+  const driver = wish<DriverName>('driver', spec, flags, kept);
+  const distribution = wish<DistributionName>('distribution', spec, flags, kept);
+  const artifacts = wish<ArtifactsName>('artifacts', spec, flags, kept);
+  const from = chosen(
+    artifacts,
+    asMade(madeArtifacts(facts, distribution), automaticArtifacts(distribution)),
+  );
   return {
-    driver: chosen(driver, automaticDriver(spec, facts)),
-    distribution: distributionFrom(from.value, distribution, facts.bundle),
+    driver: chosen(driver, asMade(facts.made?.driver, automaticDriver(spec, facts))),
+    distribution: distributionFrom(from.value, distribution, facts),
     artifacts: from,
     cni: cniFrom(from.value, facts.bundle),
   };
 }
 
-function wish<T extends string>(key: string, written: T | 'auto', flag: T | 'auto' | undefined): Wish<T> {
-  const wanted = flag ?? written;
-  const why = flag === undefined ? `set by "${key}: ${wanted}" in the spec` : `set by --${key} ${wanted}`;
+function wish<T extends string>(
+  key: keyof ChoiceFlags,
+  spec: Readonly<Record<typeof key, string>>,
+  flags: ChoiceFlags,
+  kept: ChoiceFlags,
+): Wish<T> {
+  const flag = flags[key] ?? kept[key];
+  const wanted = (flag ?? spec[key]) as T | 'auto';
+  const when = flags[key] === undefined ? ' when the lab was made' : '';
+  const why =
+    flag === undefined ? `set by "${key}: ${wanted}" in the spec` : `set by --${key} ${wanted}${when}`;
   return { value: wanted === 'auto' ? undefined : wanted, why };
 }
 
 function chosen<T>({ value, why }: Wish<T>, automatic: Choice<T>): Choice<T> {
   return value === undefined ? automatic : { value, why };
+}
+
+/** What the artifacts of a lab that exists are from, where "auto" can mean that: not what another distribution needs. */
+function madeArtifacts(
+  { made }: ChoiceFacts,
+  { value = made?.distribution.value }: Wish<DistributionName>,
+): Choice<ArtifactsName> | undefined {
+  // The folder of a bundle is known only where somebody names it.
+  const isKnown = made?.artifacts.value !== 'bundle' && value === made?.distribution.value;
+  return isKnown ? made?.artifacts : undefined;
+}
+
+/** What "auto" comes to: for a lab that exists what it came to when it was made. */
+function asMade<T>(made: Choice<T> | undefined, automatic: Choice<T>): Choice<T> {
+  if (made === undefined || made.value === automatic.value) return automatic;
+  return { value: made.value, why: `the lab was made with it; for a new one: ${automatic.value}` };
 }
 
 function automaticDriver({ machines }: LabSpec, facts: ChoiceFacts): Choice<DriverName> {
@@ -57,7 +94,7 @@ function automaticDriver({ machines }: LabSpec, facts: ChoiceFacts): Choice<Driv
   return { value: 'incus', why: `Multipass is not installed; ${incus}` };
 }
 
-// Nobody has run a lab from online artifacts yet (README, "Which combinations have been run"): until then nobody gets one
+// Nobody has run a lab from online artifacts yet (README, "How it works"): until then nobody gets one
 // without having asked.
 function automaticArtifacts(distribution: Wish<DistributionName>): Choice<ArtifactsName> {
   if (distribution.value === 'k3s')
@@ -71,14 +108,13 @@ function automaticArtifacts(distribution: Wish<DistributionName>): Choice<Artifa
 function distributionFrom(
   artifacts: ArtifactsName,
   asked: Wish<DistributionName>,
-  bundle: SoftwareFacts | undefined,
+  { bundle, made }: ChoiceFacts,
 ): Choice<DistributionName> {
   const only = onlyDistribution(artifacts, bundle);
-  if (only === undefined)
-    return chosen(asked, {
-      value: 'k3s',
-      why: 'the shorter way to a current Kubernetes, with online artifacts',
-    });
+  if (only === undefined) {
+    const why = 'the shorter way to a current Kubernetes, with online artifacts';
+    return chosen(asked, asMade(made?.distribution, { value: 'k3s', why }));
+  }
   if (asked.value === undefined || asked.value === only.value) return chosen(asked, only);
   throw new UserError(`A lab with ${asked.value} cannot be made from these artifacts.`, {
     details: [`distribution: ${asked.value} (${asked.why})`, `artifacts: ${artifacts} (${only.why})`],

@@ -119,7 +119,7 @@ describe('choices that do not go together', () => {
   it.each([
     [['--artifacts', 'debian', '--distribution', 'k3s'], 'cannot be made from these artifacts'],
     [['--artifacts', './nothing'], 'is no bundle: there is no bundle.yaml in it'],
-    [['--artifacts', 'bundle'], 'and no word of which'],
+    [['--artifacts', 'bundle'], 'but no bundle folder is set'],
   ])('%j are refused', async (flags, says) => {
     const lab = fakeLab();
     const { code, err } = await lab.run('labup', ['--dry-run', ...flags]);

@@ -37,24 +37,20 @@ describe('what is typed', () => {
   }
 
   it.each<[BinName, string[], unknown[]]>([
-    [
-      'labtest',
-      ['--only', 'a', 'b*', '--json'],
-      ['test', { file: 'lab.yaml', json: true, only: ['a', 'b*'] }],
-    ],
-    ['labtest', ['--fail-first'], ['test', { file: 'lab.yaml', failFirst: true }]],
-    ['labtest', ['--watch', '--for', '30'], ['test', { file: 'lab.yaml', watch: true, for: 30 }]],
+    ['labtest', ['--only', 'a', 'b*', '--json'], ['test', { json: true, only: ['a', 'b*'] }]],
+    ['labtest', ['--fail-first'], ['test', { failFirst: true }]],
+    ['labtest', ['--watch', '--for', '30'], ['test', { watch: true, for: 30 }]],
     [
       'labtest',
       ['--diff', 'o.json', '--html', 'r.html', '--markdown', 'r.md'],
-      ['test', { file: 'lab.yaml', diff: 'o.json', html: 'r.html', markdown: 'r.md' }],
+      ['test', { diff: 'o.json', html: 'r.html', markdown: 'r.md' }],
     ],
-    ['labtest', ['selftest', '--json'], ['selftest', [], { file: 'lab.yaml', json: true }]],
-    ['labtest', ['selftest', 'drop-rule'], ['selftest', ['drop-rule'], { file: 'lab.yaml' }]],
-    ['lab', ['test', 'selftest'], ['selftest', [], { file: 'lab.yaml' }]],
+    ['labtest', ['selftest', '--json'], ['selftest', [], { json: true }]],
+    ['labtest', ['selftest', 'drop-rule'], ['selftest', ['drop-rule'], {}]],
+    ['lab', ['test', 'selftest'], ['selftest', [], {}]],
     ['lab', ['selftest', '-f', 'x.yaml'], ['selftest', [], { file: 'x.yaml' }]],
-    ['lab', ['predict', '--only', 'ubuntu'], ['predict', { file: 'lab.yaml', only: ['ubuntu'] }]],
-    ['lab', ['explain', 'a>b', '--json'], ['explain', 'a>b', { file: 'lab.yaml', json: true }]],
+    ['lab', ['predict', '--only', 'ubuntu'], ['predict', { only: ['ubuntu'] }]],
+    ['lab', ['explain', 'a>b', '--json'], ['explain', 'a>b', { json: true }]],
   ])('%s %j', async (name, argv, wanted) => {
     expect(await parsed(name, ...argv)).toEqual(wanted);
   });

@@ -91,7 +91,7 @@ describe('the addresses that were found', () => {
     writeFileSync(join(lab.cwd, 'lab.yaml'), `${SPEC}bgp: { clusterAsn: 65010 }\n`);
     const { code, err } = await lab.run('labup', ['--yes']);
     expect(code).toBe(2);
-    expect(err).toContain('was made from another plan.\n  differs: machines\n  differs: bgp\n');
+    expect(err).toContain('  bgp.clusterAsn: 65001 when the lab was made, now 65010\nnext:');
   });
 });
 

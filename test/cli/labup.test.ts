@@ -198,13 +198,15 @@ describe('bad input stops labup with exit 2 before anything is touched', () => {
     });
   });
 
-  it('another plan than the one that the lab was made from', async () => {
+  it('other settings than those that the lab was made with', async () => {
     await lab.run('labup', ['--yes']);
     writeFileSync(join(lab.cwd, 'lab.yaml'), 'version: 1\nbgp:\n  clusterAsn: 65010\n');
     lab.driver.calls.length = 0;
     const { code, err } = await lab.run('labup', ['--yes']);
     expect(code).toBe(2);
-    expect(err).toContain('Lab "bgp-lab" was made from another plan.\n  differs: machines\n  differs: bgp');
+    expect(err).toContain(
+      'Lab "bgp-lab" was made with other settings.\n  bgp.clusterAsn: 65001 when the lab was made, now 65010\nnext:',
+    );
     expect(err).toContain('npx labdown --yes && npx labup --yes');
     expect(lab.driver.calls).toEqual([]);
   });

@@ -90,9 +90,9 @@ function judgeLab({ lab, machines, choices }: LabPlan, facts: HostFacts): Findin
     return { found: 'not known', problems: [hostFault(message, 'npx lab status   (says more)')] };
   }
   if (differences.length > 0) {
-    const message = `it was made from another plan; what differs: ${differences.join(', ')}`;
-    const hint = 'npx labdown --yes && npx labup --yes   (or undo the change in lab.yaml)';
-    return { found: 'made from another plan', problems: [hostFault(message, hint)] };
+    const message = `it was made with other settings: ${differences.join('; ')}`;
+    const hint = 'npx labdown --yes && npx labup --yes   (or undo the change)';
+    return { found: 'made with other settings', problems: [hostFault(message, hint)] };
   }
   const there = machines.filter(({ name }) => existingMachines.includes(name)).length;
   if (there > 0) return { found: `${there} of ${machines.length} machines are there` };

@@ -143,10 +143,10 @@ export const RESOURCES_CASES: Cases = {
       says: ['has no machine yet'],
     },
     {
-      what: 'of another plan',
+      what: 'made with other settings',
       facts: { differences: ['machines', 'bgp'] },
       verdict: 'error',
-      says: ['what differs: machines, bgp', 'npx labdown --yes && npx labup --yes'],
+      says: ['it was made with other settings: machines; bgp', 'npx labdown --yes && npx labup --yes'],
     },
     {
       what: 'not to be seen',
