@@ -94,7 +94,7 @@ function automaticDriver({ machines }: LabSpec, facts: ChoiceFacts): Choice<Driv
   return { value: 'incus', why: `Multipass is not installed; ${incus}` };
 }
 
-// Nobody has run a lab from online artifacts yet (README, "How it works"): until then nobody gets one
+// Nobody has run a lab from online artifacts yet (README, "Status"): until then nobody gets one
 // without having asked.
 function automaticArtifacts(distribution: Wish<DistributionName>): Choice<ArtifactsName> {
   if (distribution.value === 'k3s')
