@@ -22,7 +22,9 @@ export function differences(made: LabPlan | undefined, wanted: LabPlan): readonl
 // choices, the echo variant, how long is waited, and where files come from as long as they are of the same versions.
 function fixed(plan: LabPlan) {
   const written = JSON.parse(JSON.stringify(plan)) as LabPlan;
-  const { choices, bundle, echo, timeouts, ...rest } = findsAddresses(written) ? pendingPlan(written) : written;
+  const { choices, bundle, echo, timeouts, ...rest } = findsAddresses(written)
+    ? pendingPlan(written)
+    : written;
   const { driver, distribution, cni } = choices;
   return {
     driver: driver.value,

@@ -72,7 +72,11 @@ describe('the checks of a driver', () => {
   });
 
   it('are all in the table above, each with a case that is good and one that is not', () => {
-    const all = new Set([...(['incus', 'multipass', 'ssh'] as const).flatMap(ids), 'calico', 'kernel-calico']);
+    const all = new Set([
+      ...(['incus', 'multipass', 'ssh'] as const).flatMap(ids),
+      'calico',
+      'kernel-calico',
+    ]);
     expect(Object.keys(CASES).sort()).toEqual([...all].sort());
     for (const [id, cases] of Object.entries(CASES)) {
       const verdicts = cases.map(({ verdict }) => verdict);
