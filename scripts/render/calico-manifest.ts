@@ -73,6 +73,15 @@ export function renderCalicoManifest(
   return writeDocuments(documents);
 }
 
+/** The container images that the workloads of a manifest of Calico's run in a lab, each once. */
+export function imagesOfManifest(text: string): readonly string[] {
+  const workloads = documentsOf(text).filter((each) => each.getIn(['metadata', 'name']) !== WEBHOOKS);
+  const containers = workloads.flatMap((each) =>
+    ['initContainers', 'containers'].flatMap((list) => itemsOf(each, [...POD, list])),
+  );
+  return [...new Set(containers.map((item) => String(item.get('image'))))];
+}
+
 // Some documents hold nothing but a comment.
 function documentsOf(text: string): readonly Document[] {
   const parsed = parseAllDocuments(text);
