@@ -230,3 +230,11 @@ describe('what a bundle must hold', () => {
     ]);
   });
 });
+
+it('docs/bundle.md has descriptions of bundles that are right, the two last of whole ones', () => {
+  const text = readFileSync('docs/bundle.md', 'utf8').replaceAll('SUM', 'a'.repeat(64));
+  const examples = [...text.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, body = '']) => body);
+  const manifests = examples.map((example) => parseBundle(example, 'docs/bundle.md'));
+  expect(manifests.map(({ distribution }) => distribution)).toEqual(['k3s', 'k3s', 'kubeadm']);
+  expect(manifests.slice(1).map(incomplete)).toEqual([[], []]);
+});
