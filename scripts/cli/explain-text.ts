@@ -15,11 +15,13 @@ export function predictionJson({
   expected,
   blockedBy,
   skipped,
+  chance,
 }: Cell): object {
   return {
     ...{ id, from, to, address, port, protocol, expected },
     ...(blockedBy === undefined ? {} : { blockedBy }),
     ...(skipped === undefined ? {} : { skipped }),
+    ...(chance === undefined ? {} : { chance }),
   };
 }
 
@@ -35,9 +37,10 @@ export function predictionLines(cells: readonly Cell[], width: number): readonly
   ];
 }
 
-function wordsFor({ expected, blockedBy, skipped }: Cell): string {
+function wordsFor({ expected, blockedBy, skipped, chance }: Cell): string {
   if (blockedBy !== undefined) return `not known: ${blockedBy} failed`;
-  return skipped === undefined ? describeExpected(expected) : `not known: ${skipped}`;
+  if (skipped !== undefined) return `not known: ${skipped}`;
+  return `${describeExpected(expected)}${chance === undefined ? '' : `, but ${chance}`}`;
 }
 
 /** A cell's expectation with the packet's way, then what the last run saw of it. */

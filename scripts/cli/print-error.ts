@@ -8,7 +8,7 @@ const CODE_NAMES: Readonly<Record<ExitCode, string>> = {
   [EXIT.pass]: 'pass',
   [EXIT.wrong]: 'wrong',
   [EXIT.userMustAct]: 'user-must-act',
-  [EXIT.flaky]: 'flaky',
+  [EXIT.strict]: 'strict',
   [EXIT.harness]: 'harness',
   [EXIT.bug]: 'bug',
   [EXIT.interrupted]: 'interrupted',

@@ -68,7 +68,7 @@ function defineTest(command: Command, handlers: Handlers): void {
   withLab(command)
     .description('Prove how traffic reaches the lab: connectivity matrix, BGP and DNS checks.')
     .option('--junit <file>', 'also write the results as JUnit XML')
-    .option('--strict', 'exit 3 if a cell passed only at the second try')
+    .option('--strict', 'exit 3 if a cell passed only at the second try, or something was skipped')
     .option('--verbose', 'show every check, not only those that did not pass')
     .option('--only <pattern...>', "only cells whose id contains a pattern, or matches one with '*' or '?'")
     .option('--fail-first', 'what failed last time first; the rest only if that is right now')

@@ -112,8 +112,9 @@ function assignPorts(
 ): readonly Suspect[] {
   let next = FIRST_PORT + Math.floor(random() * (PORTS - MOST_CAUSES * TRIES));
   return chosen.map((result) => {
-    const { cell } = result;
-    const tries = cell.expected.servers.length > 1 || cell.expected.outcome !== 'ok' ? TRIES : 2;
+    const { chance, ...cell } = result.cell;
+    const hasChoice = cell.expected.servers.length > 1 || chance !== undefined;
+    const tries = hasChoice || cell.expected.outcome !== 'ok' ? TRIES : 2;
     const attempts = Array.from({ length: tries }, (_, index) => {
       next += 1;
       return { ...cell, id: `${cell.id} #${index + 1}`, sourcePort: next };
@@ -221,7 +222,7 @@ function explain(
     nonce: again.seen.trace?.nonce ?? null,
   };
   const story = followFlow(mark, sightings);
-  return evidenceOf({
+  const evidence = evidenceOf({
     cell,
     state,
     sightings,
@@ -229,6 +230,12 @@ function explain(
     observed: again.seen,
     story,
   });
+  if (cell.chance === undefined) return evidence;
+  const lost = judged.filter(({ isRed }) => isRed).length;
+  return {
+    ...evidence,
+    sentence: `${lost} of ${judged.length} tries were not answered. One of them: ${evidence.sentence}`,
+  };
 }
 
 /** What is kept in the file: the evidence, and everything that it was drawn from. */

@@ -3,7 +3,7 @@ import type { LabPlan } from '../plan/types.ts';
 import { machinesOf } from '../plan/types.ts';
 import { type World, worldOf } from './expect/world.ts';
 import type { ObservedState } from './state/types.ts';
-import type { Cell, Observation } from './types.ts';
+import { type Cell, isTried, type Observation } from './types.ts';
 
 /** How likely it may be that a next hop that is used is not seen to be used. */
 export const MISS_PROBABILITY = 1e-6;
@@ -60,8 +60,7 @@ export function planEcmp(plan: LabPlan, state: ObservedState, cells: readonly Ce
         outside.has(cell.from) &&
         cell.expected.outcome === 'ok' &&
         cell.controlOf === undefined &&
-        cell.blockedBy === undefined &&
-        cell.skipped === undefined,
+        isTried(cell),
     )
     .map((cell) => planOf(world, cell));
 }

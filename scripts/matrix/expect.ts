@@ -26,8 +26,10 @@ export const MACHINE_DNS_OUTCOME: Outcome = 'dns-error';
 /** An expectation, or why there is none: then its outcome is harness-error. */
 export interface Prediction {
   readonly expected: Expectation;
-  /** The state allows no statement: what is running is not modelled, or chance decides between answer and failure. */
+  /** The state allows no statement: what is running is not modelled. */
   readonly skipped?: string;
+  /** Chance decides between an answer, which must come, and failure: how it can end. */
+  readonly chance?: string;
   /** The id of the check that says which machine could not be looked at. */
   readonly blockedBy?: string;
 }
@@ -41,21 +43,18 @@ export interface Prediction {
 export function predict(state: ObservedState, from: VantagePoint, target: Target): Prediction {
   const world = worldOf(state);
   const ways = follow(world, from, target);
-  const why = asSentence(world, sentence(ways.reason));
+  const { servers, clients, ends, steps: chain } = ways;
   if (ways.unknown !== undefined) return nothingKnown(world, ways.unknown);
-  const [end, other] = ways.ends;
-  if (end === undefined)
-    return {
-      expected: { outcome: 'ok', servers: ways.servers, clients: ways.clients, why, chain: ways.steps },
-    };
-  if (other === undefined && ways.servers.length === 0)
-    return { expected: { outcome: end, servers: [], clients: [], why, chain: ways.steps } };
-  const possible = [...(ways.servers.length > 0 ? ['ok'] : []), ...ways.ends];
-  return nothingKnown(
-    world,
-    { kind: 'undetermined', reason: `chance decides between ${listed(possible)}: ${sentence(ways.reason)}` },
-    ways.steps,
-  );
+  const isAnswered = servers.length > 0;
+  const [end, other] = ends;
+  if (end !== undefined && (isAnswered || other !== undefined)) {
+    const chance = `chance decides between ${listed([...(isAnswered ? ['ok'] : []), ...ends])}`;
+    const reason = `${chance}: ${sentence(ways.reason)}`;
+    if (!isAnswered) return nothingKnown(world, { kind: 'not-modelled', reason }, chain);
+    return { expected: { outcome: 'ok', servers, clients, why: asSentence(world, reason), chain }, chance };
+  }
+  const why = asSentence(world, sentence(ways.reason));
+  return { expected: { outcome: end ?? 'ok', servers, clients: isAnswered ? clients : [], why, chain } };
 }
 
 /** The expectation alone. */
@@ -123,7 +122,7 @@ function podOf(world: World, vantage: string) {
 function connect(world: World, from: VantagePoint, { port, protocol }: Target, address: string): Ways {
   if (from.kind !== 'pod') return originate(world, from.name, { address, port, protocol });
   if (from.address === undefined)
-    return unknown({ kind: 'undetermined', reason: `${from.name} does not run, so it connects to nothing` });
+    return unknown({ kind: 'not-modelled', reason: `${from.name} does not run, so it connects to nothing` });
   if (podOf(world, from.name)?.hostNetwork === true)
     return originate(world, from.node, { address, port, protocol });
   // A pod that connects to itself does not leave its own network.

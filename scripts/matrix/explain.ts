@@ -23,10 +23,10 @@ export function explainCell(cell: Cell): readonly string[] {
   ];
 }
 
-function statusOf({ blockedBy, skipped }: Cell, outcome: string): readonly string[] {
+function statusOf({ blockedBy, skipped, chance }: Cell, outcome: string): readonly string[] {
   if (blockedBy !== undefined) return [`  not tried: ${blockedBy} failed`];
   if (skipped !== undefined) return ['  not tried: nothing certain can be said'];
-  return [`  must end as: ${outcome}`];
+  return [`  must end as: ${outcome}${chance === undefined ? '' : `, but ${chance}`}`];
 }
 
 /** How many cells are suggested for a pattern that fits none. */

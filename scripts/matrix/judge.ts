@@ -13,8 +13,8 @@ export function cellsToRetry(
 }
 
 /**
- * One verdict per cell, in the order of `cells`. `first` must hold every cell that is not blocked or skipped; a missing one is a
- * harness error. A failed cell whose retry is right is flaky. A cell that rightly fails proves something only if
+ * One verdict per cell, in the order of `cells`. `first` must hold every cell that is tried; a missing one is a harness error. A cell
+ * that chance decides is failed. A failed cell whose retry is right is flaky. A cell that rightly fails proves something only if
  * another cell from the same vantage point got through in the same run; otherwise its verdict is harness, or blocked
  * where those that had to get through are blocked.
  */
@@ -41,6 +41,13 @@ function judgeCell(cell: Cell, first: Observation | undefined, retried: Observat
   if (cell.blockedBy !== undefined)
     return { cell, observed: null, verdict: 'blocked', detail: `not tried: ${cell.blockedBy} failed` };
   if (cell.skipped !== undefined) return { cell, observed: null, verdict: 'skipped', detail: cell.skipped };
+  if (cell.chance !== undefined)
+    return {
+      cell,
+      observed: null,
+      verdict: 'failed',
+      detail: `${cell.chance}, so one try would prove nothing`,
+    };
   const judged = judgeOnce(cell, first ?? notObserved('it was never probed'));
   if (judged.verdict !== 'failed' || retried === undefined) return judged;
   const again = judgeOnce(cell, retried);

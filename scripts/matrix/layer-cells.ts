@@ -59,7 +59,7 @@ export function blockCells(
     const [first] = checks.filter(({ id }) => failing.includes(id));
     const root = roots.get(first?.id ?? '');
     if (root === undefined) return cell;
-    const { skipped: _chance, ...rest } = cell;
+    const { skipped: _unknown, chance: _undecided, ...rest } = cell;
     return { ...rest, blockedBy: root };
   });
 }
@@ -78,7 +78,7 @@ function needsOf(plan: LabPlan, state: ObservedState, cell: Cell): Needs {
   const service = world.service(cell.service ?? '');
   const targets = cell.pods ?? [cell.address];
   const ready = service?.backends ?? cell.pods ?? [];
-  const backends = servers.length > 0 ? servers : isUncertain(cell) ? ready : [];
+  const backends = isUncertain(cell) ? ready : servers;
   const translators = new Map<string, readonly string[] | undefined>();
   for (const { at, chains = [] } of chain)
     if (chains.some((name) => name.startsWith('KUBE-') && name !== 'KUBE-FORWARD'))
@@ -93,7 +93,7 @@ function needsOf(plan: LabPlan, state: ObservedState, cell: Cell): Needs {
         if (cell.service !== undefined && translators.size > 0 && !translators.has(next))
           if (world.machine(next)?.node !== undefined) translators.set(next, everywhere);
       }
-  // Where nothing is predicted there is no chain: any node on the way may translate.
+  // Where nothing certain is predicted the chain may lack a node: any on the way may translate.
   if (isUncertain(cell) && cell.service !== undefined)
     for (const name of machines)
       if (world.machine(name)?.node !== undefined) translators.set(name, undefined);
@@ -143,9 +143,9 @@ function endsInDns({ expected: { outcome } }: Cell): boolean {
   return outcome === 'dns-error' || outcome === 'dns-nxdomain';
 }
 
-/** True where the expectation says nothing, so that the backends have to be taken from the service. */
-function isUncertain({ expected }: Cell): boolean {
-  return expected.outcome === 'harness-error';
+/** True where the expectation may lack a backend, so that these have to be taken from the service. */
+function isUncertain({ expected, chance }: Cell): boolean {
+  return expected.outcome === 'harness-error' || chance !== undefined;
 }
 
 function isAddress(text: string): boolean {

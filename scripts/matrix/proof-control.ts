@@ -1,4 +1,4 @@
-import type { Cell, CellResult } from './types.ts';
+import { type Cell, type CellResult, isTried } from './types.ts';
 
 /** A connection that got through, from the same vantage point in the same run. */
 export interface Control {
@@ -41,12 +41,8 @@ export function withControls(matrix: readonly Cell[], chosen: readonly Cell[]): 
   return matrix.flatMap(({ id }) => wanted.get(id) ?? controls.get(id) ?? []);
 }
 
-function isTried({ blockedBy, skipped }: Cell): boolean {
-  return blockedBy === undefined && skipped === undefined;
-}
-
-function mustGetThrough({ expected }: Cell): boolean {
-  return expected.outcome === 'ok';
+function mustGetThrough({ expected, chance }: Cell): boolean {
+  return expected.outcome === 'ok' && chance === undefined;
 }
 
 /** The one that goes to the same host as the cell, or the first. */

@@ -9,7 +9,7 @@ import type { ServerLogs } from './proof-logs.ts';
 import type { RunCellsOptions } from './run.ts';
 import { runCells } from './run.ts';
 import type { ObservedState } from './state/types.ts';
-import type { Cell, CellResult, DnsAnswer } from './types.ts';
+import { type Cell, type CellResult, type DnsAnswer, isTried } from './types.ts';
 import type { Vantage } from './vantages.ts';
 
 export interface MatrixResults {
@@ -42,7 +42,7 @@ export async function testCells(
   vantages: ReadonlyMap<string, Vantage>,
   options: TestCellsOptions = {},
 ): Promise<MatrixResults> {
-  const open = cells.filter(({ blockedBy, skipped }) => blockedBy === undefined && skipped === undefined);
+  const open = cells.filter(isTried);
   const { dns: questions = [], ...withoutDns } = options;
   const first = await runCells(open, vantages, options);
   const cellsAgain = cellsToRetry(open, first.cells);

@@ -17,7 +17,7 @@ export type Outcome = (typeof OUTCOMES)[number];
 
 /**
  * What is known about a cell. `harness`: the probe or its proof failed, so nothing is known. `blocked`: not probed,
- * because something below it is known to be broken. `skipped`: not probed on purpose.
+ * because something below it is known to be broken. `skipped`: not probed, because what must happen is not modelled.
  */
 export const VERDICTS = ['passed', 'failed', 'flaky', 'blocked', 'skipped', 'harness'] as const;
 export type Verdict = (typeof VERDICTS)[number];
@@ -104,8 +104,15 @@ export interface Cell extends Target {
   readonly blockedBy?: string;
   /** Why it is not tried on purpose; the expectation then says nothing and its outcome is harness-error. */
   readonly skipped?: string;
+  /** It must be answered, but chance decides whether it is: how it can end. One try would prove nothing, so it fails. */
+  readonly chance?: string;
   /** The cells that it was added for as a positive control; absent for a cell that was asked for. */
   readonly controlOf?: readonly string[];
+}
+
+/** Whether one try of a cell can prove anything, so that it is made. */
+export function isTried({ blockedBy, skipped, chance }: Cell): boolean {
+  return blockedBy === undefined && skipped === undefined && chance === undefined;
 }
 
 /** What a probe saw. */
@@ -133,7 +140,7 @@ export interface ProbeTrace {
 
 export interface CellResult {
   readonly cell: Cell;
-  /** null where nothing was tried: blocked and skipped cells. */
+  /** null where nothing was tried: cells that are blocked or skipped, or that chance decides. */
   readonly observed: Observation | null;
   readonly verdict: Verdict;
   /** What is worth knowing about a cell that did not simply pass. */

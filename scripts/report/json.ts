@@ -71,7 +71,7 @@ const cellSchema = z.strictObject({
         .describe('Milliseconds from SYN to connected; null for UDP.'),
     })
     .nullable()
-    .describe('null where nothing was tried: blocked and skipped cells.'),
+    .describe('null where nothing was tried: cells that are blocked or skipped, or that chance decides.'),
   verdict: z.enum(VERDICTS),
   controlOf: z
     .array(z.string())

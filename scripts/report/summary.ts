@@ -2,6 +2,7 @@ import { CHECK_VERDICTS } from '../bgp/checks/check.ts';
 import type { Verdict } from '../matrix/types.ts';
 import { VERDICTS } from '../matrix/types.ts';
 import { EXIT, type ExitCode, HarnessError } from '../shared/errors.ts';
+import { countText } from './causes.ts';
 import type { LabRun } from './run.ts';
 
 /** How many cells were planned and what became of them; `planned` is the sum of the rest. */
@@ -57,7 +58,7 @@ export function summarizeChecks(run: LabRun): Readonly<Record<(typeof CHECK_VERD
 /**
  * The exit code of a run. Something that is wrong for certain goes before what is not known: 1 where a cell or check
  * failed; 4 where the run was aborted, a cell or check has no verdict, or none passed at all; 1 where something was blocked; 3 where a cell
- * was flaky and `strict` is set; else 0.
+ * was flaky, or something was skipped, and `strict` is set; else 0.
  */
 export function exitCodeOf(run: LabRun, options: { readonly strict?: boolean } = {}): ExitCode {
   const verdicts = [...run.cells, ...run.checks].map(({ verdict }) => verdict);
@@ -66,12 +67,27 @@ export function exitCodeOf(run: LabRun, options: { readonly strict?: boolean } =
   if (verdicts.includes('harness')) return EXIT.harness;
   if (verdicts.includes('blocked')) return EXIT.wrong;
   if (!run.cells.some(({ verdict }) => verdict === 'passed' || verdict === 'flaky')) return EXIT.harness;
-  if (options.strict === true && verdicts.includes('flaky')) return EXIT.flaky;
+  if (options.strict === true && (verdicts.includes('flaky') || verdicts.includes('skipped')))
+    return EXIT.strict;
   return EXIT.pass;
 }
 
 /** The run in a few words, for a heading. `right` is true only where every cell and every check passed. */
 export function conclusionOf(run: LabRun): { readonly right: boolean; readonly text: string } {
+  const { right, text } = withoutSkipped(run);
+  const cells = summarize(run).skipped;
+  const checks = summarizeChecks(run).skipped;
+  const skipped = [
+    ...(cells > 0 ? [countText(cells, 'cell')] : []),
+    ...(checks > 0 ? [countText(checks, 'check')] : []),
+  ];
+  return {
+    right,
+    text: [text, ...(skipped.length > 0 ? [`${skipped.join(' and ')} skipped`] : [])].join('; '),
+  };
+}
+
+function withoutSkipped(run: LabRun): { readonly right: boolean; readonly text: string } {
   const { planned, passed, failed, flaky, harness, blocked } = summarize(run);
   const checks = summarizeChecks(run);
   const wrong = [

@@ -1,6 +1,6 @@
 import { worldOf } from '../matrix/expect/world.ts';
 import type { ObservedState } from '../matrix/state/types.ts';
-import type { Cell } from '../matrix/types.ts';
+import { type Cell, isTried } from '../matrix/types.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { machinesOf } from '../plan/types.ts';
 import { type Action, MARK } from './fault.ts';
@@ -47,7 +47,7 @@ export function nodePortWays({ plan, state, cells }: Scene, protocol: 'tcp' | 'u
 
 /** The first cell that fits. */
 export function pick(cells: readonly Cell[], fits: (cell: Cell) => boolean): Cell | undefined {
-  return cells.find((cell) => cell.blockedBy === undefined && cell.skipped === undefined && fits(cell));
+  return cells.find((cell) => isTried(cell) && fits(cell));
 }
 
 /** Puts a rule at the head of a chain on a machine. */

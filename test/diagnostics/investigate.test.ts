@@ -164,6 +164,26 @@ describe('investigate', () => {
     expect([...saved.values()][0]?.attempts).toHaveLength(12);
   });
 
+  it('counts how many tries are lost where chance decides, though there is one backend', async () => {
+    const told: Told = { events: [], jobs: new Map() };
+    const fails = (index: number) => (index % 3 === 0 ? {} : TIMEOUT);
+    const given = results().map((result) =>
+      result.cell === red
+        ? {
+            cell: { ...red, chance: 'chance decides between ok and timeout' },
+            observed: null,
+            verdict: 'failed' as const,
+            detail: null,
+          }
+        : result,
+    );
+    const packets = () => [syn('eth0 out', '192.168.13.104:20002 > 192.168.13.35:31234')];
+    const { found } = await run(given, [vantage('ubuntu', told, fails)], [machine('ubuntu', told, packets)]);
+    expect(found.find(({ cell }) => cell.id === red.id)?.evidence?.sentence).toBe(
+      '8 of 12 tries were not answered. One of them: The packet left ubuntu by eth0 for k8sworker1, where it never arrived.',
+    );
+  });
+
   it('says so where nothing fails any more', async () => {
     const told: Told = { events: [], jobs: new Map() };
     const { of } = await run(results(red), [vantage('ubuntu', told, () => ({}))], [machine('ubuntu', told)]);

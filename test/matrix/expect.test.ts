@@ -29,6 +29,43 @@ function check(cells: ReadonlyMap<string, Cell>, [id, outcome, servers = [], cli
   expect(chain?.length).toBeGreaterThan(0);
 }
 
+describe('a service that shares 2.2.2.2 with another one and has one backend, policy Local', () => {
+  const state = endpointsOf();
+  const shared = state.services.flatMap((service) =>
+    service.name === 'echo-lb-tcp'
+      ? [
+          service,
+          {
+            ...service,
+            name: 'second',
+            clusterIp: '10.96.77.77',
+            ports: service.ports.map((port) => ({ ...port, port: 1235, nodePort: 32154 })),
+            endpoints: service.endpoints.filter(({ ip }) => ip === POD1),
+            backends: [POD1],
+          },
+        ]
+      : [service],
+  );
+  const cells = buildCells(planOf(), { ...state, services: shared });
+  const cell = (from: string) => cells.find(({ id }) => id === `${from}>second/2.2.2.2:1235/tcp`);
+
+  it.each(['bgp', 'routed'])('loses connections from %s at the next hops without an endpoint', (from) => {
+    expect(cell(from)).toMatchObject({
+      chance: 'chance decides between ok and timeout',
+      expected: { outcome: 'ok', servers: [POD1] },
+    });
+    expect(cell(from)?.expected.why).toContain(
+      'bgp spreads connections over k8sworker1, k8sworker2 and k8sworker3, of which k8sworker2 and k8sworker3 lose it: each of them has no ready pod of its own and drops the packet',
+    );
+    expect(cell(from)?.skipped).toBeUndefined();
+  });
+
+  it('loses no others', () => {
+    const found = cells.filter(({ chance }) => chance !== undefined).map(({ id }) => id);
+    expect(found).toEqual(['k8smaster1', 'bgp', 'routed'].map((from) => `${from}>second/2.2.2.2:1235/tcp`));
+  });
+});
+
 describe('full variant, all pods ready', () => {
   const cells = cellsOf();
   const rows: readonly Row[] = [

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { cellsToRetry, judgeCells } from '../../scripts/matrix/judge.ts';
+import { withControls } from '../../scripts/matrix/proof-control.ts';
 import { notObserved } from '../../scripts/matrix/run.ts';
 import { testCells } from '../../scripts/matrix/test-cells.ts';
 import type { Cell, Observation } from '../../scripts/matrix/types.ts';
@@ -112,6 +113,33 @@ describe('a cell that is skipped', () => {
     const { results } = await testCells(all, new Map([['ubuntu', vantage]]));
     expect(JSON.parse(vantage.inputs[0] ?? '').cells).toHaveLength(1);
     expect(results.map(({ verdict }) => verdict)).toEqual(['skipped', 'passed']);
+  });
+});
+
+describe('a cell that chance decides', () => {
+  const chance: Cell = { ...positive, chance: 'chance decides between ok and timeout' };
+
+  it('is wrong, and not probed', async () => {
+    const all = [chance, named('ubuntu>echo-np-tcp/k8sworker2:31234/tcp')];
+    const vantage = fakeVantage('ubuntu', all);
+    const { results } = await testCells(all, new Map([['ubuntu', vantage]]));
+    expect(JSON.parse(vantage.inputs[0] ?? '').cells).toHaveLength(1);
+    expect(results[0]).toEqual({
+      cell: chance,
+      observed: null,
+      verdict: 'failed',
+      detail: 'chance decides between ok and timeout, so one try would prove nothing',
+    });
+  });
+
+  it('is no control for those that must fail', () => {
+    const [result] = judgeCells([negative, chance], new Map([[negative.id, rightly(negative)]]));
+    expect(result?.verdict).toBe('harness');
+    const other = named('ubuntu>echo-np-tcp/k8sworker2:31234/tcp');
+    expect(withControls([negative, chance, other], [negative]).map(({ id }) => id)).toEqual([
+      negative.id,
+      other.id,
+    ]);
   });
 });
 

@@ -204,7 +204,7 @@ describe('cells below a failed layer', () => {
     expect(missing).not.toContain('ubuntu>echo-np-tcp/k8sworker3:31234/tcp');
   });
 
-  it('include what chance decides because of the fault, instead of being skipped', () => {
+  it('include what chance decides because of the fault, instead of being a fault of their own', () => {
     const worker = state.machines.get('k8sworker1');
     if (worker === undefined) throw new Error('no worker');
     const routes = worker.routes.filter(({ prefix }) => prefix !== '10.255.0.128/26');
@@ -212,11 +212,11 @@ describe('cells below a failed layer', () => {
     const moved = { ...state, machines };
     const id = 'k8sworker1>echo-ci-tcp/cluster-ip:1234/tcp';
     const before = buildCells(plan, moved);
-    expect(before.find((cell) => cell.id === id)?.skipped).toBeDefined();
+    expect(before.find((cell) => cell.id === id)?.chance).toBe('chance decides between ok and no-route');
     const layered = layerChecks(plan, [route('k8sworker1.kernel', '10.255.0.128/26', W2 ?? '', 'absent')]);
     const cell = blockCells(plan, moved, layered, before).find((each) => each.id === id);
     expect(cell).toMatchObject({ blockedBy: 'bgp.route.k8sworker1.kernel.10.255.0.128/26' });
-    expect(cell?.skipped).toBeUndefined();
+    expect(cell?.chance).toBeUndefined();
   });
 
   /** The check of a service's rules on a node, with these of its chains wrong. */

@@ -70,12 +70,17 @@ describe('describeCells', () => {
 describe('the conclusion', () => {
   it.each([
     ['everything is as it should be', HEALTHY, true],
-    ['wrong: 11 of 248 cells and 9 of 20 checks', TROUBLED, false],
+    ['wrong: 11 of 248 cells and 9 of 20 checks; 8 cells skipped', TROUBLED, false],
     ['the run was aborted', { ...runOf(), aborted: 'interrupted' }, false],
     ['nothing wrong was seen, but 31 could not be tested', runOf({ broken: ['bgp'] }), false],
     [
       '1 of 248 cells were right only at the second try',
       runOf({ first: { [POSITIVE]: TIMEOUT }, second: { [POSITIVE]: {} } }),
+      false,
+    ],
+    [
+      'not everything was tested; 1 cell skipped',
+      runOf({ cells: CELLS.map((cell) => (cell.id === POSITIVE ? { ...cell, skipped: 'x' } : cell)) }),
       false,
     ],
     ['nothing was planned, so nothing is known', runOf({ cells: [] }), false],

@@ -47,6 +47,8 @@ describe('exitCodeOf', () => {
   const failedCheck = firstCheck === undefined ? [] : [{ ...firstCheck, verdict: 'failed' as const }];
   const brokenCheck = firstCheck === undefined ? [] : [{ ...firstCheck, verdict: 'harness' as const }];
   const flaky = { first: { [POSITIVE]: TIMEOUT }, second: { [POSITIVE]: {} } };
+  const skippedCheck = firstCheck === undefined ? [] : [{ ...firstCheck, verdict: 'skipped' as const }];
+  const skipped = { cells: CELLS.map((cell) => (cell.id === POSITIVE ? { ...cell, skipped: 'x' } : cell)) };
   const blocked = CELLS.map((cell) => (cell.from === 'bgp' ? { ...cell, blockedBy: 'x' } : cell));
   const allNegative = CELLS.filter(({ id }) => id === NEGATIVE);
 
@@ -59,6 +61,9 @@ describe('exitCodeOf', () => {
     ['something wrong and something unknown', { checks: failedCheck, broken: ['ubuntu'] }, false, 1],
     ['a flaky cell', flaky, false, 0],
     ['a flaky cell, strictly', flaky, true, 3],
+    ['a skipped cell', skipped, false, 0],
+    ['a skipped cell, strictly', skipped, true, 3],
+    ['a skipped check, strictly', { checks: skippedCheck }, true, 3],
     ['a blocked cell', { cells: blocked }, false, 1],
     ['no cells at all', { cells: [] }, false, 4],
     ['no cells and no checks', { cells: [], checks: [] }, true, 4],

@@ -112,25 +112,17 @@ function summarize(
   const unseen = choices.find(({ reach: { unknown: what } }) => what !== undefined)?.reach.unknown;
   const lost = choices.find(({ reach: { ends } }) => ends.length > 0);
   const good = choices.filter(
-    ({ reach: { ends }, returns, oneSided }) => ends.length === 0 && returns && oneSided === undefined,
+    ({ reach: { ends }, returns, oneSided }) => ends.length === 0 && returns && oneSided?.certain !== true,
   );
   const failure = failureOf(choices);
   const odd =
-    lost !== undefined && origin === 'own'
+    lost !== undefined && origin === 'own' && good.length === 0
       ? {
-          kind: 'undetermined' as const,
+          kind: 'not-modelled' as const,
           reason: `${machine.name} has no route to ${endpointName(lost.endpoint)}, which its own rules choose`,
         }
       : undefined;
-  const halfSeen = choices.find(({ oneSided }) => oneSided?.certain === false)?.oneSided;
-  const chance =
-    halfSeen === undefined
-      ? undefined
-      : {
-          kind: 'undetermined' as const,
-          reason: `chance decides between ok and timeout: ${halfSeen.reason}`,
-        };
-  const unknownReason = unseen ?? odd ?? chance;
+  const unknownReason = unseen ?? odd;
   return {
     // Endpoints are in the order of their addresses.
     servers: [...new Set(good.map(({ endpoint: { ip } }) => ip))],

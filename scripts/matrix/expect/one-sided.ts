@@ -1,7 +1,7 @@
 import type { ChainStep } from '../types.ts';
 import type { Packet, Reach } from './packet.ts';
 import { answersStraight, answerWay } from './reach.ts';
-import { ended, unknown, type Ways } from './ways.ts';
+import { ended, type Ways } from './ways.ts';
 import type { World } from './world.ts';
 
 /**
@@ -99,12 +99,11 @@ export function bothWays(world: World, name: string, packet: Packet, ways: Ways)
   const way = answerWay(world, name, source);
   if (way === undefined) return ways;
   const found = findOneSided(world, onOneWay(forwarders), onTheWay(way), ends);
-  return found === undefined ? ways : oneSidedEnd(found, ways.steps);
+  return found === undefined ? ways : oneSidedEnd(found, ways);
 }
 
-/** How such a connection ends: no answer, or nobody can say. */
-function oneSidedEnd({ reason, step, certain }: OneSided, steps: readonly ChainStep[]): Ways {
-  if (!certain)
-    return unknown({ kind: 'undetermined', reason: `chance decides between ok and timeout: ${reason}` });
-  return ended('timeout', { text: reason, at: step.at }, [...steps, step]);
+/** How such a connection ends: without an answer, or as chance decides. */
+function oneSidedEnd({ reason, step, certain }: OneSided, { servers, clients, steps }: Ways): Ways {
+  const lost = ended('timeout', { text: reason, at: step.at }, [...steps, step]);
+  return certain ? lost : { ...lost, servers, clients };
 }

@@ -1,8 +1,8 @@
 import type { Route } from '../state/types.ts';
 import type { ChainStep } from '../types.ts';
 import type { Machine } from './machine.ts';
-import { hopNames } from './reach.ts';
-import { listed } from './ways.ts';
+import { hopNames, routeFailure } from './reach.ts';
+import { ended, listed, type Ways } from './ways.ts';
 import type { World } from './world.ts';
 
 /** No route is needed. */
@@ -40,4 +40,13 @@ export function routeSteps(
       }`,
     });
   return steps;
+}
+
+/** A forwarded packet ends in a route without a next hop. `cause`: a clause about the machine {at} that says more. */
+export function deadEnd(at: string, route: Route, cause?: string): Ways {
+  const { prefix, type, protocol } = route;
+  const text = cause ?? `the packet ends in a ${type} route of {at}`;
+  return ended(routeFailure(route), { text, at }, [
+    { at, layer: 'route', text: `${prefix}: ${type} (${protocol})` },
+  ]);
 }

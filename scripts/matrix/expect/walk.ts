@@ -5,8 +5,8 @@ import { type FilterVerdict, filter } from './filter-rules.ts';
 import type { Machine } from './machine.ts';
 import { bothWays } from './one-sided.ts';
 import type { Packet } from './packet.ts';
-import { answersArrive, notObserved, routeFailure, unobserved } from './reach.ts';
-import { BGP_PROTOCOLS, ownAddressStep, routeSteps } from './route-steps.ts';
+import { answersArrive, notObserved, unobserved } from './reach.ts';
+import { BGP_PROTOCOLS, deadEnd, ownAddressStep, routeSteps } from './route-steps.ts';
 import { translate } from './rules.ts';
 import { after, answered, ended, listed, merged, unknown, type Ways } from './ways.ts';
 import type { World } from './world.ts';
@@ -101,14 +101,11 @@ function pass(world: World, machine: Machine, packet: Packet): Ways {
       [{ at: name, layer: 'route', text: `no route to ${packet.destination}: ICMP network unreachable` }],
     );
   const { route } = found;
-  if (route.hops.length === 0)
-    return ended(
-      routeFailure(route),
-      { text: `the packet ends in a ${route.type} route of {at}`, at: name },
-      [{ at: name, layer: 'route', text: `${route.prefix}: ${route.type} (${route.protocol})` }],
-    );
-  const step = routeSteps(world, machine, route, packet.destination);
   const stopped = machine.node === undefined ? undefined : filter(world, machine, packet, 'forward');
+  // A node that has no pod of its own for it says why it comes to such a route.
+  const doomed = packet.doomed ?? (stopped?.action === 'drop' ? stopped.reason : undefined);
+  if (route.hops.length === 0) return deadEnd(name, route, doomed);
+  const step = routeSteps(world, machine, route, packet.destination);
   if (stopped !== undefined)
     return after(step, filtered(name, stopped, stopped.action === 'reject' ? 'refused' : 'timeout'));
   return after(step, send(world, machine, route, { ...packet, forwarders: [...packet.forwarders, name] }));
@@ -125,10 +122,16 @@ function send(world: World, machine: Machine, route: Route, packet: Packet): Way
   if (choices.length === 1 && only !== undefined)
     return after([], only, passing(world, machine, hop?.gateway));
   const names = route.hops.map(({ gateway }) => world.ownerOf(gateway ?? '') ?? gateway ?? '');
+  const ways = merged(choices, 'each of them');
+  const spreads = `${machine.name} spreads connections over ${listed(names)}`;
+  const losing = choices.filter(({ ends }) => ends.length > 0);
+  if (ways.servers.length === 0 || losing.length === 0) return after([], ways, `${spreads}, and `);
+  // What can go wrong is the finding; that the others answer is not.
+  const lost = listed(names.filter((_, index) => losing.includes(choices[index] ?? ways)));
   return after(
     [],
-    merged(choices, 'each of them'),
-    `${machine.name} spreads connections over ${listed(names)}, and `,
+    { ...ways, reason: merged(losing, 'each of them').reason },
+    `${spreads}, of which ${lost} lose it: `,
   );
 }
 
@@ -244,7 +247,7 @@ function listener(world: World, machine: Machine, packet: Packet): Ways {
   const silent = pods.find(({ ports }) => ports.length === 0);
   if (silent !== undefined)
     return unknown({
-      kind: 'undetermined',
+      kind: 'not-modelled',
       reason: `pod ${silent.name} in the network of ${name} does not say which ports it listens on`,
     });
   return ended('refused', { text: `nothing on {at} listens on port ${port}/${protocol}`, at: name }, [

@@ -3,8 +3,8 @@ import type { ChainStep, Outcome } from '../types.ts';
 
 /** What cannot be said, and whose fault that is. */
 export interface Unknown {
-  /** `not-observed`: a machine could not be looked at. The others: looking again would not help. */
-  readonly kind: 'not-modelled' | 'not-observed' | 'undetermined';
+  /** `not-observed`: a machine could not be looked at. `not-modelled`: looking again would not help. */
+  readonly kind: 'not-modelled' | 'not-observed';
   readonly reason: string;
   /** not-observed only. */
   readonly machine?: string;
