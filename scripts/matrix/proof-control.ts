@@ -41,8 +41,8 @@ export function withControls(matrix: readonly Cell[], chosen: readonly Cell[]): 
   return matrix.flatMap(({ id }) => wanted.get(id) ?? controls.get(id) ?? []);
 }
 
-function mustGetThrough({ expected, chance }: Cell): boolean {
-  return expected.outcome === 'ok' && chance === undefined;
+function mustGetThrough({ expected }: Cell): boolean {
+  return expected.outcome === 'ok';
 }
 
 /** The one that goes to the same host as the cell, or the first. */

@@ -74,7 +74,7 @@ describe('exitCodeOf', () => {
       false,
       4,
     ],
-  ])('%s: %s', (_, change, strict, code) => {
+  ])('of %s', (_, change, strict, code) => {
     expect(exitCodeOf(runOf(change), { strict })).toBe(code);
   });
 
