@@ -5,25 +5,45 @@ import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
 
+/** What a young API server says of pods until the controller manager has made their namespace's service account. */
+const NO_ACCOUNT = /error looking up service account ([^/\s]+)\/default:/;
+
 /**
- * Applies manifests. Returns whether kubectl had to create or change an object. A young API server refuses pods until
- * the controller manager has made the namespace's default service account, so refusals are waited out.
+ * Applies manifests. Returns whether kubectl had to create or change an object. How long the API server may refuse them
+ * counts from when the controller manager is at work, which is waited for apart.
  */
 export async function applyManifests(kubectl: Kubectl, yaml: string, signal?: AbortSignal): Promise<boolean> {
   let created = false;
-  return waitFor({
-    what: 'the API server to accept the manifests',
-    timeoutMs: TIMEOUTS.apply,
+  const apply = (mayLackAccount: boolean) =>
+    waitFor<{ readonly namespace?: string | undefined }>({
+      what: 'the API server to accept the manifests',
+      timeoutMs: TIMEOUTS.apply,
+      look: async () => {
+        const said = await kubectl.run(['apply', '-f', '-'], { input: yaml, okCodes: [0, 1] });
+        const verdicts = said.stdout.split('\n').filter((line) => line !== '');
+        created ||= verdicts.some((line) => !line.endsWith(' unchanged'));
+        if (said.exitCode === 0) return { done: true, value: {} };
+        const namespace = NO_ACCOUNT.exec(said.stderr)?.[1];
+        if (mayLackAccount && namespace !== undefined) return { done: true, value: { namespace } };
+        return { done: false, why: said.stderr.trim().split('\n').at(-1) ?? 'refused' };
+      },
+      next: 'npx lab kubectl get events -A',
+      signal,
+    });
+  const { namespace } = await apply(true);
+  if (namespace === undefined) return created;
+  await waitFor({
+    what: `the controller manager to make the service account "default" of namespace ${namespace}`,
+    timeoutMs: TIMEOUTS.controllerManager,
     look: async () => {
-      const said = await kubectl.run(['apply', '-f', '-'], { input: yaml, okCodes: [0, 1] });
-      const verdicts = said.stdout.split('\n').filter((line) => line !== '');
-      created ||= verdicts.some((line) => !line.endsWith(' unchanged'));
-      if (said.exitCode === 0) return { done: true, value: created };
-      return { done: false, why: said.stderr.trim().split('\n').at(-1) ?? 'refused' };
+      await kubectl.run(['get', 'serviceaccount', 'default', '-n', namespace]);
+      return { done: true, value: undefined };
     },
-    next: 'npx lab kubectl get events -A',
+    next: 'npx lab kubectl get pods -n kube-system; npx lab kubectl get events -A',
     signal,
   });
+  await apply(false);
+  return created;
 }
 
 /** The label of the services that labup made, so that it takes none away that somebody else added to the lab. */
