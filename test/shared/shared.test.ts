@@ -23,6 +23,7 @@ import {
   sizeOf,
   toNumber,
 } from '../../scripts/shared/ip.ts';
+import { macOf } from '../../scripts/shared/mac.ts';
 
 /** A prefix that must parse. */
 function cidr(text: string) {
@@ -134,5 +135,18 @@ describe('prefixes', () => {
     expect(() => nthAddress(net, -1)).toThrow(RangeError);
     expect([0, 3].map((n) => nthBlock(net, 26, n))).toEqual(['10.255.0.0/26', '10.255.0.192/26']);
     expect(() => nthBlock(net, 26, 4)).toThrow('10.255.0.0/24 holds 4 blocks of /26, not 5');
+  });
+});
+
+describe('a MAC address', () => {
+  const many = Array.from({ length: 500 }, (_, index) => macOf('lab', `machine${index}`));
+
+  it('is of QEMU’s range, and another for each machine', () => {
+    expect(many.filter((mac) => !/^52:54:00(:[0-9a-f]{2}){3}$/.test(mac))).toEqual([]);
+    expect(new Set(many).size).toBe(many.length);
+  });
+
+  it('is never of digits only, which YAML 1.1 takes for a number in base 60', () => {
+    expect(many.filter((mac) => /^[\d:]+$/.test(mac))).toEqual([]);
   });
 });
