@@ -1,10 +1,9 @@
 import type { ObservedThing } from '../machines/driver.ts';
 import { LabFailure } from '../shared/errors.ts';
-import { scaleTimeouts } from '../shared/timeouts.ts';
 import { requireConsent } from './consent.ts';
 import type { Deps } from './deps.ts';
 import { type LabOptions, labName } from './lab-file.ts';
-import { driversOf, observeLab } from './observe-lab.ts';
+import { makersOf, observeByDriver, observeLab } from './observe-lab.ts';
 import { LabState } from './state.ts';
 import type { StepTitle } from './steps.ts';
 
@@ -39,8 +38,9 @@ export async function labdown(deps: Deps, options: DownOptions): Promise<DownRes
   const state = new LabState(deps.cwd, lab);
   // A damaged plan must not keep its lab from being removed.
   const plan = await state.loadPlan().catch(() => undefined);
-  scaleTimeouts(plan?.timeouts?.scale);
-  const seen = await observeLab(deps, lab, plan);
+  const views = await observeByDriver(deps, lab, plan);
+  const seen = views.flatMap(({ things }) => things);
+  const makers = plan === undefined ? makersOf(deps, options, views) : [];
   const would = [
     ...seen.map(({ kind, name }) => `remove ${kind} ${name}`),
     ...(state.exists() ? [`remove the folder ${state.dir}`] : []),
@@ -49,7 +49,10 @@ export async function labdown(deps: Deps, options: DownOptions): Promise<DownRes
   const steps = deps.steps(DOWN_STEPS);
   await steps.run('remove', async (emit) => {
     await state.lockedIfThere('labdown', async () => {
-      for (const driver of driversOf(deps, plan)) await driver.remove(lab, emit, options);
+      for (const { driver } of views) {
+        const elsewhere = makers.length > 0 && !makers.includes(driver.name);
+        await driver.remove(lab, emit, { purge: options.purge, elsewhere });
+      }
       await state.remove();
     });
     return { value: undefined, changed: would.length > 0 };

@@ -48,6 +48,14 @@ export interface ObservedThing {
   readonly state: string;
 }
 
+/** How a lab is removed. */
+export interface RemoveOptions {
+  /** Packages too, on machines that stay. */
+  readonly purge?: boolean | undefined;
+  /** Whether a daemon that does not run is left so: another driver is known to have made the lab. */
+  readonly elsewhere?: boolean | undefined;
+}
+
 /**
  * Where machines come from. Everything above a driver talks to a machine over SSH only.
  * Each verb looks at what is there first and changes only what differs; nothing without our owner label is touched.
@@ -70,8 +78,8 @@ export interface MachineDriver {
   findAddresses?(plan: LabPlan, emit: Emit): Promise<FoundAddresses | undefined>;
   /** Everything of this lab that exists on the host. */
   observe(lab: string): Promise<readonly ObservedThing[]>;
-  /** Removes everything of this lab; what is already gone is no error. `purge`: packages too, on machines that stay. */
-  remove(lab: string, emit: Emit, options?: { readonly purge?: boolean | undefined }): Promise<void>;
+  /** Removes everything of this lab; what is already gone is no error. */
+  remove(lab: string, emit: Emit, options?: RemoveOptions): Promise<void>;
   /** What labup makes or changes outside the state folder, one line each. */
   changes(plan: LabPlan): readonly string[];
   /** The changes among them that need the user's leave, in view of what of the lab is there already. */

@@ -72,6 +72,32 @@ describe('labdown', () => {
     ]);
   });
 
+  it.each([
+    ['driver: multipass\n', [], 'remove, made elsewhere'],
+    ['driver: incus\n', [], 'remove'],
+    ['', [], 'remove'],
+    // With a name lab.yaml may be another lab's.
+    ['driver: multipass\n', ['--name', 'bgp-lab'], 'remove'],
+  ])(
+    'with .lab deleted starts no daemon but of the driver that made the lab: %j %j',
+    async (spec, more, how) => {
+      lab = fakeLab(`version: 1\n${spec}`);
+      expect((await lab.run('labdown', ['--yes', ...more])).code).toBe(0);
+      expect(lab.driver.calls).toEqual([how]);
+    },
+  );
+
+  it('tells of machines that may still come, and does not say that nothing is left', async () => {
+    await lab.run('labup', ['--yes']);
+    lab.driver.things = [{ kind: 'machine', name: 'bgp', state: 'a launch that Multipass may still be at' }];
+    lab.driver.stubborn = ['bgp'];
+    const { code, err } = await lab.run('labdown', ['--yes']);
+    expect(code).toBe(1);
+    expect(err).toContain('machine bgp (a launch that Multipass may still be at)');
+    expect(err).toContain('next:  npx labdown --yes');
+    expect(err).not.toContain('nothing is left');
+  });
+
   it('needs consent for machines', async () => {
     await lab.run('labup', ['--yes']);
     lab.driver.calls.length = 0;

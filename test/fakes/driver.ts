@@ -51,8 +51,8 @@ export function fakeDriver(): FakeDriver {
     },
     changes: () => ['what the fake driver changes'],
     asks: () => [],
-    async remove() {
-      note('remove');
+    async remove(_lab, _emit, { elsewhere = false } = {}) {
+      note(elsewhere ? 'remove, made elsewhere' : 'remove');
       driver.things = driver.things.filter(({ name }) => driver.stubborn.includes(name));
     },
   };

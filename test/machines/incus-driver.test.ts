@@ -307,6 +307,18 @@ describe('removal', () => {
     expect([server.projects.size, server.pools.size]).toEqual([0, 0]);
   });
 
+  it('starts no daemon to look where another driver made the lab, and says so', async () => {
+    await server.close();
+    const events: LabEvent[] = [];
+    const installed = hostWith(server.stateDir, { program: process.execPath });
+    const away = incusDriver(local, installed);
+    await away.remove(plan.lab, (event) => events.push(event), { elsewhere: true });
+    expect(events).toEqual([
+      { type: 'note', text: expect.stringContaining('containers were not looked for') },
+    ]);
+    expect(local.lines()).toEqual([]);
+  });
+
   it('has nothing to do where no daemon is installed, and starts none', async () => {
     await server.close();
     await driver.remove(plan.lab, silent);

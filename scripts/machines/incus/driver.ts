@@ -66,10 +66,16 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
       const daemon = await findDaemon(host);
       return daemon === undefined ? observeHost(host) : observe(daemon, lab, local);
     },
-    remove: (lab, emit) =>
+    remove: (lab, emit, { elsewhere = false } = {}) =>
       exclusively(lab, async () => {
         const running = await findDaemon(host);
         if (running === undefined && !daemonInstalled(host)) return;
+        if (running === undefined && elsewhere) {
+          const text =
+            'containers were not looked for: their daemon does not run, and another driver made this lab';
+          emit({ type: 'note', text });
+          return;
+        }
         // A daemon that labup started may have been stopped behind our back; what it holds is only seen when it runs.
         const daemon = running ?? (await ensureDaemon(local, emit, host)).daemon;
         const { api } = daemon;
