@@ -12,7 +12,7 @@ import { readState } from '../matrix/state/read.ts';
 import type { ObservedState } from '../matrix/state/types.ts';
 import { checkWorkloads } from '../matrix/workloads.ts';
 import { machinesOf } from '../plan/types.ts';
-import { HarnessError, Interrupted, messageOf } from '../shared/errors.ts';
+import { detailsOf, HarnessError, Interrupted, messageOf } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
 import { waitFor } from '../shared/wait.ts';
 import type { Deps } from './deps.ts';
@@ -103,6 +103,7 @@ export async function readLabState(deps: Deps, lab: OpenLab): Promise<ObservedSt
   return readState(lab.kubectl, lab.plan, lab.machines, deps.signal).catch((error: unknown) => {
     if (error instanceof Interrupted || error instanceof HarnessError) throw error;
     throw new HarnessError(`The state of the lab could not be read: ${messageOf(error)}`, {
+      details: detailsOf(error),
       next: 'npx lab status',
       cause: error,
     });

@@ -67,3 +67,8 @@ export class Interrupted extends LabError {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** The details of anything that was thrown: what a program itself said is among them. */
+export function detailsOf(error: unknown): readonly string[] {
+  return error instanceof LabError ? error.details : [];
+}
