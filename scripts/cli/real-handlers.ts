@@ -97,13 +97,10 @@ export function realHandlers(
 
     async bundleVerify(folder, args) {
       const path = resolve(terminal.cwd, folder);
-      const { manifest, problems, next } = await bundleVerify(use(args), path);
-      if (args.json) printJson({ schemaVersion: 1, folder: path, ...aboutBundle(manifest), problems, next });
-      else {
-        print([...problems, bundleText(path, manifest, problems.length)].join('\n'));
-        if (next !== undefined) print(`next: ${next}`);
-      }
-      code = problems.length === 0 ? EXIT.pass : EXIT.userMustAct;
+      const { manifest, problems } = await bundleVerify(path);
+      if (args.json) printJson({ schemaVersion: 1, folder: path, ...aboutBundle(manifest), problems });
+      else print([...problems, bundleText(path, manifest, problems.length)].join('\n'));
+      code = problems.length === 0 ? EXIT.pass : EXIT.wrong;
     },
 
     async doctor(args) {

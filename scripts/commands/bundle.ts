@@ -1,9 +1,7 @@
 import { readBundle } from '../artifacts/bundle/bundle.ts';
-import { bundleProblems, nextAfterProblems } from '../artifacts/bundle/check.ts';
-import type { ReadOptions } from '../artifacts/bundle/contents.ts';
+import { bundleProblems } from '../artifacts/bundle/check.ts';
 import { createBundle } from '../artifacts/bundle/create.ts';
 import type { BundleManifest } from '../artifacts/bundle/manifest.ts';
-import { cacheFolder } from '../artifacts/cache.ts';
 import { debianArchitecture } from '../artifacts/debian.ts';
 import { installPackages } from '../machines/packages.ts';
 import { UserError } from '../shared/errors.ts';
@@ -51,11 +49,7 @@ export async function bundleCreate(
     return { value: artifacts, changed };
   });
   return steps.run('bundle', async (emit) => {
-    const manifest = await createBundle(folder, software, debianArchitecture(), {
-      ...readOptions(deps),
-      emit,
-      places,
-    });
+    const manifest = await createBundle(folder, software, debianArchitecture(), emit, places);
     return { value: manifest, changed: true };
   });
 }
@@ -69,21 +63,10 @@ function choiceOf({ from, distribution }: BundleOptions): ArtifactChoice {
   return { from };
 }
 
-/** `lab bundle verify`: everything that is wrong with a bundle, having read every byte of it, and what to do about it. */
+/** `lab bundle verify`: everything that is wrong with a bundle, having read every byte of it. */
 export async function bundleVerify(
-  deps: Deps,
   folder: string,
-): Promise<{
-  readonly manifest: BundleManifest;
-  readonly problems: readonly string[];
-  readonly next: string | undefined;
-}> {
+): Promise<{ readonly manifest: BundleManifest; readonly problems: readonly string[] }> {
   const bundle = readBundle(folder);
-  const { manifest } = bundle;
-  const problems = await bundleProblems(bundle, { ...readOptions(deps), fromNote: false });
-  return { manifest, problems, next: problems.length === 0 ? undefined : nextAfterProblems(manifest) };
-}
-
-function readOptions({ local, env }: Deps): ReadOptions {
-  return { local, cache: cacheFolder(env) };
+  return { manifest: bundle.manifest, problems: await bundleProblems(bundle) };
 }

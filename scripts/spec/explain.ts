@@ -8,7 +8,6 @@ import {
   machineSchema,
   networkSchema,
   SPEC_VERSION,
-  timeoutsSchema,
 } from './schema.ts';
 import { suggest } from './suggest.ts';
 
@@ -20,7 +19,6 @@ const KEYS: Readonly<Record<string, readonly string[]>> = {
   kubernetes: Object.keys(kubernetesSchema.shape),
   bgp: Object.keys(bgpSchema.shape),
   echo: Object.keys(echoSchema.shape),
-  timeouts: Object.keys(timeoutsSchema.shape),
 };
 
 /** What a correct line looks like, by key. */
@@ -44,8 +42,6 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   routerPrefixes: 'routerPrefixes: [5.5.5.5/32]',
   echo: 'echo: { variant: full }',
   externalIp: 'externalIp: 2.2.2.2',
-  timeouts: 'timeouts: { scale: 10 }',
-  scale: 'scale: 10',
 };
 
 const KINDS: Readonly<Record<string, string>> = {

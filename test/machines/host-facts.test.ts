@@ -9,6 +9,7 @@ import { readInotify, readKernel } from '../../scripts/machines/kernel-facts.ts'
 import { lookAtMultipass } from '../../scripts/machines/multipass/look.ts';
 import type { DriverName } from '../../scripts/spec/types.ts';
 import { startIncusServer } from '../fakes/incus-server.ts';
+import { recorded } from '../fakes/multipass-recorded.ts';
 import { type Reply, recordingExecutor } from '../fakes/recording-executor.ts';
 import { hostWith, plan } from './fixtures.ts';
 
@@ -23,6 +24,12 @@ const LINKS = JSON.stringify([
   { ifname: 'labbr0', addr_info: [{ family: 'inet', local: '192.168.13.1', prefixlen: 24 }] },
 ]);
 const host = () => recordingExecutor(([, , ...words]) => (words.includes('route') ? ROUTES : LINKS));
+
+/** A Multipass as it should be. */
+function multipassSays(verb: string | undefined, version: string): string {
+  if (verb === 'list') return '{"list": []}';
+  return verb === 'version' ? `{"multipass": "${version}", "multipassd": "${version}"}` : 'qemu\n';
+}
 
 let root: string;
 let places: HostPlaces;
@@ -108,7 +115,7 @@ describe('host facts', () => {
   it('are those of the driver: Multipass is asked, and no container daemon', async () => {
     const local = recordingExecutor(([program, verb]) => {
       if (program === 'ip') return '';
-      return verb === 'version' ? '{"multipass": "1.16.3", "multipassd": "1.16.3"}' : 'qemu\n';
+      return multipassSays(verb, '1.16.3');
     });
     const facts = await gatherHostFacts(local, places, planFor('multipass'), []);
     expect(facts).toMatchObject({ daemons: [], multipass: { client: '1.16.3', driver: 'qemu' }, unseen: {} });
@@ -152,7 +159,7 @@ describe('host facts of macOS', () => {
   it('are looked up without ip(8), /proc and apt', async () => {
     const local = recordingExecutor(([program, verb]) => {
       if (program === 'netstat') return NETSTAT;
-      return verb === 'version' ? '{"multipass": "1.16.3+mac", "multipassd": "1.16.3+mac"}' : 'qemu\n';
+      return multipassSays(verb, '1.16.3+mac');
     });
     const bare = mkdtempSync(join(tmpdir(), 'mac-'));
     const mac = { ...places, root: bare, platform: 'darwin' as const, interfaces };
@@ -317,9 +324,30 @@ describe('Multipass', () => {
       { refusal: cured('as documented', 'multipass') },
     ],
   ])('%s', async (_, version, setting, expected) => {
-    const local = recordingExecutor(([, verb]) => (verb === 'version' ? version : setting));
-    expect(await lookAtMultipass(local, 'linux')).toEqual(expected);
+    const local = recordingExecutor(([, verb]) => {
+      if (verb === 'version') return version;
+      return verb === 'list' && setting === 'qemu\n' ? '{"list": []}' : setting;
+    });
+    expect(await lookAtMultipass(local, 'linux', { poll: 1, daemon: 20 })).toEqual(expected);
     for (const { options } of local.calls) expect(options.timeoutMs).toBeGreaterThan(0);
+  });
+
+  it('whose daemon restarts is waited for', async () => {
+    let looks = 0;
+    const local = recordingExecutor(([, verb]) =>
+      verb === 'list' && ++looks < 3
+        ? refused('cannot connect to the multipass socket')
+        : multipassSays(verb, '1.16.3'),
+    );
+    const facts = await lookAtMultipass(local, 'linux', { poll: 1 });
+    expect(facts).toEqual({ client: '1.16.3', daemon: '1.16.3', driver: 'qemu' });
+  });
+
+  it('whose daemon was never started is told of as that', async () => {
+    const local = recordingExecutor(() => recorded('down-list-json'));
+    expect(await lookAtMultipass(local, 'linux', { poll: 1, daemon: 20 })).toEqual({
+      refusal: cured('multipassd, does not answer', 'sudo snap start multipass'),
+    });
   });
 });
 

@@ -76,7 +76,7 @@ describe('what a call failed of', () => {
     ],
     ['guest-unreachable', "exec failed: ssh connection failed: 'Failed to connect: No route to host'", false],
     ['guest-unreachable', 'exec failed: Cannot retrieve credentials in unknown state', false],
-    ['timeout', 'launch failed: The following errors occurred:\nvm: timed out waiting for response', false],
+    ['no-ssh', 'launch failed: The following errors occurred:\nvm: timed out waiting for response', false],
     ['timeout', 'launch failed: timed out waiting for initialization to complete', false],
     ['other', 'launch failed: something new', false],
   ])('%s: %s', (kind, stderr, user) => {

@@ -1,13 +1,24 @@
 import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { CommandError } from '../../scripts/exec/command-error.ts';
 import { notesFolder } from '../../scripts/machines/notes-folder.ts';
 import { pendingPlan } from '../../scripts/plan/found.ts';
 import { UserError } from '../../scripts/shared/errors.ts';
 import { silent } from '../../scripts/shared/events.ts';
 import type { Secrets } from '../../scripts/shared/secrets.ts';
 import { guestAnswer, once, refused } from '../fakes/multipass.ts';
-import { type Bench, bench, documents, failureOf, multipassPlan, NAMES, plan } from './multipass-fixtures.ts';
+import { recorded } from '../fakes/multipass-recorded.ts';
+import {
+  type Bench,
+  bench,
+  documents,
+  failureOf,
+  IMPATIENT,
+  multipassPlan,
+  NAMES,
+  plan,
+} from './multipass-fixtures.ts';
 
 let b: Bench;
 beforeEach(() => {
@@ -20,14 +31,22 @@ describe('the host', () => {
 
   it('is only looked at', async () => {
     expect(await check()).toBe(false);
-    expect(b.fake.lines()).toEqual(['version --format json', 'get local.driver', 'get client.primary-name']);
+    expect(b.fake.lines()).toEqual([
+      'list --no-ipv4 --format json',
+      'version --format json',
+      'get local.driver',
+      'get client.primary-name',
+    ]);
     expect(b.events).toContainEqual({ type: 'note', text: 'Multipass 1.16.3, driver qemu' });
   });
 
   it('without Multipass is told how to get it', async () => {
     b.fake.hooks.push(() => ({ exitCode: 127, stderr: 'bash: exec: multipass: not found' }));
     const failed = await failureOf(check());
-    expect([failed.exitCode, failed.message]).toEqual([2, 'Multipass could not start: it is not installed.']);
+    expect([failed.exitCode, failed.message]).toEqual([
+      2,
+      'Multipass could not list the instances: it is not installed.',
+    ]);
   });
 
   it('with an old one is told to update', async () => {
@@ -36,16 +55,30 @@ describe('the host', () => {
   });
 
   it('is waited for while its daemon starts', async () => {
-    b.fake.daemon = false;
+    const down = recorded('down-list-json');
+    b.fake.hooks.push(once('list', down), once('list', down));
+    expect(await check()).toBe(false);
+    expect(b.events).toContainEqual({ type: 'note', text: expect.stringContaining('does not answer') });
+  });
+
+  it('is waited for while its daemon waits for a guest to shut down', async () => {
+    const blocked = new CommandError('this host', ['multipass', 'list'], {
+      exitCode: null,
+      how: 'timeout after 30 s',
+      stdout: '',
+      stderr: '',
+    });
     let looks = 0;
     b.fake.hooks.push(([, verb]) => {
-      if (verb === 'version' && ++looks === 3) b.fake.daemon = true;
+      if (verb === 'list' && ++looks < 4) throw blocked;
       return undefined;
     });
     expect(await check()).toBe(false);
+    expect(looks).toBe(4);
   });
 
   it('whose daemon stays silent is told so, with the command that starts it', async () => {
+    b = bench('linux', IMPATIENT);
     b.fake.daemon = false;
     const failed = await failureOf(check());
     expect(failed).toBeInstanceOf(UserError);
@@ -114,6 +147,7 @@ describe('the image', () => {
   const check = (image = '24.04') => b.driver.ensureImage(multipassPlan({ image }), undefined, silent);
 
   it('has to be known', async () => {
+    b = bench('linux', IMPATIENT);
     expect(await check()).toBe(false);
     const failed = await failureOf(check('99.04'));
     expect([failed.exitCode, failed.message]).toEqual([2, 'Multipass knows no image "99.04".']);
@@ -129,11 +163,24 @@ describe('the image', () => {
     expect(b.fake.lines('find')).toHaveLength(3);
   });
 
-  it('whose server stays unreachable is reported as that', async () => {
-    b.fake.hooks.push(([, verb]) =>
-      verb === 'find' ? refused('find', 'Remote "" is unknown or unreachable.') : undefined,
+  it.each(['find-2404-json', 'launch-2404-noserver'])(
+    'whose server stays unreachable is reported as that: %s',
+    async (label) => {
+      b = bench('linux', IMPATIENT);
+      b.fake.hooks.push(([, verb]) => (verb === 'find' ? recorded(label) : undefined));
+      const failed = await failureOf(check());
+      expect(failed.exitCode).toBe(2);
+      expect(failed.message).toContain('could not reach the image server');
+      expect(failed.next).toContain('--force-update');
+    },
+  );
+
+  it('that cannot be asked for is reported with what Multipass said', async () => {
+    b = bench('linux', IMPATIENT);
+    b.fake.hooks.push(([, verb]) => (verb === 'find' ? refused('find', 'something new') : undefined));
+    expect((await failureOf(check())).message).toBe(
+      'Multipass could not look for image 24.04: something new.',
     );
-    expect((await failureOf(check())).message).toContain('could not reach the image server');
   });
 
   it('is not looked for where every machine is there, or where it is a file', async () => {
@@ -182,6 +229,7 @@ describe('how machines are reached', () => {
   });
 
   it('is waited for while a machine has no address, and told of no foreign one', async () => {
+    b = bench('linux', IMPATIENT);
     await b.up();
     const bgp = b.fake.vms.get('bgp');
     if (bgp) bgp.address = '192.168.13.99';

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CloudInit, MachineDriver } from '../../scripts/machines/driver.ts';
 import { multipassDriver } from '../../scripts/machines/multipass/driver.ts';
+import type { Patience } from '../../scripts/machines/multipass/patience.ts';
 import { Registry } from '../../scripts/machines/multipass/registry.ts';
 import type { LabPlan } from '../../scripts/plan/types.ts';
 import type { LabError } from '../../scripts/shared/errors.ts';
@@ -40,17 +41,14 @@ export function documents(lab = plan.lab, more = ''): ReadonlyMap<string, CloudI
   return new Map(NAMES.map((name) => [name, { userData: userData(name), metaData: '', networkConfig: '' }]));
 }
 
-/** No wait is longer than a look or two. */
-const QUICK = {
+const waits = (ms: number): Patience => ({
   poll: 1,
-  daemon: 20,
-  imageServers: 20,
-  guest: 20,
-  settle: 20,
-  cloudInit: 20,
-  earlierLaunch: 20,
-  lateLaunch: 20,
-};
+  ...{ daemon: ms, blocked: ms, imageServers: ms, guest: ms, firstBoot: ms, launch: ms, lateLaunch: ms },
+});
+/** Waits that no test comes to the end of. */
+const PATIENT = waits(60_000);
+/** No wait is longer than a look or two: for what does not come. */
+export const IMPATIENT = waits(20);
 
 /** A driver on a fake, with a registry of its own. */
 export interface Bench {
@@ -67,11 +65,15 @@ export interface Bench {
   ): Promise<void>;
 }
 
-export function bench(platform: NodeJS.Platform = 'linux'): Bench {
+export function bench(platform: NodeJS.Platform = 'linux', patience: Partial<Patience> = {}): Bench {
   const fake = fakeMultipass();
   const folder = mkdtempSync(join(tmpdir(), 'registry-'));
   const registry = new Registry(folder);
-  const driver = multipassDriver(fake.local, { platform, registryFolder: folder, patience: QUICK });
+  const driver = multipassDriver(fake.local, {
+    platform,
+    registryFolder: folder,
+    patience: { ...PATIENT, ...patience },
+  });
   const events: LabEvent[] = [];
   return {
     fake,

@@ -129,7 +129,6 @@ const TABLE: Readonly<Record<string, readonly Case[] | Elsewhere>> = {
         /did not come up; it was launched twice[\s\S]*its state: unknown/,
         /multipass info k8sworker1/,
       ),
-      later: NOT_STARTED,
     },
   ],
   cloudInitTimeout: [
@@ -145,7 +144,6 @@ const TABLE: Readonly<Record<string, readonly Case[] | Elsewhere>> = {
     {
       knobs: { sshTimeout: [VICTIM], giveUpMs: 1 },
       fails: ofVictim(/launched twice/, /multipass info k8sworker1/),
-      later: NOT_STARTED,
     },
   ],
   cloudInitError: [
@@ -232,7 +230,7 @@ class Bench {
   constructor(wanted: LabPlan) {
     this.plan = { ...wanted, machines: wanted.machines.filter(({ name }) => MACHINES.includes(name)) };
     const patience = Object.fromEntries(
-      ['daemon', 'imageServers', 'guest', 'settle', 'cloudInit', 'earlierLaunch', 'lateLaunch'].map((key) => [
+      ['daemon', 'imageServers', 'guest', 'blocked', 'firstBoot', 'launch', 'lateLaunch'].map((key) => [
         key,
         250,
       ]),

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { LabFailure, UserError } from '../../scripts/shared/errors.ts';
 import { once, refused } from '../fakes/multipass.ts';
-import { type Bench, bench, failureOf, NAMES, plan } from './multipass-fixtures.ts';
+import { recorded } from '../fakes/multipass-recorded.ts';
+import { type Bench, bench, failureOf, IMPATIENT, NAMES, plan } from './multipass-fixtures.ts';
 
 let b: Bench;
 beforeEach(() => {
@@ -65,14 +66,11 @@ describe('a launch that goes wrong', () => {
     expect(looks).toBeGreaterThan(2);
   });
 
-  it.each(['Unknown', 'Starting'])('is repeated once where the machine is %s', async (state) => {
+  it('is repeated once where the daemon has waited for SSH to the end', async () => {
     b.fake.hooks.push(
       once('launch', () => {
-        b.fake.vms.set('k8smaster1', { state, address: 'N/A', finished: false, errors: [] });
-        return refused(
-          'launch',
-          'The following errors occurred:\nk8smaster1: timed out waiting for response',
-        );
+        b.fake.vms.set('k8smaster1', { state: 'Unknown', address: 'N/A', finished: false, errors: [] });
+        return recorded('launching-again');
       }),
     );
     expect(await b.up()).toBe(true);
@@ -80,7 +78,65 @@ describe('a launch that goes wrong', () => {
     expect(launches()).toEqual(['k8smaster1', ...ALL].sort());
   });
 
+  it.each([
+    ['launch-timeout5', 'the client gave up'],
+    ['down-launch', 'the daemon went away'],
+  ])('is not repeated while the machine boots: %s, %s', async (label) => {
+    const booting = { state: 'Unknown', owner: plan.lab, address: 'N/A', finished: true, errors: [] };
+    let looks = 0;
+    b.fake.hooks.push(
+      once('launch', () => {
+        b.fake.vms.set('k8smaster1', booting);
+        return recorded(label);
+      }),
+      ([, verb]) => {
+        if (verb === 'list' && b.fake.vms.has('k8smaster1') && ++looks === 20) booting.state = 'Running';
+        return undefined;
+      },
+    );
+    expect(await b.up()).toBe(true);
+    expect(launches()).toEqual(ALL);
+    expect([...b.fake.lines('delete'), ...b.fake.lines('stop')]).toEqual([]);
+  });
+
+  it('that a killed labup has begun is waited for while its machine boots', async () => {
+    const booting = { state: 'Unknown', owner: plan.lab, address: 'N/A', finished: true, errors: [] };
+    const launchedAt = new Date().toISOString();
+    await b.registry.note('k8smaster1', { lab: plan.lab, launched: false, launchedAt });
+    let looks = 0;
+    b.fake.hooks.push(
+      once('launch', () => {
+        b.fake.vms.set('k8smaster1', booting);
+        return recorded('same-name-while-preparing');
+      }),
+      ([, verb]) => {
+        if (verb === 'list' && b.fake.vms.has('k8smaster1') && ++looks === 20) booting.state = 'Running';
+        return undefined;
+      },
+    );
+    expect(await b.up()).toBe(true);
+    expect([...b.fake.lines('delete'), ...b.fake.lines('stop')]).toEqual([]);
+  });
+
+  it('says meanwhile what the daemon lists', async () => {
+    const text = () => b.events.flatMap((event) => ('text' in event ? [event.text] : [])).join('\n');
+    const vm = { state: 'Unknown', owner: plan.lab, address: '10.97.0.9', finished: true, errors: [] };
+    let first = true;
+    b.fake.hooks.push(async ([, verb]) => {
+      if (verb !== 'launch' || !first) return undefined;
+      first = false;
+      await expect.poll(text).toContain('waiting for k8smaster1 to run: it is being prepared');
+      b.fake.vms.set('k8smaster1', vm);
+      await expect.poll(text).toContain('waiting for k8smaster1 to run: it boots');
+      vm.state = 'Running';
+      await expect.poll(text).toContain('k8smaster1 runs, and cloud-init is at work');
+      return 'Launched: k8smaster1\n';
+    });
+    expect(await b.up()).toBe(true);
+  });
+
   it('is given up after the second time, and the machine is left to be looked at', async () => {
+    b = bench('linux', IMPATIENT);
     b.fake.hooks.push(([, verb]) => {
       if (verb !== 'launch') return undefined;
       b.fake.vms.set('k8smaster1', { state: 'Unknown', address: 'N/A', finished: false, errors: [] });
@@ -91,7 +147,11 @@ describe('a launch that goes wrong', () => {
     expect(failed.details.join('\n')).toMatch(/launched twice[\s\S]*its state: unknown/);
     expect(launches()).toHaveLength(2);
     expect(b.fake.vms.has('k8smaster1')).toBe(true);
-    expect((await b.registry.of(plan.lab)).has('k8smaster1')).toBe(true);
+    expect((await b.registry.of(plan.lab)).get('k8smaster1')).toMatchObject({ launched: true, failed: true });
+    // The next labup makes it anew.
+    b.fake.hooks.length = 0;
+    expect(await b.up()).toBe(true);
+    expect(b.fake.lines('delete')).toEqual(['delete --purge k8smaster1', 'delete --purge k8smaster1']);
   });
 
   it('is asked for again while the daemon does not know its image servers', async () => {
@@ -102,6 +162,7 @@ describe('a launch that goes wrong', () => {
   });
 
   it('is reported with its cure where the image servers stay unknown', async () => {
+    b = bench('linux', IMPATIENT);
     b.fake.hooks.push(([, verb]) =>
       verb === 'launch' ? refused('launch', 'Remote "" is unknown or unreachable.') : undefined,
     );
@@ -145,10 +206,11 @@ describe('a launch that goes wrong', () => {
   });
 
   it('that never ends is told of, with what gets the daemon out of it', async () => {
+    b = bench('linux', IMPATIENT);
     b.fake.hooks.push(([, verb]) => (verb === 'launch' ? preparing : undefined));
     const failed = await failureOf(b.up());
     expect(failed.details.join()).toContain(
-      'Timed out after 0 s waiting for an earlier launch of k8smaster1, which the daemon is at (last seen:',
+      'waiting for an earlier launch of k8smaster1, which the daemon is at (last seen: ',
     );
     expect(failed.next).toContain('snap restart multipass');
     expect((await b.registry.of(plan.lab)).has('k8smaster1')).toBe(true);

@@ -2,7 +2,16 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { LabFailure, UserError } from '../../scripts/shared/errors.ts';
 import { macOf } from '../../scripts/shared/mac.ts';
 import { once, refused } from '../fakes/multipass.ts';
-import { type Bench, bench, documents, failureOf, multipassPlan, NAMES, plan } from './multipass-fixtures.ts';
+import {
+  type Bench,
+  bench,
+  documents,
+  failureOf,
+  IMPATIENT,
+  multipassPlan,
+  NAMES,
+  plan,
+} from './multipass-fixtures.ts';
 
 let b: Bench;
 beforeEach(() => {
@@ -117,6 +126,7 @@ describe('what is there already', () => {
     ['Suspended', ['start bgp --timeout 300']],
     ['Unknown', ['stop --force bgp', 'start bgp --timeout 300']],
   ])('and ours but %s is started', async (state, expected) => {
+    b = bench('linux', state === 'Unknown' ? IMPATIENT : {});
     await b.up();
     const vm = b.fake.vms.get('bgp');
     if (vm) vm.state = state;
@@ -146,6 +156,67 @@ describe('what is there already', () => {
     expect(vm?.state).toBe('Running');
   });
 
+  /** Lets `bgp` be Unknown, as a machine is that boots, for so many looks; then it answers. */
+  const bootsFor = (looks: number) => {
+    const vm = b.fake.vms.get('bgp');
+    if (vm) vm.state = 'Unknown';
+    let seen = 0;
+    b.fake.hooks.push(([, verb]) => {
+      if (verb === 'list' && ++seen === looks && vm) vm.state = 'Running';
+      return undefined;
+    });
+  };
+  const touching = () => b.fake.lines().filter((line) => /^(start|stop|delete|launch) /.test(line));
+
+  it('and ours but still booting is waited for, and not touched', async () => {
+    await b.up();
+    const before = touching();
+    bootsFor(30);
+    expect(await b.up()).toBe(false);
+    expect(touching()).toEqual(before);
+    expect(b.events).toContainEqual({
+      type: 'note',
+      text: 'waiting for bgp to come to rest: it boots, and its SSH does not answer yet (state Unknown)',
+    });
+  });
+
+  it('and ours but booting after a launch that has not come back is waited for as long as one may take', async () => {
+    b = bench('linux', { firstBoot: 1 });
+    await b.up();
+    const entry = (await b.registry.of(plan.lab)).get('bgp');
+    if (entry === undefined) throw new Error('no note');
+    await b.registry.note('bgp', { ...entry, launched: false, launchedAt: new Date().toISOString() });
+    const before = touching();
+    bootsFor(30);
+    expect(await b.up()).toBe(false);
+    expect(touching()).toEqual(before);
+    expect((await b.registry.of(plan.lab)).get('bgp')?.launched).toBe(true);
+  });
+
+  it('and ours but Unknown for longer than a boot takes is powered off, which is said before', async () => {
+    b = bench('linux', IMPATIENT);
+    await b.up();
+    const vm = b.fake.vms.get('bgp');
+    if (vm) vm.state = 'Unknown';
+    b.fake.hooks.push(([, verb]) => {
+      const said = b.events.some((event) => 'text' in event && event.text.startsWith('powering off bgp'));
+      if (verb === 'stop') expect(said).toBe(true);
+      return undefined;
+    });
+    expect(await b.up()).toBe(true);
+    expect(b.fake.lines('stop')).toEqual(['stop --force bgp']);
+  });
+
+  it('and ours, whose start a restart of the daemon cut off, is started once more', async () => {
+    await b.up();
+    const vm = b.fake.vms.get('bgp');
+    if (vm) vm.state = 'Stopped';
+    b.fake.hooks.push(once('start', refused('start', 'cannot connect to the multipass socket')));
+    expect(await b.up()).toBe(true);
+    expect(b.fake.lines('start')).toHaveLength(2);
+    expect(vm?.state).toBe('Running');
+  });
+
   it.each([
     ['Unavailable', UserError, /zone/],
     ['Hibernating', LabFailure, /state "Hibernating"/],
@@ -159,6 +230,7 @@ describe('what is there already', () => {
   });
 
   it('and ours, running without an answer, is reported by name', async () => {
+    b = bench('linux', IMPATIENT);
     await b.up();
     b.fake.hooks.push(([, verb, , name]) =>
       verb === 'exec' && name === 'bgp'

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { LabFailure } from '../../scripts/shared/errors.ts';
 import { once, refused } from '../fakes/multipass.ts';
-import { type Bench, bench, failureOf, NAMES, plan } from './multipass-fixtures.ts';
+import { type Bench, bench, failureOf, IMPATIENT, NAMES, plan } from './multipass-fixtures.ts';
 
 let b: Bench;
 beforeEach(() => {
@@ -106,23 +106,31 @@ describe('removal', () => {
     expect((await b.registry.of(plan.lab)).has('bgp')).toBe(true);
   });
 
-  it('waits for a launch that was interrupted, and keeps its note where nothing comes', async () => {
-    const launch = { lab: plan.lab, launched: false, launchedAt: '2026-01-01T00:00:00.000Z' };
+  it('waits for a launch that was interrupted, and tells of one that may still come', async () => {
+    b = bench('linux', { lateLaunch: 200 });
+    const launch = { lab: plan.lab, launched: false, launchedAt: new Date().toISOString() };
     await b.registry.note('bgp', launch);
     await b.registry.note('routed', launch);
     let looks = 0;
     b.fake.hooks.push(([, verb]) => {
       if (verb === 'list' && ++looks === 3)
-        b.fake.vms.set('bgp', { state: 'Starting', address: 'N/A', finished: false, errors: [] });
+        b.fake.vms.set('bgp', { state: 'Unknown', address: 'N/A', finished: false, errors: [] });
       return undefined;
     });
     await remove();
     expect(b.fake.vms.size).toBe(0);
     expect([...(await b.registry.of(plan.lab)).keys()]).toEqual(['routed']);
-    expect(b.events).toContainEqual({
-      type: 'warning',
-      text: expect.stringContaining('still be launching routed'),
-    });
+    expect(await b.driver.observe(plan.lab)).toEqual([
+      { kind: 'machine', name: 'routed', state: 'a launch that Multipass may still be at' },
+    ]);
+  });
+
+  it('forgets a launch that has not come in all the time that one may take', async () => {
+    const launchedAt = new Date(Date.now() - 60_000).toISOString();
+    await b.registry.note('routed', { lab: plan.lab, launched: false, launchedAt });
+    expect(await b.driver.observe(plan.lab)).toEqual([]);
+    await remove();
+    expect((await b.registry.all()).size).toBe(0);
   });
 
   it('of nothing needs no Multipass, and no daemon', async () => {
@@ -133,6 +141,7 @@ describe('removal', () => {
   });
 
   it('of something needs a daemon', async () => {
+    b = bench('linux', IMPATIENT);
     await b.put('bgp', 'Running', { noted: plan.lab });
     b.fake.daemon = false;
     b.fake.hooks.push(([, verb]) => (verb === 'list' ? down : undefined));

@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import type { SshTarget } from '../../exec/ssh.ts';
 import { type FoundAddresses, findsAddresses } from '../../plan/found.ts';
 import { type LabPlan, theMachine } from '../../plan/types.ts';
@@ -8,9 +9,8 @@ import type { Secrets } from '../../shared/secrets.ts';
 import { askGuest, type GuestAddress, managementAddress } from './guest.ts';
 import { listInstances, type MultipassHost } from './host.ts';
 import { ASKED_AT_ONCE } from './machines.ts';
+import { foreignError } from './ownership.ts';
 import { waitForState } from './patience.ts';
-import { foreignError } from './standing.ts';
-import { allInParallel } from './turns.ts';
 
 /**
  * How every machine of the plan is reached. The address is asked for each time: it may be another one after every start.
@@ -75,7 +75,7 @@ async function askAll(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<r
       next: 'npx labup --yes',
     });
   }
-  return allInParallel(ASKED_AT_ONCE, plan.machines, ({ name }) => askOne(host, plan, name, emit));
+  return pLimit(ASKED_AT_ONCE).map(plan.machines, ({ name }) => askOne(host, plan, name, emit));
 }
 
 async function askOne(host: MultipassHost, plan: LabPlan, name: string, emit: Emit): Promise<Seen> {

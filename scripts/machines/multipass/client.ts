@@ -67,8 +67,10 @@ const networksSchema = z.object({
   list: z.array(z.object({ name: z.string(), type: z.string(), description: z.string().catch('') })),
 });
 
-/** Limits of calls that have none of their own, in milliseconds. The daemon does one thing at a time, so reads wait. */
-const READ_MS = 90_000;
+/** Limits of calls that have none of their own, in milliseconds. A daemon at work may answer only after minutes. */
+const READ_MS = 30_000;
+/** `find` may get every image server's list first. */
+const FIND_MS = 120_000;
 const SCRIPT_MS = 30_000;
 const START_SECONDS = 300;
 /** Without asking the guest to shut down, which alone may take five minutes. */
@@ -79,17 +81,16 @@ const CLIENT_GRACE_MS = 60_000;
 /**
  * Multipass by its command line: argv and never a shell, an explicit standard input, a time limit on every call, and
  * results as JSON only. What launch, start and stop print on standard output is a spinner, also without a terminal, and
- * is not read. `readMs` limits calls that have no limit of their own.
+ * is not read.
  */
-export function multipass(
-  local: Executor,
-  platform: NodeJS.Platform = process.platform,
-  readMs = READ_MS,
-): Multipass {
+export function multipass(local: Executor, platform: NodeJS.Platform = process.platform): Multipass {
   const call = async (
     args: readonly string[],
     doing: string,
-    { input = '', timeoutMs = readMs }: { readonly input?: string; readonly timeoutMs?: number } = {},
+    {
+      input = '',
+      timeoutMs = READ_MS,
+    }: { readonly input?: string; readonly timeoutMs?: number | undefined } = {},
   ): Promise<RunResult> => {
     try {
       return await local.run(['multipass', ...args], { input, timeoutMs });
@@ -97,9 +98,14 @@ export function multipass(
       throw error instanceof CommandError ? classify(error, doing, platform) : error;
     }
   };
-  const read = async <T>(schema: z.ZodType<T>, args: readonly string[], doing: string): Promise<T> => {
+  const read = async <T>(
+    schema: z.ZodType<T>,
+    args: readonly string[],
+    doing: string,
+    timeoutMs?: number,
+  ): Promise<T> => {
     // Standard error is not looked at: deprecation banners and log lines go there.
-    const { stdout } = await call([...args, '--format', 'json'], doing);
+    const { stdout } = await call([...args, '--format', 'json'], doing, { timeoutMs });
     return parsed(schema, args, stdout);
   };
   return {
@@ -115,7 +121,7 @@ export function multipass(
     },
     async hasImage(image, forceUpdate = false) {
       const args = ['find', image, ...(forceUpdate ? ['--force-update'] : [])];
-      const { images } = await read(findSchema, args, `look for image ${image}`);
+      const { images } = await read(findSchema, args, `look for image ${image}`, FIND_MS);
       return Object.keys(images).length > 0;
     },
     async networks() {

@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import type { Executor } from '../../exec/executor.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { LabFailure, messageOf, UserError } from '../../shared/errors.ts';
@@ -5,13 +6,12 @@ import type { Emit } from '../../shared/events.ts';
 import type { MachineDriver, ObservedThing } from '../driver.ts';
 import { findAddresses, reach } from './addresses.ts';
 import { multipass } from './client.ts';
-import { kindOf } from './failure.ts';
+import { type FailureKind, kindOf } from './failure.ts';
 import { checkHost, listInstances, type MultipassHost, multipassOf } from './host.ts';
 import { ensureMachines } from './machines.ts';
 import { PATIENCE, type Patience, waitForState } from './patience.ts';
-import { Registry } from './registry.ts';
+import { mayStillCome, Registry } from './registry.ts';
 import { removeMachines } from './remove.ts';
-import { oneAtATime } from './turns.ts';
 
 /** Where the driver works; tests put their own in its place. */
 export interface MultipassOptions {
@@ -30,7 +30,7 @@ export function multipassDriver(local: Executor, options: MultipassOptions = {})
     client: multipass(local, options.platform),
     registry: new Registry(options.registryFolder),
     patience: { ...PATIENCE, ...options.patience },
-    exclusive: oneAtATime(),
+    exclusive: pLimit(1),
   };
   return {
     name: 'multipass',
@@ -69,26 +69,26 @@ async function requireImage(host: MultipassHost, plan: LabPlan, emit: Emit): Pro
   const listed = await listInstances(host, emit);
   // A lab that is there needs no image server.
   if (plan.machines.every(({ name }) => listed.has(name))) return;
-  let unreachable: unknown;
+  let failure: unknown;
   let looks = 0;
   await waitForState(host, {
     what: `Multipass to know image ${image}`,
     timeoutMs: host.patience.imageServers,
     emit,
     look: async () => {
-      unreachable = undefined;
-      try {
-        // Forced once: it makes the daemon get every server's list again.
-        if (await host.client.hasImage(image, looks++ === 1)) return { done: true, value: undefined };
-      } catch (error) {
-        if (kindOf(error) !== 'remote-unreachable') throw error;
-        unreachable = error;
-      }
-      return { done: false, why: unreachable === undefined ? 'it does not' : messageOf(unreachable) };
+      failure = undefined;
+      // Forced once: it makes the daemon get every server's list again.
+      const known = await host.client.hasImage(image, looks++ === 1).catch((error: unknown) => {
+        failure = error;
+        return false;
+      });
+      if (known) return { done: true, value: undefined };
+      if (failure !== undefined && !MAY_PASS.includes(kindOf(failure))) throw failure;
+      return { done: false, why: failure === undefined ? 'it does not' : messageOf(failure) };
     },
   }).catch((error: unknown) => {
     if (!(error instanceof LabFailure)) throw error;
-    if (unreachable !== undefined) throw unreachable;
+    if (failure !== undefined) throw failure;
     throw new UserError(`Multipass knows no image "${image}".`, {
       details: [error.message],
       next: 'choose one of "multipass find" and set multipass.image in lab.yaml',
@@ -97,13 +97,24 @@ async function requireImage(host: MultipassHost, plan: LabPlan, emit: Emit): Pro
   });
 }
 
-/** What is noted of the lab and exists; without a note Multipass is not even asked, and need not be installed. */
-async function observe(host: MultipassHost, lab: string): Promise<readonly ObservedThing[]> {
-  const noted = await host.registry.of(lab);
+/** What a daemon that has just started says for a while, or one that is at work. */
+const MAY_PASS: readonly (FailureKind | undefined)[] = ['remote-unreachable', 'daemon-down', 'timeout'];
+
+/**
+ * What is noted of the lab and exists or may still come; without a note Multipass is not even asked, and need not be
+ * installed.
+ */
+async function observe(
+  { client, registry, patience }: MultipassHost,
+  lab: string,
+): Promise<readonly ObservedThing[]> {
+  const noted = await registry.of(lab);
   if (noted.size === 0) return [];
-  const listed = await host.client.list();
-  return [...noted.keys()].flatMap((name) => {
-    const state = listed.get(name)?.state.toLowerCase();
+  const listed = await client.list();
+  return [...noted].flatMap(([name, entry]) => {
+    const state =
+      listed.get(name)?.state.toLowerCase() ??
+      (mayStillCome(entry, patience) ? 'a launch that Multipass may still be at' : undefined);
     return state === undefined ? [] : [{ kind: 'machine' as const, name, state }];
   });
 }

@@ -21,6 +21,7 @@ export type FailureKind =
   | 'disk-full'
   | 'user-data-refused'
   | 'guest-unreachable'
+  | 'no-ssh'
   | 'unknown-command'
   | 'timeout'
   | 'other';
@@ -40,7 +41,8 @@ interface Rule {
 const RULES: readonly Rule[] = [
   {
     kind: 'daemon-down',
-    said: /cannot connect to the multipass socket/,
+    // The second is what a client says of a daemon that has never been started.
+    said: /cannot connect to the multipass socket|failed to open file '[^']*multipass_root_cert\.pem'/,
     because: 'the daemon, multipassd, does not answer',
     next: {
       linux: 'sudo snap start multipass   (then: snap logs multipass)',
@@ -114,15 +116,22 @@ const RULES: readonly Rule[] = [
   },
   {
     kind: 'image-unknown',
-    said: /Unable to find an image matching/,
+    said: /Unable to find an image matching|Remote '[^']*' is not found/,
     because: 'there is no such image',
     next: 'choose one of "multipass find" and set multipass.image in lab.yaml',
     user: true,
   },
   {
-    // Also what a daemon says that has just started: https://github.com/canonical/multipass/issues/3723
+    kind: 'image-unknown',
+    said: /Custom image `[^`]*` does not exist/,
+    because: 'there is no such image file',
+    next: 'set multipass.image in lab.yaml to a file that is there: file:///FOLDER/FILE   (or to a name of "multipass find")',
+    user: true,
+  },
+  {
+    // `launch` and `find`. Also what a daemon says that has just started: https://github.com/canonical/multipass/issues/3723
     kind: 'remote-unreachable',
-    said: /is unknown or unreachable/,
+    said: /is unknown or unreachable|failed to download from/,
     because: 'the daemon could not reach the image server',
     next: 'check that this host reaches https://cloud-images.ubuntu.com, then: multipass find --force-update',
     user: true,
@@ -138,6 +147,13 @@ const RULES: readonly Rule[] = [
     kind: 'being-prepared',
     said: /is being prepared/,
     because: 'the daemon is still at work on an earlier launch of that name',
+  },
+  {
+    kind: 'busy',
+    said: /QEMU process did not finish/,
+    because: 'the guest did not shut down in five minutes, in which the daemon answers nobody',
+    next: 'multipass stop --force NAME, with the name of that instance; then the same again',
+    user: true,
   },
   { kind: 'missing', said: /does not exist/, because: 'there is no such instance' },
   {
@@ -155,6 +171,11 @@ const RULES: readonly Rule[] = [
     said: /Unknown command or alias/,
     because: 'this Multipass has no such command',
   },
+  {
+    kind: 'no-ssh',
+    said: /timed out waiting for response/,
+    because: 'SSH did not come up in it as long as the daemon waited',
+  },
   { kind: 'timeout', said: /timed out waiting/i, because: 'it took too long' },
 ];
 
@@ -169,7 +190,6 @@ const NOT_INSTALLED: Rule = {
   user: true,
 };
 const TIMEOUT: Rule = { kind: 'timeout', said: /^/, because: 'it took too long' };
-const OTHER: Rule = { kind: 'other', said: /^/, because: 'see below' };
 
 /** The exit code of a client whose own --timeout came to its end. */
 const TIMEOUT_CODE = 5;
@@ -199,7 +219,7 @@ function explained(
   doing: string,
   error: CommandError,
 ): ConstructorParameters<typeof UserError> {
-  const { details } = error;
+  const details = error.details.filter((line) => !LOG_LINE.test(line));
   const said = details.length > 1 ? details : [...details, `it said nothing (${error.message})`];
   return [
     `Multipass could not ${doing}: ${because}.`,
@@ -221,17 +241,35 @@ export function classify(
   doing: string,
   platform: NodeJS.Platform,
 ): MultipassRefusal | MultipassFailure {
-  const rule = placed(ruleFor(error), platform);
+  const rule = placed(ruleFor(error) ?? unknown(error), platform);
   return rule.user ? new MultipassRefusal(rule, doing, error) : new MultipassFailure(rule, doing, error);
 }
 
-function ruleFor({ outcome }: CommandError): Rule {
-  const { exitCode, how, stdout, stderr } = outcome;
+/** The daemon's own log, which the client prints beside its answer: what else went wrong on the way, not why it failed. */
+const LOG_LINE = /^\[[^\]]+\] \[\w+\] \[(?!client\])/;
+
+function ruleFor({ outcome }: CommandError): Rule | undefined {
+  const { exitCode, how, stdout } = outcome;
+  const stderr = outcome.stderr
+    .split('\n')
+    .filter((line) => !LOG_LINE.test(line))
+    .join('\n');
   // What the shell says of a program that is not there, or is no program.
   if (exitCode === 127 || exitCode === 126) return NOT_INSTALLED;
   if (exitCode === TIMEOUT_CODE || how?.startsWith('timeout')) return TIMEOUT;
   // An unknown command is reported on standard output; everything else there is spinner.
-  return RULES.find(({ said }) => said.test(stderr) || said.test(stdout)) ?? OTHER;
+  return RULES.find(({ said }) => said.test(stderr) || said.test(stdout));
+}
+
+/** What nobody has foreseen, Multipass says best itself. */
+function unknown({ details, message }: CommandError): Rule {
+  const said = details.filter((line) => !line.startsWith('command: ') && !LOG_LINE.test(line));
+  const because =
+    said
+      .join(' ')
+      .replace(/^\w+ failed: /, '')
+      .replace(/\.$/, '') || message.replace(/\.$/, '');
+  return { kind: 'other', said: /^/, because };
 }
 
 /** A rule with what to do on this platform. */

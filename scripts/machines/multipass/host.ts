@@ -1,6 +1,7 @@
+import type { LimitFunction } from 'p-limit';
 import { backendFault, versionFault } from '../../plan/doctor/multipass.ts';
 import type { LabPlan } from '../../plan/types.ts';
-import { Interrupted, UserError } from '../../shared/errors.ts';
+import { Interrupted, messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import type { Fault } from '../../spec/formats.ts';
 import type { Listed, Multipass } from './client.ts';
@@ -14,7 +15,7 @@ export interface MultipassHost {
   readonly registry: Registry;
   readonly patience: Patience;
   /** Powering off and removing, one at a time: the daemon serves nobody else meanwhile. */
-  readonly exclusive: <T>(work: () => Promise<T>) => Promise<T>;
+  readonly exclusive: LimitFunction;
 }
 
 /**
@@ -35,53 +36,53 @@ export async function checkHost(host: MultipassHost, plan: LabPlan, emit: Emit):
  * not answer, may not be asked, or is too old.
  */
 export async function requireDaemon(host: MultipassHost, emit: Emit): Promise<string> {
-  const { client, daemon } = await host.client.versions();
-  const { platform } = host.client;
-  refuse(versionFault('multipass', client, platform));
-  const answered = daemon ?? (await waitForDaemon(host, emit));
-  refuse(versionFault('multipassd', answered, platform));
-  return answered;
+  await listInstances(host, emit);
+  const { client, daemon = client } = await host.client.versions();
+  refuse(versionFault('multipass', client, host.client.platform));
+  refuse(versionFault('multipassd', daemon, host.client.platform));
+  return daemon;
 }
 
 /** The daemon's version, else the client's. */
-export async function versionOf({ client }: MultipassHost): Promise<string> {
+export async function versionOf({ client }: Pick<MultipassHost, 'client'>): Promise<string> {
   const versions = await client.versions();
   return versions.daemon ?? versions.client;
 }
 
-/** All instances. A daemon that restarts (snaps update themselves) is waited for once. */
-export async function listInstances(host: MultipassHost, emit: Emit): Promise<ReadonlyMap<string, Listed>> {
-  try {
-    return await host.client.list();
-  } catch (error) {
-    if (kindOf(error) !== 'daemon-down') throw error;
-    await waitForDaemon(host, emit);
-    return host.client.list();
-  }
-}
-
-async function waitForDaemon(host: MultipassHost, emit: Emit): Promise<string> {
-  // `version` ends well also without a daemon; only another command tells why it does not answer.
-  let refusal: unknown;
-  const daemon = await waitForState<string | undefined>(host, {
+/**
+ * All instances. A daemon that restarts (snaps update themselves) is waited for, and so is one that answers nobody because
+ * it waits for some guest to shut down. Throws MultipassRefusal or MultipassFailure.
+ */
+export async function listInstances(
+  host: Pick<MultipassHost, 'client' | 'patience'>,
+  emit: Emit,
+): Promise<ReadonlyMap<string, Listed>> {
+  const { client, patience } = host;
+  let failure: unknown;
+  const list = () =>
+    client.list().catch((error: unknown) => {
+      failure = error;
+      if (!isAway(error)) throw error;
+      return undefined;
+    });
+  const first = await list();
+  if (first !== undefined) return first;
+  return waitForState<ReadonlyMap<string, Listed>>(host, {
     what: 'the Multipass daemon',
-    timeoutMs: host.patience.daemon,
+    timeoutMs: kindOf(failure) === 'timeout' ? patience.blocked : patience.daemon,
     emit,
     look: async () => {
-      const { daemon } = await host.client.versions();
-      if (daemon !== undefined) return { done: true, value: daemon };
-      refusal = await host.client.list().then(
-        () => undefined,
-        (error: unknown) => error,
-      );
-      const hopeless = refusal !== undefined && kindOf(refusal) !== 'daemon-down';
-      return hopeless ? { done: true, value: undefined } : { done: false, why: 'it does not answer' };
+      const value = await list();
+      return value === undefined ? { done: false, why: messageOf(failure) } : { done: true, value };
     },
   }).catch((error: unknown) => {
-    throw error instanceof Interrupted ? error : (refusal ?? error);
+    throw error instanceof Interrupted ? error : failure;
   });
-  if (daemon === undefined) throw refusal;
-  return daemon;
+}
+
+/** Whether a call failed since the daemon does not run or does not answer now. */
+function isAway(error: unknown): boolean {
+  return kindOf(error) === 'daemon-down' || kindOf(error) === 'timeout';
 }
 
 // The same as lab doctor says, which asked a moment ago: a daemon may have come up only now.

@@ -3,11 +3,11 @@ import type { Emit } from '../../shared/events.ts';
 import type { LaunchOptions } from './client.ts';
 import { kindOf } from './failure.ts';
 import { listInstances, type MultipassHost } from './host.ts';
+import { foreignError } from './ownership.ts';
 import { waitForState } from './patience.ts';
 import { purgeInstances } from './purge.ts';
 import type { Entry } from './registry.ts';
-import { foreignError } from './standing.ts';
-import { ensureRunning, provisioned, requireNoErrors, settled } from './states.ts';
+import { ensureRunning, progressOf, provisioned, requireNoErrors, settled } from './states.ts';
 
 /** A machine to be launched. */
 export interface LaunchJob {
@@ -18,11 +18,11 @@ export interface LaunchJob {
   readonly begunBefore: boolean;
 }
 
-/** For each stage in the daemon: getting the image, SSH, cloud-init with its packages. In seconds. */
-export const LAUNCH_SECONDS = 1800;
+/** After how long a launch that comes no further is told of again. */
+const SAY_AGAIN_MS = 300_000;
 
 /** What became of a launch: our instance is there, one is there that an earlier launch may have made, or none is. */
-type Outcome = 'launched' | 'there' | 'again';
+type Outcome = 'launched' | 'exists' | 'retry';
 
 /**
  * Launches a machine and waits until cloud-init is done with it. A launch that failed or took too long says little about
@@ -31,9 +31,9 @@ type Outcome = 'launched' | 'there' | 'again';
  */
 export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: Emit): Promise<void> {
   const { name } = job.options;
-  let outcome: Outcome = 'again';
+  let outcome: Outcome = 'retry';
   let lastError: unknown;
-  for (let attempt = 1; attempt <= 2 && outcome === 'again'; attempt++) {
+  for (let attempt = 1; attempt <= 2 && outcome === 'retry'; attempt++) {
     await host.registry.note(name, entryOf(job, false));
     emit({ type: 'note', text: attempt === 1 ? `launching ${name}` : `launching ${name} once more` });
     try {
@@ -43,7 +43,7 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
       outcome = await recover(host, job, error, attempt, emit);
     }
   }
-  if (outcome === 'again') throw notUp(name, lastError);
+  if (outcome === 'retry') throw notUp(name, lastError);
   await host.registry.note(name, entryOf(job, true));
   await requireOurUserData(host, job, outcome, emit);
 }
@@ -63,7 +63,7 @@ async function launchPatiently(
   let earlier = job.begunBefore || attempt > 1;
   const ended = await waitForState<Outcome | { readonly failure: unknown }>(host, {
     what: `an earlier launch of ${name}, which the daemon is at`,
-    timeoutMs: host.patience.earlierLaunch,
+    timeoutMs: host.patience.launch,
     next: `multipass list; if ${name} never comes: sudo snap restart multipass (on Linux), then npx labup --yes`,
     emit,
     look: async () => {
@@ -76,13 +76,13 @@ async function launchPatiently(
           earlier = true;
           return { done: false, why: 'it is being prepared' };
         }
-        if (kind === 'name-taken' && earlier) return { done: true, value: 'there' };
+        if (kind === 'name-taken' && earlier) return { done: true, value: 'exists' };
         return { done: true, value: { failure: error } };
       }
     },
   });
   if (typeof ended === 'object') throw ended.failure;
-  if (ended === 'there') return lookAt(host, name, undefined, attempt, emit, await settled(host, name, emit));
+  if (ended === 'exists') return lookAt(host, job, undefined, attempt, emit);
   return ended;
 }
 
@@ -95,7 +95,7 @@ async function launchWhenReachable(host: MultipassHost, { options }: LaunchJob, 
     emit,
     look: async () => {
       try {
-        await host.client.launch(options);
+        await watched(host, options.name, emit, host.client.launch(options));
         return { done: true, value: undefined };
       } catch (error) {
         if (kindOf(error) !== 'remote-unreachable') return { done: true, value: error };
@@ -109,6 +109,34 @@ async function launchWhenReachable(host: MultipassHost, { options }: LaunchJob, 
   if (failure !== undefined) throw failure;
 }
 
+/** Says what `list` says of an instance while its launch is under way, which may take half an hour. */
+async function watched(host: MultipassHost, name: string, emit: Emit, launch: Promise<void>): Promise<void> {
+  const over = new AbortController();
+  const began = performance.now();
+  const watching = waitForState(host, {
+    what: `${name} to run`,
+    timeoutMs: host.patience.launch,
+    signal: over.signal,
+    emit,
+    look: async () => {
+      const state = (await host.client.list()).get(name)?.state;
+      if (state === 'Running') return { done: true, value: undefined };
+      const minutes = Math.floor((performance.now() - began) / SAY_AGAIN_MS) * (SAY_AGAIN_MS / 60_000);
+      return { done: false, why: `${progressOf(state)}${minutes === 0 ? '' : `, after ${minutes} min`}` };
+    },
+  }).then(
+    () => emit({ type: 'note', text: `${name} runs, and cloud-init is at work` }),
+    // Only the launch itself decides what became of it.
+    () => undefined,
+  );
+  try {
+    await launch;
+  } finally {
+    over.abort();
+    await watching;
+  }
+}
+
 async function recover(
   host: MultipassHost,
   job: LaunchJob,
@@ -120,12 +148,12 @@ async function recover(
   const kind = kindOf(error);
   // Interrupted, for one: the daemon goes on, so the note stays.
   if (kind === undefined) throw error;
-  if (kind === 'timeout' || kind === 'daemon-down') {
+  if (kind === 'timeout' || kind === 'daemon-down' || kind === 'no-ssh') {
     emit({ type: 'note', text: `${messageOf(error)} Looking at what is there.` });
-    return lookAt(host, name, error, attempt, emit);
+    return lookAt(host, job, error, attempt, emit);
   }
   const state = (await listInstances(host, emit)).get(name)?.state;
-  if (kind !== 'name-taken' && state !== undefined) return lookAt(host, name, error, attempt, emit, state);
+  if (kind !== 'name-taken' && state !== undefined) return lookAt(host, job, error, attempt, emit);
   // What else fails, fails before the start, and the daemon has taken back what it made.
   await host.registry.forget(name);
   if (kind !== 'name-taken') throw error;
@@ -133,26 +161,35 @@ async function recover(
   throw foreignError(job.lab, [{ name, state: state ?? 'gone', why }]);
 }
 
-/** Keeps an instance that runs or can be started, removes one that hangs; `attempt` is the one that it comes from. */
+/**
+ * Keeps an instance that runs or can be started, removes one that hangs; `attempt` is the one that it comes from. One that
+ * boots is waited for, unless the daemon has just done that to the end.
+ */
 async function lookAt(
   host: MultipassHost,
-  name: string,
+  job: LaunchJob,
   error: unknown,
   attempt: number,
   emit: Emit,
-  seen?: string,
 ): Promise<Outcome> {
-  const state = seen ?? (await listInstances(host, emit)).get(name)?.state;
-  if (state === undefined) return 'again';
+  const { name } = job.options;
+  const state =
+    kindOf(error) === 'no-ssh'
+      ? (await listInstances(host, emit)).get(name)?.state
+      : await settled(host, name, emit);
+  if (state === undefined) return 'retry';
   if (state === 'Running' || state === 'Stopped' || state === 'Suspended') {
     await ensureRunning(host, name, state, emit);
-    return 'there';
+    return 'exists';
   }
   // SSH never came up in it. Left as it is after the second time, for whoever looks for the cause.
-  if (attempt > 1) throw notUp(name, error, state);
-  emit({ type: 'note', text: `removing ${name}, which is ${state.toLowerCase()} after its launch` });
+  if (attempt > 1) {
+    await host.registry.note(name, { ...entryOf(job, true), failed: true });
+    throw notUp(name, error, state);
+  }
+  emit({ type: 'note', text: `removing ${name}, which is ${state.toLowerCase()} long after its launch` });
   await purgeInstances(host, [name], emit);
-  return 'again';
+  return 'retry';
 }
 
 /**
@@ -191,7 +228,7 @@ function notUp(name: string, error: unknown, state = 'gone'): LabFailure {
       messageOf(error),
       'too little free memory looks like this, too',
     ],
-    next: `multipass info ${name}; npx labdown --yes && npx labup --yes`,
+    next: `multipass info ${name}; then npx labup --yes   (makes it anew)`,
     cause: error,
   });
 }

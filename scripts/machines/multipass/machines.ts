@@ -1,18 +1,19 @@
 import { createHash } from 'node:crypto';
+import pLimit from 'p-limit';
 import { isAtLeast } from '../../plan/doctor/versions.ts';
 import type { LabPlan, MachinePlan } from '../../plan/types.ts';
-import { Interrupted, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
+import { detailsOf, Interrupted, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { macOf } from '../../shared/mac.ts';
 import type { CloudInit } from '../driver.ts';
 import type { LaunchOptions } from './client.ts';
 import { listInstances, type MultipassHost, multipassOf, versionOf } from './host.ts';
-import { LAUNCH_SECONDS, launchMachine, zoneOf } from './launch.ts';
+import { launchMachine, zoneOf } from './launch.ts';
+import { foreignError, type Ownership, ownershipOf } from './ownership.ts';
+import { LAUNCH_SECONDS } from './patience.ts';
 import { purgeInstances } from './purge.ts';
 import type { Entry } from './registry.ts';
-import { foreignError, type Standing, standingOf } from './standing.ts';
 import { answering, ensureRunning, provisioned, requireNoErrors } from './states.ts';
-import { allInParallel, type Ended, inParallel } from './turns.ts';
 
 /** From here on instances are in zones, each with a network of its own. */
 const WITH_ZONES = '1.17';
@@ -22,7 +23,7 @@ export const ASKED_AT_ONCE = 4;
 
 interface Job {
   readonly machine: MachinePlan;
-  readonly standing: Exclude<Standing, { readonly whose: 'foreign' }>;
+  readonly ownership: Exclude<Ownership, { readonly whose: 'foreign' }>;
   readonly options: Omit<LaunchOptions, 'timeoutSeconds' | 'zone'>;
   readonly recipe: string;
 }
@@ -40,16 +41,27 @@ export async function ensureMachines(
 ): Promise<boolean> {
   const jobs = await prepare(host, plan, cloudInit, emit);
   const { parallel } = multipassOf(plan);
-  const work = (job: Job) => ensureMachine(host, plan, job, emit);
   // The first launch of all gets and prepares the image; others at the same time would only wait for it, or trip over it
   // (https://github.com/canonical/multipass/issues/3336).
-  const warming = jobs.every(({ standing }) => needsLaunch(standing)) ? jobs.slice(0, 1) : [];
-  const first = await inParallel(1, warming, work);
-  const rest = jobs.slice(warming.length);
-  const others = first.some(({ status }) => status === 'rejected')
-    ? rest.map(() => ({ status: 'not begun' as const }))
-    : await inParallel(parallel, rest, work);
-  return anyChanged(jobs, [...first, ...others]);
+  const limit = pLimit(jobs.every(({ ownership }) => needsLaunch(ownership)) ? 1 : parallel);
+  let failed = false;
+  const ended = await Promise.allSettled(
+    jobs.map((job) =>
+      limit(async () => {
+        // After a failure nothing new is begun; what is under way is waited for.
+        if (failed) return undefined;
+        try {
+          return await ensureMachine(host, plan, job, emit);
+        } catch (error) {
+          failed = true;
+          throw error;
+        } finally {
+          limit.concurrency = parallel;
+        }
+      }),
+    ),
+  );
+  return anyChanged(jobs, ended);
 }
 
 async function prepare(
@@ -60,20 +72,20 @@ async function prepare(
 ): Promise<readonly Job[]> {
   const listed = await listInstances(host, emit);
   const entries = await host.registry.all();
-  const standings = await allInParallel(ASKED_AT_ONCE, plan.machines, ({ name }) =>
-    standingOf(host, plan.lab, name, listed.get(name), entries.get(name)),
+  const ownerships = await pLimit(ASKED_AT_ONCE).map(plan.machines, ({ name }) =>
+    ownershipOf(host, plan.lab, name, listed.get(name), entries.get(name)),
   );
-  const foreign = standings.filter((each) => each.whose === 'foreign');
+  const foreign = ownerships.filter((each) => each.whose === 'foreign');
   if (foreign.length > 0) throw foreignError(plan.lab, foreign);
   return plan.machines.map((machine, index) => {
-    const standing = standings[index];
-    if (standing === undefined || standing.whose === 'foreign') throw new Error(`${machine.name} was lost`);
+    const ownership = ownerships[index];
+    if (ownership === undefined || ownership.whose === 'foreign') throw new Error(`${machine.name} was lost`);
     const documents = cloudInit.get(machine.name);
     if (documents === undefined) throw new Error(`no cloud-init documents for ${machine.name}`);
     const options = launchOptions(plan, machine, documents);
     const recipe = createHash('sha256').update(JSON.stringify(options)).digest('hex');
-    refuseOther(standing, recipe);
-    return { machine, standing, options, recipe };
+    refuseOther(ownership, recipe);
+    return { machine, ownership, options, recipe };
   });
 }
 
@@ -92,9 +104,9 @@ function launchOptions(
   return { name, image, userData, ...sizes[role], ...(network === undefined ? {} : { network }) };
 }
 
-function refuseOther(standing: Job['standing'], recipe: string): void {
-  if (needsLaunch(standing)) return;
-  const { name, entry } = standing;
+function refuseOther(ownership: Job['ownership'], recipe: string): void {
+  if (needsLaunch(ownership)) return;
+  const { name, entry } = ownership;
   if (entry?.recipe === undefined || entry.recipe === recipe) return;
   throw new UserError(
     `Machine ${name} was made from another image, size, plan or key than the one wanted now.`,
@@ -104,16 +116,16 @@ function refuseOther(standing: Job['standing'], recipe: string): void {
   );
 }
 
-const needsLaunch = (standing: Job['standing']): boolean =>
-  standing.whose === 'nobody' || standing.state === 'Deleted' || standing.entry?.failed === true;
+const needsLaunch = (ownership: Job['ownership']): boolean =>
+  ownership.whose === 'nobody' || ownership.state === 'Deleted' || ownership.entry?.failed === true;
 
 async function ensureMachine(host: MultipassHost, plan: LabPlan, job: Job, emit: Emit): Promise<boolean> {
-  const { standing, options, recipe } = job;
-  const { name, entry } = standing;
-  if (needsLaunch(standing)) {
-    if (standing.whose === 'ours') {
+  const { ownership, options, recipe } = job;
+  const { name, entry } = ownership;
+  if (needsLaunch(ownership)) {
+    if (ownership.whose === 'ours') {
       // `multipass delete` without --purge keeps the name. Exactly this one: a bare purge takes everybody's.
-      const why = standing.state === 'Deleted' ? 'which was deleted' : 'on which cloud-init failed';
+      const why = ownership.state === 'Deleted' ? 'which was deleted' : 'whose launch failed';
       emit({ type: 'note', text: `removing ${name}, ${why}` });
       await purgeInstances(host, [name], emit);
     }
@@ -126,12 +138,12 @@ async function ensureMachine(host: MultipassHost, plan: LabPlan, job: Job, emit:
     );
     return true;
   }
-  if (standing.whose !== 'ours') return false;
-  const changed = await ensureRunning(host, name, standing.state, emit).catch((error: unknown) => {
+  if (ownership.whose !== 'ours') return false;
+  const changed = await ensureRunning(host, name, ownership.state, emit).catch((error: unknown) => {
     throw notStarted(name, error);
   });
   // Once more where it was started, and where it runs but did not answer at once.
-  const facts = standing.facts ?? (await answering(host, name, emit));
+  const facts = ownership.facts ?? (await answering(host, name, emit));
   const done = facts.cloudInit.finished ? facts : await provisioned(host, name, emit);
   if (done.owner !== plan.lab) {
     const why = `it answers as ${done.owner === undefined ? 'no lab' : `lab "${done.owner}"`}'s`;
@@ -170,19 +182,25 @@ async function zoneFor(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<
   );
 }
 
-function anyChanged(jobs: readonly Job[], ended: readonly Ended<boolean>[]): boolean {
+function anyChanged(
+  jobs: readonly Job[],
+  ended: readonly PromiseSettledResult<boolean | undefined>[],
+): boolean {
   const failures = ended.flatMap((each, index) =>
     each.status === 'rejected'
       ? [{ name: jobs[index]?.machine.name ?? '', reason: each.reason as unknown }]
       : [],
   );
-  if (failures.length === 0) return ended.some((each) => each.status === 'fulfilled' && each.value);
+  if (failures.length === 0) return ended.some((each) => each.status === 'fulfilled' && each.value === true);
   const hopeless = failures.find(
     ({ reason }) => reason instanceof UserError || reason instanceof Interrupted,
   );
   if (hopeless !== undefined) throw hopeless.reason;
   const [only] = failures;
-  const waiting = jobs.filter((_, index) => ended[index]?.status === 'not begun');
+  const waiting = jobs.filter((_, index) => {
+    const each = ended[index];
+    return each?.status === 'fulfilled' && each.value === undefined;
+  });
   const notBegun =
     waiting.length === 0
       ? []
@@ -190,7 +208,10 @@ function anyChanged(jobs: readonly Job[], ended: readonly Ended<boolean>[]): boo
   const reason = only?.reason;
   throw new LabFailure(`Not made: ${failures.map(({ name }) => name).join(', ')}.`, {
     details: [
-      ...failures.flatMap(({ name, reason: each }) => [`${name}: ${messageOf(each)}`, ...detailsOf(each)]),
+      ...failures.flatMap(({ name, reason: each }) => [
+        `${name}: ${messageOf(each)}`,
+        ...detailsOf(each).map((line) => `  ${line}`),
+      ]),
       ...notBegun,
     ],
     next:
@@ -199,8 +220,4 @@ function anyChanged(jobs: readonly Job[], ended: readonly Ended<boolean>[]): boo
         : 'npx labup --yes   (continues where this one stopped)',
     cause: reason,
   });
-}
-
-function detailsOf(error: unknown): readonly string[] {
-  return error instanceof LabFailure ? error.details.map((line) => `  ${line}`) : [];
 }

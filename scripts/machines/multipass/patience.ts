@@ -2,22 +2,25 @@ import { UserError } from '../../shared/errors.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { type Look, type WaitOptions, waitFor } from '../../shared/wait.ts';
 
+/** What `launch` gets as its --timeout: for each stage in the daemon (SSH, cloud-init with its packages). */
+export const LAUNCH_SECONDS = 1800;
+
 /** Every wait of this driver, in milliseconds, and how often is looked; the rest is TIMEOUTS of shared/. */
 export const PATIENCE = {
   /** Between two looks: the daemon does one thing at a time, and a look is one. */
   poll: 2_000,
   /** The daemon after its start or that of the host. */
   daemon: TIMEOUTS.daemonReady,
+  /** A daemon that waits for a guest to shut down, which it does for 300 s, and answers nobody meanwhile. */
+  blocked: 360_000,
   /** A daemon that has just started does not know its image servers yet. */
   imageServers: 120_000,
   /** A running guest's SSH, and its address. */
   guest: TIMEOUTS.machineSsh,
-  /** As long as the daemon itself waits for a shutdown or a start, and some more. */
-  settle: 360_000,
-  /** cloud-init with its packages, over any line. */
-  cloudInit: 1_200_000,
-  /** A launch of a labup that was killed, which the daemon goes on with. */
-  earlierLaunch: 1_800_000,
+  /** A boot with cloud-init and its packages, over any line; a machine that boots is Unknown until its SSH answers. */
+  firstBoot: 1_200_000,
+  /** A launch that has not come back, which the daemon goes on with: as long as it may take each of its stages. */
+  launch: LAUNCH_SECONDS * 1000,
   /** The same for labdown, which only waits for what is nearly there. */
   lateLaunch: 60_000,
 };

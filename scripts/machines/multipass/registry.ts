@@ -9,9 +9,9 @@ const entrySchema = z.object({
   lab: z.string(),
   /** When the launch began. */
   launchedAt: z.iso.datetime(),
-  /** Whether the daemon said that it succeeded; not so while it runs, or where labup was killed meanwhile. */
+  /** Whether the launch has come back; not so while it runs, or where labup was killed meanwhile. */
   launched: z.boolean(),
-  /** Whether cloud-init failed on it; after its next boot the guest would not say so any more. */
+  /** Whether SSH never came up in it, or cloud-init failed; after its next boot the guest would not say so any more. */
   failed: z.boolean().optional(),
   /** Hash of what it was launched with. */
   recipe: z.string().optional(),
@@ -67,7 +67,8 @@ export class Registry {
     await rm(this.file(name), { force: true });
   }
 
-  private async read(name: string): Promise<Entry | undefined> {
+  /** The entry of one instance. Throws UserError where it cannot be read. */
+  async read(name: string): Promise<Entry | undefined> {
     const file = this.file(name);
     try {
       return entrySchema.parse(JSON.parse(await readFile(file, 'utf8')));
@@ -84,6 +85,14 @@ export class Registry {
   private file(name: string): string {
     return join(this.folder, `${name}.json`);
   }
+}
+
+/** Whether an instance that is not there may still come: its launch is younger than a launch can take. */
+export function mayStillCome(
+  { launched, launchedAt }: Pick<Entry, 'launched' | 'launchedAt'>,
+  { launch }: { readonly launch: number },
+): boolean {
+  return !launched && Date.parse(launchedAt) + launch > Date.now();
 }
 
 function noneIfAbsent(error: NodeJS.ErrnoException): string[] {

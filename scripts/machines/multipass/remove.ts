@@ -1,13 +1,14 @@
+import pLimit from 'p-limit';
 import { LabFailure, messageOf } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import type { Listed } from './client.ts';
 import { kindOf } from './failure.ts';
 import { listInstances, type MultipassHost } from './host.ts';
 import { ASKED_AT_ONCE } from './machines.ts';
+import { type Ownership, ownershipOf } from './ownership.ts';
 import { waitForState } from './patience.ts';
 import { purgeInstances } from './purge.ts';
-import { type Standing, standingOf } from './standing.ts';
-import { allInParallel } from './turns.ts';
+import { mayStillCome } from './registry.ts';
 
 /**
  * Removes every instance of a lab for good, by exact names, and nothing else: no bare purge, no setting. Works without
@@ -17,7 +18,7 @@ export async function removeMachines(host: MultipassHost, lab: string, emit: Emi
   const noted = await host.registry.of(lab);
   const listed = await listForRemoval(host, noted.size > 0, emit);
   if (listed === undefined) return;
-  const late = [...noted].filter(([name, { launched }]) => !launched && !listed.has(name));
+  const late = [...noted].filter(([name, entry]) => mayStillCome(entry, host.patience) && !listed.has(name));
   const all =
     late.length === 0
       ? listed
@@ -26,22 +27,18 @@ export async function removeMachines(host: MultipassHost, lab: string, emit: Emi
           late.map(([name]) => name),
           emit,
         );
-  const standings = await standingsOf(host, lab, all);
-  const ours = standings.filter(({ whose }) => whose === 'ours').map(({ name }) => name);
+  const ownerships = await ownershipsOf(host, lab, all);
+  const ours = ownerships.filter(({ whose }) => whose === 'ours').map(({ name }) => name);
   if (ours.length > 0) emit({ type: 'note', text: `removing ${ours.join(', ')}` });
   await purgeInstances(host, ours, emit);
-  for (const each of standings) {
+  for (const each of ownerships) {
     if (each.whose === 'foreign' && noted.has(each.name)) {
       emit({ type: 'warning', text: `${each.name} is not this lab's and is left alone: ${each.why}` });
     }
   }
-  for (const [name, { launched }] of noted) {
-    // One whose launch nobody saw the end of, and that is not there yet, may still come: its note stays.
-    if (launched || all.has(name)) await host.registry.forget(name);
-    else {
-      const text = `The daemon may still be launching ${name}. Should it appear (multipass list): npx labdown --yes`;
-      emit({ type: 'warning', text });
-    }
+  for (const [name, entry] of noted) {
+    // The note of one that may still come stays, and `observe` tells of it.
+    if (all.has(name) || !mayStillCome(entry, host.patience)) await host.registry.forget(name);
   }
 }
 
@@ -82,11 +79,11 @@ async function waitForLate(
 }
 
 /** Those that are noted as the lab's, and those that run and are noted as nobody's: they may say that they are. */
-async function standingsOf(
+async function ownershipsOf(
   host: MultipassHost,
   lab: string,
   listed: ReadonlyMap<string, Listed>,
-): Promise<readonly Standing[]> {
+): Promise<readonly Ownership[]> {
   const entries = await host.registry.all();
   // In a fixed order; Multipass lists in none.
   const all = [...listed.values()].sort((a, b) => a.name.localeCompare(b.name));
@@ -94,7 +91,7 @@ async function standingsOf(
     const entry = entries.get(name);
     return entry === undefined ? state === 'Running' : entry.lab === lab;
   });
-  return allInParallel(ASKED_AT_ONCE, candidates, (each) =>
-    standingOf(host, lab, each.name, each, entries.get(each.name)),
+  return pLimit(ASKED_AT_ONCE).map(candidates, (each) =>
+    ownershipOf(host, lab, each.name, each, entries.get(each.name)),
   );
 }

@@ -6,23 +6,48 @@ import { listInstances, type MultipassHost } from './host.ts';
 import { waitForState } from './patience.ts';
 import type { Entry } from './registry.ts';
 
-/** States that end by themselves. */
-const PASSING = ['Starting', 'Restarting', 'Suspending', 'Delayed Shutdown'];
+/**
+ * States that end by themselves. `Unknown` is what Multipass says of every machine that boots, from its start until its
+ * SSH answers.
+ */
+const PASSING = ['Starting', 'Unknown', 'Restarting', 'Suspending', 'Delayed Shutdown'];
 
-/** Waits while an instance is on its way from one state to another; returns where it came to, undefined where it is gone. */
+/**
+ * Waits while an instance is on its way from one state to another, as long as a first boot may take; returns where it came
+ * to, undefined where it is gone. One that is still Unknown then hangs. Throws LabFailure where it is still in another
+ * such state.
+ */
 export async function settled(host: MultipassHost, name: string, emit: Emit): Promise<string | undefined> {
+  let state: string | undefined;
   return waitForState<string | undefined>(host, {
     what: `${name} to come to rest`,
-    timeoutMs: host.patience.settle,
+    timeoutMs: await bootMs(host, name),
     next: `multipass info ${name}`,
     emit,
     look: async () => {
-      const state = (await listInstances(host, emit)).get(name)?.state;
+      state = (await listInstances(host, emit)).get(name)?.state;
       return state !== undefined && PASSING.includes(state)
-        ? { done: false, why: `it is ${state.toLowerCase()}` }
+        ? { done: false, why: progressOf(state) }
         : { done: true, value: state };
     },
+  }).catch((error: unknown) => {
+    if (state === 'Unknown' && error instanceof LabFailure) return state;
+    throw error;
   });
+}
+
+/** How long a boot may take, in milliseconds; longer where a launch is noted that has not come back. */
+async function bootMs({ patience, registry }: MultipassHost, name: string): Promise<number> {
+  const entry = await registry.read(name);
+  if (entry === undefined || entry.launched) return patience.firstBoot;
+  return Math.max(patience.firstBoot, Date.parse(entry.launchedAt) + patience.launch - Date.now());
+}
+
+/** What a state that `list` shows says of a machine on its way. */
+export function progressOf(state: string | undefined): string {
+  if (state === undefined) return 'it is being prepared';
+  if (state === 'Unknown') return 'it boots, and its SSH does not answer yet (state Unknown)';
+  return `it is ${state.toLowerCase()}`;
 }
 
 /**
@@ -38,14 +63,17 @@ export async function ensureRunning(
   const now = PASSING.includes(state) ? await settled(host, name, emit) : state;
   switch (now) {
     case 'Running':
-      return now !== state;
+      return false;
     case 'Stopped':
     case 'Suspended':
       await start(host, name, emit);
       return true;
     case 'Unknown':
-      // The daemon says so of one that runs and does not answer; it refuses to start such a one.
-      emit({ type: 'note', text: `powering off ${name}, which does not answer` });
+      // The daemon refuses to start such a one.
+      emit({
+        type: 'note',
+        text: `powering off ${name}, whose SSH did not answer as long as a first boot takes`,
+      });
       await host.exclusive(() => host.client.powerOff(name));
       await start(host, name, emit);
       return true;
@@ -60,15 +88,21 @@ export async function ensureRunning(
   }
 }
 
+/** Starts a machine; where the daemon went away meanwhile, or took too long, twice if need be. */
 async function start(host: MultipassHost, name: string, emit: Emit): Promise<void> {
-  emit({ type: 'note', text: `starting ${name}` });
-  try {
-    await host.client.start(name);
-  } catch (error) {
-    const kind = kindOf(error);
-    if (kind !== 'timeout' && kind !== 'daemon-down') throw error;
-    // The daemon may have gone on without the client: what counts is what is there.
-    if ((await settled(host, name, emit)) !== 'Running') throw error;
+  for (const isLast of [false, true]) {
+    emit({ type: 'note', text: `starting ${name}${isLast ? ' once more' : ''}` });
+    try {
+      await host.client.start(name);
+      return;
+    } catch (error) {
+      const kind = kindOf(error);
+      if (kind !== 'timeout' && kind !== 'no-ssh' && kind !== 'daemon-down' && kind !== 'busy') throw error;
+      // The daemon may have gone on without the client: what counts is what is there.
+      const state = await settled(host, name, emit);
+      if (state === 'Running') return;
+      if (isLast || (state !== 'Stopped' && state !== 'Suspended')) throw error;
+    }
   }
 }
 
@@ -91,7 +125,7 @@ export async function answering(host: MultipassHost, name: string, emit: Emit): 
 export async function provisioned(host: MultipassHost, name: string, emit: Emit): Promise<GuestFacts> {
   return waitForState(host, {
     what: `cloud-init on ${name}`,
-    timeoutMs: host.patience.cloudInit,
+    timeoutMs: host.patience.firstBoot,
     next: `multipass exec -n ${name} -- cloud-init status --long`,
     emit,
     look: async () => {

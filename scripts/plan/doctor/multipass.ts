@@ -51,8 +51,8 @@ export function judgeMultipass(_plan: LabPlan, { multipass = {}, platform }: Hos
 }
 
 function whatIsThere({ client, daemon }: MultipassFact): string {
-  if (client === undefined) return 'not to be had';
-  return daemon === undefined ? `${client}; the daemon is not to be had` : daemon;
+  if (client === undefined) return 'not installed';
+  return daemon === undefined ? `${client}; the daemon does not answer` : daemon;
 }
 
 function faultOf({ client, daemon, driver, refusal }: MultipassFact, platform: string): Fault | undefined {

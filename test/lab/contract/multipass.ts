@@ -8,7 +8,7 @@ import { Double } from './double.ts';
 import { type Denial, ensureReady, type Harness, NAMES, recordedHost, smallPlan } from './harness.ts';
 
 /** The stand-in answers at once, and nothing here is minutes away; the waits themselves are the driver's own. */
-const PATIENCE = { poll: 250, daemon: 3_000, imageServers: 3_000, lateLaunch: 3_000 };
+const PATIENCE = { poll: 250, daemon: 3_000, imageServers: 3_000, lateLaunch: 3_000, firstBoot: 60_000 };
 
 /** Virtual machines of Multipass, by way of the stand-in. */
 export function multipassHarness(): Harness {

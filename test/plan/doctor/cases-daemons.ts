@@ -96,7 +96,7 @@ export const DAEMONS_CASES: Cases = {
       },
       driver: 'multipass',
       verdict: 'error',
-      says: ['not to be had', 'it is not installed', 'cure: sudo snap install multipass'],
+      says: ['not installed', 'it is not installed', 'cure: sudo snap install multipass'],
     },
     {
       what: 'too old on a Mac',
@@ -146,11 +146,7 @@ export const DAEMONS_CASES: Cases = {
       facts: { multipass: { client: '1.16.3', refusal } },
       driver: 'multipass',
       verdict: 'error',
-      says: [
-        '1.16.3; the daemon is not to be had',
-        'does not know this user',
-        'cure: multipass authenticate',
-      ],
+      says: ['1.16.3; the daemon does not answer', 'does not know this user', 'cure: multipass authenticate'],
     },
   ],
 };

@@ -5,7 +5,7 @@ import type { MultipassHost } from './host.ts';
 import type { Entry } from './registry.ts';
 
 /** Whose an instance is, and what was seen of it. */
-export type Standing =
+export type Ownership =
   | { readonly whose: 'nobody'; readonly name: string; readonly entry?: Entry | undefined }
   | {
       readonly whose: 'ours';
@@ -21,18 +21,18 @@ export type Standing =
  * Whether the instance of that name is the lab's. A guest that runs is asked; one that cannot be asked is the lab's if
  * labup noted that it launched it. Throws MultipassRefusal where the daemon cannot be used.
  */
-export async function standingOf(
+export async function ownershipOf(
   host: MultipassHost,
   lab: string,
   name: string,
   listed: Listed | undefined,
   entry: Entry | undefined,
-): Promise<Standing> {
+): Promise<Ownership> {
   if (listed === undefined) return { whose: 'nobody', name, entry };
   const { state } = listed;
   const noted = entry?.lab === lab;
   const facts = state === 'Running' ? await factsOf(host, name) : undefined;
-  const foreign = (why: string): Standing => ({ whose: 'foreign', name, state, why });
+  const foreign = (why: string): Ownership => ({ whose: 'foreign', name, state, why });
   if (facts?.owner !== undefined) {
     return facts.owner === lab
       ? { whose: 'ours', name, state, facts, entry: noted ? entry : undefined }
