@@ -98,25 +98,29 @@ describe.skipIf(!canRun)(`a lab that is killed (LAB_KILL_SEED=${seed})`, () => {
   });
 
   const last = STEPS.at(-1);
-  it.each([
+  const points = [
     ...STEPS.map((step) => ({ step, part: 0, isProven: LAB_KILLS !== undefined || step === last })),
     ...killPoints(seed, Number(LAB_KILLS ?? 2)).map((point) => ({ ...point, isProven: true })),
-  ])('$part into $step is repaired by the next labup', async ({ step, part, isProven }) => {
-    const known = journal().length;
-    const hasBegun = () =>
-      journal()
-        .slice(known)
-        .some((entry) => entry.step === step);
-    await kill('labup', hasBegun, part * (upTimes.get(step) ?? 0));
-    if (!isProven) return;
-    expectPass(await place.run('labup', '--yes'));
-    await prove();
-    proven += 1;
-    if (proven % 3 === 0) {
-      await kill('labdown', (said) => said.includes('1/2'), random() * 0.6 * downTime);
-      renameSync(state, `${state}-${proven}`);
-    }
-    expectPass(await place.run('labdown', '--yes'));
-    expect(hostSnapshot()).toEqual(before);
-  });
+  ];
+  it.each(points.map((point) => [`${Math.round(point.part * 100)} % into ${point.step}`, point] as const))(
+    '%s: the next labup repairs it',
+    async (_, { step, part, isProven }) => {
+      const known = journal().length;
+      const hasBegun = () =>
+        journal()
+          .slice(known)
+          .some((entry) => entry.step === step);
+      await kill('labup', hasBegun, part * (upTimes.get(step) ?? 0));
+      if (!isProven) return;
+      expectPass(await place.run('labup', '--yes'));
+      await prove();
+      proven += 1;
+      if (proven % 3 === 0) {
+        await kill('labdown', (said) => said.includes('1/2'), random() * 0.6 * downTime);
+        renameSync(state, `${state}-${proven}`);
+      }
+      expectPass(await place.run('labdown', '--yes'));
+      expect(hostSnapshot()).toEqual(before);
+    },
+  );
 });
