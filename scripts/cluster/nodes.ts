@@ -45,13 +45,14 @@ export async function removeDeadNodes(kubectl: Kubectl, names: readonly string[]
   const { items } = await kubectl.json<NodeList>(['get', 'nodes']);
   const dead = names.filter((name) => items.some(({ metadata }) => metadata.name === name));
   const force = ['--force', '--grace-period', '0'];
-  for (const name of dead) {
+  const remove = async (name: string) => {
     emit({ type: 'note', text: `removing node ${name} of an earlier join from the cluster` });
     await kubectl.run([
       ...['delete', 'pods', '--all-namespaces', '--field-selector', `spec.nodeName=${name}`, ...force],
     ]);
     await kubectl.run(['delete', 'node', name, '--ignore-not-found']);
-  }
+  };
+  await Promise.all(dead.map(remove));
 }
 
 /** Waits until the API server says that it is ready. */
