@@ -15,6 +15,7 @@ import {
   cycles,
   FOLDERS,
   folderOf,
+  loadedWith,
   orderViolations,
   reservedImports,
 } from './architecture/import-rules.ts';
@@ -75,6 +76,23 @@ describe('import order', () => {
       source('scripts/artifacts/a.ts', "import type { B } from '../exec/b.ts';"),
     ],
   );
+});
+
+describe('a command begins at once', () => {
+  it.each([
+    ['scripts/cli/main.ts', ['commander', 'picocolors']],
+    ['scripts/commands/tools.ts', ['ipaddr.js', 'yaml', 'zod']],
+  ])('%s loads no more packages than it needs to begin', (start, packages) => {
+    expect(loadedWith(sources, start)).toEqual(packages);
+  });
+
+  it('sees what is loaded through another file, and not what is loaded later or a type', () => {
+    const files = [
+      source('scripts/cli/a.ts', "import { b } from './b.ts'; const c = () => import('zod');"),
+      source('scripts/cli/b.ts', "import { $, type X } from 'zx'; import { type Y } from 'yaml';"),
+    ];
+    expect(loadedWith(files, 'scripts/cli/a.ts')).toEqual(['zx']);
+  });
 });
 
 describe('no import cycles', () => {

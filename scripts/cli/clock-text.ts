@@ -14,3 +14,9 @@ export function leftText(seconds: number): string {
     ? `about ${Math.max(1, Math.round(seconds))} s left`
     : `about ${Math.ceil(seconds / 60)} min left`;
 }
+
+/** "42 %, about 3 min left". */
+export function progressText(done: number, total: number, secondsLeft?: number): string {
+  const percent = total === 0 ? 100 : Math.floor((100 * done) / total);
+  return secondsLeft === undefined ? `${percent} %` : `${percent} %, ${leftText(secondsLeft)}`;
+}

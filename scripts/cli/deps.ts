@@ -1,23 +1,14 @@
 import { createInterface } from 'node:readline';
-import { cacheFolder } from '../artifacts/cache.ts';
-import { artifactSource } from '../commands/artifact-source.ts';
 import type { Deps } from '../commands/deps.ts';
 import { LabState } from '../commands/state.ts';
 import type { StepRunner, StepTitle } from '../commands/steps.ts';
 import type { Executor } from '../exec/executor.ts';
 import { runInteractive } from '../exec/interactive.ts';
 import { localExecutor } from '../exec/local.ts';
-import { connectSsh } from '../exec/ssh.ts';
 import type { MachineDriver } from '../machines/driver.ts';
-import { gatherHostFacts } from '../machines/host-facts.ts';
-import { daemonInstalled } from '../machines/incus/daemon.ts';
-import { incusDriver } from '../machines/incus/driver.ts';
-import { multipassDriver } from '../machines/multipass/driver.ts';
-import { missingPackages } from '../machines/packages.ts';
-import { sshDriver } from '../machines/ssh/driver.ts';
 import { Interrupted } from '../shared/errors.ts';
 import type { DriverName } from '../spec/types.ts';
-import { liveSteps, type ShownSteps } from './live-steps.ts';
+import type { ShownSteps } from './live-steps.ts';
 import { plainSteps } from './plain-steps.ts';
 
 /** What a command may use of the process: streams, environment, folder, cancellation. */
@@ -39,33 +30,35 @@ export interface RealDeps extends Deps {
 export function realDeps(terminal: Terminal, quiet: boolean): RealDeps {
   const { cwd, env, signal } = terminal;
   const local = localExecutor(signal);
-  const cacheDir = cacheFolder(env);
+  const cacheDir = async () => (await import('../artifacts/cache.ts')).cacheFolder(env);
   return {
     cwd,
     env,
     local,
     interactive: runInteractive,
     host: {
-      facts: (plan, ours) => {
+      facts: async (plan, ours) => {
+        const { gatherHostFacts } = await import('../machines/host-facts.ts');
         const state = new LabState(cwd, plan.lab).dir;
-        return gatherHostFacts(local, { cache: cacheDir, state }, plan, ours);
+        return gatherHostFacts(local, { cache: await cacheDir(), state }, plan, ours);
       },
-      missingPackages: (work) => missingPackages(local, work),
-      daemonInstalled: () => daemonInstalled(),
+      missingPackages: async (work) => (await import('../machines/packages.ts')).missingPackages(local, work),
+      daemonInstalled: async () => (await import('../machines/incus/daemon.ts')).daemonInstalled(),
     },
     driver: (name) => drivers(local)[name](),
-    artifacts: (choice) => artifactSource(choice, local, cacheDir),
-    connect: connectSsh,
+    artifacts: async (choice) =>
+      (await import('../commands/artifact-source.ts')).artifactSource(choice, local, await cacheDir()),
+    connect: async (...to) => (await import('../exec/ssh.ts')).connectSsh(...to),
     signal,
     ...display(terminal, quiet),
   };
 }
 
-function drivers(local: Executor): Readonly<Record<DriverName, () => MachineDriver>> {
+function drivers(local: Executor): Readonly<Record<DriverName, () => Promise<MachineDriver>>> {
   return {
-    incus: () => incusDriver(local),
-    ssh: () => sshDriver(local),
-    multipass: () => multipassDriver(local),
+    incus: async () => (await import('../machines/incus/driver.ts')).incusDriver(local),
+    ssh: async () => (await import('../machines/ssh/driver.ts')).sshDriver(local),
+    multipass: async () => (await import('../machines/multipass/driver.ts')).multipassDriver(local),
   };
 }
 
@@ -76,20 +69,20 @@ export function display(
 ): Pick<RealDeps, 'steps' | 'ask' | 'say' | 'closeDisplay'> {
   const { env, stdin, stderr } = terminal;
   const say = (line: string) => stderr.write(`${line}\n`);
-  const live: ShownSteps[] = [];
+  const live: Promise<ShownSteps>[] = [];
   const steps = (titles: readonly StepTitle[]): StepRunner => {
     if (quiet) return plainSteps(titles, () => {});
     if (!stderr.isTTY || env.CI !== undefined) return plainSteps(titles, say);
-    const shown = liveSteps(titles, stderr);
+    const shown = import('./live-steps.ts').then(({ liveSteps }) => liveSteps(titles, stderr));
     live.push(shown);
-    return shown;
+    return { run: async (id, work) => (await shown).run(id, work) };
   };
   return {
     steps,
     ask: stdin.isTTY && stderr.isTTY && !quiet ? (question) => ask(question, terminal) : undefined,
     say,
     closeDisplay: async () => {
-      for (const shown of live) await shown.close();
+      for (const shown of live) await (await shown).close();
     },
   };
 }

@@ -8,7 +8,7 @@ import {
 } from 'listr2';
 import type { StepResult, StepRunner, StepTitle } from '../commands/steps.ts';
 import type { Emit } from '../shared/events.ts';
-import { leftText } from './clock-text.ts';
+import { progressText } from './clock-text.ts';
 
 type Task = ListrTaskWrapper<unknown, never, never>;
 
@@ -93,10 +93,4 @@ export function liveSteps(titles: readonly StepTitle[], stream: NodeJS.WriteStre
       await running;
     },
   };
-}
-
-/** "42 %, about 3 min left". */
-export function progressText(done: number, total: number, secondsLeft?: number): string {
-  const percent = total === 0 ? 100 : Math.floor((100 * done) / total);
-  return secondsLeft === undefined ? `${percent} %` : `${percent} %, ${leftText(secondsLeft)}`;
 }

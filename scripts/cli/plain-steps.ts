@@ -1,7 +1,6 @@
 import type { StepResult, StepRunner, StepTitle } from '../commands/steps.ts';
 import type { Emit } from '../shared/events.ts';
-import { durationText } from './clock-text.ts';
-import { progressText } from './live-steps.ts';
+import { durationText, progressText } from './clock-text.ts';
 
 /** Steps as plain lines, for pipes and logs: one when a step begins, its notes, one when it ends. */
 export function plainSteps(titles: readonly StepTitle[], write: (line: string) => void): StepRunner {

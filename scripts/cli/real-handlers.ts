@@ -1,13 +1,5 @@
 import { resolve } from 'node:path';
-import { bundleCreate, bundleVerify } from '../commands/bundle.ts';
-import { doctor, doctorDocument } from '../commands/doctor.ts';
-import { initLab } from '../commands/init.ts';
-import { labdown } from '../commands/labdown.ts';
 import type { labtest } from '../commands/labtest.ts';
-import { dryRun, labup } from '../commands/labup.ts';
-import { machineLog, stepLog } from '../commands/logs.ts';
-import { labStatus } from '../commands/status.ts';
-import { sshArgv, withKubectl } from '../commands/tools.ts';
 import { EXIT, UserError } from '../shared/errors.ts';
 import { aboutBundle, bundleText } from './bundle-text.ts';
 import { durationText } from './clock-text.ts';
@@ -16,7 +8,6 @@ import type { RealDeps, Terminal } from './deps.ts';
 import { doctorText } from './doctor-text.ts';
 import type { Handlers } from './handlers.ts';
 import { statusText } from './status-text.ts';
-import { testHandlers } from './test-handlers.ts';
 import { slowestText } from './timing-text.ts';
 
 /** Whatever the user's own command ends with is its result. */
@@ -24,7 +15,7 @@ const ANY_CODE = Array.from({ length: 256 }, (_, value) => value);
 
 /**
  * The handlers of a real run: call the command, print its result as text or JSON, note the exit code. `use` gives a
- * command its effects, once its arguments are known. `runTest` is for tests of what becomes of a result.
+ * command its effects, once its arguments are known. Only the command that is run is loaded. `runTest` is for tests of what becomes of a result.
  */
 export function realHandlers(
   use: (args: { readonly json?: boolean }) => RealDeps,
@@ -37,10 +28,15 @@ export function realHandlers(
   const setCode = (value: number) => {
     code = value;
   };
+  const tests = async () => {
+    const { testHandlers } = await import('./test-handlers.ts');
+    return testHandlers(use, terminal, { print, printJson, setCode }, runTest);
+  };
   return {
     exitCode: () => code,
 
     async init(args) {
+      const { initLab } = await import('../commands/init.ts');
       const deps = use(args);
       const path = await initLab(deps, args.file);
       if (args.json) printJson({ schemaVersion: 1, file: path });
@@ -48,6 +44,7 @@ export function realHandlers(
     },
 
     async up(args) {
+      const { dryRun, labup } = await import('../commands/labup.ts');
       const deps = use(args);
       const options = { ...args, yes: args.yes === true };
       if (args.dryRun === true) {
@@ -70,9 +67,13 @@ export function realHandlers(
       deps.say('next: npx labtest   |   npx lab status   |   npx lab kubectl get pods -A -o wide');
     },
 
-    ...testHandlers(use, terminal, { print, printJson, setCode }, runTest),
+    test: async (args) => (await tests()).test(args),
+    selftest: async (faults, args) => (await tests()).selftest(faults, args),
+    predict: async (args) => (await tests()).predict(args),
+    explain: async (cell, args) => (await tests()).explain(cell, args),
 
     async down(args) {
+      const { labdown } = await import('../commands/labdown.ts');
       const deps = use(args);
       const { lab, removed } = await labdown(deps, { ...args, yes: args.yes === true });
       await deps.closeDisplay();
@@ -84,6 +85,7 @@ export function realHandlers(
     },
 
     async bundleCreate(folder, args) {
+      const { bundleCreate } = await import('../commands/bundle.ts');
       const deps = use(args);
       const path = resolve(terminal.cwd, folder);
       const manifest = await bundleCreate(deps, path, { ...args, yes: args.yes === true });
@@ -96,6 +98,7 @@ export function realHandlers(
     },
 
     async bundleVerify(folder, args) {
+      const { bundleVerify } = await import('../commands/bundle.ts');
       const path = resolve(terminal.cwd, folder);
       const { manifest, problems } = await bundleVerify(path);
       if (args.json) printJson({ schemaVersion: 1, folder: path, ...aboutBundle(manifest), problems });
@@ -104,6 +107,7 @@ export function realHandlers(
     },
 
     async doctor(args) {
+      const { doctor, doctorDocument } = await import('../commands/doctor.ts');
       const diagnosis = await doctor(use(args), args);
       if (args.json) printJson(doctorDocument(diagnosis));
       else print(doctorText(diagnosis));
@@ -111,6 +115,7 @@ export function realHandlers(
     },
 
     async status(args) {
+      const { labStatus } = await import('../commands/status.ts');
       const status = await labStatus(use(args), args);
       if (args.json) printJson(status);
       else print(statusText(status));
@@ -118,6 +123,7 @@ export function realHandlers(
     },
 
     async ssh(machine, args) {
+      const { sshArgv } = await import('../commands/tools.ts');
       const deps = use(args);
       if (args.json)
         throw new UserError('A shell has no JSON.', { next: `npx lab exec --json ${machine} -- COMMAND` });
@@ -125,6 +131,7 @@ export function realHandlers(
     },
 
     async exec(machine, command, args) {
+      const { sshArgv } = await import('../commands/tools.ts');
       const deps = use(args);
       const argv = await sshArgv(deps, machine, command, args);
       if (!args.json) code = await deps.interactive(argv, deps.env);
@@ -136,6 +143,7 @@ export function realHandlers(
     },
 
     async kubectl(args, options) {
+      const { withKubectl } = await import('../commands/tools.ts');
       const deps = use(options);
       await withKubectl(deps, args, options, async (argv) => {
         if (!options.json) code = await deps.interactive(argv, deps.env);
@@ -148,6 +156,7 @@ export function realHandlers(
     },
 
     async logs(machine, args) {
+      const { machineLog, stepLog } = await import('../commands/logs.ts');
       const deps = use(args);
       const text = machine === undefined ? await stepLog(deps, args) : await machineLog(deps, machine, args);
       if (args.json)

@@ -17,7 +17,8 @@ export async function sshTargets(
   const { privateKey } = secrets.clientKey;
   const noted = await state.loadReach();
   if (noted !== undefined) return noted.map((reach) => ({ ...reach, privateKey }));
-  return deps.driver(plan.choices.driver.value).reach(plan, secrets, silent);
+  const driver = await deps.driver(plan.choices.driver.value);
+  return driver.reach(plan, secrets, silent);
 }
 
 /** Notes how the machines are reached, for the commands that come after. */

@@ -33,7 +33,7 @@ export async function bundleCreate(
   options: BundleOptions,
 ): Promise<BundleManifest> {
   const choice = choiceOf(options);
-  const source = deps.artifacts(choice);
+  const source = await deps.artifacts(choice);
   const work = workFor(choice, await source.missing('baked'));
   const packages = (await deps.host.missingPackages(work)).map((need) => need.package);
   const installs = packages.map((name) => `install ${name} with apt`);

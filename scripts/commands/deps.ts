@@ -67,10 +67,13 @@ export interface HostView {
   facts(plan: LabPlan, ours: readonly ObservedThing[]): Promise<SeenFacts>;
   /** The Debian packages that are missing, and what each is for. */
   missingPackages(work: HostWork): Promise<readonly { readonly package: string; readonly for: string }[]>;
-  daemonInstalled(): boolean;
+  daemonInstalled(): Promise<boolean>;
 }
 
-/** The effects of a command, handed in so that a test can run every command in-process with its own. */
+/**
+ * The effects of a command, handed in so that a test can run every command in-process with its own. What a command does
+ * not ask for is not even loaded: most need little, and should begin at once.
+ */
 export interface Deps {
   /** Where lab.yaml is looked for and .lab/ is kept. */
   readonly cwd: string;
@@ -80,9 +83,9 @@ export interface Deps {
   readonly interactive: (argv: readonly string[], env: Deps['env']) => Promise<number>;
   readonly host: HostView;
   /** The driver of that name. */
-  readonly driver: (name: DriverName) => MachineDriver;
+  readonly driver: (name: DriverName) => Promise<MachineDriver>;
   /** The source of images and binaries that was chosen. */
-  readonly artifacts: (choice: ArtifactChoice) => ArtifactSource;
+  readonly artifacts: (choice: ArtifactChoice) => Promise<ArtifactSource>;
   readonly connect: Connect;
   readonly signal?: AbortSignal | undefined;
   /** Shows the steps of a command while they run. */

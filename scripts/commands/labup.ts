@@ -48,7 +48,7 @@ export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   await requireConsent(deps, options.yes, [...installs, ...asks], 'npx labup');
 
   const state = new LabState(deps.cwd, plan.lab);
-  const driver = deps.driver(plan.choices.driver.value);
+  const driver = await deps.driver(plan.choices.driver.value);
   await state.create();
   return state.locked('labup', async () => {
     await state.saveFlags(flags);
@@ -79,7 +79,7 @@ export async function dryRun(deps: Deps, options: UpOptions): Promise<{ plan: La
 async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
   const { plan, flags, made } = await planFromSpec(deps, options);
   refuseOtherPlan(made, plan);
-  const driver = deps.driver(plan.choices.driver.value);
+  const driver = await deps.driver(plan.choices.driver.value);
   const { checks, ours, packages: wanted, toBuild: missing } = await preflight(deps, plan, made);
   const problems = problemsOf(checks);
   // It asks before it installs packages.

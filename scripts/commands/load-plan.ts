@@ -13,8 +13,7 @@ import { requireK3s } from '../render/k3s.ts';
 import { kubeadmApi } from '../render/kubeadm.ts';
 import { UserError } from '../shared/errors.ts';
 import { loadSpec } from '../spec/load.ts';
-import { ARTIFACTS_NAMES } from '../spec/schema.ts';
-import type { EchoVariant, LabSpec } from '../spec/types.ts';
+import { ARTIFACTS_NAMES, type EchoVariant, type LabSpec } from '../spec/types.ts';
 import type { Deps } from './deps.ts';
 import { type LabOptions, labFile } from './lab-file.ts';
 import { type KeptFlags, LabState } from './state.ts';
@@ -54,7 +53,7 @@ export async function planFromSpec(
   const bundle = spec.artifacts === 'bundle' ? bundleOf(spec) : undefined;
   const facts = {
     multipassInstalled: onPath(deps.env.PATH, 'multipass'),
-    incusOrLxdInstalled: deps.host.daemonInstalled(),
+    incusOrLxdInstalled: await deps.host.daemonInstalled(),
     bundle,
     made: made?.choices,
   };

@@ -1,8 +1,7 @@
 import type { MachineDriver, ObservedThing } from '../machines/driver.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { loadSpec } from '../spec/load.ts';
-import { DRIVER_NAMES } from '../spec/schema.ts';
-import type { DriverName } from '../spec/types.ts';
+import { DRIVER_NAMES, type DriverName } from '../spec/types.ts';
 import type { Deps } from './deps.ts';
 import { type LabOptions, labFile } from './lab-file.ts';
 
@@ -20,7 +19,10 @@ export async function observeByDriver(
 ): Promise<readonly DriverView[]> {
   const names = plan === undefined ? DRIVER_NAMES : [plan.choices.driver.value];
   return Promise.all(
-    names.map(deps.driver).map(async (driver) => ({ driver, things: await driver.observe(lab) })),
+    names.map(async (name) => {
+      const driver = await deps.driver(name);
+      return { driver, things: await driver.observe(lab) };
+    }),
   );
 }
 

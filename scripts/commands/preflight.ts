@@ -23,17 +23,18 @@ export async function preflight(
   plan: LabPlan,
   made: LabPlan | undefined,
 ): Promise<Preflight> {
-  const driver = deps.driver(plan.choices.driver.value);
+  const driver = await deps.driver(plan.choices.driver.value);
+  const artifacts = await deps.artifacts(artifactsOf(plan));
   const [ours, toBuild] = await Promise.all([
     attempt(driver.observe(plan.lab)),
-    deps.artifacts(artifactsOf(plan)).missing(driver.machines),
+    artifacts.missing(driver.machines),
   ]);
   const [seen, packages] = await Promise.all([
     deps.host.facts(plan, ours.value ?? []),
     deps.host.missingPackages({ machines: driver.machines, ...workFor(artifactsOf(plan), toBuild) }),
   ]);
   const needsMirror = toBuild.length > 0 || packages.length > 0;
-  const mirror = needsMirror ? await attempt(deps.artifacts(artifactsOf(plan)).reachable()) : { value: true };
+  const mirror = needsMirror ? await attempt(artifacts.reachable()) : { value: true };
   const checks = examineHost(plan, {
     ...seen,
     missingPackages: packages,

@@ -69,8 +69,8 @@ export async function cachedKubectl(
   const noted = await state.read(KUBECTL_NOTE);
   if (noted !== undefined && existsSync(noted)) return noted;
   const plan = await state.requirePlan();
-  const { machines } = deps.driver(plan.choices.driver.value);
-  const artifacts = deps.artifacts(artifactsOf(plan));
+  const { machines } = await deps.driver(plan.choices.driver.value);
+  const artifacts = await deps.artifacts(artifactsOf(plan));
   const missing = await artifacts.missing(machines);
   if (missing.length > 0) {
     throw new UserError("The cache does not hold this lab's images and binaries any more.", {

@@ -51,7 +51,7 @@ export async function bringUpMachines(
   emit: Emit,
 ): Promise<{ readonly value: Machines; readonly changed: boolean }> {
   const { signal } = deps;
-  const driver = deps.driver(wanted.choices.driver.value);
+  const driver = await deps.driver(wanted.choices.driver.value);
   const cloudInit = cloudInitOf(wanted, driver, secrets);
   const clientKey = secrets.clientKey.publicKey.trim();
   const changed = await driver.ensureMachines(wanted, { image, cloudInit, clientKey }, emit);

@@ -51,7 +51,7 @@ export async function bringUp(
   packages: readonly string[],
 ): Promise<LabPlan> {
   const { local, signal } = deps;
-  const driver = deps.driver(wanted.choices.driver.value);
+  const driver = await deps.driver(wanted.choices.driver.value);
   const distribution = distributionOf(wanted);
   const cni = cniOf(wanted);
 
@@ -65,9 +65,8 @@ export async function bringUp(
     software,
     kubectl: kubectlBinary,
   } = await steps.run('artifacts', async (emit) => {
-    const { artifacts, changed } = await deps
-      .artifacts(artifactsOf(wanted))
-      .ensure(driver.machines, emit, signal);
+    const source = await deps.artifacts(artifactsOf(wanted));
+    const { artifacts, changed } = await source.ensure(driver.machines, emit, signal);
     return { value: artifacts, changed };
   });
 

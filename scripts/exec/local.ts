@@ -1,6 +1,6 @@
 import { createReadStream, ReadStream } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
-import { $, ProcessOutput, type ProcessPromise } from 'zx';
+import type { ProcessPromise } from 'zx';
 import { Interrupted } from '../shared/errors.ts';
 import { CommandError } from './command-error.ts';
 import type { Executor, RunOptions, RunResult } from './executor.ts';
@@ -24,6 +24,7 @@ async function runLocal(argv: readonly string[], options: RunOptions): Promise<R
   if (signal?.aborted) throw new Interrupted();
   const input = inputFile === undefined ? options.input : createReadStream(inputFile);
   const hasInput = input instanceof ReadStream || (input !== undefined && input.length > 0);
+  const { $, ProcessOutput } = await import('zx');
   const shell = $({
     quiet: true,
     nothrow: true,

@@ -1,4 +1,4 @@
-import { NodeSSH } from 'node-ssh';
+import type { NodeSSH } from 'node-ssh';
 import type { ClientChannel, ServerHostKeyAlgorithm } from 'ssh2';
 import { UserError } from '../shared/errors.ts';
 
@@ -35,6 +35,7 @@ export class ChannelRefused extends Error {
 export async function openSsh(host: SshHost, timeoutMs: number, sock?: ClientChannel): Promise<NodeSSH> {
   const [type = '', blob = ''] = host.hostKey.split(' ');
   const pinned = Buffer.from(blob, 'base64');
+  const { NodeSSH } = await import('node-ssh');
   const ssh = new NodeSSH();
   let trusted = true;
   try {

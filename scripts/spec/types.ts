@@ -1,11 +1,18 @@
+export const DRIVER_NAMES = ['multipass', 'incus', 'ssh'] as const;
+export const DISTRIBUTION_NAMES = ['k3s', 'kubeadm'] as const;
+export const ARTIFACTS_NAMES = ['online', 'bundle', 'debian'] as const;
+export const MACHINE_ROLES = ['control-plane', 'worker', 'router', 'client'] as const;
+export const ECHO_VARIANTS = ['full', 'simple'] as const;
+export const LOAD_BALANCERS = ['externalIPs', 'ipam'] as const;
+
 /** What the user wrote in lab.yaml, after parsing: the wish, with optional parts still absent. */
-export type DriverName = 'multipass' | 'incus' | 'ssh';
-export type DistributionName = 'k3s' | 'kubeadm';
-export type ArtifactsName = 'online' | 'bundle' | 'debian';
+export type DriverName = (typeof DRIVER_NAMES)[number];
+export type DistributionName = (typeof DISTRIBUTION_NAMES)[number];
+export type ArtifactsName = (typeof ARTIFACTS_NAMES)[number];
 export type CniName = 'calico' | 'bird';
-export type EchoVariant = 'full' | 'simple';
-export type LoadBalancer = 'externalIPs' | 'ipam';
-export type MachineRole = 'control-plane' | 'worker' | 'router' | 'client';
+export type EchoVariant = (typeof ECHO_VARIANTS)[number];
+export type LoadBalancer = (typeof LOAD_BALANCERS)[number];
+export type MachineRole = (typeof MACHINE_ROLES)[number];
 
 export interface MachineSpec {
   readonly name: string;

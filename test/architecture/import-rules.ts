@@ -86,6 +86,39 @@ export function reservedImports(sources: readonly Source[]): readonly string[] {
   );
 }
 
+/** The packages that are loaded together with a file: through imports of values, not those within a function. */
+export function loadedWith(sources: readonly Source[], start: string): readonly string[] {
+  const files = new Map(sources.map((source) => [source.path, source]));
+  const seen = new Set<string>();
+  const packages = new Set<string>();
+  const visit = (path: string) => {
+    const source = files.get(path);
+    if (source === undefined || seen.has(path)) return;
+    seen.add(path);
+    for (const name of valueImports(source)) {
+      if (name.startsWith('.')) visit(posix.join(posix.dirname(path), name));
+      else if (!name.startsWith('node:')) packages.add(name);
+    }
+  };
+  visit(start);
+  return [...packages].sort();
+}
+
+function valueImports({ tree }: Source): readonly string[] {
+  return tree.statements.flatMap((each) => {
+    if (!ts.isImportDeclaration(each) || !ts.isStringLiteral(each.moduleSpecifier)) return [];
+    const clause = each.importClause;
+    const named = clause?.namedBindings;
+    const isType =
+      clause?.isTypeOnly === true ||
+      (clause?.name === undefined &&
+        named !== undefined &&
+        ts.isNamedImports(named) &&
+        named.elements.every(({ isTypeOnly }) => isTypeOnly));
+    return isType ? [] : [each.moduleSpecifier.text];
+  });
+}
+
 /** Files that hand on what others export. */
 export function barrels(sources: readonly Source[]): readonly string[] {
   return sources

@@ -1,8 +1,8 @@
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { durationText, leftText } from '../../scripts/cli/clock-text.ts';
+import { durationText, leftText, progressText } from '../../scripts/cli/clock-text.ts';
 import { display } from '../../scripts/cli/deps.ts';
-import { liveSteps, progressText } from '../../scripts/cli/live-steps.ts';
+import { liveSteps } from '../../scripts/cli/live-steps.ts';
 import { plainSteps } from '../../scripts/cli/plain-steps.ts';
 import { slowestText } from '../../scripts/cli/timing-text.ts';
 import { LabFailure } from '../../scripts/shared/errors.ts';

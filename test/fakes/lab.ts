@@ -146,10 +146,10 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
           return { ...BARE, existingMachines, ...lab.facts };
         },
         missingPackages: async () => lab.packages,
-        daemonInstalled: () => true,
+        daemonInstalled: async () => true,
       },
-      driver: (name) => (name === lab.driver.name ? lab.driver : { ...fakeDriver(), name }),
-      artifacts: () => ({
+      driver: async (name) => (name === lab.driver.name ? lab.driver : { ...fakeDriver(), name }),
+      artifacts: async () => ({
         missing: async () => lab.missing,
         reachable: async () => lab.reachable,
         ensure: async () => {
