@@ -10,6 +10,7 @@ import type { Distribution } from './distribution.ts';
 import { undoHalfMade } from './half-made.ts';
 import { ensureJoinToken } from './join-token.ts';
 import { installKubeadm } from './kubeadm-install.ts';
+import { withNodeReasons } from './node-reasons.ts';
 
 /** Written when kubeadm has ended well, so that a half-made node is told from a whole one. */
 const DONE = '/etc/kubernetes/lab-done';
@@ -34,7 +35,8 @@ export const kubeadmDistribution: Distribution = {
     await machine.writeFiles([config, ...resolvConfOf(plan)]);
     const args = ['init', '--config', config.path, '--skip-phases', skipped(plan), '--skip-token-print'];
     const onLine = (line: string) => noteOf(line, emit);
-    await machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
+    const run = machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
+    await withNodeReasons(machine, run);
     await finish(machine, config.path);
     return true;
   },
@@ -65,7 +67,8 @@ export const kubeadmDistribution: Distribution = {
     await machine.writeFiles([config, ...resolvConfOf(plan)]);
     const args = ['join', '--config', config.path, '--skip-phases', 'preflight'];
     const onLine = (line: string) => noteOf(`${node.name}: ${line}`, emit);
-    await machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
+    const run = machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
+    await withNodeReasons(machine, run);
     await finish(machine, config.path);
   },
 };

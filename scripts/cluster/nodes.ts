@@ -11,7 +11,11 @@ interface NodeList {
     readonly spec: { readonly podCIDR?: string };
     readonly status: {
       readonly addresses?: readonly { readonly type: string; readonly address: string }[];
-      readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+      readonly conditions?: readonly {
+        readonly type: string;
+        readonly status: string;
+        readonly message?: string;
+      }[];
     };
   }[];
 }
@@ -56,7 +60,12 @@ export async function removeDeadNodes(kubectl: Kubectl, names: readonly string[]
 }
 
 /** Waits until the API server says that it is ready. */
-export async function waitForApi(kubectl: Kubectl, emit: Emit, signal?: AbortSignal): Promise<void> {
+export async function waitForApi(
+  kubectl: Kubectl,
+  emit: Emit,
+  signal?: AbortSignal,
+  explain?: () => Promise<readonly string[]>,
+): Promise<void> {
   await waitFor({
     what: 'the API server to be ready',
     timeoutMs: TIMEOUTS.apiServer,
@@ -64,6 +73,7 @@ export async function waitForApi(kubectl: Kubectl, emit: Emit, signal?: AbortSig
       const { exitCode, stderr } = await kubectl.run(['get', '--raw', '/readyz'], { okCodes: [0, 1] });
       return exitCode === 0 ? { done: true, value: undefined } : { done: false, why: stderr.trim() };
     },
+    ...(explain === undefined ? {} : { explain }),
     next: 'npx lab status   (names the control plane; its log: npx lab logs NAME)',
     signal,
     emit,
@@ -97,7 +107,11 @@ export async function waitForNodes(
           // A node whose machine has moved is Ready for a while at its old address.
           return node === undefined || (node.address !== undefined && node.address !== address);
         })
-        .map(({ name }) => name);
+        .map(({ name }) => {
+          const { status } = items.find(({ metadata }) => metadata.name === name) ?? {};
+          const said = status?.conditions?.find(({ type, status: is }) => type === 'Ready' && is !== 'True');
+          return said?.message ? `${name} (${said.message})` : name;
+        });
       return missing.length === 0
         ? { done: true, value: undefined }
         : { done: false, why: `not yet: ${missing.join(', ')}` };

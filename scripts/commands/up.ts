@@ -8,6 +8,7 @@ import { distributionOf } from '../cluster/distributions.ts';
 import { clearedWorkers, joinWorkers } from '../cluster/join.ts';
 import { kubeconfigVia } from '../cluster/kubeconfig.ts';
 import { type Kubectl, kubectlWith } from '../cluster/kubectl.ts';
+import { nodeReasons } from '../cluster/node-reasons.ts';
 import { waitForApi, waitForNodes } from '../cluster/nodes.ts';
 import { newSecrets } from '../exec/keys.ts';
 import type { RemoteMachine } from '../exec/ssh.ts';
@@ -120,7 +121,7 @@ export async function bringUp(
       await state.write(KUBECTL_NOTE, kubectlBinary);
       const kubeconfig = state.path('kubeconfig');
       const client = kubectlWith(local, { binary: kubectlBinary, kubeconfig, ...api.via });
-      await waitForApi(client, emit, signal);
+      await waitForApi(client, emit, signal, () => nodeReasons(apiServer));
       return { value: { kubectl: client, ca: admin.ca }, changed: changed.includes(true) };
     });
 

@@ -1,6 +1,6 @@
 import { parseAllDocuments } from 'yaml';
 import type { Kubectl } from '../cluster/kubectl.ts';
-import type { PodList } from '../cluster/pods.ts';
+import { explainPods, isCrashing, isReadyPod, type Pod, type PodList, reasonOf } from '../cluster/pods.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
@@ -101,6 +101,7 @@ export async function waitForPods(
   signal?: AbortSignal,
 ): Promise<void> {
   const selection = 'names' in set ? [] : ['--selector', set.selector];
+  let unready: readonly Pod[] = [];
   await waitFor({
     what: `${'names' in set ? 'the pods' : set.selector} of namespace ${namespace} to be Ready`,
     timeoutMs: TIMEOUTS.podsReady,
@@ -108,10 +109,14 @@ export async function waitForPods(
       const { items } = await kubectl.json<PodList>(['get', 'pods', '-n', namespace, ...selection]);
       const missing =
         'names' in set ? missingNames(items, set.names, boots) : missingCount(items, set.count, boots);
+      unready = items.filter(
+        (pod) => ('selector' in set || set.names.includes(pod.metadata.name)) && !isReady(pod, boots),
+      );
       return missing.length === 0
         ? { done: true, value: undefined }
-        : { done: false, why: missing.join(', ') };
+        : { done: false, why: missing.join(', '), hopeless: unready.some(isCrashing) };
     },
+    explain: () => explainPods(kubectl, namespace, unready),
     next: `npx lab kubectl describe pods -n ${namespace}`,
     signal,
     emit,
@@ -134,11 +139,8 @@ function missingCount(pods: PodList['items'], count: number, boots: Boots): read
   return ready >= count ? [] : [`${ready} of ${count} Ready`, ...waiting];
 }
 
-type Pod = PodList['items'][number];
-
 function isReady(pod: Pod, boots: Boots): boolean {
-  const ready = pod.status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
-  return ready === true && !isOlderThanBoot(pod, boots);
+  return isReadyPod(pod) && !isOlderThanBoot(pod, boots);
 }
 
 function isOlderThanBoot({ spec, status }: Pod, boots: Boots): boolean {
@@ -146,9 +148,4 @@ function isOlderThanBoot({ spec, status }: Pod, boots: Boots): boolean {
   const started = status.containerStatuses?.flatMap(({ state }) => state.running?.startedAt ?? []) ?? [];
   // startedAt has whole seconds, and the boot time is a difference of two such.
   return booted !== undefined && started.some((time) => Date.parse(time) < booted - 2000);
-}
-
-function reasonOf({ status }: Pod): string {
-  const waiting = status.containerStatuses?.find(({ state }) => state.waiting !== undefined)?.state.waiting;
-  return waiting?.reason ?? status.phase;
 }

@@ -79,8 +79,9 @@ describe('a k3s server', () => {
     });
     const failure = await ensureControlPlane(master, context).catch((error: unknown) => error);
     expect(failure).toMatchObject({
-      message: 'Waited for the k3s server to be up on k8smaster1, but it ends instead.',
-      details: ['k3s.service is activating, and was started 6 times', 'level=fatal msg="no such flag"'],
+      message:
+        'Stopped waiting for the k3s server to be up on k8smaster1: k3s.service is activating, and was started 6 times.',
+      details: ['level=fatal msg="no such flag"'],
       next: 'npx lab exec k8smaster1 -- journalctl --unit k3s.service',
     });
     // Not noted as started: the next labup starts it again.

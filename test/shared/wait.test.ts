@@ -103,4 +103,24 @@ describe('waitFor', () => {
     await expect(waitFor(options)).rejects.toBeInstanceOf(Interrupted);
     expect(count()).toBe(1);
   });
+
+  it('ends at once where there is no hope, and says what else is known', async () => {
+    const { look, count } = looks(no('cloudy'), { done: false, why: 'it fell down', hopeless: true });
+    const failure = waitFor({ ...wait, look, timeoutMs: 60_000, explain: async () => ['gravity'] });
+    await expect(failure).rejects.toMatchObject({
+      message: 'Stopped waiting for the moon to rise: it fell down.',
+      details: ['gravity'],
+    });
+    expect(count()).toBe(2);
+  });
+
+  it('asks for more once the time is up, and loses nothing where that fails', async () => {
+    const explain = async () => {
+      throw new Error('no library');
+    };
+    await expect(waitFor({ ...wait, ...looks(no('cloudy')), timeoutMs: 0, explain })).rejects.toMatchObject({
+      message: expect.stringContaining('cloudy'),
+      details: ['more could not be asked: no library'],
+    });
+  });
 });

@@ -1,12 +1,13 @@
 import type { ClusterContext } from '../../cluster/distribution.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
+import { explainPods } from '../../cluster/pods.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { type CalicoApi, loadBalancerPools } from '../../render/calico.ts';
 import { REQUESTED_IPS } from '../../render/manifests.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
 import type { InstalledCalico } from './api.ts';
-import { unreadyPods } from './node-status.ts';
+import { unreadyCalico } from './node-status.ts';
 
 interface ControllersConfiguration {
   readonly spec?: {
@@ -29,6 +30,10 @@ export async function ensureRequestedIpsOnly(
 ): Promise<boolean> {
   const [group] = api.split('/');
   const resource = `kubecontrollersconfigurations.${group}`;
+  const calico = async () => ({
+    nodes: await unreadyCalico(kubectl, namespace, 'calico-node'),
+    controllers: await unreadyCalico(kubectl, namespace, 'calico-kube-controllers'),
+  });
   const { spec } = await waitFor({
     what: "Calico's kube-controllers to make their configuration",
     timeoutMs: TIMEOUTS.cni,
@@ -36,9 +41,18 @@ export async function ensureRequestedIpsOnly(
       const path = `/apis/${api}/kubecontrollersconfigurations/default`;
       const { exitCode, stdout, stderr } = await kubectl.run(['get', '--raw', path], { okCodes: [0, 1] });
       if (exitCode === 0) return { done: true, value: JSON.parse(stdout) as ControllersConfiguration };
-      // They run in the pod network, and so not before calico-node does.
-      const pods = await unreadyPods(kubectl, namespace);
-      return { done: false, why: [stderr.trim(), ...pods.slice(0, 2)].join('; ') };
+      // They run in the pod network, and so not before calico-node does; where that runs, they do not heal by themselves.
+      const { nodes, controllers } = await calico();
+      const why = [stderr.trim(), ...nodes.texts.slice(0, 2), ...controllers.texts].join('; ');
+      return {
+        done: false,
+        why,
+        hopeless: nodes.isCrashing || (nodes.pods.length === 0 && controllers.isCrashing),
+      };
+    },
+    explain: async () => {
+      const { nodes, controllers } = await calico();
+      return explainPods(kubectl, namespace, [...nodes.pods, ...controllers.pods]);
     },
     next: 'npx lab kubectl get pods -A -l k8s-app=calico-kube-controllers -o wide',
     signal,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ClusterContext } from '../../cluster/distribution.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
-import type { PodList } from '../../cluster/pods.ts';
+import { explainPods, isCrashing, reasonOf, unreadyPods } from '../../cluster/pods.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { machinesOf } from '../../plan/types.ts';
 import type { CalicoApi } from '../../render/calico.ts';
@@ -50,9 +50,12 @@ export async function waitForNodeStatuses(
       const { stdout } = await kubectl.run(['get', '--raw', `/apis/${api}/caliconodestatuses`]);
       const wrong = unsettled(plan, stdout);
       if (wrong.length === 0) return { done: true, value: undefined };
-      const pods = await unreadyPods(kubectl, namespace);
-      return { done: false, why: [...wrong.slice(0, 3), ...more(wrong.length - 3), ...pods].join('; ') };
+      const { texts, isCrashing: hopeless } = await unreadyCalico(kubectl, namespace, 'calico-node');
+      const why = [...wrong.slice(0, 3), ...more(wrong.length - 3), ...texts].join('; ');
+      return { done: false, why, hopeless };
     },
+    explain: async () =>
+      explainPods(kubectl, namespace, (await unreadyCalico(kubectl, namespace, 'calico-node')).pods),
     next: `npx lab kubectl get pods -n ${namespace} -o wide   and   npx lab kubectl get caliconodestatuses.${group} -o yaml`,
     signal,
     emit,
@@ -82,18 +85,12 @@ export function unsettled(plan: LabPlan, text: string): readonly string[] {
   });
 }
 
-/** The calico-node pods that are not Ready, with what their containers wait for: the likeliest cause. */
-export async function unreadyPods(kubectl: Kubectl, namespace: string): Promise<readonly string[]> {
-  const selector = ['--selector', 'k8s-app=calico-node'];
-  const { items } = await kubectl.json<PodList>(['get', 'pods', '-n', namespace, ...selector]);
-  if (items.length === 0) return [`there is no pod of calico-node in namespace ${namespace}`];
-  return items
-    .filter(
-      ({ status }) => !status.conditions?.some((each) => each.type === 'Ready' && each.status === 'True'),
-    )
-    .map(({ spec, status }) => {
-      const containers = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])];
-      const waiting = containers.find(({ state }) => state.waiting !== undefined)?.state.waiting;
-      return `calico-node on ${spec.nodeName ?? 'no node'} is not Ready: ${waiting?.message ?? waiting?.reason ?? status.phase}`;
-    });
+/** Of Calico's pods, who keeps calico-node's sessions or kube-controllers from coming up. */
+export async function unreadyCalico(kubectl: Kubectl, namespace: string, app: string) {
+  const pods = await unreadyPods(kubectl, namespace, `k8s-app=${app}`);
+  return {
+    pods,
+    texts: pods.map((pod) => `${app} on ${pod.spec.nodeName ?? 'no node'} is not Ready: ${reasonOf(pod)}`),
+    isCrashing: pods.some(isCrashing),
+  };
 }
