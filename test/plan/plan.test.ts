@@ -123,6 +123,15 @@ describe('the default lab', () => {
     }
   });
 
+  it("has Calico's own limit of next hops with Calico", () => {
+    const { spec, plan } = planOf('lab.yaml');
+    const versions = { kubernetes: 'v1.36.3', calico: 'v3.32.1' };
+    expect(planLab(spec, plan.choices, { versions }).calico).toEqual({
+      version: 'v3.32.1',
+      maximumPaths: 16,
+    });
+  });
+
   it('has six iBGP sessions and three eBGP sessions, none of these with the control plane', () => {
     const kinds = defaultPlan.bgp.peerings.map(({ kind }) => kind);
     expect(kinds.filter((kind) => kind === 'ibgp')).toHaveLength(6);
