@@ -49,7 +49,7 @@ describe('errors', () => {
       pass: 0,
       wrong: 1,
       userMustAct: 2,
-      flaky: 3,
+      strict: 3,
       harness: 4,
       bug: 70,
       interrupted: 130,
