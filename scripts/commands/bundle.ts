@@ -4,6 +4,7 @@ import { createBundle } from '../artifacts/bundle/create.ts';
 import type { BundleManifest } from '../artifacts/bundle/manifest.ts';
 import { debianArchitecture } from '../artifacts/debian.ts';
 import { installPackages } from '../machines/packages.ts';
+import { nameOf } from '../plan/host-facts.ts';
 import { UserError } from '../shared/errors.ts';
 import type { DistributionName } from '../spec/types.ts';
 import { requireConsent } from './consent.ts';
@@ -35,13 +36,14 @@ export async function bundleCreate(
   const choice = choiceOf(options);
   const source = await deps.artifacts(choice);
   const work = workFor(choice, await source.missing('baked'));
-  const packages = (await deps.host.missingPackages(work)).map((need) => need.package);
-  const installs = packages.map((name) => `install ${name} with apt`);
+  const missing = () => deps.host.missingPackages(work);
+  const packages = await missing();
+  const installs = packages.map((each) => `install ${nameOf(each)} with apt`);
   await requireConsent(deps, options.yes, installs, `npx lab bundle create --from ${options.from} ${folder}`);
 
   const steps = deps.steps(STEPS);
   await steps.run('packages', async (emit) => {
-    if (packages.length > 0) await installPackages(deps.local, packages, emit);
+    if (packages.length > 0) await installPackages(deps.local, missing, emit);
     return { value: undefined, changed: packages.length > 0 };
   });
   const { software, places } = await steps.run('artifacts', async (emit) => {

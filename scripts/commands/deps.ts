@@ -3,6 +3,7 @@ import type { Connect } from '../machines/connect.ts';
 import type { MachineDriver, MachineImage, ObservedThing } from '../machines/driver.ts';
 import type { SeenFacts } from '../machines/host-facts.ts';
 import type { HostWork } from '../machines/packages.ts';
+import type { MissingPackage } from '../plan/host-facts.ts';
 import type { Software } from '../plan/software.ts';
 import type { LabPlan } from '../plan/types.ts';
 import type { Emit } from '../shared/events.ts';
@@ -66,7 +67,7 @@ export interface HostView {
   /** What this plan depends on; `ours` is what of the lab exists already. */
   facts(plan: LabPlan, ours: readonly ObservedThing[]): Promise<SeenFacts>;
   /** The Debian packages that are missing, and what each is for. */
-  missingPackages(work: HostWork): Promise<readonly { readonly package: string; readonly for: string }[]>;
+  missingPackages(work: HostWork): Promise<readonly MissingPackage[]>;
   daemonInstalled(): Promise<boolean>;
 }
 

@@ -1,5 +1,7 @@
+import { type HostWork, installPackages } from '../machines/packages.ts';
 import { PACKAGES_CHECK, problemsOf } from '../plan/doctor/checks.ts';
 import { planAtLast } from '../plan/found.ts';
+import { type MissingPackage, nameOf } from '../plan/host-facts.ts';
 import { formatHostProblem, type HostProblem, hostError, isError } from '../plan/host-problem.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { type PlanTextExtra, renderPlan } from '../render/plan-text.ts';
@@ -20,7 +22,8 @@ export interface UpOptions extends PlanOptions {
 /** What labup would do on this host, looked up without changing anything. */
 interface Preview extends Pick<WantedPlan, 'plan' | 'flags'> {
   readonly text: PlanTextExtra;
-  readonly packages: readonly string[];
+  readonly packages: readonly MissingPackage[];
+  readonly work: HostWork;
   /** What is wrong with this host. */
   readonly problems: readonly HostProblem[];
   /** What else needs the user's leave. */
@@ -39,12 +42,12 @@ export interface UpResult {
 /** `labup`: preflight, consent, then the steps. Throws UserError before anything was touched, LabFailure after. */
 export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   const started = performance.now();
-  const { plan, flags, text, packages, asks, problems } = await preview(deps, options);
+  const { plan, flags, text, packages, work, asks, problems } = await preview(deps, options);
   const error = hostError(problems);
   if (error !== undefined) throw error;
   for (const warning of text.warnings ?? []) deps.say(`warning: ${warning}`);
   for (const [what, { value, why }] of Object.entries(plan.choices)) deps.say(`${what}: ${value} (${why})`);
-  const installs = packages.map((name) => `install ${name} with apt`);
+  const installs = packages.map((each) => `install ${nameOf(each)} with apt`);
   await requireConsent(deps, options.yes, [...installs, ...asks], 'npx labup');
 
   const state = new LabState(deps.cwd, plan.lab);
@@ -55,7 +58,15 @@ export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
     // Addresses that are still to be found: the last ones are known until then, so that a killed labup takes nothing away.
     await state.savePlan(planAtLast(plan, await state.loadPlan()));
     const timed = timedSteps(deps.steps(upSteps(driver.machines, plan)), 'labup', state);
-    const complete = await bringUp(deps, timed.steps, plan, state, packages);
+    await timed.steps.run('packages', async (emit) => {
+      if (packages.length === 0) return { value: undefined, changed: false };
+      await installPackages(deps.local, () => deps.host.missingPackages(work), emit);
+      // Without these programs not everything could be looked at.
+      const found = hostError(problemsOf((await preflight(deps, plan, plan)).checks));
+      if (found !== undefined) throw found;
+      return { value: undefined, changed: true };
+    });
+    const complete = await bringUp(deps, timed.steps, plan, state);
     await state.write('timings.json', `${JSON.stringify(timed.timings, null, 2)}\n`);
     return {
       plan: complete,
@@ -80,7 +91,7 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
   const { plan, flags, made } = await planFromSpec(deps, options);
   refuseOtherPlan(made, plan);
   const driver = await deps.driver(plan.choices.driver.value);
-  const { checks, ours, packages: wanted, toBuild: missing } = await preflight(deps, plan, made);
+  const { checks, ours, work, packages, toBuild: missing } = await preflight(deps, plan, made);
   const problems = problemsOf(checks);
   // It asks before it installs packages.
   const warnings = problemsOf(checks.filter(({ id }) => id !== PACKAGES_CHECK)).filter(
@@ -90,11 +101,12 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
     plan,
     flags,
     problems,
-    packages: wanted.map((need) => need.package),
+    packages,
+    work,
     asks: driver.asks(plan, ours),
     text: {
       steps: upSteps(driver.machines, plan),
-      toInstall: wanted.map((need) => `${need.package} (${need.for})`),
+      toInstall: packages.map((need) => `${nameOf(need)} (${need.for})`),
       toBuild: missing.map(({ name, minutes }) => `${name} (about ${minutes} min)`),
       hostChanges: [...driver.changes(plan), `.lab/${plan.lab}/ here: plan, keys, kubeconfig, logs`],
       stops: problems.filter(isError).map(formatHostProblem),

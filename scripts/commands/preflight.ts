@@ -1,7 +1,9 @@
 import type { ObservedThing } from '../machines/driver.ts';
+import type { HostWork } from '../machines/packages.ts';
 import { differences } from '../plan/differences.ts';
 import type { DoctorCheck } from '../plan/doctor/check.ts';
 import { examineHost } from '../plan/doctor/checks.ts';
+import type { MissingPackage } from '../plan/host-facts.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { Interrupted, messageOf } from '../shared/errors.ts';
 import { artifactsOf, type Deps, workFor } from './deps.ts';
@@ -11,8 +13,9 @@ export interface Preflight {
   /** What of the lab exists already; empty where that could not be looked at, which is a check of its own. */
   readonly ours: readonly ObservedThing[];
   readonly checks: readonly DoctorCheck[];
-  /** The Debian packages that labup would install, and what each is for. */
-  readonly packages: readonly { readonly package: string; readonly for: string }[];
+  /** What this host has to do, and the Debian packages that labup would install for it. */
+  readonly work: HostWork;
+  readonly packages: readonly MissingPackage[];
   /** The artifacts that labup would build. */
   readonly toBuild: readonly { readonly name: string; readonly minutes: number }[];
 }
@@ -29,9 +32,10 @@ export async function preflight(
     attempt(driver.observe(plan.lab)),
     artifacts.missing(driver.machines),
   ]);
+  const work = { machines: driver.machines, ...workFor(artifactsOf(plan), toBuild) };
   const [seen, packages] = await Promise.all([
     deps.host.facts(plan, ours.value ?? []),
-    deps.host.missingPackages({ machines: driver.machines, ...workFor(artifactsOf(plan), toBuild) }),
+    deps.host.missingPackages(work),
   ]);
   const needsMirror = toBuild.length > 0 || packages.length > 0;
   const mirror = needsMirror ? await attempt(artifacts.reachable()) : { value: true };
@@ -47,7 +51,7 @@ export async function preflight(
       ...(mirror.why === undefined ? {} : { mirror: mirror.why }),
     },
   });
-  return { checks, ours: ours.value ?? [], packages, toBuild };
+  return { checks, ours: ours.value ?? [], work, packages, toBuild };
 }
 
 /** What a look comes to, or why it came to nothing. */

@@ -14,7 +14,6 @@ import { newSecrets } from '../exec/keys.ts';
 import type { RemoteMachine } from '../exec/ssh.ts';
 import { bootTimes } from '../machines/boot-times.ts';
 import { must } from '../machines/connect.ts';
-import { installPackages } from '../machines/packages.ts';
 import { ensureSoftware } from '../machines/software.ts';
 import { announcements } from '../matrix/network.ts';
 import { readEndpoints } from '../matrix/read-endpoints.ts';
@@ -49,17 +48,11 @@ export async function bringUp(
   steps: StepRunner,
   wanted: LabPlan,
   state: LabState,
-  packages: readonly string[],
 ): Promise<LabPlan> {
   const { local, signal } = deps;
   const driver = await deps.driver(wanted.choices.driver.value);
   const distribution = distributionOf(wanted);
   const cni = cniOf(wanted);
-
-  await steps.run('packages', async (emit) => {
-    if (packages.length > 0) await installPackages(local, packages, emit);
-    return { value: undefined, changed: packages.length > 0 };
-  });
 
   const {
     image,

@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Executor } from '../exec/executor.ts';
+import type { MissingPackage } from '../plan/host-facts.ts';
+import { UserError } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import type { MachineDriver } from './driver.ts';
@@ -15,9 +17,24 @@ interface Need {
 
 const ALWAYS: readonly Need[] = [{ program: 'ssh', package: 'openssh-client', for: 'npx lab ssh' }];
 
-/** For machines that are containers of this host, made from the lab's own image. */
+/**
+ * For machines that are containers of this host, made from the lab's own image. The daemon runs most of them; its package
+ * only recommends or suggests those that it can do without for other things.
+ */
 const BAKED: readonly Need[] = [
+  {
+    program: 'ip',
+    package: 'iproute2',
+    for: "the lab's bridge, its machines' network cards and the routing rule",
+  },
+  { program: 'tc', package: 'iproute2', for: "the machines' network cards" },
+  {
+    program: 'dnsmasq',
+    package: 'dnsmasq-base',
+    for: "the lab's bridge, which LXD and Incus do not make without it",
+  },
   { program: 'mkfs.btrfs', package: 'btrfs-progs', for: 'copy-on-write machines' },
+  { program: 'btrfs', package: 'btrfs-progs', for: 'copy-on-write machines' },
   { program: 'unsquashfs', package: 'squashfs-tools', for: 'the machine image' },
 ];
 
@@ -53,12 +70,12 @@ interface Installed {
 
 const THIS_HOST: Installed = { isThere: existsSync, daemonInstalled: () => daemonInstalled() };
 
-/** The Debian packages that this host lacks for its work, each with what it is for. */
+/** The Debian packages that this host lacks for its work. Changes nothing. */
 export async function missingPackages(
   local: Executor,
   { machines, building, fetching }: HostWork,
   host: Installed = THIS_HOST,
-): Promise<readonly { readonly package: string; readonly for: string }[]> {
+): Promise<readonly MissingPackage[]> {
   const isBaked = machines === 'baked';
   const needs = [
     ...(machines === undefined ? [] : ALWAYS),
@@ -68,29 +85,60 @@ export async function missingPackages(
     ...(fetching ? TO_FETCH : []),
   ].filter(({ program }) => !PATHS.some((path) => host.isThere(join(path, program))));
   const daemon =
-    !isBaked || host.daemonInstalled() ? [] : [{ package: await daemonPackage(local), for: 'the machines' }];
+    !isBaked || host.daemonInstalled() ? [] : [{ ...(await daemonPackage(local)), for: 'the machines' }];
   const seen = new Set<string>();
   return [...daemon, ...needs].filter((need) => !seen.has(need.package) && seen.add(need.package));
 }
 
-/** Installs packages with apt, without questions and without recommendations. */
+/**
+ * Fetches apt's lists, and installs what `missing` says then, without questions and without recommendations. Throws
+ * UserError where this Debian has no container daemon.
+ */
 export async function installPackages(
   local: Executor,
-  packages: readonly string[],
+  missing: () => Promise<readonly MissingPackage[]>,
   emit: Emit,
 ): Promise<void> {
   const env = { DEBIAN_FRONTEND: 'noninteractive' };
   const options = { timeoutMs: TIMEOUTS.provision, env, onLine: (line: string) => note(line, emit) };
   await local.run(['apt-get', 'update'], options);
-  await local.run(['apt-get', 'install', '--yes', '--no-install-recommends', ...packages], options);
+  const packages = await missing();
+  const unknown = packages.find((each) => each.or !== undefined);
+  if (unknown !== undefined) {
+    throw new UserError(
+      `apt knows neither ${unknown.package} nor ${unknown.or}, even with its lists just fetched.`,
+      {
+        next: 'apt-cache policy   (must name a mirror of Debian 12 or later; add it to /etc/apt/sources.list)',
+      },
+    );
+  }
+  const names = packages.map((each) => each.package);
+  await local.run(['apt-get', 'install', '--yes', '--no-install-recommends', ...names], options);
 }
+
+const INCUS = 'incus-base';
+const LXD = 'lxd';
 
 // Incus where this Debian has it (13 and later), else LXD (12), whose API is the same. Where there is no apt (the shell's
 // 127) somebody else installs it, and then the newer one.
-async function daemonPackage(local: Executor): Promise<string> {
-  const { stdout, exitCode } = await local.run(['apt-cache', 'policy', 'incus'], { okCodes: [0, 127] });
-  if (exitCode === 127) return 'incus';
-  return /Candidate: (?!\(none\))/.test(stdout) ? 'incus' : 'lxd';
+async function daemonPackage(local: Executor): Promise<Pick<MissingPackage, 'package' | 'or'>> {
+  const asked = ['apt-cache', 'policy', INCUS, LXD];
+  const { stdout, exitCode } = await local.run(asked, { env: { LC_ALL: 'C' }, okCodes: [0, 127] });
+  if (exitCode === 127) return { package: 'incus' };
+  const found = [INCUS, LXD].find((name) => isOffered(stdout, name));
+  return found === undefined ? { package: INCUS, or: LXD } : { package: found };
+}
+
+/**
+ * Whether apt takes a package from the host's own suite. It gives 500 and more to what it installs from by itself, 100 to
+ * backports and 1 to experimental, and takes what such a package depends on from the own suite, where that may be too old:
+ * https://manpages.debian.org/bookworm/apt/apt_preferences.5.en.html
+ */
+function isOffered(policy: string, name: string): boolean {
+  const [, about = ''] = new RegExp(`^${name}:\\n((?: .*\\n?)*)`, 'm').exec(policy) ?? [];
+  const candidate = /^ {2}Candidate: (.+)$/m.exec(about)?.[1];
+  const versions = about.matchAll(/^ (?:\*\*\*| {3}) (\S+) (-?\d+)$/gm);
+  return [...versions].some(([, version, priority]) => version === candidate && Number(priority) >= 500);
 }
 
 function note(line: string, emit: Emit): void {

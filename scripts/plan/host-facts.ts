@@ -78,6 +78,19 @@ export interface KernelFact {
 /** Parts of the facts that can be impossible to look at. */
 export type Unseen = 'lab' | 'network' | 'memory' | 'disk' | 'kernel' | 'inotify' | 'other labs' | 'mirror';
 
+/** A Debian package that this host lacks, and what it is for. */
+export interface MissingPackage {
+  readonly package: string;
+  readonly for: string;
+  /** What it is instead on an older Debian, as long as apt's lists have not been fetched, which tell. */
+  readonly or?: string;
+}
+
+/** The package's name, or both where it is not known yet which of two it is. */
+export function nameOf({ package: name, or }: MissingPackage): string {
+  return or === undefined ? name : `${name} or ${or}`;
+}
+
 /** What the host looks like, as far as the lab depends on it. Gathered elsewhere; judged by examineHost. */
 export interface HostFacts {
   /** As process.platform has it. */
@@ -118,7 +131,7 @@ export interface HostFacts {
   readonly multipass?: MultipassFact | undefined;
   /** Whether packages can be installed with apt. */
   readonly apt: boolean;
-  readonly missingPackages: readonly { readonly package: string; readonly for: string }[];
+  readonly missingPackages: readonly MissingPackage[];
   /** Whether the package mirror answers; only asked where something must be built or installed. */
   readonly networkReachable: boolean;
   /** Names of the artifacts that the cache lacks, so that they must be built. */

@@ -258,6 +258,17 @@ describe('consent', () => {
     expect(lab.local.lines()).toContain('apt-get install --yes --no-install-recommends lxd');
   });
 
+  it('is for what was seen: what only an installed program shows stops labup before anything is made', async () => {
+    lab.reply = (line) => {
+      if (line.startsWith('apt-get install')) lab.facts = { uid: 1000 };
+      return '';
+    };
+    const { code, err } = await lab.run('labup', ['--yes']);
+    expect(code).toBe(2);
+    expect(err).toMatch(/Host packages: FAILED[\s\S]*user 1000 is not root/);
+    expect(lab.driver.calls).not.toContainEqual(expect.stringContaining('ensureHost'));
+  });
+
   it('ends with Ctrl-C, which on a terminal is a key', async () => {
     const before = filesOf(lab.cwd);
     const ran = await lab.run('labup', [], { tty: true, meanwhile: ({ type }) => type('\u0003') });

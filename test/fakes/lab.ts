@@ -8,6 +8,7 @@ import type { Executor, RunOptions } from '../../scripts/exec/executor.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import type { Connect } from '../../scripts/machines/connect.ts';
 import type { SeenFacts } from '../../scripts/machines/host-facts.ts';
+import type { MissingPackage } from '../../scripts/plan/host-facts.ts';
 import { DEBIAN_SOFTWARE } from '../../scripts/plan/plan.ts';
 import { fakeMachine as bgpSpeaker, repliesOf } from '../bgp/fixtures.ts';
 import { kubectlJson } from '../matrix/fixtures.ts';
@@ -33,7 +34,7 @@ export interface FakeLab {
   readonly asked: string[];
   /** What is missing from the cache, and from the host. */
   missing: { name: string; minutes: number }[];
-  packages: { package: string; for: string }[];
+  packages: MissingPackage[];
   facts: Partial<SeenFacts>;
   /** Whether the package mirror answers. */
   reachable: boolean;

@@ -1,24 +1,29 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { installPackages, missingPackages } from '../../scripts/machines/packages.ts';
 import { ensureUnits } from '../../scripts/machines/units.ts';
-import type { LabEvent } from '../../scripts/shared/events.ts';
+import { nameOf } from '../../scripts/plan/host-facts.ts';
+import { type LabEvent, silent } from '../../scripts/shared/events.ts';
 import { fakeMachine } from '../fakes/machine.ts';
 import { recordingExecutor } from '../fakes/recording-executor.ts';
 
-describe('packages', () => {
-  const policy = (candidate: string) =>
-    recordingExecutor(() => `incus:\n  Installed: (none)\n  Candidate: ${candidate}\n`);
-  const nothing = { isThere: () => false, daemonInstalled: () => false };
+/** What `apt-cache policy incus-base lxd` says on a Debian. */
+const policy = (debian: string) =>
+  readFileSync(join(import.meta.dirname, '../transcripts/apt', `${debian}.txt`), 'utf8');
+const nothing = { isThere: () => false, daemonInstalled: () => false };
+const CONTAINERS = { machines: 'baked', building: false, fetching: false } as const;
 
-  it('are all needed on a bare host, each once', async () => {
-    const missing = await missingPackages(
-      policy('(none)'),
-      { machines: 'baked', building: true, fetching: false },
-      nothing,
-    );
+describe('packages', () => {
+  const bookworm = () => recordingExecutor(() => policy('bookworm'));
+
+  it('are all needed on a bare host, each once and with what it is for', async () => {
+    const missing = await missingPackages(bookworm(), { ...CONTAINERS, building: true }, nothing);
     expect(missing.map((need) => need.package)).toEqual([
       'lxd',
       'openssh-client',
+      'iproute2',
+      'dnsmasq-base',
       'btrfs-progs',
       'squashfs-tools',
       'mmdebstrap',
@@ -27,25 +32,33 @@ describe('packages', () => {
   });
 
   it('for building are only needed for building', async () => {
-    const missing = await missingPackages(
-      policy('(none)'),
-      { machines: 'baked', building: false, fetching: false },
-      nothing,
-    );
+    const missing = await missingPackages(bookworm(), CONTAINERS, nothing);
     expect(missing.map((need) => need.package)).not.toContain('mmdebstrap');
   });
 
-  it('bring Incus where this Debian has it', async () => {
+  it.each([
+    ['bookworm', { package: 'lxd' }],
+    // apt would take it, and then not what it depends on.
+    ['bookworm-backports', { package: 'lxd' }],
+    ['trixie', { package: 'incus-base' }],
+  ])('bring the container daemon that %s has itself', async (debian, wanted) => {
+    const local = recordingExecutor(() => policy(debian));
+    const [daemon] = await missingPackages(local, CONTAINERS, nothing);
+    expect(daemon).toEqual({ ...wanted, for: 'the machines' });
+    expect(local.calls.map(({ options }) => options.env)).toEqual([{ LC_ALL: 'C' }]);
+  });
+
+  it('bring one of two daemons as long as the lists of apt have not been fetched', async () => {
     const [daemon] = await missingPackages(
-      policy('6.0.4-2'),
-      { machines: 'baked', building: false, fetching: false },
+      recordingExecutor(() => ''),
+      CONTAINERS,
       nothing,
     );
-    expect(daemon?.package).toBe('incus');
+    expect(daemon).toEqual({ package: 'incus-base', or: 'lxd', for: 'the machines' });
   });
 
   it('are none where everything is there, and apt is not even asked', async () => {
-    const local = policy('(none)');
+    const local = bookworm();
     expect(
       await missingPackages(
         local,
@@ -68,7 +81,7 @@ describe('packages', () => {
   it('are those whose program is missing, wherever it would be', async () => {
     const isThere = (path: string) => !path.endsWith('/mkfs.btrfs') && path.startsWith('/usr/bin/');
     const missing = await missingPackages(
-      policy(''),
+      bookworm(),
       { machines: 'baked', building: true, fetching: false },
       {
         isThere,
@@ -80,7 +93,7 @@ describe('packages', () => {
 
   it('are few where machines come plain', async () => {
     const missing = await missingPackages(
-      policy('(none)'),
+      bookworm(),
       { machines: 'plain', building: true, fetching: false },
       nothing,
     );
@@ -89,20 +102,38 @@ describe('packages', () => {
 
   it('is skopeo where images are fetched, and no container daemon where no lab is made', async () => {
     const work = { building: true, fetching: true };
-    const missing = await missingPackages(policy('(none)'), work, nothing);
+    const missing = await missingPackages(bookworm(), work, nothing);
     expect(missing.map((need) => need.package)).toEqual(['mmdebstrap', 'squashfs-tools', 'skopeo']);
   });
 
-  it('are installed without a question', async () => {
+  it('are installed without a question, once apt has fetched its lists', async () => {
     const events: LabEvent[] = [];
-    const local = recordingExecutor(() => 'Reading package lists...\n\n');
-    await installPackages(local, ['lxd', 'mmdebstrap'], (event) => events.push(event));
-    expect(local.lines()).toEqual([
+    let lists = '';
+    const local = recordingExecutor(([program, verb]) => {
+      if (verb === 'update') lists = policy('trixie');
+      return program === 'apt-cache' ? lists : 'Reading package lists...\n\n';
+    });
+    const missing = () => missingPackages(local, CONTAINERS, { ...nothing, isThere: () => true });
+    expect((await missing()).map(nameOf)).toEqual(['incus-base or lxd']);
+    await installPackages(local, missing, (event) => events.push(event));
+    expect(local.lines().slice(1)).toEqual([
       'apt-get update',
-      'apt-get install --yes --no-install-recommends lxd mmdebstrap',
+      'apt-cache policy incus-base lxd',
+      'apt-get install --yes --no-install-recommends incus-base',
     ]);
-    expect(local.calls.every(({ options }) => options.env?.DEBIAN_FRONTEND === 'noninteractive')).toBe(true);
+    const installs = local.calls.filter(({ argv }) => argv[0] === 'apt-get');
+    expect(installs.every(({ options }) => options.env?.DEBIAN_FRONTEND === 'noninteractive')).toBe(true);
     expect(events).toContainEqual({ type: 'note', text: 'Reading package lists...' });
+  });
+
+  it('are not guessed where apt knows no container daemon', async () => {
+    const local = recordingExecutor(() => '');
+    const missing = () => missingPackages(local, CONTAINERS, nothing);
+    await expect(installPackages(local, missing, silent)).rejects.toMatchObject({
+      message: expect.stringContaining('neither incus-base nor lxd'),
+      next: expect.stringContaining('apt-cache policy'),
+    });
+    expect(local.lines()).not.toContainEqual(expect.stringContaining('install'));
   });
 });
 

@@ -64,11 +64,15 @@ describe('an answer', () => {
     expect(String(error)).toContain(
       'The container daemon refused DELETE /1.0/networks/labbr0: The network is currently in use',
     );
+    expect(error).toMatchObject({ next: expect.stringMatching(/^npx lab doctor && (tail|journalctl) /) });
   });
 
   it('that is no JSON is told as it came', async () => {
     answer = (response) => response.end('<html>Bad Gateway');
-    await expect(incusApi(socket).get('/1.0')).rejects.toMatchObject({ details: ['<html>Bad Gateway'] });
+    await expect(incusApi(socket).get('/1.0')).rejects.toMatchObject({
+      details: ['<html>Bad Gateway'],
+      next: expect.stringContaining('npx lab doctor'),
+    });
   });
 });
 
@@ -99,6 +103,7 @@ describe('a daemon', () => {
     const error = await gone.get('/1.0').catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(LabFailure);
     expect(String(error)).toContain('The container daemon did not answer GET /1.0');
+    expect(error).toMatchObject({ next: expect.stringContaining('npx lab doctor') });
   });
 
   it('that dies in the middle is one, too', async () => {

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { request } from 'node:http';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { LabFailure } from '../../shared/errors.ts';
+import { RUN_DIR } from '../../shared/labels.ts';
 
 /**
  * The REST API that Incus and LXD share, over the daemon's unix socket. The command line tools are thin clients of it;
@@ -36,9 +37,22 @@ export class IncusError extends LabFailure {
   readonly code: number;
 
   constructor(method: string, path: string, code: number, message: string) {
-    super(`The container daemon refused ${method} ${path}: ${message}`, { details: [`status ${code}`] });
+    super(`The container daemon refused ${method} ${path}: ${message}`, {
+      details: [`status ${code}`],
+      next: lookAtDaemon(),
+    });
     this.code = code;
   }
+}
+
+/** The file that the output of a daemon that labup started goes to. */
+export const DAEMON_LOG = 'daemon.log';
+
+// What it needs of the host is a check of lab doctor; why it refused something is in its log.
+function lookAtDaemon(): string {
+  const log = join(RUN_DIR, DAEMON_LOG);
+  const units = '--unit incus --unit lxd --unit snap.lxd.daemon';
+  return `npx lab doctor && ${existsSync(log) ? `tail ${log}` : `journalctl --lines 20 ${units}`}`;
 }
 
 const OPERATION_TIMEOUT_S = 300;
@@ -161,6 +175,7 @@ function sendTo(
       reject(
         new LabFailure(`The container daemon did not answer ${method} ${path}: ${cause.message}`, {
           details: [`socket: ${socketPath}`],
+          next: lookAtDaemon(),
           cause,
         }),
       );
@@ -177,6 +192,7 @@ function sendTo(
           reject(
             new LabFailure(`The container daemon answered ${method} ${path} with no JSON.`, {
               details,
+              next: lookAtDaemon(),
               cause,
             }),
           );

@@ -8,10 +8,9 @@ import type { Emit } from '../../shared/events.ts';
 import { RUN_DIR } from '../../shared/labels.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
+import { DAEMON_LOG, type IncusApi, incusApi } from './api.ts';
 
 const UNMOUNT_MS = 15_000;
-
-import { type IncusApi, incusApi } from './api.ts';
 
 /** A container daemon that this host may have: Incus, or LXD 5, whose API is the same. */
 export interface DaemonKind {
@@ -73,7 +72,7 @@ export const THIS_HOST: DaemonHost = {
 };
 
 const markerIn = ({ runDir }: DaemonHost): string => join(runDir, 'daemon.json');
-const logIn = ({ runDir }: DaemonHost): string => join(runDir, 'daemon.log');
+const logIn = ({ runDir }: DaemonHost): string => join(runDir, DAEMON_LOG);
 
 /** A daemon that answers. */
 export interface Daemon {
@@ -151,7 +150,7 @@ export async function ensureDaemon(
       const found = await findDaemon(host);
       return found ? { done: true, value: found } : { done: false, why: 'no answer' };
     },
-    next: `cat ${log}`,
+    next: existsSync(host.systemdDir) ? `journalctl --lines 20 --unit ${kind.unit}` : `cat ${log}`,
     emit,
   });
   return { daemon, changed: true };
@@ -209,6 +208,7 @@ export async function stopOurDaemon(
           isRunning(process)
             ? { done: false, why: `process ${process.pid} runs` }
             : { done: true, value: true },
+        next: `kill ${process.pid} && npx labdown --yes`,
       });
     }
   }

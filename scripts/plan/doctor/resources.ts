@@ -1,4 +1,4 @@
-import type { DiskFact, HostFacts } from '../host-facts.ts';
+import { type DiskFact, type HostFacts, nameOf } from '../host-facts.ts';
 import type { HostProblem } from '../host-problem.ts';
 import type { LabPlan } from '../types.ts';
 import { type Finding, hostFault, hostWarning, skipped, unseen } from './check.ts';
@@ -56,7 +56,7 @@ export function judgeMirror({ choices }: LabPlan, facts: HostFacts): Finding {
   const [wanted, must] =
     missingArtifacts.length > 0
       ? [missingArtifacts, choices.artifacts.value === 'online' ? 'fetched or built' : 'built']
-      : [missingPackages.map((need) => need.package), 'installed'];
+      : [missingPackages.map(nameOf), 'installed'];
   if (wanted.length === 0) return skipped('nothing has to be built or installed');
   if (facts.unseen.mirror !== undefined) {
     return unseen('the package mirror', facts.unseen.mirror, 'apt-get update   (must work first)');
@@ -81,9 +81,12 @@ export function judgePackages(_plan: LabPlan, facts: HostFacts): Finding {
   const { missingPackages, apt } = facts;
   if (missingPackages.length === 0) return { found: 'everything is installed' };
   const names = missingPackages.map((need) => need.package).join(' ');
-  const found = `missing: ${missingPackages.map((need) => `${need.package} (${need.for})`).join(', ')}`;
+  const found = `missing: ${missingPackages.map((need) => `${nameOf(need)} (${need.for})`).join(', ')}`;
   if (apt) {
-    const hint = `labup asks and installs; by hand: sudo apt-get install --no-install-recommends ${names}`;
+    const byHand = missingPackages.some(({ or }) => or !== undefined)
+      ? "sudo apt-get update   (apt's lists were never fetched here), then npx lab doctor"
+      : `sudo apt-get install --no-install-recommends ${names}`;
+    const hint = `labup asks and installs; by hand: ${byHand}`;
     return { found, problems: [hostWarning(found, hint)] };
   }
   const hint = `install what Debian calls ${names} with this system's package manager`;

@@ -27,6 +27,12 @@ export const RESOURCES_CASES: Cases = {
       says: ['lxd (the machines)', 'sudo apt-get install --no-install-recommends lxd btrfs-progs'],
     },
     {
+      what: 'some missing, and the lists of apt too',
+      facts: { missingPackages: [{ package: 'incus-base', or: 'lxd', for: 'the machines' }] },
+      verdict: 'warning',
+      says: ['incus-base or lxd (the machines)', 'sudo apt-get update'],
+    },
+    {
       what: 'some missing, and no apt',
       facts: { apt: false, missingPackages: [{ package: 'incus', for: 'the machines' }] },
       verdict: 'error',
