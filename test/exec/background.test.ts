@@ -10,6 +10,7 @@ import {
   thisProcess,
 } from '../../scripts/exec/background.ts';
 import { runInteractive } from '../../scripts/exec/interactive.ts';
+import { missingPrograms } from '../fakes/certificates.ts';
 
 let log: string;
 let started: BackgroundProcess | undefined;
@@ -78,7 +79,7 @@ describe('a background process', () => {
   });
 });
 
-describe('where there is no /proc', () => {
+describe.skipIf(missingPrograms('ps').length > 0)('where there is no /proc (needs ps)', () => {
   it('a process is known by what ps says of its start', () => {
     const me = thisProcess('darwin');
     expect(me.startTime).toMatch(/\d\d:\d\d:\d\d \d{4}$/);

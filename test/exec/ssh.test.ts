@@ -15,6 +15,7 @@ import type { RunOptions } from '../../scripts/exec/executor.ts';
 import { newKeyPair } from '../../scripts/exec/keys.ts';
 import { connectSsh, HostKeyError, type RemoteMachine } from '../../scripts/exec/ssh.ts';
 import { Interrupted } from '../../scripts/shared/errors.ts';
+import { missingPrograms } from '../fakes/certificates.ts';
 import { ownChildren } from '../fakes/processes.ts';
 import { type SshServer, startSshServer } from '../fakes/ssh-server.ts';
 
@@ -178,7 +179,7 @@ describe('a command that does not come back', () => {
   });
 });
 
-describe('writeFiles', () => {
+describe.skipIf(missingPrograms('python3').length > 0)('writeFiles (needs python3)', () => {
   let folder: string;
 
   beforeEach(() => {

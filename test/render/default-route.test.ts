@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { assetPath } from '../../scripts/shared/assets.ts';
+import { missingPrograms } from '../fakes/certificates.ts';
 
 const PLUGIN = assetPath('bird', 'cni', 'lab-default-route');
 const PREVIOUS = {
@@ -37,7 +38,7 @@ function plugin(command: string, input: unknown, nsenterCode = 0) {
   return { status, stderr, answer: stdout === '' ? undefined : JSON.parse(stdout) };
 }
 
-describe('lab-default-route', () => {
+describe.skipIf(missingPrograms('python3').length > 0)('lab-default-route (needs python3)', () => {
   it('adds the route in the pod and tells it in the result', () => {
     const { status, answer } = plugin('ADD', { cniVersion: '0.4.0', prevResult: PREVIOUS });
     expect(status).toBe(0);
