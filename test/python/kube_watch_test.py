@@ -144,7 +144,8 @@ class Tls(unittest.TestCase):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         for name in ("ca", "other"):
             self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-                         "1", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.crt")
+                         "1", "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign", "-keyout", f"{name}.key",
+                         "-out", f"{name}.crt")
         for name, subject, extra in (("server", "/CN=kube-apiserver", ["-addext", "subjectAltName=IP:127.0.0.1"]),
                                      ("client", "/O=system:nodes/CN=system:node:k8sworker1", [])):
             self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", subject,
