@@ -12,11 +12,6 @@ const PREAMBLE = 'The following errors occurred:\n';
 describe('a command line that is wrong', () => {
   it.each([
     [['frob'], 1, `Error: Unknown command or alias 'frob' (try "multipass help" or "multipass aliases")\n`],
-    [
-      ['wait-ready'],
-      1,
-      `Error: Unknown command or alias 'wait-ready' (try "multipass help" or "multipass aliases")\n`,
-    ],
   ])('%s is told on standard output', async (argv, code, stdout) => {
     expect(await double.run(argv)).toEqual({ code, stdout, stderr: '' });
   });
@@ -28,8 +23,6 @@ describe('a command line that is wrong', () => {
     [['list', 'x'], 'This command takes no arguments\n'],
     [['list', '--format', 'xml'], 'Invalid format type given.\n'],
     [['delete'], 'Name argument or --all is required\n'],
-    [['stop', 'a', '--all'], 'Cannot specify name when --all option set\n'],
-    [['stop', 'a', 'b', '--all'], 'Cannot specify names when --all option set\n'],
     [['exec', 'x'], 'Wrong number of arguments\n'],
     [
       ['exec', '-n', '-d', '/', 'x', 'true'],
@@ -50,12 +43,6 @@ describe('a command line that is wrong', () => {
       ['launch', '--cloud-init', '/none.yaml'],
       'Could not load cloud-init configuration: bad file: /none.yaml\nPlease ensure that Multipass can read it.\n',
     ],
-    [['transfer', 'x'], 'Not enough arguments given\n'],
-    [['transfer', 'a', 'b'], 'An instance name is needed for either source or destination\n'],
-    [['transfer', 'v:a', 'v:b'], 'Cannot specify an instance name for both source and destination\n'],
-    [['transfer', 'v:a', 'b', 'c'], 'All sources must be from inside an instance\n'],
-    [['transfer', '-', '-'], "Only one '-' allowed\n"],
-    [['transfer', '-', 'a', 'v:b'], "Only two arguments allowed when using '-'\n"],
   ])('%j is told on standard error, code 1', async (argv, stderr) => {
     expect(await double.run(argv)).toEqual({ code: 1, stdout: '', stderr });
   });
@@ -82,26 +69,18 @@ describe('instances that are missing or deleted', () => {
     await double.ok('delete', 'gone');
   });
 
-  it.each(['info', 'stop', 'restart', 'suspend', 'delete', 'recover'])(
-    '%s of a missing one',
-    async (command) => {
-      const { code, stdout, stderr } = await double.run([command, 'x']);
-      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-      expect(stderr).toBe(`${command} failed: ${PREAMBLE}instance "x" does not exist\n`);
-    },
-  );
+  it.each(['stop', 'restart', 'delete'])('%s of a missing one', async (command) => {
+    const { code, stdout, stderr } = await double.run([command, 'x']);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toBe(`${command} failed: ${PREAMBLE}instance "x" does not exist\n`);
+  });
 
-  it.each(['stop', 'restart', 'suspend'])('%s of a deleted one', async (command) => {
+  it.each(['stop', 'restart'])('%s of a deleted one', async (command) => {
     const { code, stderr } = await double.run([command, 'gone']);
     expect({ code, stderr }).toEqual({
       code: 2,
       stderr: `${command} failed: ${PREAMBLE}instance "gone" is deleted\n`,
     });
-  });
-
-  it.each(['snapshot', 'clone'])('%s has no preamble', async (command) => {
-    const { stderr } = await double.run([command, 'x']);
-    expect(stderr).toBe(`${command} failed: instance "x" does not exist\n`);
   });
 
   it('one bad name fails the whole call, and nothing is done', async () => {
@@ -118,14 +97,6 @@ describe('instances that are missing or deleted', () => {
     expect(await double.run(['exec', 'x', 'true'])).toEqual({ code: 2, stdout: '', stderr: line + line });
     expect((await double.run(['exec', '-n', 'x', 'true'])).stderr).toBe(line);
     expect((await double.run(['exec', '-d', '/', 'x', 'true'])).stderr).toBe(line);
-  });
-
-  it('transfer goes by its canonical name', async () => {
-    const { code, stderr } = await double.run(['copy-files', 'a', 'x:b']);
-    expect({ code, stderr }).toEqual({
-      code: 2,
-      stderr: `transfer failed: ${PREAMBLE}instance "x" does not exist\n`,
-    });
   });
 
   it('start has words of its own', async () => {
@@ -214,20 +185,13 @@ describe('the daemon', () => {
   ])('that is %s', async (daemon, text) => {
     double.set({ daemon });
     expect(await double.run(['list'])).toEqual({ code: 2, stdout: '', stderr: `list failed: ${text}\n` });
-    expect(await double.ok('version')).toBe('multipass   1.16.3\n');
     expect(await double.json('version')).toEqual({ multipass: '1.16.3' });
   });
 
   it('that wants to know who asks', async () => {
-    await double.ok('set', 'local.passphrase=secret');
     double.set({ daemon: 'unauthenticated' });
     const { code, stderr } = await double.run(['list']);
     expect(code).toBe(2);
     expect(stderr).toMatch(unauthenticated);
-    expect((await double.run(['auth', 'wrong'])).stderr).toBe(
-      'authenticate failed: Passphrase is not correct. Please try again.\n',
-    );
-    await double.ok('auth', 'secret');
-    await double.ok('list');
   });
 });

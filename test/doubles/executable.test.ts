@@ -29,7 +29,7 @@ function knobs(more: object = {}): void {
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'multipass-double-'));
   env = { ...process.env, MULTIPASS_DOUBLE_STATE: folder };
-  return multipass(['version']).then(({ stderr }) => expect(stderr).toBe(''));
+  return multipass(['version', '--format', 'json']).then(({ stderr }) => expect(stderr).toBe(''));
 }, COMPILING_MS);
 
 beforeEach(() => {

@@ -102,13 +102,6 @@ const TABLE: Readonly<Record<string, readonly Case[] | Elsewhere>> = {
     },
   ],
   daemonDelayMs: made({ daemonDelayMs: 10 }),
-  daemonRestartMs: [
-    {
-      knobs: { daemonRestartMs: 60_000 },
-      // Only a global setting restarts it, and these are the user's.
-      made: async ({ calls }) => expect(calls().filter(([verb]) => verb === 'set')).toEqual([]),
-    },
-  ],
   notice: made({ notice: 'warning: the driver "x" is deprecated' }),
   update: made({ update: { title: 'Multipass 2', description: 'all new', url: 'https://example.org' } }),
   imageServers: [{ knobs: { imageServers: false }, fails: refusal(/image server/i, /--force-update/) }],

@@ -1,43 +1,32 @@
 import { Given, GLOBAL_OPTIONS, parseArguments, parseError } from './arguments.ts';
-import { authenticate, find, networks, version, waitReady } from './commands/about.ts';
+import { find, networks, version } from './commands/about.ts';
 import { as, type Command } from './commands/command.ts';
-import { purge, recover, remove } from './commands/delete.ts';
+import { remove } from './commands/delete.ts';
 import { exec } from './commands/exec.ts';
-import { info } from './commands/info.ts';
 import { launch } from './commands/launch.ts';
-import { restart, start, stop, suspend } from './commands/lifecycle.ts';
+import { restart, start, stop } from './commands/lifecycle.ts';
 import { list } from './commands/list.ts';
-import { get, set } from './commands/settings.ts';
-import { clone, restore, snapshot } from './commands/snapshots.ts';
-import { transfer } from './commands/transfer.ts';
+import { get } from './commands/settings.ts';
 import { Failure, RC, usage } from './failures.ts';
 import type { Call } from './io.ts';
-import { isModern, type Knobs } from './knobs.ts';
+import { isModern } from './knobs.ts';
 
 const COMMANDS: readonly Command[] = [
-  ...[
-    authenticate,
-    clone,
-    remove,
-    exec,
-    find,
-    get,
-    info,
-    launch,
-    list,
-    networks,
-    purge,
-    recover,
-    restart,
-    restore,
-  ],
-  ...[set, snapshot, start, stop, suspend, transfer, version, waitReady],
+  remove,
+  exec,
+  find,
+  get,
+  launch,
+  list,
+  networks,
+  restart,
+  start,
+  stop,
+  version,
 ];
 
-const commandsOf = (knobs: Knobs) => COMMANDS.filter((command) => isModern(knobs) || command !== waitReady);
-
 /** Options that 1.17 no longer has. */
-const GONE = ['mem', 'all:info', 'only-images', 'only-blueprints'];
+const GONE = ['mem', 'only-images', 'only-blueprints'];
 
 /** Runs one command line and returns its exit code, having printed what went wrong. */
 export async function runCommandLine(call: Call, argv: readonly string[]): Promise<number> {
@@ -58,14 +47,14 @@ async function dispatch(call: Call, argv: readonly string[]): Promise<number> {
   if (asked === undefined) {
     const error = parseError(first);
     if (error !== undefined) call.err(`${error}\n\n`);
-    call.out(generalHelp(call.knobs));
+    call.out(generalHelp());
     return helped ? RC.ok : RC.commandFail;
   }
   if (asked === 'help') return help(call, first.positional.slice(1));
-  const command = commandsOf(call.knobs).find(({ names }) => names.includes(asked));
+  const command = COMMANDS.find(({ names }) => names.includes(asked));
   if (command === undefined) {
     if (helped) {
-      call.out(generalHelp(call.knobs));
+      call.out(generalHelp());
       return RC.ok;
     }
     call.out(`Error: Unknown command or alias '${asked}' (try "multipass help" or "multipass aliases")\n`);
@@ -108,7 +97,7 @@ async function runCommand(
       'Warning: the "--mem" long option is deprecated in favour of "--memory". Please update any scripts, etc.\n',
     );
   }
-  if (call.knobs.notice !== '' && [list, info, find, networks].includes(command)) call.err(call.knobs.notice);
+  if (call.knobs.notice !== '' && [list, find, networks].includes(command)) call.err(call.knobs.notice);
   return as(name, () => command.run(call, new Given({ ...parsed, positional })));
 }
 
@@ -116,10 +105,10 @@ function help(call: Call, names: readonly string[]): number {
   if (names.length > 1) throw usage('Too many arguments given');
   const [name] = names;
   if (name === undefined) {
-    call.out(generalHelp(call.knobs));
+    call.out(generalHelp());
     return RC.ok;
   }
-  const command = commandsOf(call.knobs).find((each) => each.names.includes(name));
+  const command = COMMANDS.find((each) => each.names.includes(name));
   if (command === undefined) throw usage(`Error: Unknown Command: '${name}'`);
   call.out(helpOf(command));
   return RC.ok;
@@ -130,10 +119,8 @@ const OPTIONS =
   "  -v, --verbose  Increase logging verbosity. Repeat the 'v' in the short option for\n" +
   "                 more detail. Maximum verbosity is obtained with 4 (or more) v's, i.e. -vvvv.\n";
 
-function generalHelp(knobs: Knobs): string {
-  const lines = commandsOf(knobs).map(
-    ({ names, summary }) => `  ${(names[0] ?? '').padEnd(12)}  ${summary}\n`,
-  );
+function generalHelp(): string {
+  const lines = COMMANDS.map(({ names, summary }) => `  ${(names[0] ?? '').padEnd(12)}  ${summary}\n`);
   return (
     'Usage: multipass [options] <command>\nCreate, control and connect to Ubuntu instances.\n\n' +
     '(This is a test double, not Multipass.)\n\n' +

@@ -1,32 +1,12 @@
 import type { BackgroundProcess } from '../../../scripts/exec/background.ts';
 
 /** States as the client prints them (src/client/cli/formatter/format_utils.cpp). */
-export type State =
-  | 'Running'
-  | 'Stopped'
-  | 'Deleted'
-  | 'Starting'
-  | 'Restarting'
-  | 'Delayed Shutdown'
-  | 'Suspending'
-  | 'Suspended'
-  | 'Unknown'
-  | 'Unavailable';
+export type State = 'Running' | 'Stopped' | 'Deleted' | 'Starting' | 'Restarting' | 'Unknown' | 'Unavailable';
 
 export interface ExtraInterface {
   readonly network: string;
   readonly mode: 'auto' | 'manual';
   readonly mac: string;
-}
-
-export interface Snapshot {
-  readonly name: string;
-  readonly comment: string;
-  readonly parent: string;
-  readonly created: string;
-  readonly cpus: number;
-  readonly memory: number;
-  readonly disk: number;
 }
 
 /** What the daemon knows of an instance; one file each. Sizes in bytes. */
@@ -51,16 +31,6 @@ export interface Instance {
   readonly mac: string;
   readonly interfaces: readonly ExtraInterface[];
   readonly zone: string;
-  readonly snapshots: readonly Snapshot[];
-  /** The snapshot that the instance is at. */
-  readonly head: string;
-  readonly snapshotCount: number;
-  readonly cloneCount: number;
   /** The sandbox's own address; containers ask the network. */
   readonly address: string | undefined;
-}
-
-/** Whether the daemon can reach the guest, as src/daemon does before it asks one anything. */
-export function isUp(state: State): boolean {
-  return state === 'Running' || state === 'Delayed Shutdown';
 }

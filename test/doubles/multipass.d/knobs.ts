@@ -19,8 +19,6 @@ const knobsSchema = z.strictObject({
   daemon: z.enum(['up', 'down', 'denied', 'unauthenticated']).default('up'),
   /** How long the daemon thinks before each answer, in milliseconds. */
   daemonDelayMs: z.number().default(0),
-  /** How long the daemon is away after a global setting was changed, in milliseconds. */
-  daemonRestartMs: z.number().default(0),
   /** Said on standard error before what list, info, find and networks print, as the notice of a deprecated driver is. */
   notice: z.string().default(''),
   /** A newer version that `version` tells of. */

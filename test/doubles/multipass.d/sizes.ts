@@ -14,11 +14,3 @@ export function parseSize(text: string): number {
   const unit = (match[2] ?? '').toUpperCase() as keyof typeof UNIT;
   return Math.floor(Number(match[1]) * UNIT[unit]);
 }
-
-/** A size as `get` and the tables print it: "2.0GiB". */
-export function humanSize(bytes: number): string {
-  for (const unit of ['G', 'M', 'K'] as const) {
-    if (bytes >= UNIT[unit]) return `${(bytes / UNIT[unit]).toFixed(1)}${unit}iB`;
-  }
-  return `${bytes}B`;
-}

@@ -1,4 +1,4 @@
-import type { Readable, Writable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import type { Instance } from '../instance.ts';
 
 /** What cloud-init finds as its seed. */
@@ -9,7 +9,7 @@ export interface Seed {
   readonly networkConfig: string;
 }
 
-export type Power = 'running' | 'stopped' | 'frozen';
+export type Power = 'running' | 'stopped';
 
 /** How a command in a guest ended: exactly one of the two. */
 export interface Ended {
@@ -26,40 +26,10 @@ export interface Streams {
   err(chunk: Uint8Array): void;
 }
 
-export interface FileInfo {
-  readonly kind: 'file' | 'folder' | 'link';
-  readonly mode: number;
-}
-
-/** Files of one side of a transfer. Relative paths start in the home folder, or the working directory. */
-export interface Files {
-  /** Without following a link, unless asked to; undefined where there is nothing. */
-  stat(path: string, follow?: boolean): Promise<FileInfo | undefined>;
-  list(folder: string): Promise<readonly string[]>;
-  read(path: string): Readable;
-  write(path: string): Writable;
-  makeFolder(path: string): Promise<void>;
-  readLink(path: string): Promise<string>;
-  link(target: string, path: string): Promise<void>;
-  setMode(path: string, mode: number): Promise<void>;
-}
-
 /** A guest that answers, as the user ubuntu. */
 export interface Connection {
   exec(commands: readonly (readonly string[])[], streams: Streams): Promise<Ended>;
-  files(): Promise<Files>;
   close(): void;
-}
-
-/** What a running guest says of itself. */
-export interface GuestFacts {
-  readonly release: string;
-  readonly load: readonly number[];
-  readonly memoryUsed: number;
-  readonly memoryTotal: number;
-  readonly diskUsed: number;
-  readonly diskTotal: number;
-  readonly cpus: number;
 }
 
 export interface Network {
@@ -74,10 +44,8 @@ export interface Backend {
   prepare(say: (text: string) => void): Promise<void>;
   create(instance: Instance, seed: Seed): Promise<void>;
   power(): Promise<ReadonlyMap<string, Power>>;
-  /** Starts a stopped machine, goes on with a suspended one. */
   start(name: string): Promise<void>;
   stop(name: string, force: boolean): Promise<void>;
-  suspend(name: string): Promise<void>;
   /** No error where it is gone. */
   remove(name: string): Promise<void>;
   /** The address that the daemon knows for the first network card. */
@@ -90,12 +58,7 @@ export interface Backend {
   initialized(connection: Connection): Promise<boolean>;
   /** Global IPv4 addresses in the guest, the last one of each interface. */
   addresses(instance: Instance, connection: Connection): Promise<readonly string[]>;
-  facts(instance: Instance, connection: Connection): Promise<GuestFacts>;
   networks(): Promise<readonly Network[]>;
-  snapshot(name: string, snapshot: string): Promise<void>;
-  restore(name: string, snapshot: string): Promise<void>;
-  removeSnapshot(name: string, snapshot: string): Promise<void>;
-  clone(from: string, to: Instance, seed: Seed): Promise<void>;
   /** Takes away everything that it made on this host. */
   cleanUp(say: (text: string) => void): Promise<void>;
 }

@@ -8,11 +8,11 @@ import type { Call } from '../io.ts';
 import { isModern } from '../knobs.ts';
 import type { Backend, Power, Seed } from './backend.ts';
 import { freeAddress, leasedAddress } from './container-network.ts';
-import { guestAddresses, guestFacts, guestInitialized } from './guest-facts.ts';
+import { guestAddresses, guestInitialized } from './guest-facts.ts';
 import { inProject } from './in-project.ts';
 import { DOUBLE_KEY, instanceBody } from './instance-body.ts';
 
-const STATUS: Readonly<Record<string, Power>> = { Running: 'running', Frozen: 'frozen' };
+const STATUS: Readonly<Record<string, Power>> = { Running: 'running' };
 /** For a guest to shut down before it is switched off (mp::vm_shutdown_timeout), in seconds. */
 const SHUTDOWN_S = 300;
 
@@ -61,15 +61,13 @@ export function containersBackend(call: Call): Backend {
     },
     async start(name) {
       const status = (await container(name))?.status;
-      if (status !== 'Running') await setState(name, status === 'Frozen' ? 'unfreeze' : 'start');
+      if (status !== 'Running') await setState(name, 'start');
     },
     async stop(name, force) {
       const status = (await container(name))?.status;
       if (status === undefined || status === 'Stopped') return;
-      if (status === 'Frozen') await setState(name, 'unfreeze');
       await setState(name, 'stop', force, SHUTDOWN_S);
     },
-    suspend: (name) => setState(name, 'freeze'),
     async remove(name) {
       const seen = await findDaemon().then((daemon) => daemon?.api.get<Container>(path(name)));
       // One of another state folder is none of ours; its name is then taken for create.
@@ -94,23 +92,7 @@ export function containersBackend(call: Call): Backend {
     },
     initialized: guestInitialized,
     addresses: (_, connection) => guestAddresses(connection),
-    facts: guestFacts,
     networks: async () => (await import('./host-networks.ts')).hostNetworks(),
-    async snapshot(name, snapshot) {
-      await (await theApi()).post(path(name, '/snapshots'), { name: snapshot, stateful: false });
-    },
-    async restore(name, snapshot) {
-      await (await theApi()).put(path(name), { restore: snapshot });
-    },
-    async removeSnapshot(name, snapshot) {
-      await (await theApi()).remove(path(name, `/snapshots/${encodeURIComponent(snapshot)}`));
-    },
-    async clone(from, to, seed) {
-      await (await theApi()).post(inProject(knobs.project, '/1.0/instances'), {
-        ...body(to, seed),
-        source: { type: 'copy', source: from, instance_only: true },
-      });
-    },
     cleanUp: async (say) => (await import('./host.ts')).removeHost(call, say),
   };
   return backend;

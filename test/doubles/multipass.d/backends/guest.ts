@@ -1,6 +1,6 @@
-import { Client, type ClientChannel, type SFTPWrapper } from 'ssh2';
+import { Client, type ClientChannel } from 'ssh2';
 import { escapeCommand } from '../quote.ts';
-import type { Connection, Ended, FileInfo, Files, Streams } from './backend.ts';
+import type { Connection, Ended, Streams } from './backend.ts';
 
 const READY_MS = 20_000;
 
@@ -21,12 +21,6 @@ export async function connect(address: string, privateKey: string): Promise<Conn
   });
   return {
     exec: (commands, streams) => exec(client, commands, streams),
-    files: async () =>
-      remoteFiles(
-        await new Promise<SFTPWrapper>((resolve, reject) => {
-          client.sftp((error, sftp) => (error ? reject(error) : resolve(sftp)));
-        }),
-      ),
     close: () => client.end(),
   };
 }
@@ -52,37 +46,4 @@ function exec(client: Client, commands: readonly (readonly string[])[], streams:
       else streams.stdin.pipe(channel);
     });
   });
-}
-
-const S_IFMT = 0o170000;
-const KINDS: Readonly<Record<number, FileInfo['kind']>> = { 9604: 'folder', 21609: 'link' };
-
-function remoteFiles(sftp: SFTPWrapper): Files {
-  const call = <T>(run: (done: (error: Error | null | undefined, value?: T) => void) => void): Promise<T> =>
-    new Promise((resolve, reject) => {
-      run((error, value) => (error ? reject(error) : resolve(value as T)));
-    });
-  return {
-    async stat(path, follow = false) {
-      const found = await call<{ mode: number }>((done) =>
-        follow ? sftp.stat(path, done) : sftp.lstat(path, done),
-      ).catch((error: Error & { code?: number }) => {
-        // SSH_FX_NO_SUCH_FILE
-        if (error.code === 2) return undefined;
-        throw error;
-      });
-      if (found === undefined) return undefined;
-      return { kind: KINDS[found.mode & S_IFMT] ?? 'file', mode: found.mode & 0o7777 };
-    },
-    list: async (folder) =>
-      (await call<readonly { filename: string }[]>((done) => sftp.readdir(folder, done))).map(
-        ({ filename }) => filename,
-      ),
-    read: (path) => sftp.createReadStream(path),
-    write: (path) => sftp.createWriteStream(path),
-    makeFolder: (path) => call((done) => sftp.mkdir(path, done)),
-    readLink: (path) => call<string>((done) => sftp.readlink(path, done)),
-    link: (target, path) => call((done) => sftp.symlink(target, path, done)),
-    setMode: (path, mode) => call((done) => sftp.chmod(path, mode, done)),
-  };
 }

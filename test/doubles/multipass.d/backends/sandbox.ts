@@ -1,12 +1,11 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
 import type { Call } from '../io.ts';
 import { nextNumber, update } from '../store.ts';
 import type { Backend, Connection, Ended, Power, Streams } from './backend.ts';
-import { localFiles } from './local-files.ts';
 
 /**
  * What commands answer: `exec.json` of the state folder, the first row whose expression fits the argv joined by blanks
@@ -34,15 +33,13 @@ const tableSchema = z.array(
 export function sandboxBackend(call: Call): Backend {
   const folderOf = (name: string) => join(call.folder, 'sandbox', name);
   const powerFile = (name: string) => join(folderOf(name), 'power');
-  const copies = (name: string, snapshot: string) =>
-    join(call.folder, 'sandbox-snapshots', `${name}.${snapshot}`);
   const setPower = (name: string, power: Power) => writeFile(powerFile(name), power);
   const nextAddress = async () => {
     const [net = ''] = call.knobs.subnet.split('/');
     const host = 10 + ((await nextNumber(call.folder, 'address')) % 240);
     return `${net.split('.').slice(0, 3).join('.')}.${host}`;
   };
-  const backend: Backend = {
+  return {
     prepare: async () => {},
     async create({ name }, seed) {
       await rm(folderOf(name), { recursive: true, force: true });
@@ -68,40 +65,18 @@ export function sandboxBackend(call: Call): Backend {
     },
     start: (name) => setPower(name, 'running'),
     stop: (name) => setPower(name, 'stopped'),
-    suspend: (name) => setPower(name, 'frozen'),
     remove: (name) => rm(folderOf(name), { recursive: true, force: true }),
     address: async ({ address }) => address,
     changeAddress: async ({ name }) => update(call.folder, name, { address: await nextAddress() }),
     connect: async ({ name }) => connection(call, name, folderOf(name)),
     initialized: async () => true,
     addresses: async ({ address }) => (address === undefined ? [] : [address]),
-    facts: async ({ cpus, memory, disk }) => ({
-      release: 'Ubuntu 24.04.3 LTS',
-      load: [0.16, 0.09, 0.08],
-      memoryUsed: Math.floor(memory / 4),
-      memoryTotal: memory,
-      diskUsed: Math.floor(disk / 5),
-      diskTotal: disk,
-      cpus,
-    }),
     networks: async () => [
       { name: 'br0', type: 'bridge', description: 'Network bridge' },
       { name: 'eth0', type: 'ethernet', description: 'Ethernet device' },
     ],
-    snapshot: (name, snapshot) => cp(folderOf(name), copies(name, snapshot), { recursive: true }),
-    async restore(name, snapshot) {
-      await rm(folderOf(name), { recursive: true, force: true });
-      await cp(copies(name, snapshot), folderOf(name), { recursive: true });
-    },
-    removeSnapshot: (name, snapshot) => rm(copies(name, snapshot), { recursive: true, force: true }),
-    async clone(from, to, seed) {
-      await backend.create(to, seed);
-      await rm(join(folderOf(to.name), 'home'), { recursive: true });
-      await cp(join(folderOf(from), 'home'), join(folderOf(to.name), 'home'), { recursive: true });
-    },
     cleanUp: async () => {},
   };
-  return backend;
 }
 
 function connection(call: Call, name: string, folder: string): Connection {
@@ -120,8 +95,6 @@ function connection(call: Call, name: string, folder: string): Connection {
       streams.err(Buffer.from(`bash: line 1: ${argv[0]}: command not found\n`));
       return { code: 127 };
     },
-    files: async () =>
-      localFiles((path) => (path.startsWith('/') ? join(folder, path) : resolve(home, path))),
     close: () => {},
   };
 }

@@ -4,7 +4,6 @@ import { reachDaemon, type Seen } from '../daemon/daemon.ts';
 import { select } from '../daemon/observe.ts';
 import { connectFromClient } from '../daemon/ready.ts';
 import { Failure, failed, logLine, RC, Refusal, usage } from '../failures.ts';
-import { isUp } from '../instance.ts';
 import type { Call } from '../io.ts';
 import { runJob } from '../jobs.ts';
 import { isModern } from '../knobs.ts';
@@ -49,7 +48,7 @@ async function running(call: Call, name: string): Promise<Seen> {
     return found;
   };
   const found = await find();
-  if (isUp(found.now)) return found;
+  if (found.now === 'Running') return found;
   await as('start', () =>
     runJob(call, { operation: 'start', request: { names: [name] } }, { initial: `Starting ${name}` }),
   );

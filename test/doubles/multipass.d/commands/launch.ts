@@ -1,6 +1,4 @@
 import { randomInt } from 'node:crypto';
-import { existsSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { thisProcess } from '../../../../scripts/exec/background.ts';
 import type { Given } from '../arguments.ts';
 import { reachDaemon } from '../daemon/daemon.ts';
@@ -11,7 +9,6 @@ import type { Instance } from '../instance.ts';
 import type { Call } from '../io.ts';
 import { runJob } from '../jobs.ts';
 import { isModern, named } from '../knobs.ts';
-import { settingOf } from '../settings.ts';
 import { parseSize } from '../sizes.ts';
 import { claim } from '../store.ts';
 import { type Command, TIMEOUT } from './command.ts';
@@ -32,8 +29,6 @@ export const launch: Command = {
     { names: ['name', 'n'], value: true },
     { names: ['cloud-init'], value: true },
     { names: ['network'], value: true },
-    { names: ['bridged'] },
-    { names: ['mount'], value: true },
     { names: ['zone'], value: true },
     TIMEOUT,
   ],
@@ -69,9 +64,8 @@ async function readRequest(call: Call, given: Given) {
   const sizes = { memory: given.value('memory') ?? '1G', disk: given.value('disk') };
   const memory = parseSize(sizes.memory);
   const disk = sizes.disk === undefined ? undefined : parseSize(sizes.disk);
-  for (const mount of given.all('mount')) checkMount(call, mount.split(':')[0] ?? '');
   const userData = await readUserData(call, given);
-  const networks = [...(given.has('bridged') ? ['bridged'] : []), ...given.all('network')].map(parseNetwork);
+  const networks = given.all('network').map(parseNetwork);
   return {
     ...{
       remote: remote ?? '',
@@ -82,12 +76,6 @@ async function readRequest(call: Call, given: Given) {
     ...{ cpus, memory, disk, sizes, networks, userData, timeoutMs: given.timeoutMs() },
     timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
   };
-}
-
-function checkMount(call: Call, source: string): void {
-  const path = resolve(call.cwd, source);
-  if (!existsSync(path)) throw usage(`Mount source path "${source}" does not exist`);
-  if (!statSync(path).isDirectory()) throw usage(`Mount source path "${source}" is not a directory`);
 }
 
 /** The daemon's checks, in their order, up to the name, which is taken from then on. */
@@ -119,7 +107,7 @@ async function reserve(call: Call, request: Request): Promise<string> {
     ...{ name, state: 'Starting', deleted: false, preparing: true, busy: thisProcess() },
     image: { alias: image.aliases[0], release: image.release, os: image.os, hash: imageHash(image) },
     ...{ cpus: request.cpus, memory: request.memory, disk, mac: newMac(), interfaces: withMacs(networks) },
-    ...{ zone: request.zone, snapshots: [], head: '', snapshotCount: 0, cloneCount: 0, address: undefined },
+    ...{ zone: request.zone, address: undefined },
   };
   if (!(await claim(call.folder, instance))) throw new Refusal(`instance "${name}" is being prepared`);
   return name;
@@ -149,29 +137,15 @@ async function checkNetworks(
   const refused = isModern(call.knobs)
     ? 'Invalid network options. To troubleshoot, see https://documentation.ubuntu.com/multipass/stable/how-to-guides/'
     : 'Invalid network options supplied';
-  const resolved = wanted.map((network) =>
-    network.network === 'bridged'
-      ? { ...network, network: settingOf(call, 'local.bridged-network') }
-      : network,
-  );
-  const kinds = resolved.map(({ network }) => known.find(({ name }) => name === network)?.type);
-  const at = kinds.indexOf(undefined);
-  if (at >= 0) {
-    if (wanted[at]?.network === 'bridged') {
-      throw new Refusal(
-        `Invalid network '${resolved[at]?.network}' set as bridged interface, use \`multipass set ` +
-          'local.bridged-network=<name>` to correct. See `multipass networks` for valid names.',
-      );
-    }
-    throw new Refusal('Invalid arguments supplied', refused);
-  }
+  const kinds = wanted.map(({ network }) => known.find(({ name }) => name === network)?.type);
+  if (kinds.includes(undefined)) throw new Refusal('Invalid arguments supplied', refused);
   // The daemon would make a bridge for it, and nobody can be asked here.
   if (kinds.includes('ethernet')) throw new Refusal('Missing bridges', refused);
-  return resolved;
+  return wanted;
 }
 
 /** src/utils/utils.cpp, valid_hostname. */
-export function isValidName(name: string): boolean {
+function isValidName(name: string): boolean {
   return /^([a-zA-Z]|[a-zA-Z][a-zA-Z0-9-]*[a-zA-Z0-9])$/.test(name);
 }
 

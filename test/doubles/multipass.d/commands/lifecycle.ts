@@ -1,27 +1,20 @@
-import { Given, parseArguments } from '../arguments.ts';
+import type { Given } from '../arguments.ts';
 import { reachDaemon, type Seen } from '../daemon/daemon.ts';
 import { select } from '../daemon/observe.ts';
 import { Refusal, usage } from '../failures.ts';
-import type { Call } from '../io.ts';
 import { runJob } from '../jobs.ts';
 import { isModern } from '../knobs.ts';
-import { settingOf } from '../settings.ts';
 import { ALL, type Command, TIMEOUT } from './command.ts';
-import { launch } from './launch.ts';
 
-/** Names, or the primary instance where none are given; undefined stands for all. */
-function namesOf(call: Call, given: Given, needed = false): readonly string[] | undefined {
+/** Names; undefined stands for all. */
+export function namesOf(given: Given): readonly string[] | undefined {
   const { names } = given;
   if (names.length > 0 && given.has('all')) {
     throw usage(`Cannot specify name${names.length > 1 ? 's' : ''} when --all option set`);
   }
   if (given.has('all')) return undefined;
   if (names.length > 0) return names;
-  const primary = settingOf(call, 'client.primary-name');
-  if (!needed && primary !== '') return [primary];
-  throw usage(
-    `Name argument or --all is required${needed ? '' : '\nNote: the primary instance is disabled.'}`,
-  );
+  throw usage('Name argument or --all is required');
 }
 
 function messageFor(action: string, names: readonly string[] | undefined): string {
@@ -31,7 +24,7 @@ function messageFor(action: string, names: readonly string[] | undefined): strin
 
 /** A command on instances that exist, none of them deleted, all or nothing. */
 function onInstances(
-  name: 'stop' | 'restart' | 'suspend',
+  name: 'stop' | 'restart',
   action: string,
   about: Pick<Command, 'summary' | 'options'>,
   extra: (given: Given) => object = () => ({}),
@@ -41,7 +34,7 @@ function onInstances(
     names: [name],
     synopsis: '[<name> ...]',
     async run(call, given) {
-      const names = namesOf(call, given);
+      const names = namesOf(given);
       const more = extra(given);
       const chosen = select(await (await reachDaemon(call)).instances(), names ?? [], false);
       await runJob(
@@ -61,20 +54,8 @@ function onInstances(
 export const stop = onInstances(
   'stop',
   'Stopping',
-  {
-    summary: 'Stop running instances',
-    options: [ALL, { names: ['time', 't'], value: true }, { names: ['cancel', 'c'] }, { names: ['force'] }],
-  },
-  (given) => {
-    const [time, cancel, force] = [given.has('time'), given.has('cancel'), given.has('force')];
-    if (time && cancel) throw usage("Cannot set 'time' and 'cancel' options at the same time");
-    if (force && (time || cancel)) {
-      throw usage("Cannot set 'force' along with 'time' or 'cancel' options at the same time");
-    }
-    const minutes = given.value('time')?.replace(/^\+/, '') ?? '0';
-    if (!/^\d+$/.test(minutes)) throw usage('Time must be in digit form');
-    return { force, delayMs: Number(minutes) * 60_000, cancel };
-  },
+  { summary: 'Stop running instances', options: [ALL, { names: ['force'] }] },
+  (given) => ({ force: given.has('force') }),
 );
 
 export const restart = onInstances(
@@ -84,34 +65,23 @@ export const restart = onInstances(
   (given) => ({ timeoutMs: given.timeoutMs() }),
 );
 
-export const suspend = onInstances('suspend', 'Suspending', {
-  summary: 'Suspend running instances',
-  options: [ALL],
-});
-
 export const start: Command = {
   names: ['start'],
   summary: 'Start instances',
   synopsis: '[<name> ...]',
   options: [ALL, TIMEOUT],
   async run(call, given) {
-    const names = namesOf(call, given);
+    const names = namesOf(given);
     const timeoutMs = given.timeoutMs();
     const all = await (await reachDaemon(call)).instances();
-    const primary = settingOf(call, 'client.primary-name');
     const missing = missingForStart(all, names ?? []);
-    const details = missing.filter(({ name, why }) => why === 'deleted' || name !== primary);
-    if (details.length > 0) {
-      const lines = details.map(({ name, why }) =>
+    if (missing.length > 0) {
+      const lines = missing.map(({ name, why }) =>
         why === 'deleted'
           ? `Instance '${name}' is deleted. Use 'recover' to recover it or 'purge' to permanently delete it.`
           : `Instance '${name}' does not exist.`,
       );
       throw new Refusal('instance(s) missing', `${lines.join('\n')}${isModern(call.knobs) ? '' : '\n'}`);
-    }
-    if (missing.length > 0) {
-      const timeout = timeoutMs === undefined ? [] : ['--timeout', String(timeoutMs / 1000)];
-      await launch.run(call, new Given(parseArguments(['--name', primary, ...timeout], launch.options)));
     }
     const chosen =
       names ?? all.filter(({ deleted, preparing }) => !deleted && !preparing).map(({ name }) => name);
@@ -140,7 +110,3 @@ function missingForStart(all: readonly Seen[], names: readonly string[]): readon
     return seen.deleted ? [{ name, why: 'deleted' }] : [];
   });
 }
-
-/** The names that a command on existing instances needs. */
-export const neededNames = (call: Call, given: Given): readonly string[] | undefined =>
-  namesOf(call, given, true);

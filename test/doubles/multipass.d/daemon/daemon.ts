@@ -1,5 +1,3 @@
-import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '../backends/backend.ts';
 import { Refusal } from '../failures.ts';
@@ -25,22 +23,13 @@ export interface Daemon {
 }
 
 /** Reaches the daemon; each call of it is one request to the real one. Throws its refusal. */
-export async function reachDaemon(call: Call, authenticating = false): Promise<Daemon> {
-  const { knobs, folder } = call;
-  if (knobs.daemon === 'down' || isRestarting(folder))
-    throw new Refusal('cannot connect to the multipass socket');
+export async function reachDaemon(call: Call): Promise<Daemon> {
+  const { knobs } = call;
+  if (knobs.daemon === 'down') throw new Refusal('cannot connect to the multipass socket');
   if (knobs.daemon === 'denied') throw new Refusal('multipass socket access denied');
   if (knobs.daemonDelayMs > 0) await delay(knobs.daemonDelayMs);
-  const authenticated = existsSync(join(folder, 'authenticated'));
-  if (knobs.daemon === 'unauthenticated' && !authenticating && !authenticated)
-    throw new Refusal(NOT_AUTHENTICATED);
+  if (knobs.daemon === 'unauthenticated') throw new Refusal(NOT_AUTHENTICATED);
   return theDaemon(call);
-}
-
-/** A changed global setting makes the daemon end and start again; this file's time is when it is back. */
-function isRestarting(folder: string): boolean {
-  const file = join(folder, 'daemon-back');
-  return existsSync(file) && Date.now() < statSync(file).mtimeMs;
 }
 
 /** The daemon's own view, for its jobs. */

@@ -9,9 +9,8 @@ export function observed(instance: Instance, power: Power | undefined, knobs: Kn
   if (deleted) return 'Deleted';
   if (named(knobs.unknownState, name)) return 'Unknown';
   if (busy !== undefined) return state;
-  if (state === 'Suspended') return power === 'running' ? 'Running' : 'Suspended';
   if (power !== 'running') return 'Stopped';
-  return state === 'Unknown' || state === 'Delayed Shutdown' ? state : 'Running';
+  return state === 'Unknown' ? state : 'Running';
 }
 
 /** Looks names up, all or nothing; none given means all. Throws the daemon's refusal for missing and deleted ones. */
@@ -32,12 +31,4 @@ export function select(
   ];
   if (errors.length > 0) throw new Refusal(`The following errors occurred:\n${errors.join('\n')}`);
   return wanted.flatMap((name) => found.get(name) ?? []);
-}
-
-/** One instance for the commands that take one; their refusal has no preamble. */
-export function selectOne(all: readonly Instance[], name: string): Instance {
-  const found = all.find((instance) => instance.name === name && !instance.preparing);
-  if (found === undefined) throw new Refusal(`instance "${name}" does not exist`);
-  if (found.deleted) throw new Refusal(`instance "${name}" is deleted`);
-  return found;
 }

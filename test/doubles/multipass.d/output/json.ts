@@ -1,10 +1,21 @@
+import type { Given } from '../arguments.ts';
+import { usage } from '../failures.ts';
+import type { Call } from '../io.ts';
+import { isModern } from '../knobs.ts';
+
 type Json = unknown;
+
+/** Prints a document. The other formats are nobody's: the driver reads JSON only. */
+export function printJson(call: Call, given: Given, value: unknown): void {
+  if (given.value('format') !== 'json') throw usage('Invalid format type given.');
+  call.out(renderJson(value, !isModern(call.knobs)));
+}
 
 /**
  * A document as the client prints it: four spaces, empty lists and maps on two lines, a newline at the end. `sorted`: keys
  * in the order of their code units (Qt, up to 1.16); else as they were put in (Boost.JSON).
  */
-export function renderJson(value: Json, sorted: boolean): string {
+function renderJson(value: Json, sorted: boolean): string {
   return `${render(value, '', sorted)}\n`;
 }
 
