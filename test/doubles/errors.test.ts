@@ -1,5 +1,6 @@
 /** Streams, exit codes and texts of what goes wrong, as the Multipass sources and their tests have them. */
 import { beforeEach, describe, expect, it } from 'vitest';
+import { RECORDED, recorded } from '../fakes/multipass-recorded.ts';
 import { Double } from './support.ts';
 
 let double: Double;
@@ -141,13 +142,9 @@ describe('what the daemon refuses to launch', () => {
     [
       ['nope:24.04'],
       {},
-      'Remote "nope" is unknown or unreachable. If image mirror is enabled, please confirm it is valid.',
+      "Remote 'nope' is not found. Please use `multipass find` for supported remotes and images.",
     ],
-    [
-      ['24.04'],
-      { imageServers: false },
-      'Remote "" is unknown or unreachable. If image mirror is enabled, please confirm it is valid.',
-    ],
+    [['24.04'], { imageServers: false }, 'Remote "" is unknown or unreachable.'],
     [['--network', 'nope'], {}, 'Invalid arguments supplied\nInvalid network options supplied'],
     [['--network', 'eth0'], {}, 'Missing bridges\nInvalid network options supplied'],
     [['--name', 'a'], { beingPrepared: ['a'] }, 'instance "a" is being prepared'],
@@ -194,4 +191,73 @@ describe('the daemon', () => {
     expect(code).toBe(2);
     expect(stderr).toMatch(unauthenticated);
   });
+});
+
+describe('where a real one was recorded, this one says the same', () => {
+  /** The last line of what is told, and the code; log lines and progress are the real one's alone. */
+  const end = ({ code, stderr }: { readonly code: number; readonly stderr: string }) => ({
+    code,
+    said: stderr
+      .split('\n')
+      .filter((line) => line !== '' && !/^\[\d.*\] \[(url downloader|blueprint provider)\]/.test(line)),
+  });
+
+  it.each([
+    ['down-list-json', { daemon: 'never-started' }],
+    ['down-version', { daemon: 'never-started' }],
+    ['find-2404-json', { imageServers: false }],
+    ['launch-2404-noserver', { imageServers: false }],
+    ['launch-remote-nosuch', {}],
+    ['bad-file-2', {}],
+    ['bad-name', { noImage: true }],
+    ['bad-cpus', {}],
+    ['bad-timeout', {}],
+    ['bad-network3', {}],
+    ['missing-stop', {}],
+    ['missing-restart', {}],
+    ['missing-delete', {}],
+    ['missing-delete-purge-two', {}],
+    ['missing-start', {}],
+    ['missing-exec-n', {}],
+    ['get-unknown', {}],
+    ['get-driver', {}],
+    ['get-primary', {}],
+    ['arity-list', {}],
+    ['arity-exec', {}],
+    ['zone-option', {}],
+    ['ud-nofile', {}],
+    ['unknown-option', {}],
+  ])(
+    '%s',
+    async (label, { noImage, ...knobs }: { noImage?: boolean; daemon?: string; imageServers?: boolean }) => {
+      const real = RECORDED.find((each) => each.label === label);
+      if (real === undefined) throw new Error(label);
+      double.set(knobs);
+      // What is asked for is there on no other host.
+      const argv = real.argv.slice(1).map((word) => (noImage && word.startsWith('file:') ? '24.04' : word));
+      const said = await double.run(argv);
+      expect(end(said)).toEqual(end({ code: real.exit, stderr: real.stderr }));
+      if (real.exit === 0) expect(said.stdout).toBe(real.stdout);
+    },
+  );
+
+  it('a machine that boots is Unknown, taken, not to be entered, and blocks who would shut it down', async () => {
+    double.set({ sshTimeout: ['mpcp'], giveUpMs: 1_500 });
+    const launched = double.run(['launch', '--name', 'mpcp']);
+    await expect.poll(() => double.state('mpcp')).toBe('Unknown');
+    expect(end(await double.run(['launch', '--name', 'mpcp']))).toEqual(ofRecord('launching-again-2'));
+    expect(end(await double.run(['start', 'mpcp']))).toEqual(ofRecord('launching-start'));
+    expect(end(await double.run(['exec', '-n', 'mpcp', '--', 'true']))).toEqual(
+      ofRecord('during-launch-exec-starting'),
+    );
+    expect(end(await launched)).toEqual(ofRecord('launching-again'));
+    double.set({ giveUpMs: 1 });
+    expect(end(await double.run(['delete', 'mpcp']))).toEqual(ofRecord('delete-stopped'));
+    expect((await double.run(['delete', '--purge', 'mpcp'])).code).toBe(0);
+  });
+
+  function ofRecord(label: string): ReturnType<typeof end> {
+    const { exitCode, stderr } = recorded(label);
+    return end({ code: exitCode, stderr });
+  }
 });

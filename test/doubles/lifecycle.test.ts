@@ -112,7 +112,8 @@ describe('a launch', () => {
     const { code, stderr } = await double.run(['launch', '-n', 'a', '--cloud-init', '-'], 'just words');
     expect({ code, stderr }).toEqual({
       code: 2,
-      stderr: 'launch failed: operator[] call on a scalar (key: "users")\n',
+      stderr:
+        'launch failed: yaml-cpp: error at line 1, column 1: operator[] call on a scalar (key: "users")\n',
     });
     expect(await double.state('a')).toBeUndefined();
   });

@@ -25,12 +25,18 @@ const COMMANDS: readonly Command[] = [
   version,
 ];
 
+const NEVER_STARTED =
+  '[error] [client] Caught an unhandled exception: failed to open file ' +
+  "'/usr/local/etc/multipassd/multipass_root_cert.pem': No such file or directory(2)\n";
+
 /** Options that 1.17 no longer has. */
 const GONE = ['mem', 'only-images', 'only-blueprints'];
 
 /** Runs one command line and returns its exit code, having printed what went wrong. */
 export async function runCommandLine(call: Call, argv: readonly string[]): Promise<number> {
   try {
+    // The client then finds no certificate of the daemon's, whatever it is asked.
+    if (call.knobs.daemon === 'never-started') throw new Failure(RC.commandLine, NEVER_STARTED);
     return await dispatch(call, argv);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { Refusal } from './failures.ts';
 import { isModern, type Knobs } from './knobs.ts';
 
@@ -24,13 +25,17 @@ const MODERN: readonly Image[] = [
 ];
 const REMOTES = ['release', 'daily', 'core', 'snapcraft'];
 
+const NO_SERVER =
+  "failed to download from 'https://cdimage.ubuntu.com/ubuntu-core/16/stable/current/ubuntu-core-16-amd64.img.xz': " +
+  'Host cdimage.ubuntu.com not found';
+
 /** The images of a version, its remotes asked for by name, or found by alias and version. */
 export function findImages(
   knobs: Knobs,
   remote: string | undefined,
   name: string | undefined,
 ): readonly Image[] {
-  if (!knobs.imageServers) throw unknownRemote(remote ?? '');
+  if (!knobs.imageServers) throw new Refusal(NO_SERVER);
   const remotes = isModern(knobs) ? REMOTES : [...REMOTES, 'appliance'];
   if (remote !== undefined && remote !== '' && !remotes.includes(remote)) throw unknownRemote(remote);
   const all = isModern(knobs) ? [...IMAGES, ...MODERN] : IMAGES;
@@ -43,9 +48,13 @@ export function findImages(
 /** The one image that launch means; the latest LTS by default. Throws the daemon's refusal where there is none. */
 export function imageFor(knobs: Knobs, remote: string, name: string): Image {
   const wanted = name === '' || name === 'default' ? 'lts' : name;
+  const file = /^file:\/\/(.*)$/.exec(wanted)?.[1];
+  if (file !== undefined && !existsSync(file)) throw new Refusal(`Custom image \`${file}\` does not exist.`);
   if (/^(https?|file):/.test(wanted)) {
     return { remote: '', aliases: [wanted], os: '', release: '', version: '' };
   }
+  // Without a network the client's refusal has no sentence about mirrors.
+  if (!knobs.imageServers) throw new Refusal(`Remote "${remote}" is unknown or unreachable.`);
   const [found] = findImages(knobs, remote, wanted);
   if (found === undefined)
     throw new Refusal(`Unable to find an image matching "${wanted}" in remote "${remote}".`);
@@ -59,6 +68,6 @@ export function imageHash({ remote, aliases, version }: Image): string {
 
 function unknownRemote(remote: string): Refusal {
   return new Refusal(
-    `Remote "${remote}" is unknown or unreachable. If image mirror is enabled, please confirm it is valid.`,
+    `Remote '${remote}' is not found. Please use \`multipass find\` for supported remotes and images.`,
   );
 }

@@ -15,8 +15,8 @@ const knobsSchema = z.strictObject({
   version: z.string().default('1.16.3'),
   /** Where machines come from: LXD or Incus containers, or nowhere (tables of answers and local folders). */
   backend: z.enum(['containers', 'sandbox']).default('containers'),
-  /** The daemon's health: down, a socket that may not be opened, or a client that is not authenticated. */
-  daemon: z.enum(['up', 'down', 'denied', 'unauthenticated']).default('up'),
+  /** The daemon's health: never started since its installation, down, a socket that may not be opened, or a client that is not authenticated. */
+  daemon: z.enum(['up', 'never-started', 'down', 'denied', 'unauthenticated']).default('up'),
   /** How long the daemon thinks before each answer, in milliseconds. */
   daemonDelayMs: z.number().default(0),
   /** Said on standard error before what list, info, find and networks print, as the notice of a deprecated driver is. */

@@ -92,7 +92,8 @@ function loadUserData(text: string): YAMLMap {
   const contents = parseAllDocuments(text, { schema: 'failsafe', version: '1.1' })[0]?.contents ?? null;
   if (contents === null) return new YAMLMap();
   if (isMap(contents)) return contents;
-  if (isScalar(contents)) throw new Refusal('operator[] call on a scalar (key: "users")');
+  if (isScalar(contents))
+    throw new Refusal('yaml-cpp: error at line 1, column 1: operator[] call on a scalar (key: "users")');
   const map = new YAMLMap();
   if (isSeq(contents)) {
     for (const [at, item] of contents.items.entries()) map.set(new Scalar(String(at)), item);

@@ -74,6 +74,7 @@ export function sandboxBackend(call: Call): Backend {
     networks: async () => [
       { name: 'br0', type: 'bridge', description: 'Network bridge' },
       { name: 'eth0', type: 'ethernet', description: 'Ethernet device' },
+      { name: 'mpqemubr0', type: 'bridge', description: 'Network bridge' },
     ],
     cleanUp: async () => {},
   };

@@ -3,7 +3,7 @@ import type { Ended } from '../backends/backend.ts';
 import { reachDaemon, type Seen } from '../daemon/daemon.ts';
 import { select } from '../daemon/observe.ts';
 import { connectFromClient } from '../daemon/ready.ts';
-import { Failure, failed, logLine, RC, Refusal, usage } from '../failures.ts';
+import { Failure, failed, RC, Refusal, usage } from '../failures.ts';
 import type { Call } from '../io.ts';
 import { runJob } from '../jobs.ts';
 import { isModern } from '../knobs.ts';
@@ -67,10 +67,7 @@ async function repeat(call: Call, instance: Seen, commands: readonly (readonly s
   const retries = call.knobs.execRetryLoop ?? !isModern(call.knobs);
   for (;;) {
     const ended = await runOnce(call, instance, commands);
-    if (ended.signal !== undefined) {
-      call.err(logLine('ssh client', 'Process terminated by signal'));
-      return RC.shell;
-    }
+    if (ended.signal !== undefined) return RC.shell;
     if (ended.code === RC.retry && retries) continue;
     return ended.code ?? RC.shell;
   }

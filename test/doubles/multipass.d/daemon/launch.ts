@@ -71,7 +71,7 @@ async function prepare(
 async function bringUp(call: Call, { name, timeoutMs }: LaunchRequest, progress: Progress): Promise<void> {
   const { backend } = theDaemon(call);
   // The backend may have added to it.
-  await save(call.folder, { ...(await claimed(call.folder, name)), preparing: false, state: 'Starting' });
+  await save(call.folder, { ...(await claimed(call.folder, name)), preparing: false, state: 'Unknown' });
   await progress.say(`Starting ${name}`);
   await backend.start(name);
   const instance = await claimed(call.folder, name);

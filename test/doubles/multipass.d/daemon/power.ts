@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { thisProcess } from '../../../../scripts/exec/background.ts';
 import { messageOf } from '../../../../scripts/shared/errors.ts';
 import { waitFor } from '../../../../scripts/shared/wait.ts';
@@ -18,6 +19,7 @@ export interface PowerRequest {
 
 /** How long a guest may take to shut down (vm_shutdown_timeout), and to reboot its kernel. */
 const REBOOT_MS = 60_000;
+const SHUTDOWN_MS = 300_000;
 
 /** Starts instances and waits for their SSH, all at once; what is up already stays as it is. */
 export async function start(call: Call, { names, timeoutMs }: PowerRequest): Promise<void> {
@@ -82,7 +84,13 @@ async function shutDown(call: Call, instance: Seen, force: boolean, advice: stri
   const { name, now } = instance;
   if (now === 'Stopped' || now === 'Deleted') return;
   if (!force) {
-    if (now === 'Starting' || now === 'Restarting') {
+    if (now === 'Unknown' || now === 'Restarting') {
+      await delay(call.knobs.giveUpMs ?? SHUTDOWN_MS);
+      throw new Refusal(
+        `The QEMU process did not finish within ${SHUTDOWN_MS} milliseconds after being shutdown`,
+      );
+    }
+    if (now === 'Starting') {
       throw new Refusal(`Cannot shut down instance ${name} while starting.`, advice);
     }
   }
@@ -91,7 +99,7 @@ async function shutDown(call: Call, instance: Seen, force: boolean, advice: stri
 }
 
 async function boot(call: Call, instance: Instance, timeoutMs: number | undefined): Promise<void> {
-  await working(call, instance, 'Starting', () => startAgain(call, instance, timeoutMs));
+  await working(call, instance, 'Unknown', () => startAgain(call, instance, timeoutMs));
 }
 
 async function startAgain(call: Call, instance: Instance, timeoutMs: number | undefined): Promise<void> {
