@@ -51,7 +51,6 @@ export interface MissingArtifact {
   readonly id: RecipeId;
   readonly title: string;
   readonly why: string;
-  readonly needsNetwork: boolean;
   /** Measured on two cores. */
   readonly seconds: number;
 }
@@ -74,15 +73,10 @@ export async function missingArtifacts(
       cacheProblem(artifactFolder(cache, id, keys.get(id) ?? ''), keys.get(id) ?? '', verify),
     ),
   );
-  return all.flatMap(({ id, title, needsNetwork, seconds }, index) => {
+  return all.flatMap(({ id, title, seconds }, index) => {
     const why = problems[index];
-    return why === undefined ? [] : [{ id, title, why, needsNetwork, seconds }];
+    return why === undefined ? [] : [{ id, title, why, seconds }];
   });
-}
-
-/** Minutes that building them takes on two cores: the measured sum, as builds overlap but share the cores. */
-export function minutesToBuild(missing: readonly MissingArtifact[]): number {
-  return Math.ceil(missing.reduce((sum, { seconds }) => sum + seconds, 0) / 60);
 }
 
 /**

@@ -38,7 +38,6 @@ export interface Recipe {
   /** To be raised when `build` or what it calls changes what comes out: code is not part of the hash. */
   readonly revision: number;
   readonly needs: readonly RecipeId[];
-  readonly needsNetwork: boolean;
   /** Files and folders of the package that go into it. */
   readonly assets: readonly string[];
   readonly parameters: Readonly<Record<string, string>>;

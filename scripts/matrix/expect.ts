@@ -57,11 +57,6 @@ export function predict(state: ObservedState, from: VantagePoint, target: Target
   return { expected: { outcome: end ?? 'ok', servers, clients: isAnswered ? clients : [], why, chain } };
 }
 
-/** The expectation alone. */
-export function expect(state: ObservedState, from: VantagePoint, target: Target): Expectation {
-  return predict(state, from, target).expected;
-}
-
 function nothingKnown(
   world: World,
   { kind, reason, machine }: Unknown,

@@ -1,4 +1,5 @@
 import { macOf } from '../shared/mac.ts';
+import { K8S_VERSION } from '../shared/versions.ts';
 import type { LabSpec, MachineSpec } from '../spec/types.ts';
 import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
 import {
@@ -15,14 +16,11 @@ import { peeringsOf } from './peering.ts';
 import type { SoftwareFacts } from './software.ts';
 import type { LabPlan, MachinePlan } from './types.ts';
 
-/** What Debian 12's source package `kubernetes` (1.20.5+really1.20.2) holds. */
-export const DEBIAN_KUBERNETES_VERSION = 'v1.20.2';
-
 /** What a lab made from Debian's packages is. */
 export const DEBIAN_SOFTWARE: SoftwareFacts = {
   distribution: 'kubeadm',
   cni: 'bird',
-  versions: { kubernetes: DEBIAN_KUBERNETES_VERSION },
+  versions: { kubernetes: K8S_VERSION },
 };
 
 const BGP = {

@@ -1,4 +1,4 @@
-/** Exit codes of every command (DESIGN: contracts). `stdout` is data, `stderr` is progress. */
+/** Exit codes of every command. `stdout` is data, `stderr` is progress. */
 export const EXIT = {
   pass: 0,
   wrong: 1,

@@ -7,7 +7,6 @@ export const TIMEOUTS = {
   /** k3s imports all container images before it says that it is up. */
   k3s: 600_000,
   apiServer: 120_000,
-  nodeRegistered: 60_000,
   nodesReady: 120_000,
   /** Its first start, which emulated machines have taken minutes for. */
   controllerManager: 300_000,
@@ -17,8 +16,6 @@ export const TIMEOUTS = {
   /** From the CNI being applied to its own word that it works: images are there, but many pods start. */
   cni: 300_000,
   bgpEstablished: 60_000,
-  routes: 60_000,
-  dns: 60_000,
   command: 60_000,
   provision: 300_000,
 } as const;

@@ -1,48 +1,44 @@
-import type { z } from 'zod';
+import { z } from 'zod';
+import { completeSpec, DEFAULTS } from './defaults.ts';
 import { type Complaint, type PathPart, show } from './problems.ts';
-import {
-  bgpSchema,
-  echoSchema,
-  kubernetesSchema,
-  labSchema,
-  machineSchema,
-  networkSchema,
-  SPEC_VERSION,
-} from './schema.ts';
+import { labSchema, SPEC_VERSION } from './schema.ts';
 import { suggest } from './suggest.ts';
 
-/** The keys of each map in a spec, by where it stands; "" is the document. */
-const KEYS: Readonly<Record<string, readonly string[]>> = {
-  '': Object.keys(labSchema.shape),
-  network: Object.keys(networkSchema.shape),
-  machines: Object.keys(machineSchema.shape),
-  kubernetes: Object.keys(kubernetesSchema.shape),
-  bgp: Object.keys(bgpSchema.shape),
-  echo: Object.keys(echoSchema.shape),
-};
+/** The default lab, for examples of correct lines. */
+const DEFAULT_LAB = completeSpec(DEFAULTS);
 
-/** What a correct line looks like, by key. */
-const EXAMPLES: Readonly<Record<string, string>> = {
-  version: `version: ${SPEC_VERSION}`,
-  name: 'name: k8sworker1',
-  role: 'role: worker',
-  address: 'address: 192.168.13.35',
-  routed: 'routed: true',
-  network: 'network: { subnet: 192.168.13.0/24 }',
-  subnet: 'subnet: 192.168.13.0/24',
-  host: 'host: 192.168.13.1',
-  bridge: 'bridge: labbr0',
-  machines: 'machines: [{ name: k8smaster1, role: control-plane, address: 192.168.13.30 }]',
-  kubernetes: 'kubernetes: { podCidr: 10.255.0.0/16 }',
-  podCidr: 'podCidr: 10.255.0.0/16',
-  serviceCidr: 'serviceCidr: 10.96.0.0/12',
-  bgp: 'bgp: { routerAsn: 65000 }',
-  clusterAsn: 'clusterAsn: 65001',
-  routerAsn: 'routerAsn: 65000',
-  routerPrefixes: 'routerPrefixes: [5.5.5.5/32]',
-  echo: 'echo: { variant: full }',
-  externalIp: 'externalIp: 2.2.2.2',
-};
+/** The schema of what is meant, without its default. */
+function bare(schema: unknown): unknown {
+  return schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault
+    ? bare(schema.unwrap())
+    : schema;
+}
+
+/** The keys of a map with their schemas, also those of the maps that a list holds. */
+function shapeOf(schema: unknown): Readonly<Record<string, unknown>> {
+  const meant = bare(schema);
+  if (meant instanceof z.ZodArray) return shapeOf(meant.element);
+  return meant instanceof z.ZodObject ? meant.shape : {};
+}
+
+function schemaAt(path: readonly PathPart[]): unknown {
+  // An index leads to the same keys as its list.
+  return path
+    .filter((part) => typeof part === 'string')
+    .reduce<unknown>((schema, key) => shapeOf(schema)[key], labSchema);
+}
+
+/** The map nearest to the top that has a key, as it is written: "" is the document itself. */
+function ownerOf(key: string): string | undefined {
+  const maps: { readonly path: string; readonly schema: unknown }[] = [{ path: '', schema: labSchema }];
+  for (const { path, schema } of maps) {
+    const shape = shapeOf(schema);
+    if (Object.hasOwn(shape, key)) return path;
+    for (const [name, inner] of Object.entries(shape))
+      maps.push({ path: path === '' ? name : `${path}.${name}`, schema: inner });
+  }
+  return undefined;
+}
 
 const KINDS: Readonly<Record<string, string>> = {
   string: 'text',
@@ -79,9 +75,9 @@ function explain(issue: z.core.$ZodIssue, document: unknown): Complaint[] {
 
 function unknownKey(parent: readonly PathPart[], key: string): Complaint {
   const path = [...parent, key];
-  const here = KEYS[String(parent[0] ?? '')] ?? [];
+  const here = Object.keys(shapeOf(schemaAt(parent)));
   const near = suggest(key, here);
-  const elsewhere = Object.keys(KEYS).find((section) => KEYS[section]?.includes(key));
+  const elsewhere = ownerOf(key);
   let hint = `remove it, or use one of: ${here.join(', ')}`;
   if (near !== undefined) hint = `did you mean "${near}"?`;
   else if (elsewhere !== undefined)
@@ -110,7 +106,7 @@ function wrongChoice(path: readonly PathPart[], found: unknown, values: readonly
     return {
       path,
       message: `version ${show(found)} is unknown; this release reads version ${SPEC_VERSION}`,
-      hint: `write ${EXAMPLES.version}, or use the release that this file was written for`,
+      hint: `write version: ${SPEC_VERSION}, or use the release that this file was written for`,
     };
   }
   const near = typeof found === 'string' ? suggest(found, values) : undefined;
@@ -121,14 +117,38 @@ function wrongChoice(path: readonly PathPart[], found: unknown, values: readonly
   };
 }
 
+/** How to write it right: as in the default lab, else what it means. */
 function example(path: readonly PathPart[]): string {
-  const [last, before] = [path.at(-1), path.at(-2)];
-  if (last === 'name' && before === undefined) return 'write for example "name: bgp-lab"';
-  if (before === 'routerPrefixes') return 'write a prefix like 5.5.5.5/32';
-  if (before === 'machines')
-    return 'write { name: k8sworker1, role: worker, address: 192.168.13.35 } or the like';
-  const line = typeof last === 'string' ? EXAMPLES[last] : undefined;
-  return line === undefined ? 'see lab.yaml of this release' : `write for example "${line}"`;
+  const last = path.at(-1);
+  const value = exampleAt(path);
+  if (value !== undefined)
+    return typeof last === 'string'
+      ? `write for example "${last}: ${inFlow(value)}"`
+      : `write ${inFlow(value)} or the like`;
+  const schema = schemaAt(path);
+  const meaning = schema instanceof z.ZodType ? schema.description : undefined;
+  return meaning === undefined ? 'see lab.yaml of this release' : `write "${last}": ${meaning}`;
+}
+
+function exampleAt([first, index, ...rest]: readonly PathPart[]): unknown {
+  if (first === undefined) return undefined;
+  if (first !== 'machines' || index === undefined)
+    return valueAt(DEFAULT_LAB, [first, ...(index === undefined ? [] : [index]), ...rest].map(firstEntry));
+  const [controlPlane, ...others] = DEFAULT_LAB.machines;
+  const values = [...others, controlPlane].map((machine) => valueAt(machine, rest));
+  return values.find((value) => value !== undefined && value !== false);
+}
+
+function firstEntry(part: PathPart): PathPart {
+  return typeof part === 'number' ? 0 : part;
+}
+
+/** A value on one line: of a list the first entry, of a section its first key. */
+function inFlow(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.slice(0, 1).map(inFlow).join()}]`;
+  if (typeof value !== 'object' || value === null) return String(value);
+  const entries = Object.entries(value).slice(0, 'role' in value ? undefined : 1);
+  return `{ ${entries.map(([key, inner]) => `${key}: ${inFlow(inner)}`).join(', ')} }`;
 }
 
 function hintOf(params: Record<string, unknown> | undefined): string | undefined {

@@ -14,6 +14,8 @@ export const BRIDGE_PATTERN = '^[A-Za-z0-9_][-A-Za-z0-9_.]{1,14}$';
 export const CIDR_PATTERN = '^\\d{1,3}(\\.\\d{1,3}){3}/\\d{1,2}$';
 export const ADDRESS_PATTERN = '^\\d{1,3}(\\.\\d{1,3}){3}$';
 
+/** RFC 5396: the high and the low 16 bits. */
+export const ASDOT_PATTERN = '^\\d{1,5}\\.\\d{1,5}$';
 export const ASN_MIN = 1;
 export const ASN_MAX = 4294967294;
 
@@ -118,13 +120,23 @@ function strictCidr(text: string): Cidr | undefined {
   return /\/(0|[1-9]\d?)$/.test(text) ? parseCidr(text) : undefined;
 }
 
+/** The number that asdot notation stands for; undefined where the text is none. */
+export function asdotNumber(text: string): number | undefined {
+  if (!new RegExp(ASDOT_PATTERN).test(text)) return undefined;
+  const [high = 0, low = 0] = text.split('.').map(Number);
+  return high > 0xffff || low > 0xffff ? undefined : high * 0x1_0000 + low;
+}
+
 /** An AS number that a BGP speaker may use, of 16 or 32 bits. */
 export function asnFault(asn: number): Fault | undefined {
   const hint = 'private numbers are 64512 to 65534 and 4200000000 to 4294967294';
   const reserved = RESERVED_ASNS.get(asn);
   if (reserved !== undefined) return { message: `AS ${asn} is reserved (${reserved})`, hint };
   if (!Number.isInteger(asn) || asn < ASN_MIN || asn > ASN_MAX) {
-    return { message: `${asn} is no AS number: a whole number of ${ASN_MIN} to ${ASN_MAX}`, hint };
+    return {
+      message: `${asn} is no AS number: ${ASN_MIN} to ${ASN_MAX}, or 0.1 to 65535.65534 in asdot notation`,
+      hint,
+    };
   }
   return undefined;
 }

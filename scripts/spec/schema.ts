@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   ADDRESS_PATTERN,
+  ASDOT_PATTERN,
   ASN_MAX,
   ASN_MIN,
   addressFault,
@@ -62,12 +63,16 @@ function name(description: string) {
 }
 
 function asn(description: string) {
-  return z.number().check(faultCheck(asnFault)).meta({
-    description,
-    type: 'integer',
-    minimum: ASN_MIN,
-    maximum: ASN_MAX,
-  });
+  return z
+    .number()
+    .check(faultCheck(asnFault))
+    .meta({
+      description,
+      type: ['number', 'string'],
+      minimum: ASN_MIN,
+      maximum: ASN_MAX,
+      pattern: ASDOT_PATTERN,
+    });
 }
 
 export const sshSchema = z
@@ -137,7 +142,9 @@ export const kubernetesSchema = z.strictObject({
 });
 
 export const bgpSchema = z.strictObject({
-  clusterAsn: asn('AS number of all Kubernetes nodes (iBGP mesh).').default(65001),
+  clusterAsn: asn('AS number of all Kubernetes nodes (iBGP mesh): 65001, or 1.10 in asdot notation.').default(
+    65001,
+  ),
   routerAsn: asn('AS number of the router (eBGP to every worker).').default(65000),
   routerPrefixes: z
     .array(cidr(ROUTER_PREFIX_LENGTHS, 'A prefix that the router originates.'))
@@ -214,6 +221,12 @@ export const multipassSchema = z
           .min(1)
           .optional()
           .describe('mode bridge: a network of "multipass networks" of type bridge or switch.'),
+      })
+      .check(({ value, issues }) => {
+        if (value.mode !== 'bridge' || value.bridge !== undefined) return;
+        const hint = 'add a network of type bridge or switch: multipass networks   (lists them)';
+        const message = 'is missing, with mode bridge';
+        issues.push({ code: 'custom', input: value, path: ['bridge'], message, params: { hint } });
       })
       .describe("Where the machines have the lab's addresses.")
       .prefault({}),

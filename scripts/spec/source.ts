@@ -14,6 +14,7 @@ import {
   type YAMLMap,
 } from 'yaml';
 import { messageOf } from '../shared/errors.ts';
+import { asdotNumber } from './formats.ts';
 import type { Complaint, PathPart } from './problems.ts';
 import { show } from './problems.ts';
 
@@ -108,6 +109,7 @@ export function readSource(text: string): ReadSource {
 
   const unresolved = unresolvedAliases(document, place);
   if (unresolved.length > 0) return { complaints: unresolved };
+  readAsdot(document);
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: 100 });
@@ -118,6 +120,14 @@ export function readSource(text: string): ReadSource {
   }
   const complaints = duplicateKeys(document, place);
   return { source: sourceOf(document, value, place), complaints };
+}
+
+/** AS numbers in asdot notation, from the text itself: to YAML 1.10 is the number 1.1. */
+function readAsdot(document: Document.Parsed): void {
+  for (const key of ['clusterAsn', 'routerAsn']) {
+    const node = document.getIn(['bgp', key], true);
+    if (isScalar(node)) node.value = asdotNumber(node.source ?? '') ?? node.value;
+  }
 }
 
 function hasFaults(document: Document.Parsed): boolean {

@@ -3,12 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { artifactFolder } from '../../scripts/artifacts/cache.ts';
-import {
-  ensureArtifacts,
-  minutesToBuild,
-  missingArtifacts,
-  recipeKeys,
-} from '../../scripts/artifacts/ensure.ts';
+import { ensureArtifacts, missingArtifacts, recipeKeys } from '../../scripts/artifacts/ensure.ts';
 import type { BuildContext, Recipe, RecipeId } from '../../scripts/artifacts/recipe.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import type { LabEvent } from '../../scripts/shared/events.ts';
@@ -33,7 +28,6 @@ function recipe(
     title: `the ${id}`,
     revision: 1,
     needs,
-    needsNetwork: needs.length === 0,
     assets: [],
     parameters: {},
     seconds: 30,
@@ -143,10 +137,5 @@ describe('ensureArtifacts', () => {
     await expect(ensure(slow, abort.signal)).rejects.toThrow('Interrupted');
     expect(existsSync(folderOf('kubernetes'))).toBe(false);
     expect(readdirSync(cache)).toEqual(['logs']);
-  });
-
-  it('tells how long building takes', async () => {
-    expect(minutesToBuild(await missingArtifacts({ cache, all: all() }))).toBe(1);
-    expect(minutesToBuild([])).toBe(0);
   });
 });

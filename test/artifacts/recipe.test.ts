@@ -14,7 +14,6 @@ const recipe: Recipe = {
   title: 'a machine',
   revision: 1,
   needs: ['kubernetes'],
-  needsNetwork: false,
   assets: [],
   parameters: { suite: 'bookworm', architecture: 'amd64' },
   seconds: 1,

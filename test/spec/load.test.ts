@@ -24,6 +24,26 @@ function failureOf(path: string): SpecError {
   throw new Error(`${path} has no problem`);
 }
 
+describe('AS numbers in asdot notation', () => {
+  it.each([
+    // To YAML this is the number 1.1.
+    ['1.10', 65546],
+    ['1.1', 65537],
+    ['"1.10"', 65546],
+    ['64512.0', 4227858432],
+    ['0.65001', 65001],
+    ['65001', 65001],
+  ])('%s is %d', (written, asn) => {
+    const { bgp } = parseSpec(`version: 1\nbgp: { clusterAsn: ${written} }\n`, 'lab.yaml');
+    expect(bgp.clusterAsn).toBe(asn);
+  });
+
+  it.each(['1.65536', '"x.1"', '65535.65535', '0.0'])('%s is refused', (written) => {
+    const { problems } = checkSpec(`version: 1\nbgp: { clusterAsn: ${written} }\n`, 'lab.yaml');
+    expect(problems).toEqual([expect.objectContaining({ path: 'bgp.clusterAsn', line: 2 })]);
+  });
+});
+
 describe('files', () => {
   const text = 'version: 1\nname: größe\n';
   it.each([

@@ -57,7 +57,7 @@ function resourcesOf(plan: LabPlan, btrfs: boolean): readonly Wanted[] {
     collection: '/1.0/networks' as const,
     name: plan.network.bridge,
     type: 'bridge',
-    // No NAT, no DHCP, no DNS, no firewall rules: lab traffic has no way out of this bridge (DESIGN, safety).
+    // No NAT, no DHCP, no DNS, no firewall rules: lab traffic has no way out of this bridge.
     config: {
       ...owner,
       'ipv4.address': `${plan.network.hostAddress}/${plan.network.prefixLength}`,

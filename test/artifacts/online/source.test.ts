@@ -28,7 +28,6 @@ function smallRecipes(): readonly Recipe[] {
     title: id,
     revision: 1,
     needs: [],
-    needsNetwork: false,
     assets: [],
     parameters: {},
     seconds: 1,

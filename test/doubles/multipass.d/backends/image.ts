@@ -28,7 +28,6 @@ export async function ensureDebianImage(cache: string, emit: Emit): Promise<Mach
     title: 'the plain Debian image of the multipass double',
     revision: 1,
     needs: [],
-    needsNetwork: true,
     assets: [FOLDER, CGROUPS],
     parameters: {
       suite: SUITE,
