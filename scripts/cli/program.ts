@@ -174,7 +174,9 @@ function defineBundle(bundle: Command, handlers: Handlers): void {
     .action((folder, options) => handlers.bundleCreate(folder, options));
   bundle
     .command('verify')
-    .description('Read every byte of a bundle: names each file that is missing, altered or too many.')
+    .description(
+      'Read every byte of a bundle: names each file and container image that is missing, altered or too many.',
+    )
     .argument('<folder>')
     .option(...json)
     .action((folder, options) => handlers.bundleVerify(folder, options));

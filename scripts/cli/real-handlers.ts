@@ -100,10 +100,13 @@ export function realHandlers(
     async bundleVerify(folder, args) {
       const { bundleVerify } = await import('../commands/bundle.ts');
       const path = resolve(terminal.cwd, folder);
-      const { manifest, problems } = await bundleVerify(path);
-      if (args.json) printJson({ schemaVersion: 1, folder: path, ...aboutBundle(manifest), problems });
-      else print([...problems, bundleText(path, manifest, problems.length)].join('\n'));
-      code = problems.length === 0 ? EXIT.pass : EXIT.wrong;
+      const { manifest, problems, next } = await bundleVerify(use(args), path);
+      if (args.json) printJson({ schemaVersion: 1, folder: path, ...aboutBundle(manifest), problems, next });
+      else {
+        print([...problems, bundleText(path, manifest, problems.length)].join('\n'));
+        if (next !== undefined) print(`next: ${next}`);
+      }
+      code = problems.length === 0 ? EXIT.pass : EXIT.userMustAct;
     },
 
     async doctor(args) {

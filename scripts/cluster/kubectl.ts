@@ -40,7 +40,7 @@ export function kubectlCommand({ binary, kubeconfig, via }: KubectlAccess): read
 /** A kubectl bound to one cluster. */
 export function kubectlWith(local: Executor, access: KubectlAccess): Kubectl {
   const run = async (args: readonly string[], options: RunOptions = {}) => {
-    const argv = [...kubectlCommand(access), '--request-timeout', '20s', ...args];
+    const argv = [...kubectlCommand(access), '--request-timeout', `${TIMEOUTS.request / 1000}s`, ...args];
     return local.run(argv, { timeoutMs: TIMEOUTS.command, ...options });
   };
   return {

@@ -1,10 +1,10 @@
-import { existsSync } from 'node:fs';
-import { chmod, copyFile, mkdir, rename, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Bundle, readBundle, softwareOf } from '../artifacts/bundle/bundle.ts';
 import { requireWhole } from '../artifacts/bundle/check.ts';
 import { debianArchitecture, findDebianSource, mirrorProblem } from '../artifacts/debian.ts';
 import { cachedFiles } from '../artifacts/debian-software.ts';
+import { placeProgram, runnableProgram } from '../artifacts/programs.ts';
 import type { Executor } from '../exec/executor.ts';
 import { quoteWord } from '../exec/quote.ts';
 import type { MachineDriver, MachineImage } from '../machines/driver.ts';
@@ -18,7 +18,8 @@ export function bundleArtifacts(folder: string, local: Executor, cache: string):
   const whole = async (machines: MachineDriver['machines'], emit = silent) => {
     const bundle = readBundle(folder);
     requireArchitecture(bundle);
-    await requireWhole(bundle, { cache, emit });
+    await requireWhole(bundle, { local, cache, emit, fromNote: true });
+    hostKubectlOf(softwareOf(bundle));
     return complement(softwareOf(bundle), machines, bundle, cache);
   };
   return {
@@ -88,39 +89,29 @@ export function imageOf(software: Software): MachineImage | undefined {
   return { metadataFile: metadata.path, rootfsFile: rootfs.path, key: rootfs.sha256 };
 }
 
+/** The file that this host has its kubectl from. Throws UserError where the bundle has none. */
+function hostKubectlOf(software: Software): SoftwareFile {
+  const platform = `${process.platform}/${debianArchitecture()}`;
+  const own = filesOf(software, 'kubectl').find((file) => (file.platform ?? platform) === platform);
+  const found = own ?? (process.platform === 'linux' ? filesOf(software, 'k3s')[0] : undefined);
+  if (found !== undefined) return found;
+  throw new UserError('The bundle has no kubectl for this host.', {
+    details: [`wanted: a file with role kubectl and platform ${platform}`],
+    next: 'Add one to bundle.yaml (docs/bundle.md), or make the bundle here: npx lab bundle create --from online DIR',
+  });
+}
+
 /**
  * A kubectl that this host can run. k3s is kubectl too when it is asked to be; it then unpacks itself into its data
  * folder, which here is one in the cache (cmd/k3s/main.go reads it from the configuration file).
  */
 export async function hostKubectl(software: Software, cache: string): Promise<string> {
-  const platform = `${process.platform}/${debianArchitecture()}`;
-  const own = filesOf(software, 'kubectl').find((file) => (file.platform ?? platform) === platform);
-  if (own !== undefined) return runnable(own, cache, 'kubectl');
-  const [k3s] = filesOf(software, 'k3s');
-  if (k3s === undefined || process.platform !== 'linux')
-    throw new UserError('The bundle has no kubectl for this host.', {
-      details: [`wanted: a file with role kubectl and platform ${platform}`],
-      next: 'Add one to bundle.yaml (docs/bundle.md), or make the bundle here: npx lab bundle create --from online DIR',
-    });
-  const binary = await runnable(k3s, cache, 'k3s');
+  const file = hostKubectlOf(software);
+  const binary = await runnableProgram(file, cache, file.role);
+  if (file.role === 'kubectl') return binary;
   const folder = join(binary, '..');
   await writeFile(join(folder, 'config.yaml'), `data-dir: ${JSON.stringify(join(folder, 'data'))}\n`);
   const config = quoteWord(join(folder, 'config.yaml'));
   const script = `#!/bin/sh\nK3S_CONFIG_FILE=${config} exec ${quoteWord(binary)} kubectl "$@"\n`;
-  return place(join(folder, 'kubectl'), (path) => writeFile(path, script));
-}
-
-/** The program as one that can be run: what is carried on a USB stick or by hand may have lost its mode. */
-async function runnable({ path, sha256 }: SoftwareFile, cache: string, name: string): Promise<string> {
-  const copy = join(cache, 'programs', sha256.slice(0, 16), name);
-  return existsSync(copy) ? copy : place(copy, (to) => copyFile(path, to));
-}
-
-async function place(path: string, write: (path: string) => Promise<void>): Promise<string> {
-  await mkdir(join(path, '..'), { recursive: true });
-  const temporary = `${path}.${process.pid}`;
-  await write(temporary);
-  await chmod(temporary, 0o755);
-  await rename(temporary, path);
-  return path;
+  return placeProgram(join(folder, 'kubectl'), (path) => writeFile(path, script));
 }

@@ -1,7 +1,9 @@
 import { readBundle } from '../artifacts/bundle/bundle.ts';
-import { bundleProblems } from '../artifacts/bundle/check.ts';
+import { bundleProblems, nextAfterProblems } from '../artifacts/bundle/check.ts';
+import type { ReadOptions } from '../artifacts/bundle/contents.ts';
 import { createBundle } from '../artifacts/bundle/create.ts';
 import type { BundleManifest } from '../artifacts/bundle/manifest.ts';
+import { cacheFolder } from '../artifacts/cache.ts';
 import { debianArchitecture } from '../artifacts/debian.ts';
 import { installPackages } from '../machines/packages.ts';
 import { nameOf } from '../plan/host-facts.ts';
@@ -51,7 +53,11 @@ export async function bundleCreate(
     return { value: artifacts, changed };
   });
   return steps.run('bundle', async (emit) => {
-    const manifest = await createBundle(folder, software, debianArchitecture(), emit, places);
+    const manifest = await createBundle(folder, software, debianArchitecture(), {
+      ...readOptions(deps),
+      emit,
+      places,
+    });
     return { value: manifest, changed: true };
   });
 }
@@ -65,10 +71,21 @@ function choiceOf({ from, distribution }: BundleOptions): ArtifactChoice {
   return { from };
 }
 
-/** `lab bundle verify`: everything that is wrong with a bundle, having read every byte of it. */
+/** `lab bundle verify`: everything that is wrong with a bundle, having read every byte of it, and what to do about it. */
 export async function bundleVerify(
+  deps: Deps,
   folder: string,
-): Promise<{ readonly manifest: BundleManifest; readonly problems: readonly string[] }> {
+): Promise<{
+  readonly manifest: BundleManifest;
+  readonly problems: readonly string[];
+  readonly next: string | undefined;
+}> {
   const bundle = readBundle(folder);
-  return { manifest: bundle.manifest, problems: await bundleProblems(bundle) };
+  const { manifest } = bundle;
+  const problems = await bundleProblems(bundle, { ...readOptions(deps), fromNote: false });
+  return { manifest, problems, next: problems.length === 0 ? undefined : nextAfterProblems(manifest) };
+}
+
+function readOptions({ local, env }: Deps): ReadOptions {
+  return { local, cache: cacheFolder(env) };
 }

@@ -1,5 +1,6 @@
 import type { ObservedThing } from '../machines/driver.ts';
 import { LabFailure } from '../shared/errors.ts';
+import { scaleTimeouts } from '../shared/timeouts.ts';
 import { requireConsent } from './consent.ts';
 import type { Deps } from './deps.ts';
 import { type LabOptions, labName } from './lab-file.ts';
@@ -38,6 +39,7 @@ export async function labdown(deps: Deps, options: DownOptions): Promise<DownRes
   const state = new LabState(deps.cwd, lab);
   // A damaged plan must not keep its lab from being removed.
   const plan = await state.loadPlan().catch(() => undefined);
+  scaleTimeouts(plan?.timeouts?.scale);
   const views = await observeByDriver(deps, lab, plan);
   const seen = views.flatMap(({ things }) => things);
   const makers = plan === undefined ? makersOf(deps, options, views) : [];

@@ -5,6 +5,7 @@ import { type MissingPackage, nameOf } from '../plan/host-facts.ts';
 import { formatHostProblem, type HostProblem, hostError, isError } from '../plan/host-problem.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { type PlanTextExtra, renderPlan } from '../render/plan-text.ts';
+import { scaleTimeouts } from '../shared/timeouts.ts';
 import { requireConsent } from './consent.ts';
 import type { Deps } from './deps.ts';
 import { type PlanOptions, planFromSpec, refuseOtherPlan, type WantedPlan } from './load-plan.ts';
@@ -43,6 +44,7 @@ export interface UpResult {
 export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   const started = performance.now();
   const { plan, flags, text, packages, work, asks, problems } = await preview(deps, options);
+  scaleTimeouts(plan.timeouts?.scale);
   const error = hostError(problems);
   if (error !== undefined) throw error;
   for (const warning of text.warnings ?? []) deps.say(`warning: ${warning}`);

@@ -8,6 +8,7 @@ import type { LabPlan } from '../plan/types.ts';
 import { machinesOf } from '../plan/types.ts';
 import { HarnessError, Interrupted, LabError, LabFailure, messageOf, UserError } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
+import { scaleTimeouts } from '../shared/timeouts.ts';
 import { sshTargets } from './access.ts';
 import { openApi } from './api-access.ts';
 import type { Deps } from './deps.ts';
@@ -40,6 +41,7 @@ const CONNECT_TIMEOUT_MS = 5_000;
 export async function openLab(deps: Deps, options: LabOptions, emit: Emit): Promise<OpenLab> {
   const state = new LabState(deps.cwd, labName(deps, options));
   const plan = await state.requirePlan();
+  scaleTimeouts(plan.timeouts?.scale);
   const targets = await sshTargets(deps, plan, state);
   await requireMachines(deps, plan, targets);
   const binary = await cachedKubectl(deps, state);

@@ -86,6 +86,7 @@ function planAtSpec(
       ? {}
       : { calico: { version: versions.calico, maximumPaths: CALICO_MAXIMUM_PATHS } }),
     ...(choices.artifacts.value === 'bundle' && spec.bundle !== undefined ? { bundle: spec.bundle } : {}),
+    ...(spec.timeouts.scale === 1 ? {} : { timeouts: spec.timeouts }),
     bgp: {
       clusterAsn: spec.bgp.clusterAsn,
       routerAsn: spec.bgp.routerAsn,

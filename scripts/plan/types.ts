@@ -4,6 +4,7 @@ import type {
   DistributionName,
   DriverName,
   EchoVariant,
+  LabSpec,
   LoadBalancer,
   MachineRole,
   MultipassSpec,
@@ -80,6 +81,8 @@ export interface LabPlan {
     /** How many next hops its BIRD gives to a kernel for one prefix; the lab's own has bgp.maximumPaths. */
     readonly maximumPaths: number;
   };
+  /** Where everything is waited for longer than usual. */
+  readonly timeouts?: LabSpec['timeouts'];
   /** The folder that the software comes from, with artifacts bundle. */
   readonly bundle?: string;
   readonly bgp: {

@@ -19,6 +19,9 @@ const MUTATING = /^MutatingAdmissionPolicy(Binding)?$/;
  */
 const WEBHOOKS = 'calico-webhooks';
 
+/** A manifest with this one keeps Calico's resources in projectcalico.org/v3 itself (calico-v3-crds.yaml). */
+const NATIVE_CRD = 'bgppeers.projectcalico.org';
+
 /** Whether a manifest has objects of which the cluster must say in which version it takes them. */
 export function hasMutatingPolicies(text: string): boolean {
   return documentsOf(text).some((each) => MUTATING.test(String(each.get('kind'))));
@@ -59,14 +62,24 @@ export function renderCalicoManifest(
   };
   const container = containerOf(node, 'calico-node');
   for (const [name, value] of Object.entries(environment)) setEnvironment(node, container, name, value);
+  const controller = containerOf(controllers, 'calico-kube-controllers');
   if (plan.echo.loadBalancer === 'ipam')
-    setEnvironment(
-      controllers,
-      containerOf(controllers, 'calico-kube-controllers'),
-      'ENABLED_CONTROLLERS',
-      'node,loadbalancer',
-    );
+    setEnvironment(controllers, controller, 'ENABLED_CONTROLLERS', 'node,loadbalancer');
+  // Without it each asks the API server once, at its start, and takes crd.projectcalico.org/v1 where it gets no answer.
+  if (documents.some((each) => each.getIn(['metadata', 'name']) === NATIVE_CRD)) {
+    setEnvironment(node, container, 'CALICO_API_GROUP', 'projectcalico.org/v3');
+    setEnvironment(controllers, controller, 'CALICO_API_GROUP', 'projectcalico.org/v3');
+  }
   return writeDocuments(documents);
+}
+
+/** The container images that the workloads of a manifest of Calico's run in a lab, each once. */
+export function imagesOfManifest(text: string): readonly string[] {
+  const workloads = documentsOf(text).filter((each) => each.getIn(['metadata', 'name']) !== WEBHOOKS);
+  const containers = workloads.flatMap((each) =>
+    ['initContainers', 'containers'].flatMap((list) => itemsOf(each, [...POD, list])),
+  );
+  return [...new Set(containers.map((item) => String(item.get('image'))))];
 }
 
 // Some documents hold nothing but a comment.

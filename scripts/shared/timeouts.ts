@@ -1,5 +1,5 @@
-/** Every wait of the lab, in milliseconds. A timeout always fails; nothing ever just sleeps. */
-export const TIMEOUTS = {
+/** On machines that run the lab at full speed. */
+const FULL_SPEED = {
   daemonReady: 60_000,
   machineSsh: 60_000,
   cloudInit: 120_000,
@@ -17,8 +17,19 @@ export const TIMEOUTS = {
   cni: 300_000,
   bgpEstablished: 60_000,
   command: 60_000,
+  /** kubectl's own, for one answer of the API server. */
+  request: 20_000,
   provision: 300_000,
-} as const;
+};
+
+/** Every wait of the lab, in milliseconds, for machines as slow as this lab's. A timeout always fails; nothing ever just sleeps. */
+export const TIMEOUTS: Readonly<typeof FULL_SPEED> = { ...FULL_SPEED };
+
+/** Makes every wait that many times as long from now on (lab.yaml: timeouts.scale): of this lab's machines, for one command. */
+export function scaleTimeouts(factor = 1): void {
+  const scaled = Object.entries(FULL_SPEED).map(([name, ms]) => [name, ms * factor]);
+  Object.assign(TIMEOUTS, Object.fromEntries(scaled));
+}
 
 /** How often a named condition is looked at again, in milliseconds. */
 export const POLL_MS = 250;

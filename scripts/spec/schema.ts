@@ -233,6 +233,17 @@ export const multipassSchema = z
   })
   .describe('Driver multipass: what virtual machines are made from.');
 
+const timeoutsSchema = z.strictObject({
+  scale: z
+    .number()
+    .min(1)
+    .max(100)
+    .default(1)
+    .describe(
+      'How many times as long as usual everything is waited for. Emulated machines (no hardware virtualization) need 10. It may change while the lab is up.',
+    ),
+});
+
 /** Strict: unknown keys fail. Absent sections and keys take the values of the default lab. */
 export const labSchema = z
   .strictObject({
@@ -269,6 +280,7 @@ export const labSchema = z
     kubernetes: kubernetesSchema.prefault({}).describe('Address plan of the cluster.'),
     bgp: bgpSchema.prefault({}).describe('AS numbers and prefixes of the router.'),
     echo: echoSchema.prefault({}).describe('The echo workload.'),
+    timeouts: timeoutsSchema.prefault({}).describe('How long labup waits.'),
     multipass: multipassSchema.prefault({}),
   })
   .describe('A Kubernetes BGP lab (lab.yaml).');

@@ -94,5 +94,9 @@ export interface LabSpec {
     /** How the LoadBalancer service gets externalIp: as spec.externalIPs, or from Calico's address management. */
     readonly loadBalancer: LoadBalancer;
   };
+  readonly timeouts: {
+    /** How many times as long as usual everything is waited for. */
+    readonly scale: number;
+  };
   readonly multipass: MultipassSpec;
 }

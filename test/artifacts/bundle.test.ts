@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -19,37 +20,47 @@ import { bundleProblems, requireWhole } from '../../scripts/artifacts/bundle/che
 import { incomplete } from '../../scripts/artifacts/bundle/complete.ts';
 import { createBundle, renderBundle } from '../../scripts/artifacts/bundle/create.ts';
 import { type BundleManifest, parseBundle } from '../../scripts/artifacts/bundle/manifest.ts';
-import type { FileRole, Software, SoftwareFile } from '../../scripts/plan/software.ts';
-import { UserError } from '../../scripts/shared/errors.ts';
+import { debianArchitecture } from '../../scripts/artifacts/debian.ts';
+import { localExecutor } from '../../scripts/exec/local.ts';
+import type { FileRole, Software } from '../../scripts/plan/software.ts';
+import { LabFailure, UserError } from '../../scripts/shared/errors.ts';
 import { silent } from '../../scripts/shared/events.ts';
+import { K3S_FILES } from '../fakes/bundle.ts';
 
 let folder: string;
 let made: string;
-const CONTENT = { k3s: 'a binary', 'images.tar.zst': 'images', 'calico.yaml': 'kind: DaemonSet' } as const;
+const CONTENT = new Map(K3S_FILES.map(({ path, content }) => [path, content]));
+const options = () => ({ local: localExecutor(), cache: join(folder, 'cache') });
+const check = () => bundleProblems(readBundle(made), { ...options(), fromNote: false });
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'bundle-'));
   made = join(folder, 'bundle');
-  for (const [name, content] of Object.entries(CONTENT)) writeFileSync(join(folder, name), content);
-  await createBundle(made, software(), 'amd64', silent);
+  for (const [name, content] of CONTENT) writeFileSync(join(folder, name), content);
+  await create(made);
 });
+
+function create(target: string, changed: Partial<Software> = {}) {
+  return createBundle(target, { ...software(), ...changed }, debianArchitecture(), {
+    ...options(),
+    emit: silent,
+  });
+}
 
 function software(): Software {
   return {
     distribution: 'k3s',
     cni: 'calico',
-    versions: { kubernetes: 'v1.36.2+k3s1', calico: 'v3.32.1' },
-    files: [
-      file('k3s', 'k3s'),
-      file('image-archive', 'images.tar.zst'),
-      file('calico-manifest', 'calico.yaml'),
-    ],
+    versions: { kubernetes: 'v1.36.3+k3s1', calico: 'v3.32.1' },
+    files: K3S_FILES.map(({ role, path, content }) => ({
+      role,
+      path: join(folder, path),
+      version: 'v1',
+      sha256: createHash('sha256').update(content).digest('hex'),
+      nodes: ['control-plane', 'worker'],
+      inMachineImage: false,
+    })),
   };
-}
-
-function file(role: FileRole, name: keyof typeof CONTENT): SoftwareFile {
-  const sha256 = createHash('sha256').update(CONTENT[name]).digest('hex');
-  return { role, path: join(folder, name), version: 'v1', sha256, nodes: ['worker'], inMachineImage: false };
 }
 
 async function refusal(work: () => unknown): Promise<UserError> {
@@ -65,64 +76,80 @@ async function refusal(work: () => unknown): Promise<UserError> {
 describe('a bundle', () => {
   it('comes back as the software that it was made from', async () => {
     const bundle = readBundle(made);
-    expect(bundle.manifest.architecture).toBe('amd64');
+    expect(bundle.manifest.architecture).toBe(debianArchitecture());
     const back = softwareOf(bundle);
     expect(back).toEqual({
       ...software(),
       files: software().files.map(({ path, ...rest }) => expect.objectContaining(rest)),
     });
-    expect(back.files.map(({ path }) => readFileSync(path, 'utf8'))).toEqual(Object.values(CONTENT));
-    expect(await bundleProblems(bundle)).toEqual([]);
+    expect(back.files.map(({ path }) => readFileSync(path))).toEqual(
+      [...CONTENT.values()].map((content) => Buffer.from(content)),
+    );
+    expect(await check()).toEqual([]);
   });
 
   it('is whole wherever it is carried', async () => {
     const carried = join(folder, 'carried');
     cpSync(made, carried, { recursive: true });
     rmSync(made, { recursive: true });
-    expect(await bundleProblems(readBundle(carried))).toEqual([]);
+    expect(await bundleProblems(readBundle(carried), { ...options(), fromNote: false })).toEqual([]);
   });
 
   it('names what is missing, altered and too many, each with its path', async () => {
     rmSync(join(made, 'bin/k3s'));
-    appendFileSync(join(made, 'calico/calico.yaml'), ' ');
+    appendFileSync(join(made, 'images/calico.tar'), ' ');
     writeFileSync(join(made, 'images/other.tar'), '');
-    expect(await bundleProblems(readBundle(made))).toEqual([
+    expect(await check()).toEqual([
       'bin/k3s: missing',
-      expect.stringMatching(/^calico\/calico.yaml: altered: its SHA-256 is [0-9a-f]{64}, not [0-9a-f]{64}$/),
+      expect.stringMatching(/^images\/calico.tar: altered: its SHA-256 is [0-9a-f]{64}, not [0-9a-f]{64}$/),
+      'container image quay.io/calico/cni:v3.32.1: in no image archive',
+      'container image quay.io/calico/node:v3.32.1: in no image archive',
+      'container image quay.io/calico/kube-controllers:v3.32.1: in no image archive',
       'images/other.tar: not listed in bundle.yaml',
     ]);
-    const error = await refusal(() => requireWhole(readBundle(made)));
-    expect(error.details).toHaveLength(3);
+    const error = await refusal(() => requireWhole(readBundle(made), { ...options(), fromNote: false }));
+    expect(error.details).toHaveLength(6);
+    expect(error.next).toContain('npx lab bundle create --from online --distribution k3s DIR');
   });
 
   it('is read once, and again when a file was touched', async () => {
-    const cache = join(folder, 'cache');
     const read: string[] = [];
-    const check = () => {
+    const again = () => {
       read.length = 0;
       const emit = (event: { readonly type: string; readonly text?: string }) =>
         void read.push(event.text ?? '');
-      return bundleProblems(readBundle(made), { cache, emit });
+      return bundleProblems(readBundle(made), { ...options(), fromNote: true, emit });
     };
-    expect(await check()).toEqual([]);
-    expect(read).toHaveLength(3);
-    expect(await check()).toEqual([]);
+    expect(await again()).toEqual([]);
+    expect(read).toHaveLength(K3S_FILES.length);
+    expect(await again()).toEqual([]);
     expect(read).toEqual([]);
     // As long as before, so that only its time tells.
     const path = join(made, 'bin/k3s');
     const { atime } = statSync(path);
-    writeFileSync(path, 'A BINARY');
+    writeFileSync(path, readFileSync(path, 'utf8').toUpperCase());
     utimesSync(path, atime, new Date(Date.now() + 5_000));
-    expect(await check()).toEqual([expect.stringContaining('bin/k3s: altered')]);
+    expect(await again()).toEqual([expect.stringContaining('bin/k3s: altered')]);
     expect(read).toEqual(['checking bin/k3s']);
   });
 });
 
 describe('making a bundle', () => {
   it('takes only a folder of its own', async () => {
-    const error = await refusal(() => createBundle(made, software(), 'amd64', silent));
+    const error = await refusal(() => create(made));
     expect(error.message).toContain('is not empty');
     expect(error.details).toEqual(['It holds a bundle.']);
+  });
+
+  it('is refused before anything is written where its lab would lack something', async () => {
+    const target = join(folder, 'lacking');
+    const files = software().files.filter(({ path }) => !path.endsWith('calico.tar'));
+    const error = await create(target, { files }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(LabFailure);
+    expect((error as LabFailure).details).toContain(
+      'container image quay.io/calico/node:v3.32.1: in no image archive',
+    );
+    expect(existsSync(target)).toBe(false);
   });
 
   it('that was stopped is no bundle, and is taken over by the next try', async () => {
@@ -131,8 +158,8 @@ describe('making a bundle', () => {
     writeFileSync(join(begun, 'bundle.unfinished'), '');
     writeFileSync(join(begun, 'bin/left'), '');
     expect((await refusal(() => readBundle(begun))).message).toContain('is no bundle');
-    await createBundle(begun, software(), 'amd64', silent);
-    expect(await bundleProblems(readBundle(begun))).toEqual([]);
+    await create(begun);
+    expect(readBundle(begun).manifest).toEqual(readBundle(made).manifest);
   });
 });
 
@@ -164,7 +191,7 @@ describe('bundle.yaml', () => {
     [{ sha256: 'abc' }, 'not 64 lower-case hex digits'],
     [{ role: 'k4s' }, 'role'],
     [{ platform: 'linux/amd64' }, 'only a kubectl has one'],
-    [{ path: 'images/images.tar.zst' }, 'is listed twice'],
+    [{ path: 'images/calico.tar' }, 'is listed twice'],
   ])('with a file of %j is refused', async (changed, complaint) => {
     const [first, ...others] = manifest().files;
     const error = await refusal(() => parse({ files: [{ ...first, ...changed }, ...others] }));
@@ -202,4 +229,12 @@ describe('what a bundle must hold', () => {
       'half a machine image: only machine-rootfs is there',
     ]);
   });
+});
+
+it('docs/bundle.md has descriptions of bundles that are right, the two last of whole ones', () => {
+  const text = readFileSync('docs/bundle.md', 'utf8').replaceAll('SUM', 'a'.repeat(64));
+  const examples = [...text.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, body = '']) => body);
+  const manifests = examples.map((example) => parseBundle(example, 'docs/bundle.md'));
+  expect(manifests.map(({ distribution }) => distribution)).toEqual(['k3s', 'k3s', 'kubeadm']);
+  expect(manifests.slice(1).map(incomplete)).toEqual([[], []]);
 });

@@ -303,7 +303,7 @@ describe('the resources', () => {
     expect(asked).toEqual([]);
     expect(await calicoCni.settle(kubectl, context())).toBe(true);
     expect(asked).toEqual([
-      'delete ippools.projectcalico.org --ignore-not-found --output name lab-external-1',
+      'delete ippools.projectcalico.org --ignore-not-found --wait=false --output name lab-external-1',
     ]);
   });
 

@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto';
 import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
 import { artifactFolder, commitArtifact } from '../../scripts/artifacts/cache.ts';
 import { debianArchitecture } from '../../scripts/artifacts/debian.ts';
 import { recipeKeys } from '../../scripts/artifacts/ensure.ts';
@@ -14,6 +12,7 @@ import { localExecutor } from '../../scripts/exec/local.ts';
 import { filesOf } from '../../scripts/plan/software.ts';
 import { UserError } from '../../scripts/shared/errors.ts';
 import { silent } from '../../scripts/shared/events.ts';
+import { K3S_FILES, writeBundle } from '../fakes/bundle.ts';
 import { recordingExecutor } from '../fakes/recording-executor.ts';
 
 let folder: string;
@@ -25,35 +24,8 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "bundle source's "));
   cache = join(folder, 'cache');
   local = recordingExecutor();
-  writeBundle();
+  writeBundle(join(folder, 'bundle'));
 });
-
-/** A bundle as somebody makes one by hand: k3s and Calico, without what this project builds. */
-function writeBundle(changed: object = {}): void {
-  const contents = {
-    // A stand-in for k3s: says how it was called.
-    k3s: '#!/bin/sh\necho "$K3S_CONFIG_FILE: $*"\n',
-    'images.tar': 'images',
-    'calico.yaml': 'kind: DaemonSet',
-  };
-  const roles = { k3s: 'k3s', 'images.tar': 'image-archive', 'calico.yaml': 'calico-manifest' } as const;
-  mkdirSync(join(folder, 'bundle'), { recursive: true });
-  const files = Object.entries(contents).map(([path, content]) => {
-    writeFileSync(join(folder, 'bundle', path), content);
-    const sha256 = createHash('sha256').update(content).digest('hex');
-    return { path, role: roles[path as keyof typeof roles], version: 'v1', sha256 };
-  });
-  const manifest = {
-    schemaVersion: 1,
-    architecture: debianArchitecture(),
-    distribution: 'k3s',
-    cni: 'calico',
-    versions: { kubernetes: 'v1.36.3+k3s1', calico: 'v3.32.1' },
-    files,
-    ...changed,
-  };
-  writeFileSync(join(folder, 'bundle/bundle.yaml'), stringify(manifest));
-}
 
 /** Puts what a recipe makes into the cache, without making it. */
 async function cached(id: RecipeId, ...names: readonly string[]): Promise<void> {
@@ -108,15 +80,19 @@ describe('a bundle that was put together by hand', () => {
   });
 
   it('is checked before anything is touched', async () => {
-    appendFileSync(join(folder, 'bundle/images.tar'), 'x');
-    expect((await refusal(source().missing('plain'))).details).toEqual([
-      expect.stringContaining('images.tar: altered'),
+    appendFileSync(join(folder, 'bundle/k3s-images.tar.gz'), 'x');
+    const error = await refusal(source().missing('plain'));
+    expect(error.exitCode).toBe(2);
+    expect(error.details).toEqual([
+      expect.stringContaining('k3s-images.tar.gz: altered'),
+      'container image docker.io/rancher/mirrored-pause:3.10.2: in no image archive',
+      'container image docker.io/rancher/mirrored-coredns-coredns:1.14.6: in no image archive',
     ]);
   });
 
   it('of another architecture is refused', async () => {
     const other = debianArchitecture() === 'amd64' ? 'arm64' : 'amd64';
-    writeBundle({ architecture: other });
+    writeBundle(join(folder, 'bundle'), K3S_FILES, { architecture: other });
     expect((await refusal(source().missing('plain'))).message).toContain(`is for ${other}`);
   });
 });

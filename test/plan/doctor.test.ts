@@ -65,13 +65,18 @@ describe('the checks of a driver', () => {
   it('are those that it depends on', () => {
     expect(ids('incus')).toEqual(expect.arrayContaining(['user', 'daemon', 'kernel-tcp-md5', 'kmsg']));
     expect(ids('incus')).not.toContain('kvm');
+    expect(ids('incus')).not.toContain('kernel-calico');
     expect(ids('multipass')).toEqual(expect.arrayContaining(['multipass', 'kvm', 'memory', 'subnet']));
     expect(ids('multipass').filter((id) => /^(user|daemon|bridge$|kernel|inotify)/.test(id))).toEqual([]);
     expect(ids('ssh')).toEqual(['platform', 'node', 'clock', 'packages', 'mirror', 'disk', 'lab', 'vpn']);
   });
 
   it('are all in the table above, each with a case that is good and one that is not', () => {
-    const all = new Set([...(['incus', 'multipass', 'ssh'] as const).flatMap(ids), 'calico']);
+    const all = new Set([
+      ...(['incus', 'multipass', 'ssh'] as const).flatMap(ids),
+      'calico',
+      'kernel-calico',
+    ]);
     expect(Object.keys(CASES).sort()).toEqual([...all].sort());
     for (const [id, cases] of Object.entries(CASES)) {
       const verdicts = cases.map(({ verdict }) => verdict);

@@ -137,6 +137,16 @@ describe("Calico's manifest", () => {
     });
   });
 
+  it('says in which group native resources are, and nothing where there are none', () => {
+    const crd = 'kind: CustomResourceDefinition\nmetadata:\n  name: bgppeers.projectcalico.org\n---\n';
+    const group = (text: string) =>
+      ['calico/node:', 'kube-controllers'].map(
+        (image) => environmentOf(renderCalicoManifest(plan, text, 'v1'), image).CALICO_API_GROUP,
+      );
+    expect(group(crd + EXCERPT)).toEqual(['projectcalico.org/v3', 'projectcalico.org/v3']);
+    expect(group(EXCERPT)).toEqual([undefined, undefined]);
+  });
+
   describe('with native resources', () => {
     /** As in calico-v3-crds.yaml. */
     const NATIVE = `${EXCERPT}---

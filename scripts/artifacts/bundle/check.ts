@@ -1,78 +1,138 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { UserError } from '../../shared/errors.ts';
+import { CommandError } from '../../exec/command-error.ts';
+import { LabError, messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { sha256File } from '../cache.ts';
+import { loadVersions } from '../online/versions.ts';
 import type { Bundle } from './bundle.ts';
 import { incomplete } from './complete.ts';
-import { BUNDLE_FILE } from './manifest.ts';
+import { type Contents, type ReadOptions, readContents } from './contents.ts';
+import { missingImages } from './images.ts';
+import { BUNDLE_FILE, type BundleFile, type BundleManifest } from './manifest.ts';
 
-/** How a file looked when its content was last checked: a change of the content changes one of these. */
+/** A file when its content was last checked: a change of the content changes one of the first three. */
 interface Seen {
   readonly bytes: number;
   readonly modifiedMs: number;
   readonly inode: number;
+  /** What was read from it then. */
+  readonly contents: Contents;
+}
+
+export interface CheckOptions extends ReadOptions {
+  /** Whether to rely on the cache's note of an earlier check of the same files, untouched since. */
+  readonly fromNote: boolean;
+  readonly emit?: Emit;
 }
 
 /**
  * Everything that is wrong with a bundle's folder, one line each: files that are missing, altered or not listed, and what
- * a lab needs and it does not have. Reads every byte, unless `cache` is given and holds the note of an earlier check of
- * the same files, untouched since.
+ * a lab needs and it does not have.
  */
-export async function bundleProblems(
-  bundle: Bundle,
-  { cache, emit }: { readonly cache?: string; readonly emit?: Emit } = {},
-): Promise<readonly string[]> {
+export async function bundleProblems(bundle: Bundle, options: CheckOptions): Promise<readonly string[]> {
   const { folder, manifest } = bundle;
-  const note = cache === undefined ? undefined : join(cache, 'bundles', `${noteKey(bundle)}.json`);
-  const before = note === undefined ? {} : await readNote(note);
+  const note = join(options.cache, 'bundles', `${noteKey(bundle)}.json`);
+  const before = options.fromNote ? await readNote(note) : {};
   const listed = new Set<string>([BUNDLE_FILE, ...manifest.files.map(({ path }) => path)]);
   const extra = (await filesBelow(folder)).filter((path) => !listed.has(path));
   const problems = [...incomplete(manifest)];
   const seen: Record<string, Seen> = {};
-  for (const { path, sha256 } of manifest.files) {
+  const contents = new Map<string, Contents>();
+  for (const file of manifest.files) {
+    const { path, sha256 } = file;
     const found = await lookAt(join(folder, path));
     if (found === undefined) {
       problems.push(`${path}: missing`);
       continue;
     }
-    seen[path] = found;
-    if (isSame(before[path], found)) continue;
-    emit?.({ type: 'note', text: `checking ${path}` });
+    const earlier = before[path];
+    if (isSame(earlier, found)) {
+      seen[path] = earlier;
+      contents.set(path, earlier.contents);
+      continue;
+    }
+    options.emit?.({ type: 'note', text: `checking ${path}` });
     const actual = await sha256File(join(folder, path));
-    if (actual !== sha256) problems.push(`${path}: altered: its SHA-256 is ${actual}, not ${sha256}`);
+    if (actual !== sha256) {
+      problems.push(`${path}: altered: its SHA-256 is ${actual}, not ${sha256}`);
+      continue;
+    }
+    const read = await tryToRead(file, join(folder, path), manifest, options);
+    if (typeof read === 'string') problems.push(read);
+    else {
+      seen[path] = { ...found, contents: read };
+      contents.set(path, read);
+    }
   }
+  problems.push(...missingImages(manifest, contents, loadVersions()));
   problems.push(...extra.map((path) => `${path}: not listed in ${BUNDLE_FILE}`));
-  if (note !== undefined && problems.length === 0) await writeNote(note, seen);
+  if (problems.length === 0) await writeNote(note, seen);
   return problems;
 }
 
+/** What a bundle that is still to be made will lack, one line each; `sources` says where its files are now. */
+export async function softwareProblems(
+  manifest: BundleManifest,
+  sources: ReadonlyMap<string, string>,
+  options: ReadOptions,
+): Promise<readonly string[]> {
+  const problems = [...incomplete(manifest)];
+  const contents = new Map<string, Contents>();
+  for (const file of manifest.files) {
+    const read = await tryToRead(file, sources.get(file.path) ?? file.path, manifest, options);
+    if (typeof read === 'string') problems.push(read);
+    else contents.set(file.path, read);
+  }
+  return [...problems, ...missingImages(manifest, contents, loadVersions())];
+}
+
 /** Checks a bundle as labup does. Throws UserError that names everything that is wrong. */
-export async function requireWhole(
-  bundle: Bundle,
-  options: { readonly cache?: string; readonly emit?: Emit } = {},
-): Promise<void> {
+export async function requireWhole(bundle: Bundle, options: CheckOptions): Promise<void> {
   const problems = await bundleProblems(bundle, options);
   if (problems.length === 0) return;
   throw new UserError(`The bundle ${bundle.folder} is not whole.`, {
     details: problems,
-    next: 'Copy it again from where it was made, or make it again: npx lab bundle create --from online DIR',
+    next: nextAfterProblems(bundle.manifest),
   });
 }
 
+/** What to do about a bundle that is not whole. */
+export function nextAfterProblems({ distribution, cni }: BundleManifest): string {
+  const from = cni === 'bird' ? 'debian' : `online --distribution ${distribution}`;
+  return `Add what is missing (docs/bundle.md), copy it again, or make it again: npx lab bundle create --from ${from} DIR`;
+}
+
+/** What a file says, or what is wrong with it. */
+async function tryToRead(
+  file: BundleFile,
+  path: string,
+  manifest: BundleManifest,
+  options: ReadOptions,
+): Promise<Contents | string> {
+  try {
+    return await readContents(file, path, manifest, options);
+  } catch (error) {
+    const said = error instanceof CommandError ? ` ${error.details.at(-1)}` : '';
+    if (error instanceof LabError && said === '') throw error;
+    return `${file.path}: is not what role ${file.role} says: ${messageOf(error)}${said}`;
+  }
+}
+
+// The number is raised when more is read from a file than before.
 function noteKey({ folder, manifest }: Bundle): string {
   return createHash('sha256')
-    .update(JSON.stringify([folder, manifest]))
+    .update(JSON.stringify([2, folder, manifest]))
     .digest('hex')
     .slice(0, 16);
 }
 
-function isSame(a: Seen | undefined, b: Seen): boolean {
+function isSame(a: Seen | undefined, b: Omit<Seen, 'contents'>): a is Seen {
   return a !== undefined && a.bytes === b.bytes && a.modifiedMs === b.modifiedMs && a.inode === b.inode;
 }
 
-async function lookAt(path: string): Promise<Seen | undefined> {
+async function lookAt(path: string): Promise<Omit<Seen, 'contents'> | undefined> {
   // A link could lead out of the folder that is carried; stat follows it, so content is checked either way.
   const found = await stat(path).catch(() => undefined);
   return found?.isFile() ? { bytes: found.size, modifiedMs: found.mtimeMs, inode: found.ino } : undefined;

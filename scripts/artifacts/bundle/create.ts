@@ -3,8 +3,10 @@ import { copyFile, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promise
 import { basename, dirname, join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { type FileRole, NODE_ROLES, type Software, type SoftwareFile } from '../../plan/software.ts';
-import { UserError } from '../../shared/errors.ts';
+import { LabFailure, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
+import { softwareProblems } from './check.ts';
+import type { ReadOptions } from './contents.ts';
 import { BUNDLE_FILE, BUNDLE_VERSION, type BundleFile, type BundleManifest } from './manifest.ts';
 
 /** Where in a bundle the files of a role lie; they are found by bundle.yaml alone, this is for people. */
@@ -68,6 +70,12 @@ function brief({ path, role, version, sha256, nodes, inMachineImage, platform }:
   };
 }
 
+export interface CreateOptions extends ReadOptions {
+  readonly emit: Emit;
+  /** Where files belong, by their paths here; the others lie where their roles say. */
+  readonly places?: ReadonlyMap<string, string> | undefined;
+}
+
 /**
  * Writes a bundle into a folder that is empty or absent, or that an earlier, ended try has begun. bundle.yaml comes last:
  * what has one is whole. Throws UserError where the folder holds something else.
@@ -76,12 +84,17 @@ export async function createBundle(
   folder: string,
   software: Software,
   architecture: BundleManifest['architecture'],
-  emit: Emit,
-  places?: ReadonlyMap<string, string>,
+  { emit, places, ...options }: CreateOptions,
 ): Promise<BundleManifest> {
   const target = resolve(folder);
-  await prepare(target);
   const { manifest, sources } = planBundle(software, architecture, places);
+  const problems = await softwareProblems(manifest, sources, options);
+  if (problems.length > 0)
+    throw new LabFailure('The bundle would lack what its lab needs.', {
+      details: problems,
+      next: 'npx lab bundle create --from debian DIR   (or --from online), of a release that is not altered',
+    });
+  await prepare(target);
   for (const [path, source] of sources) {
     emit({ type: 'note', text: path });
     await mkdir(dirname(join(target, path)), { recursive: true });

@@ -61,7 +61,12 @@ const component = z.strictObject({ version, ...content });
 const schema = z
   .strictObject({
     schemaVersion: z.literal(1),
-    k3s: component,
+    k3s: component.extend({
+      /** The images that a lab runs of those in its archive, which k3s itself names. */
+      runs: z.array(
+        z.string().regex(/^[a-z0-9.-]+(\/[a-z0-9._-]+)+:[\w.-]+$/, 'must be a full name with tag'),
+      ),
+    }),
     kubernetes: component,
     containerd: component,
     runc: component,

@@ -69,7 +69,9 @@ export async function ensureRequestedIpsOnly(
 export async function removeUnusedPools(kubectl: Kubectl, api: CalicoApi, plan: LabPlan): Promise<boolean> {
   if (plan.echo.loadBalancer === 'ipam') return false;
   const [group] = api.split('/');
-  const flags = ['--ignore-not-found', '--output', 'name'];
+  // Calico's kube-controllers clear a pool's finalizer once nothing uses it: in their time, and not at all while they are
+  // down. Nothing of labup needs the pool to be gone.
+  const flags = ['--ignore-not-found', '--wait=false', '--output', 'name'];
   const { stdout } = await kubectl.run(['delete', `ippools.${group}`, ...flags, ...loadBalancerPools(plan)]);
   return stdout.trim() !== '';
 }

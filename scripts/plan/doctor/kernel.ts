@@ -19,6 +19,8 @@ interface Feature {
   readonly parts: readonly Part[];
   /** What labup does without it, where it can do without. */
   readonly without?: string;
+  /** It is Calico that needs it. */
+  readonly calicoOnly?: true;
 }
 
 /** What containers take from the host's kernel. Each is used by what `for` names, and by nothing else of the lab. */
@@ -70,6 +72,21 @@ const FEATURES: readonly Feature[] = [
     ],
   },
   {
+    id: 'kernel-calico',
+    title: 'kernel: IP sets, matches',
+    for: "Calico's rules (felix)",
+    calicoOnly: true,
+    parts: [
+      { option: 'IP_SET', module: 'ip_set' },
+      { option: 'IP_SET_HASH_IP', module: 'ip_set_hash_ip' },
+      { option: 'IP_SET_HASH_NET', module: 'ip_set_hash_net' },
+      { option: 'NETFILTER_XT_SET', module: 'xt_set' },
+      { option: 'NETFILTER_XT_MARK', module: 'xt_mark' },
+      { option: 'NETFILTER_XT_MATCH_MULTIPORT', module: 'xt_multiport' },
+      { option: 'IP_NF_MATCH_RPFILTER', module: 'ipt_rpfilter' },
+    ],
+  },
+  {
     id: 'kernel-routing',
     title: 'kernel: routing',
     for: 'ECMP, and the rule that guards lab traffic',
@@ -100,6 +117,7 @@ export const KERNEL_CHECKS: readonly Precondition[] = FEATURES.map((feature) => 
   id: feature.id,
   title: feature.title,
   drivers: ['incus'],
+  ...(feature.calicoOnly === true ? { calicoOnly: true as const } : {}),
   judge: (_plan: LabPlan, facts: HostFacts) => judgeFeature(feature, facts),
 }));
 

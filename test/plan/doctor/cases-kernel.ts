@@ -1,5 +1,5 @@
 import type { HostFacts, KernelFact } from '../../../scripts/plan/host-facts.ts';
-import type { Cases } from './case.ts';
+import type { Case, Cases } from './case.ts';
 import { DEBIAN_KERNEL } from './good-host.ts';
 
 const kernel = (change: Partial<KernelFact>): Partial<HostFacts> => ({
@@ -8,6 +8,8 @@ const kernel = (change: Partial<KernelFact>): Partial<HostFacts> => ({
 const without = (...options: string[]) =>
   kernel({ config: new Map([...(DEBIAN_KERNEL.config ?? [])].filter(([name]) => !options.includes(name))) });
 const { config: _config, modules: _modules, ...SILENT } = DEBIAN_KERNEL;
+
+const CALICO = { kubernetes: 'v1.36.3', calico: 'v3.32.1' };
 
 /** What containers take from the kernel. */
 export const KERNEL_CASES: Cases = {
@@ -73,6 +75,18 @@ export const KERNEL_CASES: Cases = {
       verdict: 'warning',
       says: ['has NFT_COMPAT'],
     },
+  ],
+  'kernel-calico': [
+    { what: 'as modules', versions: CALICO, verdict: 'ok', says: ['felix'] },
+    ...['IP_SET_HASH_NET', 'NETFILTER_XT_SET', 'IP_NF_MATCH_RPFILTER', 'NETFILTER_XT_MARK'].map(
+      (option): Case => ({
+        what: `without ${option}`,
+        versions: CALICO,
+        facts: without(option),
+        verdict: 'error',
+        says: [`has no ${option}: needed for Calico's rules`],
+      }),
+    ),
   ],
   'kernel-routing': [
     { what: 'built in', verdict: 'ok', says: ['there, for'] },

@@ -13,7 +13,8 @@ export const DEBIAN_KERNEL: KernelFact = {
     ...['OVERLAY_FS', 'BTRFS_FS', 'BLK_DEV_LOOP', 'BRIDGE', 'VETH', 'NF_TABLES', 'NFT_COMPAT', 'NF_CONNTRACK']
       .concat(['NF_CT_NETLINK', 'NF_NAT', 'NETFILTER_XT_NAT', 'NETFILTER_XT_MARK', 'IP_NF_TARGET_REJECT'])
       .concat(['ADDRTYPE', 'COMMENT', 'CONNTRACK', 'STATISTIC'].map((name) => `NETFILTER_XT_MATCH_${name}`))
-      .concat(['NETFILTER_XT_TARGET_MASQUERADE'])
+      .concat(['NETFILTER_XT_TARGET_MASQUERADE', 'NETFILTER_XT_SET', 'NETFILTER_XT_MATCH_MULTIPORT'])
+      .concat(['IP_SET', 'IP_SET_HASH_IP', 'IP_SET_HASH_NET', 'IP_NF_MATCH_RPFILTER'])
       .map((option) => [option, 'm'] as const),
     ...['NF_TABLES_IPV4', 'IP_MULTIPLE_TABLES', 'IP_ROUTE_MULTIPATH', 'TCP_MD5SIG', 'PACKET'].map(
       (option) => [option, 'y'] as const,
@@ -21,7 +22,8 @@ export const DEBIAN_KERNEL: KernelFact = {
   ]),
   modules: ['overlay', 'btrfs', 'loop', 'bridge', 'veth', 'nf_tables', 'nft_compat', 'nf_conntrack']
     .concat(['nf_conntrack_netlink', 'nf_nat', 'xt_nat', 'xt_mark', 'ipt_REJECT', 'xt_addrtype'])
-    .concat(['xt_comment', 'xt_conntrack', 'xt_statistic', 'xt_MASQUERADE']),
+    .concat(['xt_comment', 'xt_conntrack', 'xt_statistic', 'xt_MASQUERADE'])
+    .concat(['ip_set', 'ip_set_hash_ip', 'ip_set_hash_net', 'xt_set', 'xt_multiport', 'ipt_rpfilter']),
 };
 
 /** A bare host that can take the default lab: root, nothing of a lab yet, LXD running, two artifacts to build. */
