@@ -6,13 +6,13 @@ Standard input is ONE JSON document:
     {"seconds": 2.5, "most": 500, "ports": {"tcp": [1234, 20001], "udp": []},
      "lookups": [{"id": "a", "to": "2.2.2.2", "from": "192.0.2.1", "in": "eth0", "protocol": "tcp", "sourcePort": 20001,
                   "port": 1234}],
-     "prefixes": ["2.2.2.2"]}
+     "rules": ["iptables-save", "-c"], "sets": ["ipset", "save"], "prefixes": ["2.2.2.2"]}
 
 Standard output is {"listening": true} as soon as no packet can be missed any more, and after `seconds` one document:
 packets with one of the ports at either end and the link-layer address of who sent them (capture.py), the machine's own
-link-layer addresses, every iptables rule with its counter before and after, the
-connection tracking entries of the ports, the route of each lookup (`from` and `in` for what is forwarded) and what the
-BGP daemon says about each prefix. A tool that is missing or fails leaves its part empty and a line in "problems".
+link-layer addresses, what the command `rules` prints before and after (every rule with its counter) and the command
+`sets` after (IP sets), the connection tracking entries of the ports, the route of each lookup (`from` and `in` for what
+is forwarded) and what the BGP daemon says about each prefix. A tool that is missing or fails leaves its part empty and a line in "problems".
 """
 import json
 import os
@@ -49,10 +49,6 @@ class Machine:
         if not quiet:
             self.problems.append(f"{' '.join(argv)}: {done.stderr.strip() or done.returncode}")
         return None
-
-    def counters(self) -> str:
-        """Every iptables rule with its counters."""
-        return self.ask("iptables-save", "-c") or ""
 
     def conntrack(self, ports: dict[str, list[int]]) -> list[str]:
         """The entries that have one of the ports in either direction."""
@@ -95,12 +91,13 @@ def main() -> None:
     """Reads the job, watches, tells."""
     job = json.load(sys.stdin)
     machine = Machine()
-    before = machine.counters()
+    before = machine.ask(*job["rules"]) or ""
     capture = Capture(job["ports"], job["most"])
     emit({"listening": True})
     packets = capture.run(job["seconds"])
     result = {
-        "packets": packets, "lost": capture.lost(), "own": link_addresses(), "before": before, "after": machine.counters(),
+        "packets": packets, "lost": capture.lost(), "own": link_addresses(),
+        "before": before, "after": machine.ask(*job["rules"]) or "", "sets": machine.ask(*job["sets"]) or "",
         "conntrack": machine.conntrack(job["ports"]),
         "routes": {lookup["id"]: machine.route(lookup) for lookup in job["lookups"]},
         "bgp": {prefix: machine.bgp(prefix) for prefix in job["prefixes"]},

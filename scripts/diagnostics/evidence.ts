@@ -1,8 +1,8 @@
-import { movedRules } from '../matrix/proof-counters.ts';
 import type { Evidence, EvidenceHop } from '../matrix/types.ts';
 import { type Case, watchedAt } from './case.ts';
 import { endsText, type FlowSighting, packetText, type Visit } from './flow.ts';
-import { conntrackOf, routeText, ruleText } from './rules.ts';
+import { answersAt, packetsAt } from './rule-packets.ts';
+import { conntrackOf, countingRules, routeText, ruleText } from './rules.ts';
 import { firstDifference } from './verdict.ts';
 
 /** More rules than these say nothing more about one flow. */
@@ -63,7 +63,13 @@ function detailOf(given: Case, machine: string): readonly string[] {
     .filter((packet) => packet !== undefined);
   const addresses = new Set([cell.address, ...packets.map(({ destination }) => destination)]);
   const errors = story.errors.filter((error) => error.machine === machine).map(({ message }) => message);
-  const rules = movedRules(watched.before, watched.after).filter(({ rule }) => isTelling(rule, cell.service));
+  const known = [
+    ...story.forward.filter((visit) => visit.machine === machine).flatMap((visit) => packetsAt(given, visit)),
+    ...story.answer.flatMap(({ machine: at, arrived }) =>
+      at === machine && arrived !== undefined ? answersAt(given, arrived) : [],
+    ),
+  ];
+  const rules = countingRules(watched, known).filter(({ rule }) => isTelling(rule, cell.service));
   return [
     ...[...packets, ...errors].map((packet) => `packet: ${packetText(packet).trim()}`),
     ...rules.slice(0, MOST_RULES).map((rule) => ruleText(rule)),

@@ -1,6 +1,8 @@
 import type { Executor } from '../exec/executor.ts';
 import { judgeCells } from '../matrix/judge.ts';
+import { showCounters } from '../matrix/proof-counters.ts';
 import { type CellToRun, runCells } from '../matrix/run.ts';
+import { showSets } from '../matrix/state/machine.ts';
 import type { ObservedState } from '../matrix/state/types.ts';
 import type { Cell, CellResult, Evidence, Observation } from '../matrix/types.ts';
 import type { Vantage } from '../matrix/vantages.ts';
@@ -140,6 +142,8 @@ function jobFor(machine: string, state: ObservedState, suspects: readonly Suspec
     seconds: WATCH_SECONDS,
     most: MOST_PACKETS,
     ports: { tcp: ports('tcp'), udp: ports('udp') },
+    rules: showCounters(),
+    sets: showSets(),
     lookups: suspects.flatMap((suspect) => lookupsOf(machine, state, suspect)),
     prefixes: [...new Set(suspects.flatMap(({ result }) => addressesOf(result.cell).slice(0, 1)))],
   };

@@ -1,5 +1,5 @@
-import { commentOf, type MovedRule, movedRules, optionOf } from '../matrix/proof-counters.ts';
-import type { Cell } from '../matrix/types.ts';
+import { commentOf, type MovedRule, movedRules } from '../matrix/proof-counters.ts';
+import { canMatch, type Match, type RulePacket } from '../matrix/rule-match.ts';
 import type { FlowPacket, RouteAnswer, Watched } from './watch.ts';
 
 /** What ends a packet. KUBE-MARK-DROP is the rule that knows why; KUBE-FIREWALL, which drops, only knows the mark. */
@@ -7,47 +7,52 @@ const STOPS = ['DROP', 'REJECT', 'KUBE-MARK-DROP'];
 /** What changes a packet's source. */
 const SOURCES = ['SNAT', 'MASQUERADE'];
 
-/** The rules that stopped something like a cell's packets while a machine was watched, the one that tells most first. */
-export function stoppingRulesOf(
+/**
+ * The rules that counted something while a machine was watched that can have been one of these packets; without any
+ * packet, all that counted something.
+ */
+export function countingRules(
+  { before, after, sets }: Watched,
+  packets: readonly RulePacket[],
+): readonly (MovedRule & { readonly match: Match })[] {
+  const rules = movedRules(before, after);
+  return rules.flatMap((rule) => {
+    const matches = packets.map((packet) => canMatch(rule, packet, { rules, sets }));
+    const match = (['yes', 'unknown', 'no'] as const).find((each) => matches.includes(each)) ?? 'unknown';
+    return match === 'no' ? [] : [{ ...rule, match }];
+  });
+}
+
+/** The rules that can have stopped one of these packets while a machine was watched, the one that tells most first. */
+export function stoppingRulesOf(watched: Watched, packets: readonly RulePacket[]): readonly MovedRule[] {
+  const tells = ({ target, rule, match, moved }: ReturnType<typeof countingRules>[number]) =>
+    (moved === undefined ? 8 : 0) +
+    (match === 'yes' ? 0 : 4) +
+    (target === 'KUBE-MARK-DROP' ? 1 : rule.includes('--mark 0x8000') ? 2 : 0);
+  return countingRules(watched, packets)
+    .filter(({ target }) => STOPS.includes(target))
+    .sort((a, b) => tells(a) - tells(b));
+}
+
+/** The rules that can have changed the source address of one of these packets while a machine was watched. */
+export function sourceRulesOf(watched: Watched, packets: readonly RulePacket[]): readonly MovedRule[] {
+  return countingRules(watched, packets).filter(({ target }) => SOURCES.includes(target));
+}
+
+/** The rules that can have chosen this new destination for one of these packets while a machine was watched. */
+export function destinationRulesOf(
   watched: Watched,
-  cell: Cell,
-  ports: readonly number[],
+  packets: readonly RulePacket[],
+  destination: string,
 ): readonly MovedRule[] {
-  const moved = movedRules(watched.before, watched.after).filter(
-    (rule) => STOPS.includes(rule.target) && canMatch(rule, cell, ports),
-  );
-  const tells = ({ target, rule }: MovedRule) =>
-    target === 'KUBE-MARK-DROP' ? 1 : rule.includes('--mark 0x8000') ? 2 : 0;
-  return [...moved].sort((a, b) => tells(a) - tells(b));
-}
-
-/** False for a rule that is about another protocol, port or service: something else was stopped by it. */
-function canMatch(rule: MovedRule, { protocol, service }: Cell, ports: readonly number[]): boolean {
-  const wanted = optionOf(rule, '-p');
-  const port = optionOf(rule, '--dport') ?? optionOf(rule, '--sport');
-  const named = /^[\w-]+\/([\w.-]+?)(?::\S*)? /.exec(`${commentOf(rule)} `)?.[1];
-  return (
-    (wanted === undefined || wanted === protocol || wanted === 'all') &&
-    (port === undefined || ports.includes(Number(port))) &&
-    (named === undefined || named === service)
-  );
-}
-
-/** The rules that changed a source address while a machine was watched. */
-export function sourceRulesOf(watched: Watched): readonly MovedRule[] {
-  return movedRules(watched.before, watched.after).filter(({ target }) => SOURCES.includes(target));
-}
-
-/** The rules that chose a new destination while a machine was watched. */
-export function destinationRulesOf(watched: Watched, destination: string): readonly MovedRule[] {
-  return movedRules(watched.before, watched.after).filter(
+  return countingRules(watched, packets).filter(
     ({ target, rule }) => target === 'DNAT' && rule.includes(` ${destination}`),
   );
 }
 
-/** The rules that led packets to a port of the machine itself while it was watched. */
-export function localRulesOf(watched: Watched): readonly MovedRule[] {
-  return movedRules(watched.before, watched.after).filter(({ target }) => target === 'REDIRECT');
+/** The rules that can have led one of these packets to a port of the machine itself while it was watched. */
+export function localRulesOf(watched: Watched, packets: readonly RulePacket[]): readonly MovedRule[] {
+  return countingRules(watched, packets).filter(({ target }) => target === 'REDIRECT');
 }
 
 /** A rule in the words that name it: its chain and kube-proxy's comment, or the whole rule, and how far it moved. */

@@ -2,6 +2,7 @@ import { worldOf } from '../matrix/expect/world.ts';
 import { type Case, type Difference, nextHops, watchedAt } from './case.ts';
 import { endsText, type FlowSighting, type Visit } from './flow.ts';
 import { orOf } from './names.ts';
+import { answersAt, packetsAt } from './rule-packets.ts';
 import { ruleText, stoppingRulesOf } from './rules.ts';
 
 /** The packet came to the pod; the fault is there or on the way back. */
@@ -41,8 +42,8 @@ export function fromPod(given: Case, last: Visit, pod: string): Difference {
  * a connection takes what follows the SYN for INVALID, and KUBE-FORWARD drops that.
  */
 function secondPacketLost(given: Case): Difference | undefined {
-  const { story, cell, ports } = given;
-  for (const { machine, arrived, left } of story.forward) {
+  for (const visit of given.story.forward) {
+    const { machine, arrived, left } = visit;
     const watched = watchedAt(given, machine);
     const later = (first: FlowSighting | undefined) =>
       first !== undefined &&
@@ -54,7 +55,7 @@ function secondPacketLost(given: Case): Difference | undefined {
           endsText(packet) === endsText(first),
       );
     if (arrived === undefined || left === undefined || !later(arrived) || later(left)) continue;
-    const [rule] = stoppingRulesOf(watched, cell, ports);
+    const [rule] = stoppingRulesOf(watched, packetsAt(given, visit));
     return {
       at: machine,
       sentence: `${machine} sent the first packet on, but not what followed when the connection was made${rule === undefined ? '' : `: ${ruleText(rule)} stopped it`}`,
@@ -79,7 +80,7 @@ function saidSomething({ sightings, story: { reply }, ports }: Case, { machine }
 function lostAnswer(given: Case, end: Visit, pod: string): Difference {
   const { cell, state } = given;
   const watched = watchedAt(given, end.machine);
-  const [rule] = stoppingRulesOf(watched, cell, given.ports);
+  const [rule] = end.arrived === undefined ? [] : stoppingRulesOf(watched, answersAt(given, end.arrived));
   if (end.left === undefined)
     return {
       at: end.machine,

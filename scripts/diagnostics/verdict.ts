@@ -3,6 +3,7 @@ import type { Cell } from '../matrix/types.ts';
 import { type Case, type Difference, nextHops, podBehind, watchedAt } from './case.ts';
 import type { Story, Visit } from './flow.ts';
 import { nameOf, orOf, targetOf } from './names.ts';
+import { packetsAt } from './rule-packets.ts';
 import {
   destinationRulesOf,
   localRulesOf,
@@ -48,12 +49,12 @@ function wrongDestination(given: Case): Difference | undefined {
   const { servers, clients, outcome } = cell.expected;
   if (outcome !== 'ok') return undefined;
   const world = worldOf(state);
-  for (const [index, { machine, arrived, left }] of story.forward.entries()) {
-    const watched = watchedAt(given, machine);
+  for (const [index, visit] of story.forward.entries()) {
+    const { machine, arrived, left } = visit;
     if (left === undefined) continue;
     const isTranslated = (arrived?.destination ?? targetOf(given)) !== left.destination;
     if (isTranslated && !servers.includes(left.destination)) {
-      const [rule] = destinationRulesOf(watched, left.destination);
+      const [rule] = destinationRulesOf(watchedAt(given, machine), packetsAt(given, visit), left.destination);
       return {
         at: machine,
         sentence: `${machine} led it to ${nameOf(world, left.destination)}${rule === undefined ? '' : ` by ${ruleText(rule)}`}, but only ${orOf(servers.map((ip) => nameOf(world, ip)))} may answer${cameFrom(story, index, cell)}`,
@@ -75,7 +76,7 @@ function wrongDestination(given: Case): Difference | undefined {
       at: delivered?.machine ?? cell.from,
       sentence: `nobody changed the source ${source} on the way, but the server is to see ${orOf(clients)}`,
     };
-  const [rule] = sourceRulesOf(watchedAt(given, changed.machine));
+  const [rule] = sourceRulesOf(watchedAt(given, changed.machine), packetsAt(given, changed));
   const before = changed.arrived?.source;
   return {
     at: changed.machine,
@@ -106,7 +107,7 @@ function endsEarly(given: Case, last: Visit): Difference {
     };
   }
   const reached = arrived === undefined ? '' : `the packet reached ${machine} ${arrived.interface}, and `;
-  const [rule] = stoppingRulesOf(watched, cell, given.ports);
+  const [rule] = stoppingRulesOf(watched, packetsAt(given, last));
   if (rule !== undefined)
     return {
       at: machine,
@@ -122,7 +123,7 @@ function endsEarly(given: Case, last: Visit): Difference {
       sentence: `${reached}${machine} itself refused it, because nothing there listens or translates it${wantedAt(given, machine)}`,
     };
   if (answer?.left !== undefined) {
-    const [turned] = localRulesOf(watched);
+    const [turned] = localRulesOf(watched, packetsAt(given, last));
     const by = turned === undefined ? '' : `, to which ${ruleText(turned)} led it`;
     return {
       at: machine,
@@ -168,7 +169,7 @@ function notStopped(given: Case, last: Visit): Difference {
       sentence: `the packet was to end on ${end.at} (${end.text}), but ${end.at} sent it on to ${to} by ${visit.left.interface}`,
     };
   }
-  const [rule] = stoppingRulesOf(watchedAt(given, end.at), cell, given.ports);
+  const [rule] = stoppingRulesOf(watchedAt(given, end.at), packetsAt(given, visit ?? { machine: end.at }));
   if (observed.outcome === outcome && visit?.arrived !== undefined)
     return {
       at: end.at,

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Executor } from '../exec/executor.ts';
 import { PROBE_DIR } from '../matrix/probe-files.ts';
 import { parseCounters, type RuleCounters } from '../matrix/proof-counters.ts';
+import { type IpSets, parseSets } from '../matrix/state/nat.ts';
 import type { Protocol } from '../matrix/types.ts';
 import { HarnessError, Interrupted, LabError, messageOf } from '../shared/errors.ts';
 
@@ -13,6 +14,9 @@ export interface WatchJob {
   /** Packets with one of these ports at either end are seen. */
   readonly ports: Readonly<Record<Protocol, readonly number[]>>;
   readonly lookups: readonly RouteLookup[];
+  /** What prints every rule with its counter, and what prints the members of IP sets. */
+  readonly rules: readonly string[];
+  readonly sets: readonly string[];
   /** Addresses that the BGP daemon, where there is one, is asked about. */
   readonly prefixes: readonly string[];
 }
@@ -82,6 +86,7 @@ const report = z.object({
   own: z.array(z.string()),
   before: z.string(),
   after: z.string(),
+  sets: z.string(),
   conntrack: z.array(z.string()),
   routes: z.record(z.string(), route),
   bgp: z.record(z.string(), z.string()),
@@ -95,6 +100,7 @@ export interface Watched {
   readonly own: readonly string[];
   readonly before: RuleCounters;
   readonly after: RuleCounters;
+  readonly sets: IpSets;
   /** Lines of `conntrack -L`. */
   readonly conntrack: readonly string[];
   readonly routes: Readonly<Record<string, RouteAnswer>>;
@@ -142,11 +148,12 @@ export function startWatch(executor: Executor, job: WatchJob, signal?: AbortSign
 export function parseWatched(text: string): Watched {
   const last = text.trimEnd().split('\n').at(-1) ?? '';
   try {
-    const { before, after, lost, problems, ...rest } = report.parse(JSON.parse(last));
+    const { before, after, sets, lost, problems, ...rest } = report.parse(JSON.parse(last));
     return {
       ...rest,
       before: parseCounters(before),
       after: parseCounters(after),
+      sets: parseSets(sets),
       problems: lost > 0 ? [...problems, `${lost} packets were missed`] : problems,
     };
   } catch (cause) {
@@ -161,6 +168,7 @@ export function blind(problem: string): Watched {
     own: [],
     before: [],
     after: [],
+    sets: new Map(),
     conntrack: [],
     routes: {},
     bgp: {},

@@ -18,9 +18,18 @@ export type RuleCounters = readonly RuleCounter[];
 /** The rules of every node with their counters, by machine name. */
 export type CountersByNode = ReadonlyMap<string, Answer<RuleCounters>>;
 
-/** Asks a machine for every rule of every table. */
+// Rules may be in nftables or in the kernel's older tables, whichever of the two "iptables" means on the machine.
+const SAVE_RULES = `
+found=
+for program in iptables-nft iptables-legacy; do
+  if command -v "$program-save" >/dev/null; then found=1; "$program-save" -c || exit; fi
+done
+[ "$found" ] || iptables-save -c
+`;
+
+/** Asks a machine for every rule of every table of iptables, in either of its places. */
 export function showCounters(): readonly string[] {
-  return ['iptables-save', '-c'];
+  return ['sh', '-c', SAVE_RULES];
 }
 
 /** Asks several machines at once, one call each. Throws Interrupted on abort only. */

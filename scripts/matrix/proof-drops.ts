@@ -1,6 +1,7 @@
 import type { EchoService, ServicePort } from './endpoints.ts';
 import { servicePortName } from './expect/chain-names.ts';
 import { commentOf, optionOf, type RuleCounter, type RuleCounters } from './proof-counters.ts';
+import { canMatch } from './rule-match.ts';
 import type { ObservedState } from './state/types.ts';
 import type { Cell, CellResult } from './types.ts';
 
@@ -62,21 +63,20 @@ function servicePortOf({ services }: ObservedState, cell: Cell): string | undefi
  * KUBE-EXTERNAL-SERVICES or KUBE-SERVICES -> DROP or REJECT, KUBE-FORWARD -> DROP (pkg/proxy/iptables/proxier.go).
  */
 export function stoppingRules(point: DropPoint, rules: RuleCounters): RuleCounters {
+  const { protocol, address: destination, port } = point.cell;
+  const around = { rules, sets: new Map() };
   return rules.filter(
-    (rule) => STOPS.includes(rule.target) && point.chains.includes(rule.chain) && isAbout(point, rule),
+    (rule) =>
+      STOPS.includes(rule.target) &&
+      point.chains.includes(rule.chain) &&
+      isNamed(point, rule) &&
+      canMatch(rule, { protocol, destination, port }, around) !== 'no',
   );
 }
 
-function isAbout({ servicePort, cell }: DropPoint, rule: RuleCounter): boolean {
+function isNamed({ servicePort }: DropPoint, rule: RuleCounter): boolean {
   if (servicePort === undefined) return optionOf(rule, '--ctstate') === 'INVALID';
-  const [name] = commentOf(rule).split(' ');
-  if (name !== servicePort) return false;
-  const destination = optionOf(rule, '-d');
-  const port = optionOf(rule, '--dport');
-  return (
-    (destination === undefined || destination.replace('/32', '') === cell.address) &&
-    (port === undefined || Number(port) === cell.port)
-  );
+  return commentOf(rule).split(' ')[0] === servicePort;
 }
 
 /** When a SYN without an answer is sent once more (RFC 6298: the first retransmission timeout is 1 s). */

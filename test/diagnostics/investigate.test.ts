@@ -55,6 +55,7 @@ function machine(name: string, told: Told, packetsOf: (job: WatchJob) => unknown
         own: [name],
         before: '',
         after: '',
+        sets: '',
         conntrack: [],
         routes: {},
         bgp: {},
@@ -298,7 +299,15 @@ describe('a watch', () => {
       where: 'x',
       run: async () => ({ exitCode: 0, stdout: 'Traceback', stderr: '' }),
     };
-    const job = { seconds: 1, most: 1, ports: { tcp: [], udp: [] }, lookups: [], prefixes: [] };
+    const job = {
+      seconds: 1,
+      most: 1,
+      ports: { tcp: [], udp: [] },
+      lookups: [],
+      prefixes: [],
+      rules: [],
+      sets: [],
+    };
     const watch = startWatch(executor, job);
     await watch.listening;
     expect((await watch.ended).problems[0]).toContain('did not say what it saw');
@@ -311,6 +320,7 @@ describe('a watch', () => {
       own: [],
       before: '',
       after: '',
+      sets: '',
       conntrack: [],
       routes: {},
       bgp: {},

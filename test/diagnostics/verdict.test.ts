@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { evidenceOf } from '../../scripts/diagnostics/evidence.ts';
 import { followFlow } from '../../scripts/diagnostics/flow.ts';
@@ -79,6 +80,36 @@ describe('the first hop that differs', () => {
     expect(sentence).toBe(
       'The packet reached k8sworker1 eth0, and it went no further, and no rule and no route there tells why; predicted there: echo-server1 on this node.',
     );
+  });
+
+  it('is told by the rule that can match, not by the first one that counted', () => {
+    // The rules of a worker with Calico and a policy, and what they counted while two findings were watched at once.
+    const policy = readFileSync(
+      new URL('../transcripts/rules/k3s-calico-policy.txt', import.meta.url),
+      'utf8',
+    ).split('\n');
+    const counted = (packets: number, ...hashes: readonly string[]) =>
+      Object.fromEntries(
+        hashes.map((hash) => {
+          const rule = policy.find((line) => line.includes(`cali:${hash}`)) ?? '';
+          return [`filter ${rule.replace(/^\S+ /, '')}`, packets];
+        }),
+      );
+    const loop = counted(1, 'Y7yx6NcEkDkD1Bnj');
+    const deny = counted(4, 'WF3Kq6BUcG5zX6Ca', 'jb48BwtdKuhI8d0R', 'ZFhPI80lOEElgvEN', '4Z0Pf0byo05NFe-P');
+    const first = datagram('eth0 out', `192.168.13.40:${PORT} > 10.255.0.74:5678`);
+    const of = (moved: Readonly<Record<string, number>>) =>
+      evidence('routed>pod/echo-server1:5678/udp', TIMEOUT, {
+        routed: { packets: [first] },
+        bgp: { packets: [{ ...first, direction: 'in', sender: 'routed' }, first] },
+        k8sworker1: { packets: [{ ...first, direction: 'in', sender: 'bgp' }], moved },
+      });
+    expect(of({ ...loop, ...deny }).sentence).toBe(
+      'The packet reached k8sworker1 eth0, and rule cali-pi-_Uy4rTChLiof_wgap7hm "cali:WF3Kq6BUcG5zX6Ca" -j DROP (+4 packets) stopped it there.',
+    );
+    const { sentence, hops } = of(loop);
+    expect(sentence).toMatch(/ it went no further, and no rule and no route there tells why/);
+    expect(hops.flatMap(({ detail }) => detail).join()).not.toContain('cali-cidr-block');
   });
 
   it('is the node without a pod that the router still has as a next hop', () => {

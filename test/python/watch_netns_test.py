@@ -28,7 +28,8 @@ class Watcher:
         command = ["ip", "netns", "exec", name, sys.executable, "-B", str(ROOT / "probe/watch.py")]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdin and self.process.stdout
-        document = {"seconds": 1.0, "most": 100, "ports": {"tcp": [], "udp": []}, "lookups": [], "prefixes": []}
+        document = {"seconds": 1.0, "most": 100, "ports": {"tcp": [], "udp": []}, "lookups": [], "prefixes": [],
+                    "rules": ["iptables-save", "-c"], "sets": ["echo", "create x hash:ip"]}
         self.process.stdin.write(json.dumps(document | job))
         self.process.stdin.close()
         assert json.loads(self.process.stdout.readline()) == {"listening": True}

@@ -23,22 +23,26 @@ const QUESTIONS = {
   sysctls: ['sysctl', '-e', ...SYSCTLS],
 } as const;
 
-/**
- * The members of IP sets, which only Calico's rules need. A node without ipset of its own asks that of calico-node, in the
- * container's mount namespace; a node with neither has no such rule.
- */
 const SAVE_SETS = `
 if command -v ipset >/dev/null; then ipset save
 elif pid=$(pgrep --oldest --exact calico-node); then nsenter --target "$pid" --mount ipset save
 fi
 `;
 
+/**
+ * Asks for the members of IP sets, which only Calico's rules need. A node without ipset of its own asks that of calico-node, in the
+ * container's mount namespace; a node with neither has no such rule.
+ */
+export function showSets(): readonly string[] {
+  return ['sh', '-c', SAVE_SETS];
+}
+
 /** What is asked on Kubernetes nodes besides. */
 const NODE_QUESTIONS = {
   ...QUESTIONS,
   nat: ['iptables-save', '-t', 'nat'],
   filter: ['iptables-save', '-t', 'filter'],
-  sets: ['sh', '-c', SAVE_SETS],
+  sets: showSets(),
 } as const;
 
 /**
