@@ -5,15 +5,17 @@ import { EXIT, type ExitCode } from '../shared/errors.ts';
 import { durationText } from './clock-text.ts';
 import { colors } from './colors.ts';
 
-/** 0 where every fault that the lab is large enough for was found, and there was at least one. */
-export function selftestCode({ faults }: SelftestResult): ExitCode {
+/** 0 where every fault that the lab is large enough for was found, there was at least one, and the lab is as it was. */
+export function selftestCode({ faults, differs }: SelftestResult): ExitCode {
   const missed = faults.some(({ verdict }) => verdict === 'missed');
-  return !missed && faults.some(({ verdict }) => verdict === 'found') ? EXIT.pass : EXIT.wrong;
+  return !missed && differs.length === 0 && faults.some(({ verdict }) => verdict === 'found')
+    ? EXIT.pass
+    : EXIT.wrong;
 }
 
 /** The result as one document. */
 export function selftestJson(result: SelftestResult): unknown {
-  const { lab, startedAt, durationMs, faults } = result;
+  const { lab, startedAt, durationMs, faults, differs } = result;
   return {
     schemaVersion: 1,
     lab,
@@ -21,19 +23,28 @@ export function selftestJson(result: SelftestResult): unknown {
     durationMs,
     summary: { planned: faults.length, ...countsOf(faults) },
     faults,
+    differs,
   };
 }
 
 /** One entry per fault: found or not, and the sentence that told it. */
 export function selftestLines(result: SelftestResult, width: number): readonly string[] {
-  const { faults, durationMs, lab } = result;
+  const { faults, durationMs, lab, differs } = result;
   const { found, missed, skipped } = countsOf(faults);
   const tried = found + missed;
   const conclusion = `${lab}: ${found} of ${tried} faults found${skipped > 0 ? `, ${skipped} not tried` : ''} (${durationText(durationMs)})`;
   return [
     ...faults.flatMap((fault) => faultLines(fault, width)),
+    ...(differs.length === 0
+      ? []
+      : [
+          '',
+          colors.red('The lab is not as it was before the selftest:'),
+          ...differs.flatMap((line) => wrap(line, width, '      ', '    ')),
+          '    next: npx labtest, npx labup --yes',
+        ]),
     '',
-    missed === 0 && found > 0 ? colors.green(conclusion) : colors.red(conclusion),
+    missed === 0 && differs.length === 0 && found > 0 ? colors.green(conclusion) : colors.red(conclusion),
   ];
 }
 

@@ -47,10 +47,11 @@ export async function lookWhenConverged(
   let failing = failingText(seen);
   let since = performance.now();
   if (failing === '' || patienceMs === 0) return seen;
-  const deadline = since + CONVERGENCE_TIMEOUT_MS;
+  const longest = Math.max(CONVERGENCE_TIMEOUT_MS, patienceMs);
+  const deadline = since + longest;
   return waitFor({
     what: 'routes and rules to follow the state',
-    timeoutMs: CONVERGENCE_TIMEOUT_MS * 2,
+    timeoutMs: longest * 2,
     pollMs: 500,
     signal: deps.signal,
     emit,

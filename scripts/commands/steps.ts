@@ -25,7 +25,10 @@ export interface StepTiming {
   readonly changed: boolean;
 }
 
-/** Runs steps that nobody sees: those of a test within another command. */
-export const unseenSteps: StepRunner = {
-  run: async (_id, work) => (await work(silent)).value,
-};
+/** Runs the steps of a test within another command's step, which shows what they say. */
+export function stepsWithin(emit: Emit): StepRunner {
+  return { run: async (_id, work) => (await work(emit)).value };
+}
+
+/** Runs steps that nobody sees. */
+export const unseenSteps: StepRunner = stepsWithin(silent);

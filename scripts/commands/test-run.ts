@@ -10,6 +10,7 @@ import { blockCells, layerDns } from '../matrix/layer-cells.ts';
 import { MACHINE_PROBE, POD_PROBE } from '../matrix/probe-files.ts';
 import { readServerLogs } from '../matrix/proof-logs.ts';
 import { runCells } from '../matrix/run.ts';
+import type { ObservedState } from '../matrix/state/types.ts';
 import { testCells } from '../matrix/test-cells.ts';
 import type { Cell } from '../matrix/types.ts';
 import { podProbe, probeVantage, type Vantage } from '../matrix/vantages.ts';
@@ -57,14 +58,15 @@ export interface TestResult {
 
 /**
  * Tests an open lab once: reads its state, derives what must happen, probes it, and reads the state again. Where the
- * state has moved meanwhile, everything is predicted and probed once more. Throws HarnessError where it moves again.
+ * state has moved meanwhile, everything is predicted and probed once more. Returns the state with the result. Throws
+ * HarnessError where it moves again.
  */
 export async function testLab(
   deps: Deps,
   lab: OpenLab,
   steps: StepRunner,
   options: RunOptions = {},
-): Promise<TestResult> {
+): Promise<TestResult & { readonly state: ObservedState }> {
   const startedAt = new Date();
   const started = performance.now();
   const timings: Timing[] = [];
@@ -101,6 +103,7 @@ export async function testLab(
   );
   return {
     planned,
+    state: seen.state,
     run: {
       lab: lab.plan.lab,
       startedAt,

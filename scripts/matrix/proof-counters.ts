@@ -22,12 +22,12 @@ export type CountersByNode = ReadonlyMap<string, Answer<RuleCounters>>;
 const SAVE_RULES = `
 found=
 for program in iptables-nft iptables-legacy; do
-  if command -v "$program-save" >/dev/null; then found=1; "$program-save" -c || exit; fi
+  if command -v "$program-save" >/dev/null; then found=1; echo "# $program"; "$program-save" -c || exit; fi
 done
 [ "$found" ] || iptables-save -c
 `;
 
-/** Asks a machine for every rule of every table of iptables, in either of its places. */
+/** Asks a machine for every rule of every table of iptables, in either of its places; "# PROGRAM" comes before its rules. */
 export function showCounters(): readonly string[] {
   return ['sh', '-c', SAVE_RULES];
 }

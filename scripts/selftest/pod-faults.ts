@@ -2,6 +2,7 @@ import { indexMachine } from '../matrix/expect/machine.ts';
 import { gatewayCheckId } from '../matrix/pod-network.ts';
 import { CALICO_GATEWAY } from '../plan/addressing.ts';
 import type { Fault, InapplicableFault } from './fault.ts';
+import { lookFor, putBack, takeAway } from './placed-rules.ts';
 import { literally, nodePortWays, pick, type Scene } from './scene.ts';
 
 /** Faults of the pod network. */
@@ -54,7 +55,7 @@ function gatewayRouteMissing(scene: Scene): Fault | InapplicableFault {
 }
 
 /** The masquerading of what leaves the pod network is gone from the client pod's node. */
-function natOutgoingMissing({ plan, state, cells }: Scene): Fault | InapplicableFault {
+function natOutgoingMissing({ plan, state, cells, picture }: Scene): Fault | InapplicableFault {
   const id = 'nat-outgoing-missing';
   const title = 'a node does not masquerade what leaves the pod network';
   const from = `pod/${plan.echo.clientPod.pod}`;
@@ -77,14 +78,17 @@ function natOutgoingMissing({ plan, state, cells }: Scene): Fault | Inapplicable
       title,
       skipped: 'it takes a client pod that reaches a server, and a node port of another node',
     };
-  const jump = ['POSTROUTING', '-j', chain];
-  const restore = 'iptables -w -t nat -C "$@" 2>/dev/null || iptables -w -t nat -A "$@"';
+  // In nftables Felix puts the name of the table before that of the chain.
+  const jump = picture.get(on)?.rules.find(({ target }) => target === chain || target === `nat-${chain}`);
+  if (jump === undefined) return { id, title, skipped: `nothing on ${on} jumps to ${chain}` };
   return {
     id,
     title,
     moment: 'before',
-    inject: [{ on, argv: ['iptables', '-w', '-t', 'nat', '-D', ...jump] }],
-    revert: [{ on, argv: ['sh', '-c', restore, 'sh', ...jump] }],
+    inject: [takeAway(on, jump)],
+    revert: [putBack(on, jump)],
+    // Felix puts back what it finds missing, at the latest after its refresh interval.
+    standing: { ...lookFor(on, jump), until: /^gone$/m },
     cells: [masqueraded.id, direct.id],
     expect: [
       {

@@ -4,7 +4,7 @@ import { worldOf } from '../matrix/expect/world.ts';
 import { theMachine } from '../plan/types.ts';
 import type { Fault, InapplicableFault } from './fault.ts';
 import { KUBECTL, MARK } from './fault.ts';
-import { addRule, letGo, literally, nodePortWays, pick, removeRule, type Scene } from './scene.ts';
+import { letGo, literally, nodePortWays, ownRule, pick, type Scene } from './scene.ts';
 
 /** Faults of routing: what the router learns, how it spreads, and what is announced. */
 export function routingFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
@@ -239,17 +239,15 @@ function unreadyPod(scene: Scene): Fault | InapplicableFault {
   const own = nodesOf(plan).find(({ name }) => name === node)?.address ?? '';
   const right = hops.filter((hop) => hop !== own).join(', ');
   // kubelet's readiness probe comes from the node itself.
-  const rule = [
-    'OUTPUT',
-    ['-d', endpoint.ip, '-p', 'tcp', '-j', 'REJECT', '--reject-with', 'tcp-reset'],
-  ] as const;
+  const how = ['-d', endpoint.ip, '-p', 'tcp', '-j', 'REJECT', '--reject-with', 'tcp-reset'];
+  const { add, remove } = ownRule(scene, node, 'filter', 'OUTPUT', how);
   const others = state.pods.filter(({ name }) => name === pod).map(({ name }) => `pod/${name}`);
   return {
     id,
     title,
     moment: 'before',
-    inject: [{ on: node, argv: ['pkill', '-STOP', '-f', ANNOUNCER] }, addRule(node, 'filter', ...rule)],
-    revert: [removeRule(node, 'filter', ...rule), letGo(node, '-f', ANNOUNCER)],
+    inject: [{ on: node, argv: ['pkill', '-STOP', '-f', ANNOUNCER] }, add],
+    revert: [remove, letGo(node, '-f', ANNOUNCER)],
     effective: [
       {
         on: KUBECTL,

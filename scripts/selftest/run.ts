@@ -5,7 +5,7 @@ import { Interrupted, LabError, LabFailure, messageOf } from '../shared/errors.t
 import type { Emit } from '../shared/events.ts';
 import { waitFor } from '../shared/wait.ts';
 import type { Action, Condition, Fault, InapplicableFault } from './fault.ts';
-import { judgeFault, redsOf } from './judge.ts';
+import { type Finding, judgeFault, redsOf } from './judge.ts';
 import { pendingText } from './pending.ts';
 
 /** What a selftest needs of the lab. */
@@ -36,10 +36,13 @@ export interface FaultResult {
 const EFFECT_TIMEOUT_MS = 20_000;
 const UNDO_TIMEOUT_MS = 30_000;
 const HEAL_TIMEOUT_MS = 45_000;
+/** How often a fault is made that its owner puts right in between. */
+const MOST_ATTEMPTS = 3;
 
 /**
  * Makes a fault, lets labtest look, undoes it, and waits until the lab is as it was at the beginning. The fault is undone
- * whatever happens, also on Ctrl-C. Throws LabFailure where it cannot be undone or the lab does not heal.
+ * whatever happens, also on Ctrl-C. One that cannot be made is missed; one that is not there any more when labtest looks
+ * is made again. Throws LabFailure where it cannot be undone or the lab does not heal.
  */
 export async function runFault(
   fault: Fault | InapplicableFault,
@@ -50,34 +53,59 @@ export async function runFault(
   const { id, title } = fault;
   if ('skipped' in fault) return { id, title, verdict: 'skipped', text: fault.skipped, ms: 0 };
   const started = performance.now();
-  const inject = async () => {
-    for (const action of fault.inject) {
-      if (lab.signal?.aborted) throw new Interrupted();
-      await lab.act(action);
-    }
-    for (const condition of fault.effective ?? []) await effective(condition, lab, emit);
+  const result = (verdict: FaultResult['verdict'], text: string): FaultResult => {
+    return { id, title, verdict, text, ms: Math.round(performance.now() - started) };
   };
-  let run: LabRun;
+  let finding: Finding | Unmade;
   await lab.save(pendingText(fault));
   try {
-    if (fault.moment === 'before') await inject();
-    emit({ type: 'note', text: `${id}: labtest looks` });
-    run = await lab.test(fault.cells, fault.moment === 'during' ? inject : undefined);
+    finding = await tryFault(fault, lab, emit);
   } finally {
     emit({ type: 'note', text: `${id}: undoing it` });
     await undo(fault, lab);
     await restored(fault, lab, beginning, emit);
     await lab.save(undefined);
   }
-  const { found, text } = judgeFault(fault, run);
   await healed(fault, lab, emit);
-  return {
-    id,
-    title,
-    verdict: found ? 'found' : 'missed',
-    text,
-    ms: Math.round(performance.now() - started),
-  };
+  if ('unmade' in finding)
+    return result('missed', `it could not be made, so nothing is known: ${finding.unmade}`);
+  if ('healed' in finding) return result('skipped', finding.healed);
+  return result(finding.found ? 'found' : 'missed', finding.text);
+}
+
+/** It was not there to be found: it could not be made, or its owner put it right each time before labtest had looked. */
+type Unmade = { readonly unmade: string } | { readonly healed: string };
+
+async function tryFault(fault: Fault, lab: Surroundings, emit: Emit): Promise<Finding | Unmade> {
+  for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt += 1) {
+    let problem: unknown;
+    const make = () =>
+      inject(fault, lab, emit).catch((error: unknown) => {
+        problem = error;
+        throw error;
+      });
+    try {
+      if (fault.moment === 'before') await make();
+      emit({ type: 'note', text: `${fault.id}: labtest looks` });
+      const run = await lab.test(fault.cells, fault.moment === 'during' ? make : undefined);
+      const finding = judgeFault(fault, run);
+      if (finding.found || fault.standing === undefined) return finding;
+      if (fault.standing.until.test(await lab.act(fault.standing))) return finding;
+      emit({ type: 'note', text: `${fault.id}: it was put right before labtest had looked; once more` });
+    } catch (error) {
+      if (error !== problem || error instanceof Interrupted) throw error;
+      return { unmade: [messageOf(error), ...(error instanceof LabError ? error.details : [])].join(' ') };
+    }
+  }
+  return { healed: `${MOST_ATTEMPTS} times it was put right by its owner before labtest had looked` };
+}
+
+async function inject(fault: Fault, lab: Surroundings, emit: Emit): Promise<void> {
+  for (const action of fault.inject) {
+    if (lab.signal?.aborted) throw new Interrupted();
+    await lab.act(action);
+  }
+  for (const condition of fault.effective ?? []) await effective(condition, lab, emit);
 }
 
 async function effective(condition: Condition, lab: Surroundings, emit: Emit): Promise<void> {

@@ -4,12 +4,16 @@ import { type Cell, isTried } from '../matrix/types.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { machinesOf } from '../plan/types.ts';
 import { type Action, MARK } from './fault.ts';
+import type { Picture } from './picture.ts';
+import type { PlacedRule } from './placed-rules.ts';
 
 /** A healthy lab, as faults are fitted to it. */
 export interface Scene {
   readonly plan: LabPlan;
   readonly state: ObservedState;
   readonly cells: readonly Cell[];
+  /** What every machine holds. */
+  readonly picture: Picture;
 }
 
 /** A connection from a client to a node port that a pod of that node answers, and the pod. */
@@ -50,19 +54,33 @@ export function pick(cells: readonly Cell[], fits: (cell: Cell) => boolean): Cel
   return cells.find((cell) => isTried(cell) && fits(cell));
 }
 
-/** Puts a rule at the head of a chain on a machine. */
-export function addRule(on: string, table: string, chain: string, rule: readonly string[]): Action {
-  return { on, argv: ['iptables', '-w', '-t', table, '-I', chain, '1', ...marked(rule)] };
+/** A rule of our own at the head of a chain, and how it is removed again, however often it is there. */
+export function ownRule(
+  { picture }: Scene,
+  on: string,
+  table: string,
+  chain: string,
+  rule: readonly string[],
+): { readonly add: Action; readonly remove: Action } {
+  const program = programOf(picture.get(on)?.rules ?? []);
+  const words = ['-m', 'comment', '--comment', MARK, ...rule];
+  return {
+    add: { on, argv: [program, '-w', '-t', table, '-I', chain, '1', ...words] },
+    remove: {
+      on,
+      argv: ['sh', '-c', REMOVE, program, table, chain, ...words],
+    },
+  };
 }
 
-/** Removes the rule, however often it is there. */
-export function removeRule(on: string, table: string, chain: string, rule: readonly string[]): Action {
-  const remove = 'while iptables -w -t "$0" -C "$@" 2>/dev/null; do iptables -w -t "$0" -D "$@"; done';
-  return { on, argv: ['sh', '-c', remove, table, chain, ...marked(rule)] };
-}
+const REMOVE =
+  'table=$1 chain=$2; shift 2; while "$0" -w -t "$table" -C "$chain" "$@" 2>/dev/null; do "$0" -w -t "$table" -D "$chain" "$@" || exit; done';
 
-function marked(rule: readonly string[]): readonly string[] {
-  return ['-m', 'comment', '--comment', MARK, ...rule];
+/** The program that a machine's rules were made with: where it has rules in both places, that of the most. */
+function programOf(rules: readonly PlacedRule[]): string {
+  const count = (program: string) => rules.filter((rule) => rule.program === program).length;
+  const [most] = ['iptables-nft', 'iptables-legacy'].sort((a, b) => count(b) - count(a));
+  return most === undefined || count(most) === 0 ? 'iptables' : most;
 }
 
 /** Lets stopped processes go on; that there are none is fine. */

@@ -2,50 +2,55 @@ import type { LabPlan } from '../plan/types.ts';
 import { nthAddress, parseCidr, sizeOf } from '../shared/ip.ts';
 import type { Fault, InapplicableFault } from './fault.ts';
 import { MARK } from './fault.ts';
-import {
-  addRule,
-  letGo,
-  literally,
-  type NodePortWay,
-  nodePortWays,
-  pick,
-  removeRule,
-  type Scene,
-} from './scene.ts';
+import { letGo, literally, type NodePortWay, nodePortWays, ownRule, pick, type Scene } from './scene.ts';
 
 /** Faults on the way of single connections: rules, servers, clients. */
 export function trafficFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
   const tcp = nodePortWays(scene, 'tcp');
   const udp = nodePortWays(scene, 'udp');
+  const on = (ways: readonly NodePortWay[], id: string, title: string, make: Maker) =>
+    withWay(scene, ways, id, title, make);
+  // Of two chains of one priority the kernel asks the one that was made last first: kube-proxy's.
+  const before = (make: Maker): Maker =>
+    scene.state.proxy.mode === 'nftables'
+      ? () => ({ skipped: "kube-proxy's nftables rules translate before any rule of iptables does" })
+      : make;
+  const reject = stopping('REJECT', '--reject-with', 'tcp-reset');
   return [
-    withWay('drop-rule', 'a rule of a worker drops what it forwards to a pod', tcp, drop),
-    withWay('reject-rule', 'a rule of a worker rejects what it forwards to a pod', tcp, reject),
-    withWay('snat-rule', "a rule of a worker hides the client's address", tcp, snat),
-    withWay('wrong-backend', 'a rule sends a connection to the pod of another worker', tcp, wrongBackend),
-    withWay('stopped-server', 'an echo server hangs', tcp, stoppedServer),
-    withWay('wrong-answer', 'something else answers in place of an echo server', tcp, wrongAnswer),
-    withWay('denied', 'a rule of a client drops its own datagrams', udp, denied),
-    withWay('stale-conntrack', 'a UDP client is still sent to a pod that is gone', udp, (way, other) =>
-      staleConntrack(scene, way, other),
-    ),
+    on(tcp, 'drop-rule', 'a rule of a worker drops what it forwards to a pod', stopping('DROP')),
+    on(tcp, 'reject-rule', 'a rule of a worker rejects what it forwards to a pod', reject),
+    on(tcp, 'snat-rule', "a rule of a worker hides the client's address", snat),
+    on(tcp, 'wrong-backend', 'a rule sends a connection to the pod of another worker', before(wrongBackend)),
+    on(tcp, 'stopped-server', 'an echo server hangs', stoppedServer),
+    on(tcp, 'wrong-answer', 'something else answers in place of an echo server', before(wrongAnswer)),
+    on(udp, 'denied', 'a rule of a client drops its own datagrams', denied),
+    on(udp, 'stale-conntrack', 'a UDP client is still sent to a pod that is gone', staleConntrack),
     getsThrough(scene, tcp),
   ];
 }
 
 type Made = Omit<Fault, 'id' | 'title' | 'moment' | 'alsoRed'> & Partial<Pick<Fault, 'alsoRed'>>;
 
+type Maker = (
+  way: NodePortWay,
+  other: NodePortWay,
+  scene: Scene,
+) => Made | Pick<InapplicableFault, 'skipped'>;
+
 /** A fault on one way; the ways to other nodes must stay right. */
 function withWay(
+  scene: Scene,
+  ways: readonly NodePortWay[],
   id: string,
   title: string,
-  ways: readonly NodePortWay[],
-  make: (way: NodePortWay, other: NodePortWay) => Made,
+  make: Maker,
 ): Fault | InapplicableFault {
   const [way] = ways;
   const other = ways.find(({ node, cell }) => node !== way?.node && cell.from === way?.cell.from);
   if (way === undefined || other === undefined)
     return { id, title, skipped: 'it takes a node port that two workers answer with pods of their own' };
-  return { id, title, moment: 'before', alsoRed: [], ...make(way, other) };
+  const made = make(way, other, scene);
+  return 'skipped' in made ? { id, title, ...made } : { id, title, moment: 'before', alsoRed: [], ...made };
 }
 
 /** What evidence says about a rule that stops packets: where, and which. */
@@ -53,60 +58,48 @@ function stoppedBy(chain: string, target: string, on: string): RegExp {
   return new RegExp(`(?=.*${literally(on)}).*[Rr]ule ${chain} "${MARK}".*${target}.*stopped it`);
 }
 
-function drop({ cell, node, clientAddress, podAddress }: NodePortWay, other: NodePortWay): Made {
-  const rule = ['FORWARD', ['-s', clientAddress, '-d', podAddress, '-p', 'tcp', '-j', 'DROP']] as const;
-  return {
-    inject: [addRule(node, 'filter', ...rule)],
-    revert: [removeRule(node, 'filter', ...rule)],
-    cells: [cell.id, other.cell.id],
-    expect: [
-      {
-        kind: 'cell',
-        id: cell.id,
-        verdict: 'failed',
-        sentence: stoppedBy('FORWARD', 'DROP', node),
-      },
-    ],
+/** A rule of a worker that stops what it forwards to a pod. */
+function stopping(target: string, ...how: readonly string[]) {
+  return ({ cell, node, clientAddress, podAddress }: NodePortWay, other: NodePortWay, scene: Scene): Made => {
+    const rule = ['-s', clientAddress, '-d', podAddress, '-p', 'tcp', '-j', target, ...how];
+    const { add, remove } = ownRule(scene, node, 'filter', 'FORWARD', rule);
+    const sentence = stoppedBy('FORWARD', target, node);
+    return {
+      inject: [add],
+      revert: [remove],
+      cells: [cell.id, other.cell.id],
+      expect: [{ kind: 'cell', id: cell.id, verdict: 'failed', sentence }],
+    };
   };
 }
 
-function reject({ cell, node, clientAddress, podAddress }: NodePortWay, other: NodePortWay): Made {
-  const how = ['-j', 'REJECT', '--reject-with', 'tcp-reset'];
-  const rule = ['FORWARD', ['-s', clientAddress, '-d', podAddress, '-p', 'tcp', ...how]] as const;
-  return {
-    inject: [addRule(node, 'filter', ...rule)],
-    revert: [removeRule(node, 'filter', ...rule)],
-    cells: [cell.id, other.cell.id],
-    expect: [
-      { kind: 'cell', id: cell.id, verdict: 'failed', sentence: stoppedBy('FORWARD', 'REJECT', node) },
-    ],
-  };
-}
-
-function snat({ cell, node, nodeAddress, clientAddress, podAddress }: NodePortWay, other: NodePortWay): Made {
+function snat(way: NodePortWay, other: NodePortWay, scene: Scene): Made {
+  const { cell, node, nodeAddress, clientAddress, podAddress } = way;
   const how = ['-j', 'SNAT', '--to-source', nodeAddress];
-  const rule = ['POSTROUTING', ['-s', clientAddress, '-d', podAddress, '-p', 'tcp', ...how]] as const;
+  const rule = ['-s', clientAddress, '-d', podAddress, '-p', 'tcp', ...how];
+  const { add, remove } = ownRule(scene, node, 'nat', 'POSTROUTING', rule);
   const sentence = `wrong-source, the server saw ${nodeAddress}, not ${clientAddress}`;
   return {
-    inject: [addRule(node, 'nat', ...rule)],
-    revert: [removeRule(node, 'nat', ...rule)],
+    inject: [add],
+    revert: [remove],
     cells: [cell.id, other.cell.id],
     expect: [{ kind: 'cell', id: cell.id, verdict: 'failed', sentence: new RegExp(literally(sentence)) }],
   };
 }
 
-function wrongBackend(way: NodePortWay, other: NodePortWay): Made {
+function wrongBackend(way: NodePortWay, other: NodePortWay, scene: Scene): Made {
   const { cell, node, nodeAddress, clientAddress } = way;
   const from = ['-s', clientAddress, '-p', 'tcp'];
   const backend = `${other.podAddress}:${other.podPort}`;
   const sent = ['-d', nodeAddress, '--dport', String(cell.port), '-j', 'DNAT', '--to-destination', backend];
-  const redirect = ['PREROUTING', [...from, ...sent]] as const;
+  const redirect = ownRule(scene, node, 'nat', 'PREROUTING', [...from, ...sent]);
   // Without it the answer would not come back this way.
-  const back = ['POSTROUTING', [...from, '-d', other.podAddress, '-j', 'MASQUERADE']] as const;
+  const masquerade = [...from, '-d', other.podAddress, '-j', 'MASQUERADE'];
+  const back = ownRule(scene, node, 'nat', 'POSTROUTING', masquerade);
   const sentence = `wrong-backend, answered by ${other.podAddress}, not by ${way.podAddress}`;
   return {
-    inject: [addRule(node, 'nat', ...back), addRule(node, 'nat', ...redirect)],
-    revert: [removeRule(node, 'nat', ...redirect), removeRule(node, 'nat', ...back)],
+    inject: [back.add, redirect.add],
+    revert: [redirect.remove, back.remove],
     cells: [cell.id, other.cell.id],
     expect: [{ kind: 'cell', id: cell.id, verdict: 'failed', sentence: new RegExp(literally(sentence)) }],
   };
@@ -141,20 +134,22 @@ while True:
     connection.close()
 `;
 
-function wrongAnswer({ cell, node, clientAddress, nodeAddress }: NodePortWay, other: NodePortWay): Made {
+function wrongAnswer(way: NodePortWay, other: NodePortWay, scene: Scene): Made {
+  const { cell, node, clientAddress, nodeAddress } = way;
   const unit = `${MARK}-server`;
   const how = ['--dport', String(cell.port), '-j', 'REDIRECT', '--to-ports', String(FAKE_PORT)];
-  const rule = ['PREROUTING', ['-s', clientAddress, '-d', nodeAddress, '-p', 'tcp', ...how]] as const;
+  const rule = ['-s', clientAddress, '-d', nodeAddress, '-p', 'tcp', ...how];
+  const { add, remove } = ownRule(scene, node, 'nat', 'PREROUTING', rule);
   return {
     inject: [
       {
         on: node,
         argv: ['systemd-run', '--quiet', '--collect', `--unit=${unit}`, 'python3', '-c', FAKE_SERVER],
       },
-      addRule(node, 'nat', ...rule),
+      add,
     ],
     revert: [
-      removeRule(node, 'nat', ...rule),
+      remove,
       {
         on: node,
         argv: ['sh', '-c', 'if systemctl --quiet is-active "$0"; then systemctl stop "$0"; fi', unit],
@@ -182,14 +177,12 @@ function wrongAnswer({ cell, node, clientAddress, nodeAddress }: NodePortWay, ot
   };
 }
 
-function denied({ cell }: NodePortWay, other: NodePortWay): Made {
-  const rule = [
-    'OUTPUT',
-    ['-d', cell.address, '-p', 'udp', '--dport', String(cell.port), '-j', 'DROP'],
-  ] as const;
+function denied({ cell }: NodePortWay, other: NodePortWay, scene: Scene): Made {
+  const rule = ['-d', cell.address, '-p', 'udp', '--dport', String(cell.port), '-j', 'DROP'];
+  const { add, remove } = ownRule(scene, cell.from, 'filter', 'OUTPUT', rule);
   return {
-    inject: [addRule(cell.from, 'filter', ...rule)],
-    revert: [removeRule(cell.from, 'filter', ...rule)],
+    inject: [add],
+    revert: [remove],
     cells: [cell.id, other.cell.id],
     expect: [
       {
@@ -205,7 +198,7 @@ function denied({ cell }: NodePortWay, other: NodePortWay): Made {
 /** A source port that no probe gets: it is below the range of Linux (ip_local_port_range). */
 const KEPT_PORT = 20_001;
 
-function staleConntrack({ plan }: Scene, way: NodePortWay, other: NodePortWay): Made {
+function staleConntrack(way: NodePortWay, other: NodePortWay, { plan }: Scene): Made {
   const { cell, node, nodeAddress, clientAddress, podPort } = way;
   const gone = lastPodAddress(plan);
   const tuple = ['-p', 'udp', '-s', clientAddress, '-d', nodeAddress];
@@ -256,14 +249,15 @@ function getsThrough(scene: Scene, ways: readonly NodePortWay[]): Fault | Inappl
     '--to-destination',
     backend,
   ];
-  const redirect = ['PREROUTING', [...from, ...sent]] as const;
-  const back = ['POSTROUTING', [...from, '-d', way.podAddress, '-j', 'MASQUERADE']] as const;
+  const redirect = ownRule(scene, closed.node, 'nat', 'PREROUTING', [...from, ...sent]);
+  const masquerade = [...from, '-d', way.podAddress, '-j', 'MASQUERADE'];
+  const back = ownRule(scene, closed.node, 'nat', 'POSTROUTING', masquerade);
   return {
     id,
     title,
     moment: 'before',
-    inject: [addRule(closed.node, 'nat', ...back), addRule(closed.node, 'nat', ...redirect)],
-    revert: [removeRule(closed.node, 'nat', ...redirect), removeRule(closed.node, 'nat', ...back)],
+    inject: [back.add, redirect.add],
+    revert: [redirect.remove, back.remove],
     cells: [closed.id, way.cell.id],
     expect: [
       {

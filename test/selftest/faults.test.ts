@@ -1,15 +1,25 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { buildCells } from '../../scripts/matrix/cells.ts';
-import { type Fault, MARK } from '../../scripts/selftest/fault.ts';
+import { type Fault, type InapplicableFault, MARK } from '../../scripts/selftest/fault.ts';
 import { faultsFor } from '../../scripts/selftest/faults.ts';
 import { globMatches } from '../../scripts/selftest/judge.ts';
+import type { Picture } from '../../scripts/selftest/picture.ts';
+import { type PlacedRule, parseIptables, parseNft } from '../../scripts/selftest/placed-rules.ts';
 import { nodePortWays } from '../../scripts/selftest/scene.ts';
 import { endpointsOf, planOf } from '../matrix/fixtures.ts';
 
 const PLAN = planOf();
 const STATE = endpointsOf();
 const CELLS = buildCells(PLAN, STATE);
-const SCENE = { plan: PLAN, state: STATE, cells: CELLS };
+const recorded = (name: string) => readFileSync(new URL(`../transcripts/${name}`, import.meta.url), 'utf8');
+/** Every machine holds what a worker held when it was recorded. */
+function pictureOf(rules: readonly PlacedRule[]): Picture {
+  return new Map(PLAN.machines.map(({ name }) => [name, { rules, lines: new Map() }]));
+}
+const iptables = (text: string) => parseIptables(`# iptables-nft\n${text}`);
+const DEBIAN = iptables(recorded('state/k8sworker1-nat.txt').replaceAll(/^-A /gm, '[0:0] -A '));
+const SCENE = { plan: PLAN, state: STATE, cells: CELLS, picture: pictureOf(DEBIAN) };
 
 function applicable(): readonly Fault[] {
   return faultsFor(SCENE).filter((fault): fault is Fault => !('skipped' in fault));
@@ -52,9 +62,115 @@ describe('the catalogue for the default lab', () => {
   it('marks every rule that it makes', () => {
     const rules = applicable()
       .flatMap(({ inject }) => inject)
-      .filter(({ argv }) => argv[0] === 'iptables' && argv.includes('-I'));
+      .filter(({ argv }) => argv[0]?.startsWith('iptables') && argv.includes('-I'));
     expect(rules.length).toBeGreaterThan(5);
     expect(rules.filter(({ argv }) => !argv.includes(MARK))).toEqual([]);
+  });
+});
+
+describe('the rules that faults touch', () => {
+  /** "PROGRAM TABLE CHAIN" of a rule of our own, "PROGRAM TABLE CHAIN, rule N" of one that is taken away. */
+  function places(fault: Fault | InapplicableFault): string {
+    if ('skipped' in fault) return `- ${fault.skipped}`;
+    return fault.inject
+      .flatMap(({ argv }) => {
+        const [program = '', , , table, how, chain] = argv;
+        if (program.startsWith('iptables') && how === '-I') return `${program} ${table} ${chain}`;
+        const [, , script = '', , ...values] = argv;
+        if (script.includes('delete rule')) return `nft ${values[0]} ${values[1]}, handle ${values[2]}`;
+        return script.includes(' -D ') ? `${values.slice(0, 3).join(' ')}, rule ${values[3]}` : [];
+      })
+      .join('; ');
+  }
+  const ids = [
+    'drop-rule',
+    'reject-rule',
+    'snat-rule',
+    'wrong-backend',
+    'wrong-answer',
+    'denied',
+    'gets-through',
+  ];
+
+  function placesIn(rules: readonly PlacedRule[], chain: string, mode = 'iptables') {
+    const machines = new Map(
+      [...STATE.machines].map(([name, machine]) => [
+        name,
+        machine.natOutgoing === undefined
+          ? machine
+          : { ...machine, natOutgoing: { ...machine.natOutgoing, chain } },
+      ]),
+    );
+    const state = { ...STATE, machines, proxy: { ...STATE.proxy, mode } };
+    const cells = buildCells(PLAN, { ...state, proxy: STATE.proxy });
+    const faults = faultsFor({ plan: PLAN, state, cells, picture: pictureOf(rules) });
+    return Object.fromEntries(
+      faults
+        .filter(({ id }) => [...ids, 'unready-pod', 'nat-outgoing-missing'].includes(id))
+        .map((fault) => [fault.id, places(fault)]),
+    );
+  }
+
+  const OURS = (program: string) => ({
+    'drop-rule': `${program} filter FORWARD`,
+    'reject-rule': `${program} filter FORWARD`,
+    'snat-rule': `${program} nat POSTROUTING`,
+    'wrong-backend': `${program} nat POSTROUTING; ${program} nat PREROUTING`,
+    'wrong-answer': `${program} nat PREROUTING`,
+    denied: `${program} filter OUTPUT`,
+    'gets-through': `${program} nat POSTROUTING; ${program} nat PREROUTING`,
+    'unready-pod': `${program} filter OUTPUT`,
+  });
+  const legacy = (name: string) => parseIptables(`# iptables-nft\n# iptables-legacy\n${recorded(name)}`);
+  const NFT_FIRST = "- kube-proxy's nftables rules translate before any rule of iptables does";
+
+  it.each([
+    [
+      'the lab of Debian',
+      placesIn(DEBIAN, 'LAB-NAT-OUTGOING'),
+      { ...OURS('iptables-nft'), 'nat-outgoing-missing': 'iptables-nft nat POSTROUTING, rule 2' },
+    ],
+    [
+      'k3s with Calico',
+      placesIn(iptables(recorded('rules/k3s-calico.txt')), 'cali-nat-outgoing'),
+      { ...OURS('iptables-nft'), 'nat-outgoing-missing': 'iptables-nft nat cali-POSTROUTING, rule 2' },
+    ],
+    [
+      'kubeadm with Calico',
+      placesIn(iptables(recorded('rules/kubeadm-calico.txt')), 'cali-nat-outgoing'),
+      { ...OURS('iptables-nft'), 'nat-outgoing-missing': 'iptables-nft nat cali-POSTROUTING, rule 2' },
+    ],
+    [
+      "the same with its rules in the kernel's older tables",
+      placesIn(legacy('rules/kubeadm-calico.txt'), 'cali-nat-outgoing'),
+      { ...OURS('iptables-legacy'), 'nat-outgoing-missing': 'iptables-legacy nat cali-POSTROUTING, rule 2' },
+    ],
+    [
+      'nftables mode with Calico',
+      placesIn(
+        [
+          ...iptables(recorded('rules/nftables-mode-iptables.txt')),
+          ...parseNft(recorded('rules/nftables-mode.json')),
+        ],
+        'cali-nat-outgoing',
+        'nftables',
+      ),
+      {
+        ...OURS('iptables-nft'),
+        'wrong-backend': NFT_FIRST,
+        'wrong-answer': NFT_FIRST,
+        'nat-outgoing-missing': 'nft calico nat-cali-POSTROUTING, handle 79',
+      },
+    ],
+  ])('of %s', (_, seen, wanted) => {
+    expect(seen).toEqual(wanted);
+  });
+
+  it('are not touched where nothing jumps to the chain', () => {
+    expect(placesIn([], 'cali-nat-outgoing')).toMatchObject({
+      'drop-rule': 'iptables filter FORWARD',
+      'nat-outgoing-missing': '- nothing on k8sworker1 jumps to cali-nat-outgoing',
+    });
   });
 });
 
@@ -66,7 +182,7 @@ it('the way of a node port starts at the client without routes', () => {
 describe('a lab that is too small', () => {
   it('is not broken by faults that it cannot show', () => {
     const state = endpointsOf({ ready: ['echo-server1', 'echo-client1'] });
-    const faults = faultsFor({ plan: PLAN, state, cells: buildCells(PLAN, state) });
+    const faults = faultsFor({ ...SCENE, state, cells: buildCells(PLAN, state) });
     const skipped = faults.flatMap((fault) => ('skipped' in fault ? [fault.id] : []));
     expect(skipped).toEqual(
       expect.arrayContaining(['drop-rule', 'missing-next-hop', 'unready-pod', 'stale-conntrack']),

@@ -119,10 +119,40 @@ describe('a fault', () => {
   });
 });
 
+describe('a fault that its owner puts right', () => {
+  const standing = { on: 'k8sworker1', argv: ['look'], until: /a/ };
+
+  it('before labtest has looked is made again', async () => {
+    let looks = 0;
+    world.onTest = () => {
+      looks += 1;
+      if (looks === 1) world.broken.clear();
+    };
+    expect(await run({ ...FAULT, standing })).toMatchObject({ verdict: 'found' });
+    expect(world.log.filter((line) => line.includes('break a'))).toHaveLength(2);
+  });
+
+  it('each time is no fault that labtest has missed', async () => {
+    world.onTest = () => world.broken.clear();
+    expect(await run({ ...FAULT, standing })).toMatchObject({
+      verdict: 'skipped',
+      text: '3 times it was put right by its owner before labtest had looked',
+    });
+  });
+
+  it('and that is still there was missed', async () => {
+    world.test = async () => runOf();
+    expect(await run({ ...FAULT, standing })).toMatchObject({ verdict: 'missed' });
+  });
+});
+
 describe('whatever happens, it is undone', () => {
-  it('where making it fails half-way', async () => {
+  it.each(['before', 'during'] as const)('where making it fails half-way: %s the test', async (moment) => {
     world.failing = (text) => text === 'break b';
-    await expect(run()).rejects.toThrow('break b failed');
+    expect(await run({ ...FAULT, moment })).toMatchObject({
+      verdict: 'missed',
+      text: 'it could not be made, so nothing is known: break b failed',
+    });
     expect([world.broken.size, world.pending]).toEqual([0, undefined]);
   });
 
