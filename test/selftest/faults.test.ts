@@ -206,7 +206,7 @@ describe("a node's route to Calico's gateway", () => {
       return [name, { ...machine, routes: [...machine.routes, ...own] }];
     });
     const state = { ...STATE, machines: new Map(machines) };
-    return faultsFor({ plan, state, cells: buildCells(plan, state) }).find(
+    return faultsFor({ ...SCENE, plan, state, cells: buildCells(plan, state) }).find(
       ({ id }) => id === 'pod-gateway-missing',
     );
   };
