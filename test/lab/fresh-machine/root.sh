@@ -27,7 +27,7 @@ fi
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 if ls /usr/local/share/ca-certificates/*.crt >/dev/null 2>&1; then
   cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/"
-  chroot "$root" update-ca-certificates
+  TMPDIR=/tmp chroot "$root" update-ca-certificates
 fi
 git clone --quiet "$checkout" "$root/root/k8s-bgp-lab"
 git -C "$checkout" diff --binary HEAD | git -C "$root/root/k8s-bgp-lab" apply --allow-empty
