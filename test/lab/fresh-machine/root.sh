@@ -23,6 +23,8 @@ if [ "$suite" = bookworm ]; then
   cp -a "$npm" "$root/usr/local/lib/node_modules/npm"
   for name in npm npx; do ln -s "../lib/node_modules/npm/bin/$name-cli.js" "$root/usr/local/bin/$name"; done
 fi
+# As every installer writes it.
+echo '127.0.0.1 localhost' >"$root/etc/hosts"
 # The way to the mirror and the registry is this network's, not the machine's.
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 if ls /usr/local/share/ca-certificates/*.crt >/dev/null 2>&1; then
