@@ -22,17 +22,21 @@ def tearDownModule() -> None:
 
 
 class Watcher:
-    """watch.py in one namespace; it listens when this returns."""
+    """watch.py in one namespace."""
 
     def __init__(self, name: str, **job: Any) -> None:
         command = ["ip", "netns", "exec", name, sys.executable, "-B", str(ROOT / "probe/watch.py")]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdin and self.process.stdout
-        document = {"seconds": 1.0, "most": 100, "ports": {"tcp": [], "udp": []}, "lookups": [], "prefixes": [],
+        document = {"seconds": 2.0, "most": 100, "ports": {"tcp": [], "udp": []}, "lookups": [], "prefixes": [],
                     "rules": ["iptables-save", "-c"], "sets": ["echo", "create x hash:ip"]}
         self.process.stdin.write(json.dumps(document | job))
         self.process.stdin.close()
+
+    def wait_until_listening(self) -> "Watcher":
+        assert self.process.stdout
         assert json.loads(self.process.stdout.readline()) == {"listening": True}
+        return self
 
     def result(self) -> dict[str, Any]:
         assert self.process.stdout
@@ -46,7 +50,10 @@ def watch(protocol: str, source_port: int, host: str = "10.2.0.2", port: int = 0
           **job: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """One connection from the client, and what each machine saw of it."""
     number = port or network.PORTS[protocol]
+    # All begin at once: one that began to watch while others still started would be at its end before the connection.
     watchers = {name: Watcher(name, ports={protocol: [number, source_port]}, **job) for name in NAMES}
+    for watcher in watchers.values():
+        watcher.wait_until_listening()
     probed = probe_one(network.CLIENT, protocol=protocol, host=host, port=number, sourcePort=source_port)
     return probed, {name: watcher.result() for name, watcher in watchers.items()}
 
@@ -138,7 +145,7 @@ class Watching(unittest.TestCase):
                     "sourcePort": 20008, "port": 1234},
                    {"id": "nowhere", "to": "10.99.0.1", "from": "10.1.0.2", "in": "c"},
                    {"id": "own", "to": "10.2.0.2"}]
-        routes = Watcher("router", seconds=0.1, lookups=lookups).result()["routes"]
+        routes = Watcher("router", seconds=0.1, lookups=lookups).wait_until_listening().result()["routes"]
         self.assertEqual(routes["there"]["dev"], "s")
         self.assertEqual(routes["own"]["prefsrc"], "10.2.0.1")
         self.assertIn("unreachable", routes["nowhere"]["error"])
@@ -146,11 +153,11 @@ class Watching(unittest.TestCase):
     def test_other_ports_are_not_seen_and_no_more_than_asked_for(self) -> None:
         _, seen = watch("tcp", 20009, most=2)
         self.assertEqual(len(seen["router"]["packets"]), 2)
-        watcher = Watcher("router", ports={"tcp": [9], "udp": []})
+        watcher = Watcher("router", ports={"tcp": [9], "udp": []}).wait_until_listening()
         probe_one(network.CLIENT, protocol="tcp", host="10.2.0.2", port=1234)
         self.assertEqual(watcher.result()["packets"], [])
 
     def test_a_machine_without_a_bgp_daemon_says_nothing_about_prefixes(self) -> None:
-        result = Watcher("server", seconds=0.1, prefixes=["10.2.0.2"]).result()
+        result = Watcher("server", seconds=0.1, prefixes=["10.2.0.2"]).wait_until_listening().result()
         self.assertEqual(result["bgp"], {"10.2.0.2": ""})
         self.assertEqual(result["lost"], 0)
