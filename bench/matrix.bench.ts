@@ -6,13 +6,13 @@ import { errorLines, exitCodeOf } from '../scripts/cli/print-error.ts';
 import { kubectlCommand } from '../scripts/cluster/kubectl.ts';
 import { readLabState } from '../scripts/commands/look-at-lab.ts';
 import { type OpenLab, openLab, prepareProbes } from '../scripts/commands/open-lab.ts';
-import { vantagesOf } from '../scripts/commands/test-run.ts';
+import { probeSourcesOf } from '../scripts/commands/test-run.ts';
 import type { Executor } from '../scripts/exec/executor.ts';
 import { buildCells } from '../scripts/matrix/cells.ts';
 import { judgeCells } from '../scripts/matrix/judge.ts';
+import { podProbe } from '../scripts/matrix/probe-sources.ts';
 import { runCells } from '../scripts/matrix/run.ts';
 import type { Cell } from '../scripts/matrix/types.ts';
-import { podProbe } from '../scripts/matrix/vantages.ts';
 import { silent } from '../scripts/shared/events.ts';
 
 const RUNS = 5;
@@ -80,10 +80,10 @@ async function main(): Promise<number> {
     await prepareProbes(lab, silent);
     const all = buildCells(lab.plan, await readLabState(deps, lab));
     const cells = all.filter(({ blockedBy, skipped }) => blockedBy === undefined && skipped === undefined);
-    const vantages = vantagesOf(deps, lab);
+    const probeSources = probeSourcesOf(deps, lab);
     const runs: number[] = [];
     for (let run = 1; run <= RUNS; run++) {
-      const { ms, value } = await timed(() => runCells(cells, vantages));
+      const { ms, value } = await timed(() => runCells(cells, probeSources));
       const right = judgeCells(cells, value.cells).filter(({ verdict }) => verdict === 'passed').length;
       print(
         `labtest's probes, run ${run}: ${(ms / 1000).toFixed(2)} s, ${right} of ${cells.length} cells right`,

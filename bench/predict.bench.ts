@@ -2,8 +2,8 @@
 // over the observed state is made anew in every run; observing (asking machines, parsing) is not part of it.
 import { cellOf } from '../scripts/matrix/cells.ts';
 import type { ObservedState } from '../scripts/matrix/state/types.ts';
-import type { Target, VantagePoint } from '../scripts/matrix/types.ts';
-import { syntheticLab, targetNamed, vantage } from '../test/matrix/synthetic-lab.ts';
+import type { FlowSource, Target } from '../scripts/matrix/types.ts';
+import { flowSource, syntheticLab, targetNamed } from '../test/matrix/synthetic-lab.ts';
 
 const NODES = 1000;
 const RUNS = 7;
@@ -31,14 +31,14 @@ const EVERY_KIND = ['m', 'w1', 'w2', 'w500', 'w999', 'pod/c', 'pod/p1', 'r', 'ne
 
 const SHAPES: readonly Shape[] = [
   {
-    title: '10 vantage points x 1,000 node ports, policy Local, 100 pods',
+    title: '10 sources x 1,000 node ports, policy Local, 100 pods',
     policy: 'Local',
     everyNth: 10,
     from: () => EVERY_KIND,
     to: (names) => names.map((name) => `node-port/${name}`),
   },
   {
-    title: '10 vantage points x 1,000 node ports, policy Cluster, 100 pods',
+    title: '10 sources x 1,000 node ports, policy Cluster, 100 pods',
     policy: 'Cluster',
     everyNth: 10,
     from: () => EVERY_KIND,
@@ -94,12 +94,12 @@ function build({ policy, everyNth, from, to }: Shape) {
   });
   return {
     state,
-    froms: from(names).map((name) => vantage(state, name)),
+    froms: from(names).map((name) => flowSource(state, name)),
     targets: to(names).map((name) => targetNamed(state, name)),
   };
 }
 
-function measure(state: ObservedState, froms: readonly VantagePoint[], targets: readonly Target[]) {
+function measure(state: ObservedState, froms: readonly FlowSource[], targets: readonly Target[]) {
   const started = performance.now();
   const cpu = process.cpuUsage();
   const cells = froms.flatMap((from) => targets.map((target) => cellOf(state, from, target)));

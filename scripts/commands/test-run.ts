@@ -8,12 +8,12 @@ import { dnsChecks, judgeDns } from '../matrix/dns.ts';
 import { type EcmpResult, ecmpChecks, judgeEcmp, planEcmp } from '../matrix/ecmp.ts';
 import { blockCells, layerDns } from '../matrix/layer-cells.ts';
 import { MACHINE_PROBE, POD_PROBE } from '../matrix/probe-files.ts';
+import { machineSource, type ProbeSource, podProbe } from '../matrix/probe-sources.ts';
 import { readServerLogs } from '../matrix/proof-logs.ts';
 import { runCells } from '../matrix/run.ts';
 import type { ObservedState } from '../matrix/state/types.ts';
 import { testCells } from '../matrix/test-cells.ts';
 import type { Cell } from '../matrix/types.ts';
-import { podProbe, probeVantage, type Vantage } from '../matrix/vantages.ts';
 import type { BgpTable, LabRun, Timing } from '../report/run.ts';
 import type { Emit } from '../shared/events.ts';
 import type { Deps } from './deps.ts';
@@ -33,7 +33,7 @@ import type { StepRunner, StepTitle } from './steps.ts';
 /** One test of an open lab, in order. */
 export const RUN_STEPS: readonly StepTitle[] = [
   { id: 'bgp', title: 'State and BGP', why: 'what every machine and the API say, down to the kernels' },
-  { id: 'matrix', title: 'Connectivity, DNS and ECMP', why: 'one probe call per vantage point, all at once' },
+  { id: 'matrix', title: 'Connectivity, DNS and ECMP', why: 'one probe call per source, all at once' },
   { id: 'moved', title: 'State again', why: 'what was predicted must still be what is there' },
   { id: 'evidence', title: 'Evidence', why: 'what is wrong is tried once more, and every hop watched' },
 ];
@@ -90,12 +90,12 @@ export async function testLab(
     if (again.length > 0) throw keepsMoving(again);
     return { moved, seen, results };
   });
-  const { planned, matrixSize, vantages, ...outcome } = results;
+  const { planned, matrixSize, probeSources, ...outcome } = results;
   const cells = await step('evidence', () =>
     investigate({
       state: seen.state,
       results: outcome.cells,
-      vantages,
+      probeSources,
       machines: lab.machines,
       save: (name, content) => saveEvidence(lab.state, startedAt, name, content),
       signal: deps.signal,
@@ -126,7 +126,7 @@ interface Tested {
   readonly checks: readonly Check[];
   readonly cells: LabRun['cells'];
   readonly ecmp: readonly EcmpResult[];
-  readonly vantages: ReadonlyMap<string, Vantage>;
+  readonly probeSources: ReadonlyMap<string, ProbeSource>;
 }
 
 /** Predicts and probes one state. */
@@ -139,11 +139,11 @@ async function testState(deps: Deps, lab: OpenLab, seen: Seen, options: RunOptio
   const planned = select(matrix);
   options.onPlanned?.(planned);
   await options.beforeProbes?.();
-  const vantages = vantagesOf(deps, lab);
+  const probeSources = probeSourcesOf(deps, lab);
   const questions = dnsChecks(plan, state);
   const flows = planEcmp(plan, state, planned);
   const [{ results, dns }, { cells: flowResults }] = await Promise.all([
-    testCells(planned, vantages, {
+    testCells(planned, probeSources, {
       dns: questions.map(({ question }) => question),
       witnesses: {
         state,
@@ -155,13 +155,13 @@ async function testState(deps: Deps, lab: OpenLab, seen: Seen, options: RunOptio
     }),
     runCells(
       flows.flatMap((each) => each.flows),
-      vantages,
+      probeSources,
     ),
   ]);
   const affinity = planAffinity(state, results);
   const { cells: again } = await runCells(
     affinity.flatMap((each) => each.flows),
-    vantages,
+    probeSources,
   );
   const names = layerDns(judgeDns(questions, dns), results);
   const ecmp = flows.map((each) => judgeEcmp(each, state, flowResults));
@@ -176,19 +176,22 @@ async function testState(deps: Deps, lab: OpenLab, seen: Seen, options: RunOptio
     ],
     cells: names.results,
     ecmp,
-    vantages,
+    probeSources,
   };
 }
 
 /** Where probes run: every machine that answers, and the client pod. */
-export function vantagesOf(deps: Deps, { plan, kubectl, machines }: OpenLab): ReadonlyMap<string, Vantage> {
+export function probeSourcesOf(
+  deps: Deps,
+  { plan, kubectl, machines }: OpenLab,
+): ReadonlyMap<string, ProbeSource> {
   const { pod, namespace } = { pod: plan.echo.clientPod.pod, namespace: plan.echo.namespace };
   const inPod = podProbe(kubectlCommand(kubectl.access), { namespace, name: pod }, POD_PROBE);
-  const vantages: readonly Vantage[] = [
-    ...[...machines].map(([name, machine]) => probeVantage(name, machine, MACHINE_PROBE, deps.signal)),
-    probeVantage(`pod/${pod}`, deps.local, inPod, deps.signal),
+  const probeSources: readonly ProbeSource[] = [
+    ...[...machines].map(([name, machine]) => machineSource(name, machine, MACHINE_PROBE, deps.signal)),
+    machineSource(`pod/${pod}`, deps.local, inPod, deps.signal),
   ];
-  return new Map(vantages.map((vantage) => [vantage.name, vantage]));
+  return new Map(probeSources.map((probeSource) => [probeSource.name, probeSource]));
 }
 
 function tablesOf(observed: ReadonlyMap<string, BgpObservation>): readonly BgpTable[] {

@@ -1,11 +1,11 @@
 import type { Executor } from '../exec/executor.ts';
 import { judgeCells } from '../matrix/judge.ts';
+import type { ProbeSource } from '../matrix/probe-sources.ts';
 import { showCounters } from '../matrix/proof-counters.ts';
 import { type CellToRun, runCells } from '../matrix/run.ts';
 import { showSets } from '../matrix/state/machine.ts';
 import type { ObservedState } from '../matrix/state/types.ts';
 import type { Cell, CellResult, Evidence, Observation } from '../matrix/types.ts';
-import type { Vantage } from '../matrix/vantages.ts';
 import { evidenceOf } from './evidence.ts';
 import { followFlow, type Sightings } from './flow.ts';
 import { type RouteLookup, startWatch, type Watched, type WatchJob } from './watch.ts';
@@ -13,7 +13,7 @@ import { type RouteLookup, startWatch, type Watched, type WatchJob } from './wat
 export interface InvestigateOptions {
   readonly state: ObservedState;
   readonly results: readonly CellResult[];
-  readonly vantages: ReadonlyMap<string, Vantage>;
+  readonly probeSources: ReadonlyMap<string, ProbeSource>;
   /** Machines to watch, by name. */
   readonly machines: ReadonlyMap<string, Executor>;
   /** Keeps a file under reports/evidence and returns its path. */
@@ -40,7 +40,7 @@ const MOST_PACKETS = 3_000;
  * at the same time: it takes one watch, whatever their number. Throws Interrupted on abort.
  */
 export async function investigate(options: InvestigateOptions): Promise<readonly CellResult[]> {
-  const { results, state, machines, vantages, signal, save } = options;
+  const { results, state, machines, probeSources, signal, save } = options;
   const chosen = choose(results);
   if (chosen.length === 0) return results;
   const suspects = assignPorts(state, chosen, options.random ?? Math.random);
@@ -55,7 +55,7 @@ export async function investigate(options: InvestigateOptions): Promise<readonly
   const [{ cells: observed }, seen] = await Promise.all([
     runCells(
       suspects.flatMap((suspect) => suspect.attempts),
-      vantages,
+      probeSources,
     ),
     Promise.all(
       watches.map(async ({ name, watch }): Promise<[string, Watched]> => [name, await watch.ended]),

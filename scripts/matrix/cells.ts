@@ -3,17 +3,17 @@ import { machinesOf } from '../plan/types.ts';
 import { type EchoPod, type EchoService, externalAddresses, serverPods } from './endpoints.ts';
 import { predict } from './expect.ts';
 import type { NodeState, ObservedState } from './state/types.ts';
-import type { Cell, Protocol, Target, VantagePoint } from './types.ts';
+import type { Cell, FlowSource, Protocol, Target } from './types.ts';
 import { CLIENT_POD_CHECK } from './workloads.ts';
 
-/** The whole matrix: every vantage point to every target, each cell with its expectation. Ids are unique. */
+/** The whole matrix: every source to every target, each cell with its expectation. Ids are unique. */
 export function buildCells(plan: LabPlan, state: ObservedState): readonly Cell[] {
   const targets = buildTargets(state);
-  return vantagePoints(plan, state).flatMap((from) => targets.map((target) => cellOf(state, from, target)));
+  return flowSources(plan, state).flatMap((from) => targets.map((target) => cellOf(state, from, target)));
 }
 
 /** One cell, predicted. */
-export function cellOf(state: ObservedState, from: VantagePoint, target: Target): Cell {
+export function cellOf(state: ObservedState, from: FlowSource, target: Target): Cell {
   const isAbsent = from.kind === 'pod' && from.address === undefined;
   return {
     id: `${from.name}>${target.to}:${target.port}/${target.protocol}`,
@@ -25,9 +25,9 @@ export function cellOf(state: ObservedState, from: VantagePoint, target: Target)
 }
 
 /** Where connections start: the nodes, the client pod, the router and the clients, in plan order. */
-export function vantagePoints(plan: LabPlan, state: ObservedState): readonly VantagePoint[] {
+export function flowSources(plan: LabPlan, state: ObservedState): readonly FlowSource[] {
   const machines = (kind: 'node' | 'router' | 'client', ...roles: Parameters<typeof machinesOf>[1][]) =>
-    machinesOf(plan, ...roles).map(({ name, address }): VantagePoint => ({ kind, name, address }));
+    machinesOf(plan, ...roles).map(({ name, address }): FlowSource => ({ kind, name, address }));
   const pod = state.pods.find(({ name }) => name === plan.echo.clientPod.pod);
   return [
     ...machines('node', 'control-plane', 'worker'),

@@ -14,7 +14,7 @@ import {
 import { type World, worldOf } from './expect/world.ts';
 import { stateCheckId } from './state/checks.ts';
 import type { ObservedState } from './state/types.ts';
-import type { ChainStep, Expectation, Outcome, Target, VantagePoint } from './types.ts';
+import type { ChainStep, Expectation, FlowSource, Outcome, Target } from './types.ts';
 
 /**
  * How a machine outside the cluster fails to resolve a cluster name. The lab's machines have no name server, and a stub
@@ -40,7 +40,7 @@ export interface Prediction {
  * choose (ECMP, endpoints) every choice is followed. kube-proxy's rules are those of iptables mode, of Kubernetes 1.20
  * and of 1.24 and later.
  */
-export function predict(state: ObservedState, from: VantagePoint, target: Target): Prediction {
+export function predict(state: ObservedState, from: FlowSource, target: Target): Prediction {
   const world = worldOf(state);
   const ways = follow(world, from, target);
   const { servers, clients, ends, steps: chain } = ways;
@@ -77,7 +77,7 @@ function asSentence(world: World, text: string): string {
   return `${start}${text.slice(1)}${text.endsWith('.') ? '' : '.'}`;
 }
 
-function follow(world: World, from: VantagePoint, target: Target): Ways {
+function follow(world: World, from: FlowSource, target: Target): Ways {
   if (target.kind !== 'name') return connect(world, from, target, target.address);
   const { address: name, pods = [] } = target;
   const at = from.name;
@@ -105,16 +105,16 @@ function follow(world: World, from: VantagePoint, target: Target): Ways {
   return after([step], ways, how);
 }
 
-function resolves(world: World, from: VantagePoint): boolean {
+function resolves(world: World, from: FlowSource): boolean {
   if (from.kind !== 'pod') return false;
   return podOf(world, from.name)?.usesClusterDns ?? false;
 }
 
-function podOf(world: World, vantage: string) {
-  return world.state.pods.find(({ name }) => `pod/${name}` === vantage);
+function podOf(world: World, probeSource: string) {
+  return world.state.pods.find(({ name }) => `pod/${name}` === probeSource);
 }
 
-function connect(world: World, from: VantagePoint, { port, protocol }: Target, address: string): Ways {
+function connect(world: World, from: FlowSource, { port, protocol }: Target, address: string): Ways {
   if (from.kind !== 'pod') return originate(world, from.name, { address, port, protocol });
   if (from.address === undefined)
     return unknown({ kind: 'not-modelled', reason: `${from.name} does not run, so it connects to nothing` });

@@ -15,7 +15,7 @@ export function cellsToRetry(
 /**
  * One verdict per cell, in the order of `cells`. `first` must hold every cell that is tried; a missing one is a harness error. A cell
  * that chance decides is failed. A failed cell whose retry is right is flaky. A cell that rightly fails proves something only if
- * another cell from the same vantage point got through in the same run; otherwise its verdict is harness, or blocked
+ * another cell from the same source got through in the same run; otherwise its verdict is harness, or blocked
  * where those that had to get through are blocked.
  */
 export function judgeCells(

@@ -1,6 +1,6 @@
 import { type Cell, type CellResult, isTried } from './types.ts';
 
-/** A connection that got through, from the same vantage point in the same run. */
+/** A connection that got through, from the same source in the same run. */
 export interface Control {
   readonly cell: Cell;
   /** It went to the same machine or pod as the one that failed. */
@@ -20,7 +20,7 @@ export function controlFor(cell: Cell, results: readonly CellResult[]): Control 
 }
 
 /**
- * The chosen cells of a matrix in its order, and with them what they need to prove anything: from each vantage point
+ * The chosen cells of a matrix in its order, and with them what they need to prove anything: from each source
  * where all that was chosen and is tried must fail, one cell that must get through, marked with those that it was added
  * for. Where every such cell is blocked it is one of these, for then that is the reason why nothing is known. Pure.
  */

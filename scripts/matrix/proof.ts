@@ -24,7 +24,7 @@ type Proof =
   | { readonly kind: 'disproven'; readonly text: string };
 
 /**
- * Demands proof of every connection that rightly failed: another one from the same vantage point got through; what it
+ * Demands proof of every connection that rightly failed: another one from the same source got through; what it
  * sent is in no server's log, in a search that finds what was answered; and where a node's rule had to drop or reject
  * it, that rule counted it. Without proof the verdict is `harness`; where the log shows that a server got it all the
  * same, or that another server than it says has answered, it is `failed`. Pure.

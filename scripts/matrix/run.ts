@@ -1,7 +1,7 @@
 import { HarnessError, Interrupted, LabError, messageOf } from '../shared/errors.ts';
 import { parseProbeLine, probeInput } from './probe-protocol.ts';
+import type { ProbeSource } from './probe-sources.ts';
 import type { Cell, DnsAnswer, DnsQuestion, Observation } from './types.ts';
-import type { Vantage } from './vantages.ts';
 
 /** What was seen, by id: exactly one entry per cell and per question that was asked. */
 export interface ProbeResults {
@@ -21,13 +21,13 @@ export interface RunCellsOptions {
 }
 
 /**
- * Probes all cells: one call per vantage point, all vantage points at once. What a vantage point fails to answer, for
+ * Probes all cells: one call per source, all sources at once. What a source fails to answer, for
  * whatever reason, is a harness-error of that cell with the reason in `detail`; a cell is never left out. Throws
  * HarnessError for duplicate ids and Interrupted on abort.
  */
 export async function runCells(
   cells: readonly CellToRun[],
-  vantages: ReadonlyMap<string, Vantage>,
+  probeSources: ReadonlyMap<string, ProbeSource>,
   options: RunCellsOptions = {},
 ): Promise<ProbeResults> {
   const { dns = [] } = options;
@@ -35,8 +35,8 @@ export async function runCells(
   const names = [...new Set([...cells, ...dns].map(({ from }) => from))];
   const all = await Promise.all(
     names.map((name) =>
-      runVantage(
-        vantages.get(name),
+      runSource(
+        probeSources.get(name),
         name,
         cells.filter(({ from }) => from === name),
         dns.filter(({ from }) => from === name),
@@ -58,8 +58,8 @@ function refuseDuplicates(ids: readonly string[]): void {
     });
 }
 
-async function runVantage(
-  vantage: Vantage | undefined,
+async function runSource(
+  probeSource: ProbeSource | undefined,
   name: string,
   cells: readonly CellToRun[],
   dns: readonly DnsQuestion[],
@@ -67,11 +67,11 @@ async function runVantage(
 ): Promise<ProbeResults> {
   const collector = new Collector(cells, dns, options.onResult);
   let failure: string | undefined;
-  if (vantage === undefined) {
+  if (probeSource === undefined) {
     failure = `there is no way to run a probe on ${name}`;
   } else {
     try {
-      await vantage.run(probeInput(cells, dns, options.timeoutMs), (line) => collector.take(line));
+      await probeSource.run(probeInput(cells, dns, options.timeoutMs), (line) => collector.take(line));
     } catch (error) {
       if (error instanceof Interrupted) throw error;
       failure = `the probe could not be run: ${reasonOf(error)}`;

@@ -3,6 +3,7 @@ import { Interrupted } from '../shared/errors.ts';
 import { waitFor } from '../shared/wait.ts';
 import { cellsToRetry, judgeCells } from './judge.ts';
 import { PROBE_TIMEOUT_MS } from './probe-protocol.ts';
+import type { ProbeSource } from './probe-sources.ts';
 import { cellsToProve, proveResults, type Witness } from './proof.ts';
 import type { CountersByNode } from './proof-counters.ts';
 import type { ServerLogs } from './proof-logs.ts';
@@ -10,7 +11,6 @@ import type { RunCellsOptions } from './run.ts';
 import { runCells } from './run.ts';
 import type { ObservedState } from './state/types.ts';
 import { type Cell, type CellResult, type DnsAnswer, isTried } from './types.ts';
-import type { Vantage } from './vantages.ts';
 
 export interface MatrixResults {
   /** One result per cell, in the order of the cells. */
@@ -39,25 +39,28 @@ export interface TestCellsOptions extends RunCellsOptions {
  */
 export async function testCells(
   cells: readonly Cell[],
-  vantages: ReadonlyMap<string, Vantage>,
+  probeSources: ReadonlyMap<string, ProbeSource>,
   options: TestCellsOptions = {},
 ): Promise<MatrixResults> {
   const open = cells.filter(isTried);
   const { dns: questions = [], ...withoutDns } = options;
-  const first = await runCells(open, vantages, options);
+  const first = await runCells(open, probeSources, options);
   const cellsAgain = cellsToRetry(open, first.cells);
   // A resolver asks more than once, too, before it takes silence for an answer.
   const dnsAgain = questions.filter(({ id }) => first.dns.get(id)?.outcome === 'dns-error');
-  const retried = await runCells(cellsAgain, vantages, { ...withoutDns, dns: dnsAgain });
+  const retried = await runCells(cellsAgain, probeSources, { ...withoutDns, dns: dnsAgain });
   const results = judgeCells(cells, first.cells, retried.cells);
   const dns = new Map([...first.dns, ...retried.dns]);
   if (options.witnesses === undefined) return { results, dns };
-  return { results: await prove(results, vantages, { ...withoutDns, witnesses: options.witnesses }), dns };
+  return {
+    results: await prove(results, probeSources, { ...withoutDns, witnesses: options.witnesses }),
+    dns,
+  };
 }
 
 async function prove(
   results: readonly CellResult[],
-  vantages: ReadonlyMap<string, Vantage>,
+  probeSources: ReadonlyMap<string, ProbeSource>,
   { witnesses, signal }: TestCellsOptions & { readonly witnesses: WitnessReaders },
 ): Promise<readonly CellResult[]> {
   const { state, before, counters } = witnesses;
@@ -65,11 +68,11 @@ async function prove(
   const witness: Witness = { before, after, logs, waitedMs: PROBE_TIMEOUT_MS };
   const open = cellsToProve(state, results, witness);
   const proven = new Map(proveResults(state, results, witness).map((result) => [result.cell.id, result]));
-  // One vantage point after another: what a rule counts meanwhile can come from no other.
+  // One source after another: what a rule counts meanwhile can come from no other.
   let last = after;
   for (const from of new Set(open.map((cell) => cell.from))) {
     const own = open.filter((cell) => cell.from === from);
-    await runCells(own, vantages, { timeoutMs: COUNTED_MS });
+    await runCells(own, probeSources, { timeoutMs: COUNTED_MS });
     const now = await counters();
     const alone = results.filter(
       ({ cell }) => cell.expected.outcome === 'ok' || own.some(({ id }) => id === cell.id),

@@ -68,7 +68,7 @@ export interface EvidenceHop {
 }
 
 /** Where a connection starts. */
-export type VantagePoint =
+export type FlowSource =
   | { readonly kind: 'node'; readonly name: string; readonly address: string }
   | { readonly kind: 'router'; readonly name: string; readonly address: string }
   | { readonly kind: 'client'; readonly name: string; readonly address: string }
@@ -82,7 +82,7 @@ export type TargetKind = (typeof TARGET_KINDS)[number];
 export interface Target {
   readonly kind: TargetKind;
   readonly to: string;
-  /** An address, or the name that the vantage point itself must resolve. */
+  /** An address, or the name that the source itself must resolve. */
   readonly address: string;
   readonly port: number;
   readonly protocol: Protocol;
@@ -151,13 +151,13 @@ export interface CellResult {
   readonly evidence?: Evidence;
 }
 
-/** A name to be resolved at a vantage point. */
+/** A name to be resolved at a source. */
 export interface DnsQuestion {
   readonly id: string;
   readonly from: string;
   readonly name: string;
   readonly type: 'A' | 'CNAME' | 'SRV' | 'PTR';
-  /** The server to ask; the vantage point's own resolver if absent. */
+  /** The server to ask; the source's own resolver if absent. */
   readonly server?: string;
 }
 

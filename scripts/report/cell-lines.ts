@@ -57,7 +57,7 @@ function idLines(members: readonly CellResult[], width: number): string[] {
   return [...lines.slice(0, MAX_ID_LINES - 1), '      ... (the rest with --json or --html)'];
 }
 
-/** One line per cause: a vantage point that broke is one cause, not thirty. */
+/** One line per cause: a source that broke is one cause, not thirty. */
 function reasonLine({ first, members }: Cause<CellResult>, width: number): string[] {
   const { sign } = KIND_TEXTS[first.verdict === 'passed' ? 'works' : first.verdict];
   const froms = [...new Set(members.map(({ cell }) => cell.from))];

@@ -2,7 +2,7 @@ import type { Cell } from '../matrix/types.ts';
 
 /** One column of the matrix: a target on one port and protocol. */
 export interface Column {
-  /** What all cells of the column share: the id without its vantage point. */
+  /** What all cells of the column share: the id without its source. */
   readonly key: string;
   /** One character over the column; the legend explains it. */
   readonly mark: string;
@@ -21,7 +21,7 @@ export interface ColumnGroup {
   readonly names: readonly string[];
 }
 
-/** A cell's id without the vantage point it starts from. */
+/** A cell's id without the source it starts from. */
 export function columnKey(cell: Cell): string {
   return `${cell.to}:${cell.port}/${cell.protocol}`;
 }

@@ -88,7 +88,7 @@ const cellSchema = z.strictObject({
 });
 
 const ecmpSchema = z.strictObject({
-  from: z.string().describe('The vantage point that sent the flows.'),
+  from: z.string().describe('The source that sent the flows.'),
   target: z.string(),
   flows: count.describe('How many connections were made, each with a source port of its own.'),
   counts: z.array(z.strictObject({ node: z.string(), pod: z.string(), count })),

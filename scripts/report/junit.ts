@@ -11,7 +11,7 @@ import { describeExpected, describeObserved } from './words.ts';
 const builder = junitReportBuilder as unknown as Builder;
 
 /**
- * The run as JUnit XML: one suite per vantage point, one for the checks. A harness error is an <error>, not a
+ * The run as JUnit XML: one suite per source, one for the checks. A harness error is an <error>, not a
  * <failure>; blocked and skipped cells are <skipped>; a flaky cell passes and says so in its output. An aborted run has
  * one more case that is an error, so that it is never green.
  */

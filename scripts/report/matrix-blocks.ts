@@ -11,7 +11,7 @@ const SECTION_GAP = '  ';
 const GROUP_GAP = ' ';
 
 /**
- * The matrix as lines: rows are vantage points, columns targets, one character each. More than one block where the
+ * The matrix as lines: rows are sources, columns targets, one character each. More than one block where the
  * sections do not all fit side by side. `sign` must give one visible character.
  */
 export function matrixBlocks(

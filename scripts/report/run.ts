@@ -29,7 +29,7 @@ export interface BgpTable {
   readonly routes: readonly { readonly prefix: string; readonly nextHops: readonly string[] }[];
 }
 
-/** How many flows each node and pod got of those sent to one address from one vantage point. */
+/** How many flows each node and pod got of those sent to one address from one source. */
 export interface EcmpResult {
   readonly from: string;
   readonly target: string;

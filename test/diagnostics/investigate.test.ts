@@ -4,8 +4,8 @@ import { parseWatched, startWatch, type WatchJob } from '../../scripts/diagnosti
 import type { Executor } from '../../scripts/exec/executor.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { judgeCells } from '../../scripts/matrix/judge.ts';
+import type { ProbeSource } from '../../scripts/matrix/probe-sources.ts';
 import type { Cell, CellResult } from '../../scripts/matrix/types.ts';
-import type { Vantage } from '../../scripts/matrix/vantages.ts';
 import { HarnessError, Interrupted } from '../../scripts/shared/errors.ts';
 import { endpointsOf, lineOf, planOf, rightly } from '../matrix/fixtures.ts';
 import { syn } from './sightings.ts';
@@ -67,8 +67,8 @@ function machine(name: string, told: Told, packetsOf: (job: WatchJob) => unknown
   };
 }
 
-/** A vantage point where every watched attempt ends in some way. */
-function vantage(name: string, told: Told, change: (index: number) => object): Vantage {
+/** A source where every watched attempt ends in some way. */
+function probeSource(name: string, told: Told, change: (index: number) => object): ProbeSource {
   return {
     name,
     run: async (input, onLine) => {
@@ -87,14 +87,14 @@ const TIMEOUT = { outcome: 'timeout', server: null, client: null, detail: 'no an
 
 async function run(
   given: readonly CellResult[],
-  vantages: readonly Vantage[],
+  probeSources: readonly ProbeSource[],
   machines: readonly Executor[],
 ) {
   const saved = new Map<string, { evidence: unknown; attempts: unknown[] }>();
   const found = await investigate({
     state,
     results: given,
-    vantages: new Map(vantages.map((each) => [each.name, each])),
+    probeSources: new Map(probeSources.map((each) => [each.name, each])),
     machines: new Map(machines.map((each) => [each.where, each])),
     save: async (name, content) => {
       saved.set(name, JSON.parse(content));
@@ -126,7 +126,7 @@ describe('investigate', () => {
     ];
     const { of, saved } = await run(
       results(red),
-      [vantage('ubuntu', told, () => TIMEOUT)],
+      [probeSource('ubuntu', told, () => TIMEOUT)],
       [machine('ubuntu', told, packets), machine('k8sworker1', told)],
     );
     expect(told.events).toEqual(['ubuntu listens', 'k8sworker1 listens', 'ubuntu probes 20001,20002']);
@@ -156,7 +156,7 @@ describe('investigate', () => {
     const packets = () => [syn('eth0 out', '192.168.13.35:20008 > 10.255.0.138:1234')];
     const { of, saved } = await run(
       results(spread),
-      [vantage('k8sworker1', told, fails)],
+      [probeSource('k8sworker1', told, fails)],
       [machine('k8sworker1', told, packets)],
     );
     expect(of(spread)?.evidence?.sentence).toBe(
@@ -179,7 +179,11 @@ describe('investigate', () => {
         : result,
     );
     const packets = () => [syn('eth0 out', '192.168.13.104:20002 > 192.168.13.35:31234')];
-    const { found } = await run(given, [vantage('ubuntu', told, fails)], [machine('ubuntu', told, packets)]);
+    const { found } = await run(
+      given,
+      [probeSource('ubuntu', told, fails)],
+      [machine('ubuntu', told, packets)],
+    );
     expect(found.find(({ cell }) => cell.id === red.id)?.evidence?.sentence).toBe(
       '8 of 12 tries were not answered. One of them: The packet left ubuntu by eth0 for k8sworker1, where it never arrived.',
     );
@@ -187,7 +191,11 @@ describe('investigate', () => {
 
   it('says so where nothing fails any more', async () => {
     const told: Told = { events: [], jobs: new Map() };
-    const { of } = await run(results(red), [vantage('ubuntu', told, () => ({}))], [machine('ubuntu', told)]);
+    const { of } = await run(
+      results(red),
+      [probeSource('ubuntu', told, () => ({}))],
+      [machine('ubuntu', told)],
+    );
     expect(of(red)?.evidence?.sentence).toBe(
       '2 more tries while everything was watched all ended as they have to.',
     );
@@ -204,7 +212,7 @@ describe('investigate', () => {
     const first = '192.168.13.104:20001 > 192.168.13.30:31234';
     const { of } = await run(
       given,
-      [vantage('ubuntu', told, () => TIMEOUT)],
+      [probeSource('ubuntu', told, () => TIMEOUT)],
       [
         machine('ubuntu', told, () => [syn('eth0 out', first)]),
         machine('k8smaster1', told, () => [
@@ -220,7 +228,7 @@ describe('investigate', () => {
 
   it('says so where the connection cannot be made again', async () => {
     const told: Told = { events: [], jobs: new Map() };
-    const broken: Vantage = { name: 'ubuntu', run: () => Promise.reject(new HarnessError('ssh: lost')) };
+    const broken: ProbeSource = { name: 'ubuntu', run: () => Promise.reject(new HarnessError('ssh: lost')) };
     const { of } = await run(results(red), [broken], [machine('ubuntu', told)]);
     expect(of(red)?.evidence?.sentence).toBe(
       'The connection could not be made again: the probe could not be run: ssh: lost.',
@@ -238,7 +246,7 @@ describe('investigate', () => {
     const { of } = await run(
       given,
       [
-        vantage('pod/echo-client1', told, () => ({
+        probeSource('pod/echo-client1', told, () => ({
           ...TIMEOUT,
           outcome: 'dns-error',
           detail: 'no answer from 10.96.0.10',
@@ -257,7 +265,7 @@ describe('investigate', () => {
     const all = cells.filter(({ expected }) => expected.outcome === 'ok');
     const { found, saved } = await run(
       results(...all),
-      from.map((name) => vantage(name, told, () => TIMEOUT)),
+      from.map((name) => probeSource(name, told, () => TIMEOUT)),
       [machine('ubuntu', told)],
     );
     expect(saved.size).toBe(5);
@@ -271,7 +279,7 @@ describe('investigate', () => {
     const packets = () => [syn('eth0 out', '192.168.13.104:20001 > 192.168.13.35:31234')];
     const { of } = await run(
       results(red),
-      [vantage('ubuntu', told, () => TIMEOUT)],
+      [probeSource('ubuntu', told, () => TIMEOUT)],
       [machine('ubuntu', told, packets), dead],
     );
     expect(of(red)?.evidence?.hops.find(({ at }) => at === 'k8sworker1')?.detail).toContain(
@@ -282,7 +290,7 @@ describe('investigate', () => {
   it('passes an interruption on', async () => {
     const told: Told = { events: [], jobs: new Map() };
     const stopped: Executor = { where: 'k8sworker1', run: () => Promise.reject(new Interrupted()) };
-    await expect(run(results(red), [vantage('ubuntu', told, () => TIMEOUT)], [stopped])).rejects.toThrow(
+    await expect(run(results(red), [probeSource('ubuntu', told, () => TIMEOUT)], [stopped])).rejects.toThrow(
       Interrupted,
     );
   });

@@ -11,7 +11,7 @@ const READY_SERVERS = ['echo-server1', 'echo-server2', 'echo-server3'];
 describe('buildCells', () => {
   const cells = buildCells(plan, endpointsOf());
 
-  it('covers every target from every vantage point', () => {
+  it('covers every target from every source', () => {
     const froms = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'];
     expect([...new Set(cells.map(({ from }) => from))]).toEqual([
       ...froms,

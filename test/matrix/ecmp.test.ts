@@ -77,7 +77,7 @@ describe('how many connections it takes', () => {
 });
 
 describe('what is planned', () => {
-  it('is one target per routed vantage point, chosen for by the router', () => {
+  it('is one target per routed source, chosen for by the router', () => {
     expect(
       planned().map(({ from, target, chooser, policy, nodes, flows }) => [
         from,

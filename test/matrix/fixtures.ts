@@ -1,8 +1,8 @@
 import { announcements } from '../../scripts/matrix/network.ts';
+import type { ProbeSource } from '../../scripts/matrix/probe-sources.ts';
 import { type ClusterObjects, parseClusterObjects } from '../../scripts/matrix/state/cluster.ts';
 import type { ObservedState, ProxySettings } from '../../scripts/matrix/state/types.ts';
 import type { Cell, Observation } from '../../scripts/matrix/types.ts';
-import type { Vantage } from '../../scripts/matrix/vantages.ts';
 import { planLab } from '../../scripts/plan/plan.ts';
 import { type LabPlan, machinesOf, theMachine } from '../../scripts/plan/types.ts';
 import { parseSpec } from '../../scripts/spec/load.ts';
@@ -253,13 +253,13 @@ export function rightly(cell: Cell, change: Partial<Observation> = {}): Observat
   };
 }
 
-/** A vantage point whose probe prints whatever `answer` makes of each cell, and counts its calls. */
-export function fakeVantage(
+/** A source whose probe prints whatever `answer` makes of each cell, and counts its calls. */
+export function fakeProbeSource(
   name: string,
   cells: readonly Cell[],
   answer: (cell: Cell, call: number) => string | undefined = (cell) => lineOf(cell),
   end: (count: number) => string | undefined = (count) => JSON.stringify({ done: true, count }),
-): Vantage & { readonly inputs: string[] } {
+): ProbeSource & { readonly inputs: string[] } {
   const inputs: string[] = [];
   return {
     name,

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { cellsToRetry, judgeCells } from '../../scripts/matrix/judge.ts';
+import type { ProbeSource } from '../../scripts/matrix/probe-sources.ts';
 import { withControls } from '../../scripts/matrix/proof-control.ts';
 import { notObserved } from '../../scripts/matrix/run.ts';
 import { testCells } from '../../scripts/matrix/test-cells.ts';
 import type { Cell, Observation } from '../../scripts/matrix/types.ts';
 import { OUTCOMES } from '../../scripts/matrix/types.ts';
-import type { Vantage } from '../../scripts/matrix/vantages.ts';
-import { endpointsOf, fakeVantage, lineOf, planOf, rightly } from './fixtures.ts';
+import { endpointsOf, fakeProbeSource, lineOf, planOf, rightly } from './fixtures.ts';
 
 const cells = buildCells(planOf(), endpointsOf());
 const ubuntu = cells.filter(({ from }) => from === 'ubuntu');
@@ -69,7 +69,7 @@ describe('judgeCells', () => {
     expect(result.detail).toBe('it got through to 10.255.0.74 as 192.168.13.30');
   });
 
-  it('needs a success from the same vantage point to believe a failure', () => {
+  it('needs a success from the same source to believe a failure', () => {
     const alone = judge(negative, {}, [named('routed>echo-np-tcp/k8sworker1:31234/tcp')]);
     expect(alone.verdict).toBe('harness');
     expect(alone.detail).toBe(
@@ -109,9 +109,9 @@ describe('a cell that is skipped', () => {
 
   it('is not probed', async () => {
     const all = [skipped, named('ubuntu>echo-np-tcp/k8sworker2:31234/tcp')];
-    const vantage = fakeVantage('ubuntu', all);
-    const { results } = await testCells(all, new Map([['ubuntu', vantage]]));
-    expect(JSON.parse(vantage.inputs[0] ?? '').cells).toHaveLength(1);
+    const probeSource = fakeProbeSource('ubuntu', all);
+    const { results } = await testCells(all, new Map([['ubuntu', probeSource]]));
+    expect(JSON.parse(probeSource.inputs[0] ?? '').cells).toHaveLength(1);
     expect(results.map(({ verdict }) => verdict)).toEqual(['skipped', 'passed']);
   });
 });
@@ -121,9 +121,9 @@ describe('a cell that chance decides', () => {
 
   it('is wrong, and not probed', async () => {
     const all = [chance, named('ubuntu>echo-np-tcp/k8sworker2:31234/tcp')];
-    const vantage = fakeVantage('ubuntu', all);
-    const { results } = await testCells(all, new Map([['ubuntu', vantage]]));
-    expect(JSON.parse(vantage.inputs[0] ?? '').cells).toHaveLength(1);
+    const probeSource = fakeProbeSource('ubuntu', all);
+    const { results } = await testCells(all, new Map([['ubuntu', probeSource]]));
+    expect(JSON.parse(probeSource.inputs[0] ?? '').cells).toHaveLength(1);
     expect(results[0]).toEqual({
       cell: chance,
       observed: null,
@@ -160,40 +160,40 @@ describe('a harness error', () => {
 });
 
 describe('testCells', () => {
-  it('makes one call per vantage point when nothing fails', async () => {
-    const vantage = fakeVantage('ubuntu', ubuntu);
-    const { results } = await testCells(ubuntu, new Map([['ubuntu', vantage]]));
+  it('makes one call per source when nothing fails', async () => {
+    const probeSource = fakeProbeSource('ubuntu', ubuntu);
+    const { results } = await testCells(ubuntu, new Map([['ubuntu', probeSource]]));
     expect(new Set(results.map(({ verdict }) => verdict))).toEqual(new Set(['passed']));
     expect(results.map(({ cell }) => cell.id)).toEqual(ubuntu.map(({ id }) => id));
-    expect(vantage.inputs).toHaveLength(1);
+    expect(probeSource.inputs).toHaveLength(1);
   });
 
   it('tries a failed cell once more, by itself, and calls it flaky if that is right', async () => {
-    const vantage = fakeVantage('ubuntu', ubuntu, (cell, call) =>
+    const probeSource = fakeProbeSource('ubuntu', ubuntu, (cell, call) =>
       lineOf(cell, cell === positive && call === 1 ? { outcome: 'timeout', server: null, client: null } : {}),
     );
-    const { results } = await testCells(ubuntu, new Map([['ubuntu', vantage]]));
-    expect(JSON.parse(vantage.inputs[1] ?? '').cells.map(({ id }: Cell) => id)).toEqual([positive.id]);
+    const { results } = await testCells(ubuntu, new Map([['ubuntu', probeSource]]));
+    expect(JSON.parse(probeSource.inputs[1] ?? '').cells.map(({ id }: Cell) => id)).toEqual([positive.id]);
     const result = results.find(({ cell }) => cell === positive);
     expect(result).toMatchObject({ verdict: 'flaky', observed: { outcome: 'ok', attempts: 2 } });
     expect(result?.detail).toContain('first try: timeout');
   });
 
   it('keeps a cell failed that fails twice, with both attempts', async () => {
-    const vantage = fakeVantage('ubuntu', ubuntu, (cell) =>
+    const probeSource = fakeProbeSource('ubuntu', ubuntu, (cell) =>
       lineOf(cell, cell === positive ? { outcome: 'timeout', server: null, client: null } : {}),
     );
-    const { results } = await testCells(ubuntu, new Map([['ubuntu', vantage]]));
+    const { results } = await testCells(ubuntu, new Map([['ubuntu', probeSource]]));
     const result = results.find(({ cell }) => cell === positive);
     expect(result).toMatchObject({ verdict: 'failed', observed: { outcome: 'timeout', attempts: 2 } });
-    expect(vantage.inputs).toHaveLength(2);
+    expect(probeSource.inputs).toHaveLength(2);
   });
 
   it('keeps a cell failed whose second try broke', async () => {
-    const vantage = fakeVantage('ubuntu', ubuntu, (cell, call) =>
+    const probeSource = fakeProbeSource('ubuntu', ubuntu, (cell, call) =>
       call === 1 ? lineOf(cell, cell === positive ? { outcome: 'refused' } : {}) : undefined,
     );
-    const { results } = await testCells(ubuntu, new Map([['ubuntu', vantage]]));
+    const { results } = await testCells(ubuntu, new Map([['ubuntu', probeSource]]));
     expect(results.find(({ cell }) => cell === positive)?.verdict).toBe('failed');
   });
 
@@ -201,7 +201,7 @@ describe('testCells', () => {
     const question = { id: 'dns.a.x', from: 'ubuntu', name: 'x', type: 'A' } as const;
     const said = { kind: 'dns', rcode: null, name: 'x', ttl: null, server: null, rttMs: 1 };
     const asked: unknown[] = [];
-    const vantage: Vantage = {
+    const probeSource: ProbeSource = {
       name: 'ubuntu',
       run: async (input, onLine) => {
         const outcome = asked.push(JSON.parse(input).dns) === 1 ? 'dns-error' : 'ok';
@@ -209,7 +209,7 @@ describe('testCells', () => {
         onLine('{"done":true,"count":1}');
       },
     };
-    const { dns } = await testCells([], new Map([['ubuntu', vantage]]), { dns: [question] });
+    const { dns } = await testCells([], new Map([['ubuntu', probeSource]]), { dns: [question] });
     expect(dns.get(question.id)).toMatchObject({ outcome: 'ok', answers: ['10.0.0.1'] });
     expect(asked).toHaveLength(2);
   });
@@ -220,11 +220,11 @@ describe('testCells', () => {
     expect(results.every(({ verdict, observed }) => verdict === 'blocked' && observed === null)).toBe(true);
   });
 
-  it('believes no failure from a vantage point where everything times out', async () => {
-    const vantage = fakeVantage('ubuntu', ubuntu, (cell) =>
+  it('believes no failure from a source where everything times out', async () => {
+    const probeSource = fakeProbeSource('ubuntu', ubuntu, (cell) =>
       lineOf(cell, { outcome: 'timeout', server: null }),
     );
-    const { results } = await testCells(ubuntu, new Map([['ubuntu', vantage]]));
+    const { results } = await testCells(ubuntu, new Map([['ubuntu', probeSource]]));
     expect(results.find(({ cell }) => cell === positive)?.verdict).toBe('failed');
     expect(results.find(({ cell }) => cell === negative)?.verdict).toBe('harness');
   });

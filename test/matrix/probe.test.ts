@@ -3,9 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localExecutor } from '../../scripts/exec/local.ts';
+import { machineSource } from '../../scripts/matrix/probe-sources.ts';
 import { runCells } from '../../scripts/matrix/run.ts';
 import type { Cell } from '../../scripts/matrix/types.ts';
-import { probeVantage } from '../../scripts/matrix/vantages.ts';
 import { assetPath } from '../../scripts/shared/assets.ts';
 
 const version = spawnSync('python3', ['--version'], { encoding: 'utf8' });
@@ -41,7 +41,7 @@ describe.skipIf(!hasPython)('the real probe, run on this machine', () => {
   afterAll(() => new Promise((resolve) => server.close(resolve)));
 
   const here = new Map([
-    ['here', probeVantage('here', localExecutor(), ['python3', assetPath('probe', 'probe.py')])],
+    ['here', machineSource('here', localExecutor(), ['python3', assetPath('probe', 'probe.py')])],
   ]);
 
   it('is understood', async () => {

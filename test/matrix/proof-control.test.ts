@@ -23,7 +23,7 @@ describe('withControls', () => {
     expect(tried([EXTERNAL])).toEqual({ [EXTERNAL]: 'asked for', [POSITIVE]: [EXTERNAL] });
   });
 
-  it('adds one for all that must fail from a vantage point, and one for each vantage point', () => {
+  it('adds one for all that must fail from a source, and one for each source', () => {
     const [ours, theirs] = ['ubuntu>pod/echo-server1:1234/tcp', 'k8sworker1>echo-lb-tcp/2.2.2.2:1234/tcp'];
     expect(tried([EXTERNAL, ours, theirs])).toEqual({
       [EXTERNAL]: 'asked for',

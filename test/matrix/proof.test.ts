@@ -8,7 +8,7 @@ import { type CountersByNode, movedRules, parseCounters } from '../../scripts/ma
 import { parseServerLogs, type ServerLogs } from '../../scripts/matrix/proof-logs.ts';
 import { testCells, type WitnessReaders } from '../../scripts/matrix/test-cells.ts';
 import type { Cell, CellResult, Observation } from '../../scripts/matrix/types.ts';
-import { endpointsOf, fakeVantage, lineOf, planOf, rightly } from './fixtures.ts';
+import { endpointsOf, fakeProbeSource, lineOf, planOf, rightly } from './fixtures.ts';
 
 const state = endpointsOf();
 const all = buildCells(planOf(), state);
@@ -282,42 +282,42 @@ describe('testCells with witnesses', () => {
   };
 
   it('reads counters and logs once', async () => {
-    const vantage = fakeVantage('ubuntu', cells, answer);
+    const probeSource = fakeProbeSource('ubuntu', cells, answer);
     const { readers, reads } = witnesses([rules(2, 1)]);
-    const { results } = await testCells(cells, new Map([['ubuntu', vantage]]), { witnesses: readers });
+    const { results } = await testCells(cells, new Map([['ubuntu', probeSource]]), { witnesses: readers });
     expect(results.map(({ verdict }) => verdict)).toEqual(['passed', 'passed', 'passed']);
-    expect(vantage.inputs).toHaveLength(1);
+    expect(probeSource.inputs).toHaveLength(1);
     expect(reads).toEqual({ counters: 1, logs: 1 });
   });
 
   it('tries once more where kube-proxy has set the counters back', async () => {
-    const vantage = fakeVantage('ubuntu', cells, answer);
+    const probeSource = fakeProbeSource('ubuntu', cells, answer);
     const { readers } = witnesses([rules(1, 1), rules(2, 2)]);
     const options = { witnesses: { ...readers, before: counters(rules(50, 50)) } };
-    const { results } = await testCells(cells, new Map([['ubuntu', vantage]]), options);
+    const { results } = await testCells(cells, new Map([['ubuntu', probeSource]]), options);
     expect(results.map(({ verdict }) => verdict)).toEqual(['passed', 'passed', 'passed']);
-    expect(JSON.parse(vantage.inputs[1] ?? '').cells.map(({ id }: Cell) => id)).toEqual([
+    expect(JSON.parse(probeSource.inputs[1] ?? '').cells.map(({ id }: Cell) => id)).toEqual([
       dropped.id,
       datagram.id,
     ]);
   });
 
   it('tries once more where a rule matched nothing: its counter may have been set back from 0', async () => {
-    const vantage = fakeVantage('ubuntu', cells, answer);
+    const probeSource = fakeProbeSource('ubuntu', cells, answer);
     const { readers } = witnesses([rules(0, 0), rules(2, 2)]);
-    const { results } = await testCells(cells, new Map([['ubuntu', vantage]]), { witnesses: readers });
+    const { results } = await testCells(cells, new Map([['ubuntu', probeSource]]), { witnesses: readers });
     expect(results.map(({ verdict }) => verdict)).toEqual(['passed', 'passed', 'passed']);
-    expect(vantage.inputs).toHaveLength(2);
+    expect(probeSource.inputs).toHaveLength(2);
   });
 
-  it('finds out whose packets do not come to the rule, one vantage point after another', async () => {
+  it('finds out whose packets do not come to the rule, one source after another', async () => {
     const both = [positive, dropped, bgpPositive, droppedToo];
-    const vantages = ['ubuntu', 'bgp'].map((name) =>
-      fakeVantage(name, both, (cell) => lineOf(cell, { nonce: null })),
+    const probeSources = ['ubuntu', 'bgp'].map((name) =>
+      fakeProbeSource(name, both, (cell) => lineOf(cell, { nonce: null })),
     );
-    // Three of four packets at first; then one for the first vantage point and none for the second.
+    // Three of four packets at first; then one for the first source and none for the second.
     const { readers } = witnesses([rules(3, 0), rules(4, 0), rules(4, 0)], ['x']);
-    const { results } = await testCells(both, new Map(vantages.map((each) => [each.name, each])), {
+    const { results } = await testCells(both, new Map(probeSources.map((each) => [each.name, each])), {
       witnesses: readers,
     });
     expect(results.map(({ cell, verdict }) => [cell.from, verdict])).toEqual([
@@ -327,12 +327,12 @@ describe('testCells with witnesses', () => {
       ['bgp', 'harness'],
     ]);
     expect(results[3]?.detail).toContain('matched 0 of at least 1 packet from 1 cell');
-    expect(vantages.map(({ inputs }) => inputs.length)).toEqual([2, 2]);
+    expect(probeSources.map(({ inputs }) => inputs.length)).toEqual([2, 2]);
   });
 
   it('reads the logs again while what was answered is not in them yet', async () => {
     const second = named('ubuntu>echo-np-tcp/k8sworker2:31234/tcp');
-    const vantage = fakeVantage('ubuntu', [positive, second, datagram], (cell) =>
+    const probeSource = fakeProbeSource('ubuntu', [positive, second, datagram], (cell) =>
       lineOf(cell, { nonce: `n-${cell.id}` }),
     );
     const { readers, reads } = witnesses([rules(0, 1)], [`n-${positive.id}`, `n-${second.id}`]);
@@ -351,7 +351,7 @@ describe('testCells with witnesses', () => {
         return { ok: true as const, value: new Map(fixed) };
       },
     };
-    const { results } = await testCells([positive, second, datagram], new Map([['ubuntu', vantage]]), {
+    const { results } = await testCells([positive, second, datagram], new Map([['ubuntu', probeSource]]), {
       witnesses: readersWithPods,
     });
     expect(results.map(({ verdict }) => verdict)).toEqual(['passed', 'passed', 'passed']);

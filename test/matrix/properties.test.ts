@@ -4,12 +4,12 @@ import type { ObservedState } from '../../scripts/matrix/state/types.ts';
 import type { Expectation } from '../../scripts/matrix/types.ts';
 import {
   ADDRESS,
+  flowSource,
   type LabWish,
   NODE_PORT,
   type PodWish,
   syntheticLab,
   targetNamed,
-  vantage,
   workerAddress,
 } from './synthetic-lab.ts';
 
@@ -75,7 +75,7 @@ function everyCell(state: ObservedState): readonly Seen[] {
   ];
   return froms.flatMap((from) =>
     tos.map((to) => {
-      const { expected, skipped } = predict(state, vantage(state, from), targetNamed(state, to));
+      const { expected, skipped } = predict(state, flowSource(state, from), targetNamed(state, to));
       return { from, to, expected, skipped };
     }),
   );
@@ -218,7 +218,7 @@ describe('in 120 generated labs', () => {
       for (const { from, to, expected } of cells) {
         const { outcome, servers, clients } = predict(
           turned,
-          vantage(turned, from),
+          flowSource(turned, from),
           targetNamed(turned, to),
         ).expected;
         expect({ from, to, outcome, servers, clients }).toEqual({
@@ -240,7 +240,7 @@ describe('in 120 generated labs', () => {
       )) {
         const { outcome, servers, clients } = predict(
           bigger,
-          vantage(bigger, from),
+          flowSource(bigger, from),
           targetNamed(bigger, to),
         ).expected;
         expect({ from, to, outcome, servers, clients }).toMatchObject({
@@ -256,7 +256,7 @@ describe('in 120 generated labs', () => {
 describe('what is asked twice', () => {
   it('gets the same answer', () => {
     const state = syntheticLab();
-    const ask = () => predict(state, vantage(state, 'near'), targetNamed(state, 'external-ip'));
+    const ask = () => predict(state, flowSource(state, 'near'), targetNamed(state, 'external-ip'));
     expect(ask()).toEqual(ask());
   });
 

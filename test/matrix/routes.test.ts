@@ -5,10 +5,10 @@ import { dead, via } from './network-of.ts';
 import { BOTH, C1, M, NEAR, NEW, OLD, ok, outcomeOf, P1, P2, R, rerouted, W1, W2, W3 } from './rows.ts';
 import {
   EXTERNAL,
+  flowSource,
   type LabWish,
   syntheticLab,
   targetNamed,
-  vantage,
   withoutClusterCidr,
 } from './synthetic-lab.ts';
 
@@ -125,7 +125,7 @@ describe('kube-proxy without a clusterCIDR', () => {
   const state = (lab: LabWish = {}) => withoutClusterCidr(syntheticLab(lab));
   const outcome = (lab: LabWish, from: string, to: string) => {
     const seen = state(lab);
-    return predict(seen, vantage(seen, from), targetNamed(seen, to));
+    return predict(seen, flowSource(seen, from), targetNamed(seen, to));
   };
 
   it('keeps the source of a connection to a ClusterIP', () => {

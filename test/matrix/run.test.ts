@@ -1,35 +1,35 @@
 import { describe, expect, it } from 'vitest';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { PROBE_TIMEOUT_MS } from '../../scripts/matrix/probe-protocol.ts';
+import { machineSource, type ProbeSource, podProbe } from '../../scripts/matrix/probe-sources.ts';
 import { runCells } from '../../scripts/matrix/run.ts';
 import type { DnsQuestion } from '../../scripts/matrix/types.ts';
-import { podProbe, probeVantage, type Vantage } from '../../scripts/matrix/vantages.ts';
 import { HarnessError, Interrupted } from '../../scripts/shared/errors.ts';
-import { endpointsOf, fakeVantage, lineOf, planOf } from './fixtures.ts';
+import { endpointsOf, fakeProbeSource, lineOf, planOf } from './fixtures.ts';
 
 const cells = buildCells(planOf(), endpointsOf()).filter(({ from }) => from === 'routed' || from === 'bgp');
 const routed = cells.filter(({ from }) => from === 'routed');
 const [first, second] = routed as [(typeof cells)[number], (typeof cells)[number]];
-const bgp = fakeVantage('bgp', cells);
+const bgp = fakeProbeSource('bgp', cells);
 
-async function runRouted(vantage: Vantage | undefined) {
-  const vantages = new Map([
+async function runRouted(probeSource: ProbeSource | undefined) {
+  const probeSources = new Map([
     ['bgp', bgp],
-    ...(vantage === undefined ? [] : ([['routed', vantage]] as const)),
+    ...(probeSource === undefined ? [] : ([['routed', probeSource]] as const)),
   ]);
-  const { cells: seen } = await runCells(cells, vantages);
+  const { cells: seen } = await runCells(cells, probeSources);
   expect(seen.size).toBe(cells.length);
   const ofBgp = cells.filter(({ from }) => from === 'bgp').map(({ id }) => seen.get(id)?.outcome);
-  expect(ofBgp, 'another vantage point is not touched').not.toContain('harness-error');
+  expect(ofBgp, 'another source is not touched').not.toContain('harness-error');
   return (id: string) => seen.get(id);
 }
 
 describe('runCells', () => {
-  it('asks every vantage point once, with all its cells, all at the same time', async () => {
+  it('asks every source once, with all its cells, all at the same time', async () => {
     let running = 0;
     let most = 0;
-    const slow = (name: string): Vantage & { inputs: string[] } => {
-      const inner = fakeVantage(name, cells);
+    const slow = (name: string): ProbeSource & { inputs: string[] } => {
+      const inner = fakeProbeSource(name, cells);
       return {
         ...inner,
         run: async (input, onLine) => {
@@ -41,11 +41,11 @@ describe('runCells', () => {
         },
       };
     };
-    const vantages = [slow('bgp'), slow('routed')];
-    await runCells(cells, new Map(vantages.map((each) => [each.name, each])));
+    const probeSources = [slow('bgp'), slow('routed')];
+    await runCells(cells, new Map(probeSources.map((each) => [each.name, each])));
     expect(most).toBe(2);
-    expect(vantages.map(({ inputs }) => inputs.length)).toEqual([1, 1]);
-    const input = JSON.parse(vantages[1]?.inputs[0] ?? '');
+    expect(probeSources.map(({ inputs }) => inputs.length)).toEqual([1, 1]);
+    const input = JSON.parse(probeSources[1]?.inputs[0] ?? '');
     expect(input.timeoutMs).toBe(PROBE_TIMEOUT_MS);
     expect(input.cells).toHaveLength(routed.length);
     expect(input.cells[0]).toEqual({
@@ -58,17 +58,17 @@ describe('runCells', () => {
 
   it('tells of each result as it comes', async () => {
     const told: string[] = [];
-    await runCells(routed, new Map([['routed', fakeVantage('routed', cells)]]), {
+    await runCells(routed, new Map([['routed', fakeProbeSource('routed', cells)]]), {
       onResult: (id) => told.push(id),
     });
     expect(told).toEqual(routed.map(({ id }) => id));
   });
 
   it('keeps the error number beside the text', async () => {
-    const vantage = fakeVantage('routed', cells, (cell) =>
+    const probeSource = fakeProbeSource('routed', cells, (cell) =>
       lineOf(cell, { outcome: 'refused', errno: 'ECONNREFUSED', detail: 'connect: Connection refused' }),
     );
-    const seen = await runRouted(vantage);
+    const seen = await runRouted(probeSource);
     expect(seen(first.id)?.detail).toBe('connect: Connection refused (ECONNREFUSED)');
   });
 
@@ -81,8 +81,8 @@ describe('runCells', () => {
   });
 
   it('passes an interruption on', async () => {
-    const vantage = { name: 'routed', run: () => Promise.reject(new Interrupted()) };
-    await expect(runCells(routed, new Map([['routed', vantage]]))).rejects.toThrow(Interrupted);
+    const probeSource = { name: 'routed', run: () => Promise.reject(new Interrupted()) };
+    await expect(runCells(routed, new Map([['routed', probeSource]]))).rejects.toThrow(Interrupted);
   });
 });
 
@@ -149,7 +149,7 @@ describe('DNS questions', () => {
   ];
   it('go into the same call and come back with their answers', async () => {
     const inputs: string[] = [];
-    const vantage: Vantage = {
+    const probeSource: ProbeSource = {
       name: 'routed',
       run: async (input, onLine) => {
         inputs.push(input);
@@ -157,7 +157,7 @@ describe('DNS questions', () => {
         onLine('{"done":true,"count":2}');
       },
     };
-    const { dns: answers } = await runCells(routed, new Map([['routed', vantage]]), { dns });
+    const { dns: answers } = await runCells(routed, new Map([['routed', probeSource]]), { dns });
     expect(inputs).toHaveLength(1);
     expect(JSON.parse(inputs[0] ?? '').dns).toEqual(dns.map(({ id, name, type }) => ({ id, name, type })));
     expect(answers.get('dns.a.x')).toEqual({ outcome: 'ok', answers: ['10.0.0.1'], detail: null });
@@ -165,7 +165,7 @@ describe('DNS questions', () => {
   });
 });
 
-describe('vantages', () => {
+describe('probeSources', () => {
   it('run the probe through an executor', async () => {
     const calls: unknown[] = [];
     const executor = {
@@ -180,7 +180,7 @@ describe('vantages', () => {
       },
     };
     const lines: string[] = [];
-    await probeVantage('routed', executor, ['python3', '/p.py']).run('{}', (line) => lines.push(line));
+    await machineSource('routed', executor, ['python3', '/p.py']).run('{}', (line) => lines.push(line));
     expect(calls).toEqual([[['python3', '/p.py'], '{}']]);
     expect(lines).toEqual(['{"done":true,"count":0}']);
   });

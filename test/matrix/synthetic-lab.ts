@@ -5,7 +5,7 @@ import type {
   ObservedState,
   ProxySettings,
 } from '../../scripts/matrix/state/types.ts';
-import type { Protocol, Target, VantagePoint } from '../../scripts/matrix/types.ts';
+import type { FlowSource, Protocol, Target } from '../../scripts/matrix/types.ts';
 import { kernelsOf } from './network-of.ts';
 
 /** A pod of a synthetic lab. `on` is a node's name. */
@@ -185,8 +185,8 @@ function serviceOf(
   };
 }
 
-/** A vantage point by name: a machine, or pod/NAME. */
-export function vantage(state: ObservedState, name: string): VantagePoint {
+/** A source by name: a machine, or pod/NAME. */
+export function flowSource(state: ObservedState, name: string): FlowSource {
   const pod = state.pods.find((each) => `pod/${each.name}` === name);
   if (pod !== undefined)
     return { kind: 'pod', name, node: pod.node ?? '', ...(pod.ip === undefined ? {} : { address: pod.ip }) };

@@ -59,7 +59,7 @@ describe('causes', () => {
 });
 
 describe('describeCells', () => {
-  it('names vantage points with the same targets once', () => {
+  it('names sources with the same targets once', () => {
     const cells = CELLS.filter(({ from, kind }) => ['bgp', 'routed'].includes(from) && kind === 'cluster-ip');
     expect(describeCells(cells)).toEqual([
       'bgp, routed>echo-ci-tcp/cluster-ip:1234/tcp, echo-lb-tcp/cluster-ip:1234/tcp, echo-np-tcp/cluster-ip:1234/tcp, echo-server-udp/cluster-ip:5678/udp',

@@ -3,17 +3,17 @@ import type { LabPlan } from '../../scripts/plan/types.ts';
 import { machinesOf } from '../../scripts/plan/types.ts';
 
 /**
- * A matrix to report about: the targets of the default lab's services at every vantage point of a plan. What is expected
+ * A matrix to report about: the targets of the default lab's services at every source of a plan. What is expected
  * is like what the default lab does, in words of this file's own: reports must not care how an expectation came about.
  */
 export function sampleCells(plan: LabPlan): readonly Cell[] {
-  const vantages = [
+  const probeSources = [
     ...machinesOf(plan, 'control-plane', 'worker').map(({ name }) => name),
     `pod/${plan.echo.clientPod.pod}`,
     ...machinesOf(plan, 'router', 'client').map(({ name }) => name),
   ];
   const targets = targetsOf(plan);
-  return vantages.flatMap((from) => targets.map((target) => sampleCell(plan, from, target)));
+  return probeSources.flatMap((from) => targets.map((target) => sampleCell(plan, from, target)));
 }
 
 /** A pod's address: the tenth of its node's block. */

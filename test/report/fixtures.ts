@@ -25,7 +25,7 @@ export interface RunChange {
   readonly first?: Readonly<Record<string, Partial<Observation>>>;
   /** Observations of the second try. */
   readonly second?: Readonly<Record<string, Partial<Observation>>>;
-  /** Vantage points whose probe did not run. */
+  /** Sources whose probe did not run. */
   readonly broken?: readonly string[];
 }
 

@@ -22,7 +22,7 @@ function attributesOf(suite: string): Record<string, string> {
 }
 
 describe('JUnit', () => {
-  it('has a suite per vantage point and one for the checks', () => {
+  it('has a suite per source and one for the checks', () => {
     expect([...xml.matchAll(/<testsuite name="([^"]*)"/g)].map(([, name]) => name)).toEqual([
       'from k8smaster1',
       'from k8sworker1',

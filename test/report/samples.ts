@@ -176,14 +176,14 @@ const dnsStopped = Object.fromEntries(
 export const FLAKY = 'ubuntu>echo-np-tcp/k8sworker2:31234/tcp';
 export const WRONG_SOURCE = 'routed>echo-lb-tcp/2.2.2.2:1234/tcp';
 
-/** Every kind of trouble: a drop rule, DNS stopped, a wrong source address, a session down, a broken vantage point. */
+/** Every kind of trouble: a drop rule, DNS stopped, a wrong source address, a session down, a broken source. */
 export const TROUBLED: LabRun = (() => {
   const run = runOf({
     cells: cells.map((cell) =>
       cell.from === 'bgp' && cell.kind === 'external-ip'
         ? { ...cell, blockedBy: 'bgp.session.bgp-k8sworker2' }
         : cell.from === 'k8smaster1' && cell.kind === 'name'
-          ? { ...cell, skipped: 'the vantage point has no name server' }
+          ? { ...cell, skipped: 'the source has no name server' }
           : cell,
     ),
     checks: [

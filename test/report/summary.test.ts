@@ -56,7 +56,7 @@ describe('exitCodeOf', () => {
     ['everything passed', {}, false, 0],
     ['a failed cell', { first: { [POSITIVE]: TIMEOUT } }, false, 1],
     ['a failed check', { checks: failedCheck }, false, 1],
-    ['a vantage point that could not be probed', { broken: ['ubuntu'] }, false, 4],
+    ['a source that could not be probed', { broken: ['ubuntu'] }, false, 4],
     ['a check that could not be made', { checks: brokenCheck }, false, 4],
     ['something wrong and something unknown', { checks: failedCheck, broken: ['ubuntu'] }, false, 1],
     ['a flaky cell', flaky, false, 0],
@@ -68,12 +68,7 @@ describe('exitCodeOf', () => {
     ['no cells at all', { cells: [] }, false, 4],
     ['no cells and no checks', { cells: [], checks: [] }, true, 4],
     ['only a failure that nothing controls', { cells: allNegative }, false, 4],
-    [
-      'no vantage point that could be probed',
-      { broken: [...new Set(CELLS.map(({ from }) => from))] },
-      false,
-      4,
-    ],
+    ['no source that could be probed', { broken: [...new Set(CELLS.map(({ from }) => from))] }, false, 4],
   ])('of %s', (_, change, strict, code) => {
     expect(exitCodeOf(runOf(change), { strict })).toBe(code);
   });

@@ -29,12 +29,12 @@ export function filter(
   const { podsToHost } = machine.state;
   if (hook === 'input' && podsToHost !== undefined && world.nodeOf(packet.source) === machine.name)
     return podsToHost === 'accept' ? undefined : TO_HOST_DROP;
-  if (packet.doomed !== undefined && hook !== 'forward')
+  if (packet.dropReason !== undefined && hook !== 'forward')
     return {
       action: 'drop',
       chains: ['KUBE-FIREWALL'],
       text: 'what KUBE-MARK-DROP has marked is dropped',
-      reason: packet.doomed,
+      reason: packet.dropReason,
     };
   const loop = hook === 'forward' ? looping(machine, packet) : undefined;
   if (machine.state.serviceLoop?.isFirst === true && loop !== undefined) return loop;

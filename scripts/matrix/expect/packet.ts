@@ -9,7 +9,7 @@ export interface Packet {
   readonly port: number;
   readonly protocol: Protocol;
   /** Why KUBE-MARK-DROP marked it, as a clause about the machine {at}. */
-  readonly doomed?: string;
+  readonly dropReason?: string;
   /** The machines that it came through. */
   readonly visited: readonly string[];
   /** Those of them that forwarded it with the source and destination that it has now. */

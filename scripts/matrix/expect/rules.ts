@@ -14,7 +14,7 @@ export type NatVerdict =
   | {
       readonly kind: 'left';
       /** Why KUBE-MARK-DROP marked it, as a clause about the machine {at}. */
-      readonly doomed?: string;
+      readonly dropReason?: string;
       readonly chains: readonly string[];
       readonly text: string;
     }
@@ -53,7 +53,7 @@ export function translate(world: World, machine: Machine, packet: Packet): NatVe
   let left = NONE;
   for (const match of matches) {
     const verdict = applyRules(world, machine, packet, match);
-    if (verdict.kind === 'translate' || (verdict.kind === 'left' && verdict.doomed !== undefined))
+    if (verdict.kind === 'translate' || (verdict.kind === 'left' && verdict.dropReason !== undefined))
       return verdict;
     if (verdict.kind === 'left') left = verdict;
   }
@@ -104,7 +104,7 @@ function applyRules(world: World, machine: Machine, packet: Packet, match: Match
     if (!inAny(service.sourceRanges, packet.source))
       return {
         kind: 'left',
-        doomed: '{at} drops the packet, because the source is in none of the loadBalancerSourceRanges',
+        dropReason: '{at} drops the packet, because the source is in none of the loadBalancerSourceRanges',
         chains: [...first, serviceChain('FW', service, port), 'KUBE-MARK-DROP'],
         text: `${packet.source} is in none of the service's loadBalancerSourceRanges`,
       };
@@ -210,7 +210,7 @@ function externalBefore124(
   if (backends.local.length === 0)
     return {
       kind: 'left',
-      doomed: NO_LOCAL_POD,
+      dropReason: NO_LOCAL_POD,
       chains: [...before, xlb, 'KUBE-MARK-DROP'],
       text: 'no local endpoints: marked to be dropped',
     };

@@ -43,8 +43,7 @@ export function originate(world: World, name: string, to: Destination): Ways {
   if (verdict.kind === 'unknown') return unknown({ kind: 'not-modelled', reason: verdict.reason });
   if (verdict.kind === 'translate') return after(step, deliver(world, machine, packet, verdict, 'own'));
   const left = verdict.kind === 'left' ? [ruleStep(name, verdict.chains, verdict.text)] : [];
-  const sent =
-    verdict.kind === 'left' && verdict.doomed !== undefined ? { ...packet, doomed: verdict.doomed } : packet;
+  const sent = verdict.kind === 'left' ? marked(packet, verdict.dropReason) : packet;
   const stopped = filter(world, machine, sent, 'output');
   if (stopped !== undefined)
     return after([...step, ...left], filtered(name, stopped, ownFailure(stopped, to)));
@@ -78,11 +77,15 @@ export function arrive(world: World, name: string, packet: Packet): Ways {
     case 'left':
       return after(
         [ruleStep(name, verdict.chains, verdict.text)],
-        pass(world, machine, verdict.doomed === undefined ? here : { ...here, doomed: verdict.doomed }),
+        pass(world, machine, marked(here, verdict.dropReason)),
       );
     case 'none':
       return pass(world, machine, here);
   }
+}
+
+function marked(packet: Packet, dropReason: string | undefined): Packet {
+  return dropReason === undefined ? packet : { ...packet, dropReason };
 }
 
 /** The routing decision about a packet that came in, and what follows. */
@@ -103,8 +106,8 @@ function pass(world: World, machine: Machine, packet: Packet): Ways {
   const { route } = found;
   const stopped = machine.node === undefined ? undefined : filter(world, machine, packet, 'forward');
   // A node that has no pod of its own for it says why it comes to such a route.
-  const doomed = packet.doomed ?? (stopped?.action === 'drop' ? stopped.reason : undefined);
-  if (route.hops.length === 0) return deadEnd(name, route, doomed);
+  const dropReason = packet.dropReason ?? (stopped?.action === 'drop' ? stopped.reason : undefined);
+  if (route.hops.length === 0) return deadEnd(name, route, dropReason);
   const step = routeSteps(world, machine, route, packet.destination);
   if (stopped !== undefined)
     return after(step, filtered(name, stopped, stopped.action === 'reject' ? 'refused' : 'timeout'));

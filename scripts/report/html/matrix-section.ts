@@ -7,7 +7,7 @@ import { html, type Markup, type Part } from './markup.ts';
 
 /**
  * The matrix as a grid for the keyboard (https://www.w3.org/WAI/ARIA/apg/patterns/grid/): one cell can be reached with
- * Tab, the others with the arrow keys. Rows are vantage points, columns targets.
+ * Tab, the others with the arrow keys. Rows are sources, columns targets.
  */
 export function matrixSection(run: LabRun): Markup | undefined {
   if (run.cells.length === 0) return undefined;

@@ -2,7 +2,7 @@ import type { Executor } from '../exec/executor.ts';
 import { PROBE_TIMEOUT_MS } from './probe-protocol.ts';
 
 /** A place where the probe can be run. `run` rejects where the probe could not be run to its end. */
-export interface Vantage {
+export interface ProbeSource {
   readonly name: string;
   run(input: string, onLine: (line: string) => void): Promise<void>;
 }
@@ -11,15 +11,15 @@ export interface Vantage {
 export const PROBE_RUN_TIMEOUT_MS = PROBE_TIMEOUT_MS * 3 + 15_000;
 
 /**
- * A vantage point where `argv` runs probe.py: on a machine ['python3', '/path/probe.py'], for a pod
+ * A source where `argv` runs probe.py: on a machine ['python3', '/path/probe.py'], for a pod
  * `podProbe(...)` on whatever runs kubectl.
  */
-export function probeVantage(
+export function machineSource(
   name: string,
   executor: Executor,
   argv: readonly string[],
   signal?: AbortSignal,
-): Vantage {
+): ProbeSource {
   return {
     name,
     run: async (input, onLine) => {
