@@ -16,7 +16,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /**
  * Opens the way to the API server: nothing has to be done, unless the control plane is behind a jump host. Then kubectl
  * has no way to it but a forward over SSH, through the control plane itself, so that its SSH port is all that the jump
- * host has to reach. Throws what connecting through a jump host throws, HarnessError where the machine lets nobody in.
+ * host has to reach. Throws what connecting through a jump host throws, HarnessError where the SSH login fails.
  */
 export async function openApi(
   deps: Pick<Deps, 'connect'>,

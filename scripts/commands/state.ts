@@ -153,7 +153,7 @@ export class LabState {
           () => undefined,
         );
         if (holder !== undefined && isRunning(holder)) {
-          throw new UserError(`${holder.command} is at work on this lab (process ${holder.pid}).`, {
+          throw new UserError(`${holder.command} is already running on this lab (process ${holder.pid}).`, {
             next: `wait for it, or stop it: kill ${holder.pid}`,
           });
         }

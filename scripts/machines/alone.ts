@@ -9,7 +9,7 @@ import { UserError } from '../shared/errors.ts';
 export async function alone<T>(where: string, lab: string, work: () => Promise<T>): Promise<T> {
   const lock = await tryLock(`${where} ${lab}`);
   if (lock === undefined) {
-    throw new UserError(`Another labup or labdown is at work on lab "${lab}", from another folder.`, {
+    throw new UserError(`Another labup or labdown is already running on lab "${lab}", from another folder.`, {
       next: 'wait for it, then run this again; or choose another lab name in lab.yaml',
     });
   }

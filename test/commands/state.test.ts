@@ -95,7 +95,7 @@ describe('the lock', () => {
   it('of a living process is respected, and who holds it is told', async () => {
     const pid = await heldByAnother();
     const error = await state.locked('labdown', async () => 'in').catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ exitCode: 2, message: `labup is at work on this lab (process ${pid}).` });
+    expect(error).toMatchObject({ exitCode: 2, message: `labup is already running on this lab (process ${pid}).` });
     expect(existsSync(state.path('lock.json'))).toBe(true);
   });
 
@@ -120,7 +120,7 @@ describe('the lock', () => {
     for (const command of ['labup', 'labdown'] as const) {
       const { code, err } = await lab.run(command, ['--yes']);
       expect(code).toBe(2);
-      expect(err).toContain('labup is at work on this lab');
+      expect(err).toContain('labup is already running on this lab');
     }
     expect(lab.driver.calls).toEqual([]);
     expect(existsSync(state.path('plan.json'))).toBe(true);

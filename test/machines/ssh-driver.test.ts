@@ -149,10 +149,10 @@ describe('a machine is refused, and nothing changed,', () => {
     }
   });
 
-  it('where it lets nobody in', async () => {
+  it('where the login fails', async () => {
     says.delete('bgp');
     const error = await failure(driver().ensureHost(plan, silent));
-    expect(error.message).toBe('bgp lets nobody in: All configured authentication methods failed');
+    expect(error.message).toBe('SSH login to bgp failed: All configured authentication methods failed');
     expect(error.next).toContain(`ssh -i ${join(folder, 'key')} admin@10.0.0.`);
   });
 
@@ -288,7 +288,7 @@ describe('a machine that is gone', () => {
     expect((await ssh.observe('bgp-lab')).find(({ name }) => name === 'bgp')?.state).toBe('unreachable');
     const error = await failure(ssh.remove('bgp-lab', silent));
     expect(error).toBeInstanceOf(LabFailure);
-    expect(error.details).toEqual([expect.stringMatching(/^bgp: bgp lets nobody in/)]);
+    expect(error.details).toEqual([expect.stringMatching(/^bgp: SSH login to bgp failed/)]);
     says.set('bgp', 'owner: bgp-lab\n');
     await ssh.remove('bgp-lab', silent);
     expect(await ssh.observe('bgp-lab')).toEqual([]);

@@ -24,7 +24,7 @@ const AT_ONCE = 4;
 const MAX_BYTES = 2 ** 30;
 const MAX_LIST_BYTES = 2 ** 20;
 
-/** One file to be had from its publisher. */
+/** One file of a publisher. */
 export interface Download extends Named {
   /** What it must be; without it, what its publisher's list says. */
   readonly sha256?: string | undefined;

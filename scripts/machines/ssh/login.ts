@@ -49,7 +49,7 @@ export async function login(
   } catch (error) {
     if (error instanceof HostKeyError) throw otherHostKey(target, ssh, error);
     if (error instanceof LabError) throw error;
-    throw new LabFailure(`${target.name} lets nobody in: ${messageOf(error)}`, {
+    throw new LabFailure(`SSH login to ${target.name} failed: ${messageOf(error)}`, {
       details: [`tried ${ssh.user}@${ssh.host} port ${ssh.port}${throughText(ssh)}`],
       next: `${byHand(ssh)}   (must work without a question)`,
       cause: error,

@@ -99,7 +99,7 @@ export function sshHarness(): Harness {
     },
     denials: [
       wrong('the user may not become root', /sudo: .*password/, { user: 'guest' }),
-      wrong('the key is not let in', /lets nobody in/, { key: prepared.otherKey }),
+      wrong('the key is not let in', /SSH login to .* failed/, { key: prepared.otherKey }),
       wrong('the key cannot be read', /cannot be read/, { key: '/nonexistent/key' }),
       unknown('no host key is known', /not in your known_hosts/, () => ''),
       unknown(
