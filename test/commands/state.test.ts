@@ -95,7 +95,10 @@ describe('the lock', () => {
   it('of a living process is respected, and who holds it is told', async () => {
     const pid = await heldByAnother();
     const error = await state.locked('labdown', async () => 'in').catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ exitCode: 2, message: `labup is already running on this lab (process ${pid}).` });
+    expect(error).toMatchObject({
+      exitCode: 2,
+      message: `labup is already running on this lab (process ${pid}).`,
+    });
     expect(existsSync(state.path('lock.json'))).toBe(true);
   });
 
