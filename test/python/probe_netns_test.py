@@ -26,8 +26,8 @@ def sh(script: str) -> None:
 
 
 def setUpModule() -> None:
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        raise unittest.SkipTest("network namespaces need root and the ip command")
+    if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("sysctl"):
+        raise unittest.SkipTest("network namespaces need root and the ip and sysctl commands")
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS | CLONE_NEWNET) != 0:
         raise unittest.SkipTest(f"no new namespaces here: {os.strerror(ctypes.get_errno())}")
