@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { checkStaleFlows, parseUdpFlows, readUdpFlows } from '../../scripts/matrix/stale-flows.ts';
 import { recordingExecutor } from '../fakes/recording-executor.ts';
@@ -11,6 +12,22 @@ function line(destination: string, port: number, backend: string, unreplied = fa
 }
 
 describe('parseUdpFlows', () => {
+  it('reads what a control plane with k3s and Calico printed, marks and all', () => {
+    const text = readFileSync(
+      new URL('../transcripts/calico/k8smaster1-conntrack.txt', import.meta.url),
+      'utf8',
+    );
+    const flows = parseUdpFlows(text);
+    expect(flows).toHaveLength(39);
+    expect(flows[0]).toEqual({
+      client: '10.255.93.65',
+      clientPort: 55279,
+      destination: '192.168.13.30',
+      port: 53,
+      backend: '192.168.13.30',
+    });
+  });
+
   it('reads what conntrack prints', () => {
     expect(parseUdpFlows(`${line('192.168.13.35', 31678, '10.255.0.74', true)}\n`)).toEqual([
       {
