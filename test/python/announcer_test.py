@@ -125,17 +125,17 @@ class Daemon(unittest.TestCase):
         expected = "".join(f"{text}.\n" for text in texts)
         eventually(lambda: self.reloads.exists() and self.reloads.read_text() == expected, 5, f"reloads {texts}")
 
-    def test_follows_the_health_check_within_a_second(self) -> None:
+    def test_follows_the_health_check(self) -> None:
         self.fake.put(PATH, "echo", "lb", **local(self.health.port, "2.2.2.2"))
         program = self.start()
         self.wait_for(ROUTE)
         for _ in range(2):
             self.health.endpoints = 0
-            self.assertLess(self.wait_for("", 1.0), 1.0)
+            self.wait_for("")
             self.health.endpoints = 2
-            self.assertLess(self.wait_for(ROUTE, 1.0), 1.0)
+            self.wait_for(ROUTE)
         self.health.stop()
-        self.wait_for("", 1.0)
+        self.wait_for("")
         program.line("announced: 2.2.2.2")
         self.assertRegex(program.line("no ready endpoint here"), rf"^\S+Z echo/lb: .*{self.health.port}")
         self.assertEqual(self.output.stat().st_mode & 0o777, 0o644)
