@@ -20,9 +20,14 @@ export interface LaunchRequest {
   readonly timeoutMs: number | undefined;
 }
 
-/** A new hardware address (generate_mac_address in src/utils/utils.cpp). */
+/**
+ * A new hardware address (generate_mac_address in src/utils/utils.cpp), with a letter in it. The real one also gives addresses
+ * of decimal digits only, 13 of 1000, and writes them without quotes: cloud-init (YAML 1.1) reads 52:54:00:24:16:05 as the
+ * number 41135127365, and that guest never gets a network.
+ */
 export function newMac(): string {
-  return `52:54:00:${[...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`;
+  const mac = `52:54:00:${[...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`;
+  return /[a-f]/.test(mac) ? mac : newMac();
 }
 
 /** Extra network cards with the hardware addresses that were not asked for. */
