@@ -1,7 +1,10 @@
 /** exec: streams, exit codes, quoting, what a snap cannot see, and the log of calls. */
 import { existsSync, readFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { newKeyPair } from '../../scripts/exec/keys.ts';
+import { connect } from './multipass.d/backends/guest.ts';
 import { escapeCommand } from './multipass.d/quote.ts';
 import { Double } from './support.ts';
 
@@ -141,4 +144,14 @@ describe('knobs', () => {
     expect(code).toBe(70);
     expect(stderr).toContain('frob');
   });
+});
+
+it('a server that goes away after its greeting, as one that is restarted, is one that does not answer', async () => {
+  const server = createServer((socket) => socket.end('SSH-2.0-OpenSSH_9.2p1 Debian\r\n'));
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const { port } = server.address() as AddressInfo;
+  await expect(connect('127.0.0.1', newKeyPair('test').privateKey, port)).rejects.toThrow(
+    'closed before the login',
+  );
+  server.close();
 });

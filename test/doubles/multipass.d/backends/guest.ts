@@ -5,14 +5,17 @@ import type { Connection, Ended, Streams } from './backend.ts';
 const READY_MS = 20_000;
 
 /** An SSH connection as ubuntu with the daemon's key; host keys are not looked at, as the real one does. */
-export async function connect(address: string, privateKey: string): Promise<Connection> {
+export async function connect(address: string, privateKey: string, port = 22): Promise<Connection> {
   const client = new Client();
   await new Promise<void>((resolve, reject) => {
     client.once('ready', resolve);
     // Not once: ssh2 tells some failures twice, and a connection that breaks later ends what uses it, not the program.
     client.on('error', reject);
+    // Where a server goes away between its greeting and the login, ssh2 has no error, and its timeout is over.
+    client.once('close', () => reject(new Error('the connection was closed before the login')));
     client.connect({
       host: address,
+      port,
       username: 'ubuntu',
       privateKey,
       readyTimeout: READY_MS,
