@@ -1,4 +1,4 @@
-import type { Diagnosis } from '../commands/doctor.ts';
+import type { Diagnosis } from '../commands/inspect/doctor.ts';
 import type { DoctorCheck, DoctorVerdict } from '../plan/doctor/check.ts';
 import type { HostProblem } from '../plan/host-problem.ts';
 import { wrap } from '../report/wrap.ts';

@@ -1,4 +1,4 @@
-import type { Explanation } from '../commands/explain.ts';
+import type { Explanation } from '../commands/inspect/explain.ts';
 import { explainCell } from '../matrix/explain.ts';
 import type { Cell } from '../matrix/types.ts';
 import { describeExpected, describeObserved } from '../report/words.ts';

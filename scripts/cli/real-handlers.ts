@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import type { labtest } from '../commands/labtest.ts';
+import type { labtest } from '../commands/test/labtest.ts';
 import { EXIT, UserError } from '../shared/errors.ts';
 import { aboutBundle, bundleText } from './bundle-text.ts';
 import { durationText } from './clock-text.ts';
@@ -36,7 +36,7 @@ export function realHandlers(
     exitCode: () => code,
 
     async init(args) {
-      const { initLab } = await import('../commands/init.ts');
+      const { initLab } = await import('../commands/up/init.ts');
       const deps = use(args);
       const path = await initLab(deps, args.file);
       if (args.json) printJson({ schemaVersion: 1, file: path });
@@ -44,7 +44,7 @@ export function realHandlers(
     },
 
     async up(args) {
-      const { dryRun, labup } = await import('../commands/labup.ts');
+      const { dryRun, labup } = await import('../commands/up/labup.ts');
       const deps = use(args);
       const options = { ...args, yes: args.yes === true };
       if (args.dryRun === true) {
@@ -73,7 +73,7 @@ export function realHandlers(
     explain: async (cell, args) => (await tests()).explain(cell, args),
 
     async down(args) {
-      const { labdown } = await import('../commands/labdown.ts');
+      const { labdown } = await import('../commands/down/labdown.ts');
       const deps = use(args);
       const { lab, removed } = await labdown(deps, { ...args, yes: args.yes === true });
       await deps.closeDisplay();
@@ -85,7 +85,7 @@ export function realHandlers(
     },
 
     async bundleCreate(folder, args) {
-      const { bundleCreate } = await import('../commands/bundle.ts');
+      const { bundleCreate } = await import('../commands/bundle/bundle.ts');
       const deps = use(args);
       const path = resolve(terminal.cwd, folder);
       const manifest = await bundleCreate(deps, path, { ...args, yes: args.yes === true });
@@ -98,7 +98,7 @@ export function realHandlers(
     },
 
     async bundleVerify(folder, args) {
-      const { bundleVerify } = await import('../commands/bundle.ts');
+      const { bundleVerify } = await import('../commands/bundle/bundle.ts');
       const path = resolve(terminal.cwd, folder);
       const { manifest, problems, next } = await bundleVerify(use(args), path);
       if (args.json) printJson({ schemaVersion: 1, folder: path, ...aboutBundle(manifest), problems, next });
@@ -110,7 +110,7 @@ export function realHandlers(
     },
 
     async doctor(args) {
-      const { doctor, doctorDocument } = await import('../commands/doctor.ts');
+      const { doctor, doctorDocument } = await import('../commands/inspect/doctor.ts');
       const diagnosis = await doctor(use(args), args);
       if (args.json) printJson(doctorDocument(diagnosis));
       else print(doctorText(diagnosis));
@@ -118,7 +118,7 @@ export function realHandlers(
     },
 
     async status(args) {
-      const { labStatus } = await import('../commands/status.ts');
+      const { labStatus } = await import('../commands/inspect/status.ts');
       const status = await labStatus(use(args), args);
       if (args.json) printJson(status);
       else print(statusText(status));
@@ -126,7 +126,7 @@ export function realHandlers(
     },
 
     async ssh(machine, args) {
-      const { sshArgv } = await import('../commands/tools.ts');
+      const { sshArgv } = await import('../commands/inspect/tools.ts');
       const deps = use(args);
       if (args.json)
         throw new UserError('A shell has no JSON.', { next: `npx lab exec --json ${machine} -- COMMAND` });
@@ -134,7 +134,7 @@ export function realHandlers(
     },
 
     async exec(machine, command, args) {
-      const { sshArgv } = await import('../commands/tools.ts');
+      const { sshArgv } = await import('../commands/inspect/tools.ts');
       const deps = use(args);
       const argv = await sshArgv(deps, machine, command, args);
       if (!args.json) code = await deps.interactive(argv, deps.env);
@@ -146,7 +146,7 @@ export function realHandlers(
     },
 
     async kubectl(args, options) {
-      const { withKubectl } = await import('../commands/tools.ts');
+      const { withKubectl } = await import('../commands/inspect/tools.ts');
       const deps = use(options);
       await withKubectl(deps, args, options, async (argv) => {
         if (!options.json) code = await deps.interactive(argv, deps.env);
@@ -159,7 +159,7 @@ export function realHandlers(
     },
 
     async logs(machine, args) {
-      const { machineLog, stepLog } = await import('../commands/logs.ts');
+      const { machineLog, stepLog } = await import('../commands/inspect/logs.ts');
       const deps = use(args);
       const text = machine === undefined ? await stepLog(deps, args) : await machineLog(deps, machine, args);
       if (args.json)

@@ -1,4 +1,4 @@
-import type { SelftestResult } from '../commands/selftest.ts';
+import type { SelftestResult } from '../commands/selftest/selftest.ts';
 import { wrap } from '../report/wrap.ts';
 import type { FaultResult } from '../selftest/run.ts';
 import { EXIT, type ExitCode } from '../shared/errors.ts';

@@ -1,4 +1,4 @@
-import type { LabStatus, MachineStatus } from '../commands/status.ts';
+import type { LabStatus, MachineStatus } from '../commands/inspect/status.ts';
 import { colors } from './colors.ts';
 
 /** The lab's state as a table. */

@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
-import { explainLab } from '../commands/explain.ts';
-import { labtest } from '../commands/labtest.ts';
-import { predictLab } from '../commands/predict.ts';
-import { selftest } from '../commands/selftest.ts';
-import { type WatchRound, watchLab } from '../commands/watch.ts';
+import { explainLab } from '../commands/inspect/explain.ts';
+import { predictLab } from '../commands/inspect/predict.ts';
+import { selftest } from '../commands/selftest/selftest.ts';
+import { labtest } from '../commands/test/labtest.ts';
+import { type WatchRound, watchLab } from '../commands/test/watch.ts';
 import type { Cell } from '../matrix/types.ts';
 import { diffReports, renderDiff } from '../report/diff.ts';
 import { toHtml } from '../report/html/page.ts';

@@ -1,4 +1,4 @@
-import { roundError, type WatchRound } from '../commands/watch.ts';
+import { roundError, type WatchRound } from '../commands/test/watch.ts';
 import { hasChanges, renderDiff } from '../report/diff.ts';
 import { conclusionOf } from '../report/summary.ts';
 import { renderTable } from '../report/table.ts';

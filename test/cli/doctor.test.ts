@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { CheckDocument } from '../../scripts/commands/doctor.ts';
+import type { CheckDocument } from '../../scripts/commands/inspect/doctor.ts';
 import { type FakeLab, fakeLab, filesOf } from '../fakes/lab.ts';
 import { DEBIAN_KERNEL } from '../plan/doctor/good-host.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { selftestCode, selftestJson, selftestLines } from '../../scripts/cli/selftest-text.ts';
-import type { SelftestResult } from '../../scripts/commands/selftest.ts';
+import type { SelftestResult } from '../../scripts/commands/selftest/selftest.ts';
 import type { FaultResult } from '../../scripts/selftest/run.ts';
 
 const fault = (verdict: FaultResult['verdict']): FaultResult => ({

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { both, cellsWithIds, controlled, onlyCells } from '../../scripts/commands/labtest-options.ts';
+import { both, cellsWithIds, controlled, onlyCells } from '../../scripts/commands/test/select.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { endpointsOf, planOf } from '../matrix/fixtures.ts';
 

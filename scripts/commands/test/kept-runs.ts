@@ -1,4 +1,4 @@
-import type { LabState } from './state.ts';
+import type { LabState } from '../state.ts';
 
 /** Where runs are kept in the state folder. */
 export const REPORTS = 'reports';

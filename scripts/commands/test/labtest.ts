@@ -1,11 +1,11 @@
-import type { Cell } from '../matrix/types.ts';
-import type { Deps } from './deps.ts';
-import type { LabOptions } from './lab-file.ts';
-import { both, cellsWithIds, controlled, failedCells, isRight, onlyCells } from './labtest-options.ts';
+import type { Cell } from '../../matrix/types.ts';
+import type { Deps } from '../deps.ts';
+import type { LabOptions } from '../lab-file.ts';
+import { type StepTitle, unseenSteps } from '../steps.ts';
 import { type OpenLab, openLab, prepareProbes } from './open-lab.ts';
 import { knownCells, saveReports } from './reports.ts';
-import { type StepTitle, unseenSteps } from './steps.ts';
-import { RUN_STEPS, type RunOptions, type TestResult, testLab } from './test-run.ts';
+import { both, cellsWithIds, controlled, failedCells, isRight, onlyCells } from './select.ts';
+import { RUN_STEPS, type RunOptions, type TestResult, testLab } from './steps.ts';
 
 export interface TestOptions extends LabOptions {
   /** Patterns of cell ids; without any the whole matrix is tested. */

@@ -1,7 +1,7 @@
-import { messageOf } from '../shared/errors.ts';
-import type { Emit } from '../shared/events.ts';
-import type { LabState } from './state.ts';
-import type { StepResult, StepRunner, StepTiming } from './steps.ts';
+import { messageOf } from '../../shared/errors.ts';
+import type { Emit } from '../../shared/events.ts';
+import type { LabState } from '../state.ts';
+import type { StepResult, StepRunner, StepTiming } from '../steps.ts';
 
 /** Wraps a step runner: every step is timed and its beginning and end go to the lab's journal. */
 export function timedSteps(

@@ -1,12 +1,12 @@
-import { buildCells } from '../matrix/cells.ts';
-import type { Cell } from '../matrix/types.ts';
-import type { Deps } from './deps.ts';
-import type { LabOptions } from './lab-file.ts';
-import { onlyCells } from './labtest-options.ts';
-import { readLabState } from './look-at-lab.ts';
-import { openLab } from './open-lab.ts';
-import type { LabState } from './state.ts';
-import type { StepTitle } from './steps.ts';
+import { buildCells } from '../../matrix/cells.ts';
+import type { Cell } from '../../matrix/types.ts';
+import type { Deps } from '../deps.ts';
+import type { LabOptions } from '../lab-file.ts';
+import type { LabState } from '../state.ts';
+import type { StepTitle } from '../steps.ts';
+import { openLab } from '../test/open-lab.ts';
+import { readLabState } from '../test/read-lab.ts';
+import { onlyCells } from '../test/select.ts';
 
 export interface PredictOptions extends LabOptions {
   readonly only?: readonly string[] | undefined;

@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
-import { kubectlCommand } from '../cluster/kubectl.ts';
-import { quoteWord } from '../exec/quote.ts';
-import { UserError } from '../shared/errors.ts';
-import { silent } from '../shared/events.ts';
-import { sshTargets } from './access.ts';
-import { openApi } from './api-access.ts';
-import { artifactsOf, type Deps } from './deps.ts';
-import { type LabOptions, labName } from './lab-file.ts';
-import { LabState } from './state.ts';
+import { kubectlCommand } from '../../cluster/kubectl.ts';
+import { quoteWord } from '../../exec/quote.ts';
+import { UserError } from '../../shared/errors.ts';
+import { silent } from '../../shared/events.ts';
+import { sshTargets } from '../access.ts';
+import { openApi } from '../api-access.ts';
+import { artifactsOf, type Deps } from '../deps.ts';
+import { type LabOptions, labName } from '../lab-file.ts';
+import { LabState } from '../state.ts';
 
 /** The file of the state folder that says where the lab's kubectl is. */
 export const KUBECTL_NOTE = 'kubectl-path';

@@ -1,17 +1,17 @@
-import { readBundle } from '../artifacts/bundle/bundle.ts';
-import { bundleProblems, nextAfterProblems } from '../artifacts/bundle/check.ts';
-import type { ReadOptions } from '../artifacts/bundle/contents.ts';
-import { createBundle } from '../artifacts/bundle/create.ts';
-import type { BundleManifest } from '../artifacts/bundle/manifest.ts';
-import { cacheFolder } from '../artifacts/cache.ts';
-import { debianArchitecture } from '../artifacts/debian.ts';
-import { installPackages } from '../machines/packages.ts';
-import { nameOf } from '../plan/host-facts.ts';
-import { UserError } from '../shared/errors.ts';
-import type { DistributionName } from '../spec/types.ts';
-import { requireConsent } from './consent.ts';
-import { type ArtifactChoice, type Deps, workFor } from './deps.ts';
-import type { StepTitle } from './steps.ts';
+import { readBundle } from '../../artifacts/bundle/bundle.ts';
+import { bundleProblems, nextAfterProblems } from '../../artifacts/bundle/check.ts';
+import type { ReadOptions } from '../../artifacts/bundle/contents.ts';
+import { createBundle } from '../../artifacts/bundle/create.ts';
+import type { BundleManifest } from '../../artifacts/bundle/manifest.ts';
+import { cacheFolder } from '../../artifacts/cache.ts';
+import { debianArchitecture } from '../../artifacts/debian.ts';
+import { installPackages } from '../../machines/packages.ts';
+import { nameOf } from '../../plan/host-facts.ts';
+import { UserError } from '../../shared/errors.ts';
+import type { DistributionName } from '../../spec/types.ts';
+import { requireConsent } from '../consent.ts';
+import { type ArtifactChoice, type Deps, workFor } from '../deps.ts';
+import type { StepTitle } from '../steps.ts';
 
 export interface BundleOptions {
   readonly from: 'online' | 'debian';

@@ -1,24 +1,24 @@
-import type { Kubectl, KubectlAccess } from '../cluster/kubectl.ts';
-import { requireSameAddress } from '../cluster/node-address.ts';
-import type { RemoteMachine } from '../exec/ssh.ts';
-import { connectMachines, must, waitForCloudInit } from '../machines/connect.ts';
-import type { CloudInit, MachineDriver, MachineImage } from '../machines/driver.ts';
-import { planAt, requireFit } from '../plan/found.ts';
-import { type LabPlan, theMachine } from '../plan/types.ts';
+import type { Kubectl, KubectlAccess } from '../../cluster/kubectl.ts';
+import { requireSameAddress } from '../../cluster/node-address.ts';
+import type { RemoteMachine } from '../../exec/ssh.ts';
+import { connectMachines, must, waitForCloudInit } from '../../machines/connect.ts';
+import type { CloudInit, MachineDriver, MachineImage } from '../../machines/driver.ts';
+import { planAt, requireFit } from '../../plan/found.ts';
+import { type LabPlan, theMachine } from '../../plan/types.ts';
 import {
   renderMetaData,
   renderNetworkConfig,
   renderUserData,
   renderVmUserData,
-} from '../render/cloud-init.ts';
-import { packagesOf, renderSshdConfig } from '../render/software.ts';
-import type { Emit } from '../shared/events.ts';
-import type { Secrets } from '../shared/secrets.ts';
-import { noteReach } from './access.ts';
-import { type ApiAccess, openApi } from './api-access.ts';
-import type { Deps } from './deps.ts';
-import type { LabState } from './state.ts';
-import { undoPending } from './undo-faults.ts';
+} from '../../render/cloud-init.ts';
+import { packagesOf, renderSshdConfig } from '../../render/software.ts';
+import type { Emit } from '../../shared/events.ts';
+import type { Secrets } from '../../shared/secrets.ts';
+import { noteReach } from '../access.ts';
+import { type ApiAccess, openApi } from '../api-access.ts';
+import type { Deps } from '../deps.ts';
+import { undoPending } from '../selftest/undo-faults.ts';
+import type { LabState } from '../state.ts';
 
 /** What machines are made with, and what undoes the faults that a selftest left on them. */
 interface Means {

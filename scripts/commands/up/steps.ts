@@ -1,7 +1,7 @@
-import type { MachineDriver } from '../machines/driver.ts';
-import type { LabPlan } from '../plan/types.ts';
-import type { DistributionName } from '../spec/types.ts';
-import type { StepTitle } from './steps.ts';
+import type { MachineDriver } from '../../machines/driver.ts';
+import type { LabPlan } from '../../plan/types.ts';
+import type { DistributionName } from '../../spec/types.ts';
+import type { StepTitle } from '../steps.ts';
 
 const FIRST_STEPS: readonly StepTitle[] = [
   { id: 'packages', title: 'Host packages', why: 'the container daemon and what builds images, from apt' },

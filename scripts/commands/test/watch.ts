@@ -1,15 +1,15 @@
-import { diffReports, hasChanges, type ReportDiff } from '../report/diff.ts';
-import { buildReport, type LabReport } from '../report/json.ts';
-import { HarnessError, LabFailure, messageOf } from '../shared/errors.ts';
-import { silent } from '../shared/events.ts';
-import { waitFor } from '../shared/wait.ts';
-import type { Deps } from './deps.ts';
+import { diffReports, hasChanges, type ReportDiff } from '../../report/diff.ts';
+import { buildReport, type LabReport } from '../../report/json.ts';
+import { HarnessError, LabFailure, messageOf } from '../../shared/errors.ts';
+import { silent } from '../../shared/events.ts';
+import { waitFor } from '../../shared/wait.ts';
+import type { Deps } from '../deps.ts';
+import { unseenSteps } from '../steps.ts';
 import type { TestOptions } from './labtest.ts';
-import { controlled, onlyCells } from './labtest-options.ts';
 import { type OpenLab, openLab, prepareProbes } from './open-lab.ts';
 import { saveReports } from './reports.ts';
-import { unseenSteps } from './steps.ts';
-import { type TestResult, testLab } from './test-run.ts';
+import { controlled, onlyCells } from './select.ts';
+import { type TestResult, testLab } from './steps.ts';
 
 /** How often a watched lab is tested, in seconds, from start to start. */
 const EVERY_SECONDS = 5;

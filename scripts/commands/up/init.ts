@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { dirname, relative, resolve } from 'node:path';
-import { assetPath, readAsset } from '../shared/assets.ts';
-import { messageOf, UserError } from '../shared/errors.ts';
-import type { Deps } from './deps.ts';
+import { assetPath, readAsset } from '../../shared/assets.ts';
+import { messageOf, UserError } from '../../shared/errors.ts';
+import type { Deps } from '../deps.ts';
 
 /** The line that tells an editor which schema lab.yaml has. */
 const SCHEMA_LINE = /(?<=^# yaml-language-server: \$schema=)\S+$/m;

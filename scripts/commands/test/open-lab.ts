@@ -1,22 +1,29 @@
-import { type Kubectl, kubectlWith } from '../cluster/kubectl.ts';
-import { CommandError } from '../exec/command-error.ts';
-import { HostKeyError, type RemoteMachine, type SshTarget } from '../exec/ssh.ts';
-import { ensureProbe } from '../matrix/probe-files.ts';
-import { readCluster } from '../matrix/state/read.ts';
-import type { ClusterState } from '../matrix/state/types.ts';
-import type { LabPlan } from '../plan/types.ts';
-import { machinesOf } from '../plan/types.ts';
-import { HarnessError, Interrupted, LabError, LabFailure, messageOf, UserError } from '../shared/errors.ts';
-import type { Emit } from '../shared/events.ts';
-import { scaleTimeouts } from '../shared/timeouts.ts';
-import { sshTargets } from './access.ts';
-import { openApi } from './api-access.ts';
-import type { Deps } from './deps.ts';
-import { type LabOptions, labName } from './lab-file.ts';
-import { observeLab } from './observe-lab.ts';
-import { LabState } from './state.ts';
-import { cachedKubectl } from './tools.ts';
-import { undoFaults } from './undo-faults.ts';
+import { type Kubectl, kubectlWith } from '../../cluster/kubectl.ts';
+import { CommandError } from '../../exec/command-error.ts';
+import { HostKeyError, type RemoteMachine, type SshTarget } from '../../exec/ssh.ts';
+import { ensureProbe } from '../../matrix/probe-files.ts';
+import { readCluster } from '../../matrix/state/read.ts';
+import type { ClusterState } from '../../matrix/state/types.ts';
+import type { LabPlan } from '../../plan/types.ts';
+import { machinesOf } from '../../plan/types.ts';
+import {
+  HarnessError,
+  Interrupted,
+  LabError,
+  LabFailure,
+  messageOf,
+  UserError,
+} from '../../shared/errors.ts';
+import type { Emit } from '../../shared/events.ts';
+import { scaleTimeouts } from '../../shared/timeouts.ts';
+import { sshTargets } from '../access.ts';
+import { openApi } from '../api-access.ts';
+import type { Deps } from '../deps.ts';
+import { cachedKubectl } from '../inspect/tools.ts';
+import { type LabOptions, labName } from '../lab-file.ts';
+import { observeLab } from '../observe-lab.ts';
+import { undoFaults } from '../selftest/undo-faults.ts';
+import { LabState } from '../state.ts';
 
 /** A lab that is up, with everything that it takes to look at it. */
 export interface OpenLab {

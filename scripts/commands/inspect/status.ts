@@ -1,15 +1,15 @@
-import { observeBgp } from '../bgp/checks/observe.ts';
-import { kubectlWith } from '../cluster/kubectl.ts';
-import { connectMachines } from '../machines/connect.ts';
-import type { LabPlan } from '../plan/types.ts';
-import { messageOf } from '../shared/errors.ts';
-import { silent } from '../shared/events.ts';
-import { sshTargets } from './access.ts';
-import { openApi } from './api-access.ts';
-import type { Deps } from './deps.ts';
-import { type LabOptions, labName } from './lab-file.ts';
-import { observeLab } from './observe-lab.ts';
-import { LabState } from './state.ts';
+import { observeBgp } from '../../bgp/checks/observe.ts';
+import { kubectlWith } from '../../cluster/kubectl.ts';
+import { connectMachines } from '../../machines/connect.ts';
+import type { LabPlan } from '../../plan/types.ts';
+import { messageOf } from '../../shared/errors.ts';
+import { silent } from '../../shared/events.ts';
+import { sshTargets } from '../access.ts';
+import { openApi } from '../api-access.ts';
+import type { Deps } from '../deps.ts';
+import { type LabOptions, labName } from '../lab-file.ts';
+import { observeLab } from '../observe-lab.ts';
+import { LabState } from '../state.ts';
 import { cachedKubectl } from './tools.ts';
 
 export interface MachineStatus {

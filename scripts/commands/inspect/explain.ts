@@ -1,9 +1,9 @@
-import type { Cell } from '../matrix/types.ts';
-import { UserError } from '../shared/errors.ts';
-import type { Deps } from './deps.ts';
-import type { LabOptions } from './lab-file.ts';
+import type { Cell } from '../../matrix/types.ts';
+import { UserError } from '../../shared/errors.ts';
+import type { Deps } from '../deps.ts';
+import type { LabOptions } from '../lab-file.ts';
+import { type KnownCell, knownCells } from '../test/reports.ts';
 import { predictLab } from './predict.ts';
-import { type KnownCell, knownCells } from './reports.ts';
 
 /** A cell as it is predicted now, and what the last run that tried it saw. */
 export interface Explanation {

@@ -1,23 +1,25 @@
-import type { Check } from '../bgp/checks/check.ts';
-import type { BgpObservation } from '../bgp/checks/observe.ts';
-import { kubectlCommand } from '../cluster/kubectl.ts';
-import { investigate } from '../diagnostics/investigate.ts';
-import { checkAffinity, planAffinity } from '../matrix/affinity.ts';
-import { buildCells } from '../matrix/cells.ts';
-import { dnsChecks, judgeDns } from '../matrix/dns.ts';
-import { type EcmpResult, ecmpChecks, judgeEcmp, planEcmp } from '../matrix/ecmp.ts';
-import { blockCells, layerDns } from '../matrix/layer-cells.ts';
-import { MACHINE_PROBE, POD_PROBE } from '../matrix/probe-files.ts';
-import { machineSource, type ProbeSource, podProbe } from '../matrix/probe-sources.ts';
-import { readServerLogs } from '../matrix/proof-logs.ts';
-import { runCells } from '../matrix/run.ts';
-import type { ObservedState } from '../matrix/state/types.ts';
-import { testCells } from '../matrix/test-cells.ts';
-import type { Cell } from '../matrix/types.ts';
-import type { BgpTable, LabRun, Timing } from '../report/run.ts';
-import type { Emit } from '../shared/events.ts';
-import type { Deps } from './deps.ts';
+import type { Check } from '../../bgp/checks/check.ts';
+import type { BgpObservation } from '../../bgp/checks/observe.ts';
+import { kubectlCommand } from '../../cluster/kubectl.ts';
+import { investigate } from '../../diagnostics/investigate.ts';
+import { checkAffinity, planAffinity } from '../../matrix/affinity.ts';
+import { buildCells } from '../../matrix/cells.ts';
+import { dnsChecks, judgeDns } from '../../matrix/dns.ts';
+import { type EcmpResult, ecmpChecks, judgeEcmp, planEcmp } from '../../matrix/ecmp.ts';
+import { blockCells, layerDns } from '../../matrix/layer-cells.ts';
+import { MACHINE_PROBE, POD_PROBE } from '../../matrix/probe-files.ts';
+import { machineSource, type ProbeSource, podProbe } from '../../matrix/probe-sources.ts';
+import { readServerLogs } from '../../matrix/proof-logs.ts';
+import { runCells } from '../../matrix/run.ts';
+import type { ObservedState } from '../../matrix/state/types.ts';
+import { testCells } from '../../matrix/test-cells.ts';
+import type { Cell } from '../../matrix/types.ts';
+import type { BgpTable, LabRun, Timing } from '../../report/run.ts';
+import type { Emit } from '../../shared/events.ts';
+import type { Deps } from '../deps.ts';
+import type { StepRunner, StepTitle } from '../steps.ts';
 import { saveEvidence } from './kept-runs.ts';
+import type { OpenLab } from './open-lab.ts';
 import {
   countersOf,
   keepsMoving,
@@ -26,9 +28,7 @@ import {
   PATIENCE_MS,
   type Seen,
   waitUntilAtRest,
-} from './look-at-lab.ts';
-import type { OpenLab } from './open-lab.ts';
-import type { StepRunner, StepTitle } from './steps.ts';
+} from './read-lab.ts';
 
 /** One test of an open lab, in order. */
 export const RUN_STEPS: readonly StepTitle[] = [

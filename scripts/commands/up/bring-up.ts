@@ -1,43 +1,43 @@
-import { checkBgp } from '../bgp/checks/judge.ts';
-import { observeBgp } from '../bgp/checks/observe.ts';
-import type { Cni } from '../bgp/cni.ts';
-import { cniOf } from '../bgp/cnis.ts';
-import { ensureRouter } from '../bgp/speakers.ts';
-import type { ClusterContext, Distribution } from '../cluster/distribution.ts';
-import { distributionOf } from '../cluster/distributions.ts';
-import { clearedWorkers, joinWorkers } from '../cluster/join.ts';
-import { kubeconfigVia } from '../cluster/kubeconfig.ts';
-import { type Kubectl, kubectlWith } from '../cluster/kubectl.ts';
-import { nodeReasons } from '../cluster/node-reasons.ts';
-import { waitForApi, waitForNodes } from '../cluster/nodes.ts';
-import { newSecrets } from '../exec/keys.ts';
-import type { RemoteMachine } from '../exec/ssh.ts';
-import { bootTimes } from '../machines/boot-times.ts';
-import { must } from '../machines/connect.ts';
-import { ensureSoftware } from '../machines/software.ts';
-import { announcements } from '../matrix/network.ts';
-import { readEndpoints } from '../matrix/read-endpoints.ts';
-import { type LabPlan, machinesOf, theMachine } from '../plan/types.ts';
-import { renderClusterDns, renderEcho } from '../render/manifests.ts';
-import type { Emit } from '../shared/events.ts';
-import type { Secrets } from '../shared/secrets.ts';
-import { TIMEOUTS } from '../shared/timeouts.ts';
-import { waitFor } from '../shared/wait.ts';
+import { checkBgp } from '../../bgp/checks/judge.ts';
+import { observeBgp } from '../../bgp/checks/observe.ts';
+import type { Cni } from '../../bgp/cni.ts';
+import { cniOf } from '../../bgp/cnis.ts';
+import { ensureRouter } from '../../bgp/speakers.ts';
+import type { ClusterContext, Distribution } from '../../cluster/distribution.ts';
+import { distributionOf } from '../../cluster/distributions.ts';
+import { clearedWorkers, joinWorkers } from '../../cluster/join.ts';
+import { kubeconfigVia } from '../../cluster/kubeconfig.ts';
+import { type Kubectl, kubectlWith } from '../../cluster/kubectl.ts';
+import { nodeReasons } from '../../cluster/node-reasons.ts';
+import { waitForApi, waitForNodes } from '../../cluster/nodes.ts';
+import { newSecrets } from '../../exec/keys.ts';
+import type { RemoteMachine } from '../../exec/ssh.ts';
+import { bootTimes } from '../../machines/boot-times.ts';
+import { must } from '../../machines/connect.ts';
+import { ensureSoftware } from '../../machines/software.ts';
+import { announcements } from '../../matrix/network.ts';
+import { readEndpoints } from '../../matrix/read-endpoints.ts';
+import { type LabPlan, machinesOf, theMachine } from '../../plan/types.ts';
+import { renderClusterDns, renderEcho } from '../../render/manifests.ts';
+import type { Emit } from '../../shared/events.ts';
+import type { Secrets } from '../../shared/secrets.ts';
+import { TIMEOUTS } from '../../shared/timeouts.ts';
+import { waitFor } from '../../shared/wait.ts';
 import {
   applyManifests,
   type Boots,
   removeEndedPods,
   removeOtherServices,
   waitForPods,
-} from '../workloads/apply.ts';
+} from '../../workloads/apply.ts';
 
-import { artifactsOf, type Deps } from './deps.ts';
-import type { LabState } from './state.ts';
-import type { StepRunner } from './steps.ts';
-import { KUBECTL_NOTE } from './tools.ts';
-import { uninterruptible } from './undo-faults.ts';
-import { bringUpMachines, type KubectlWay } from './up-machines.ts';
-import { hasSoftwareStep } from './up-steps.ts';
+import { artifactsOf, type Deps } from '../deps.ts';
+import { KUBECTL_NOTE } from '../inspect/tools.ts';
+import { uninterruptible } from '../selftest/undo-faults.ts';
+import type { LabState } from '../state.ts';
+import type { StepRunner } from '../steps.ts';
+import { bringUpMachines, type KubectlWay } from './machines.ts';
+import { hasSoftwareStep } from './steps.ts';
 
 /**
  * Brings the lab of the plan up; each step looks first and does only what is missing. Returns the plan that the lab has

@@ -1,10 +1,10 @@
-import { connectMachines } from '../machines/connect.ts';
-import { UserError } from '../shared/errors.ts';
-import { silent } from '../shared/events.ts';
-import { sshTargets } from './access.ts';
-import type { Deps } from './deps.ts';
-import { type LabOptions, labName } from './lab-file.ts';
-import { LabState } from './state.ts';
+import { connectMachines } from '../../machines/connect.ts';
+import { UserError } from '../../shared/errors.ts';
+import { silent } from '../../shared/events.ts';
+import { sshTargets } from '../access.ts';
+import type { Deps } from '../deps.ts';
+import { type LabOptions, labName } from '../lab-file.ts';
+import { LabState } from '../state.ts';
 
 export interface LogsOptions extends LabOptions {
   readonly lines: number;

@@ -1,10 +1,10 @@
-import { toHtml } from '../report/html/page.ts';
-import type { LabReport } from '../report/json.ts';
-import { buildReport, reportText } from '../report/json.ts';
-import { parseReport } from '../report/parse.ts';
+import { toHtml } from '../../report/html/page.ts';
+import type { LabReport } from '../../report/json.ts';
+import { buildReport, reportText } from '../../report/json.ts';
+import { parseReport } from '../../report/parse.ts';
+import type { LabState } from '../state.ts';
 import { partialRunsSince, REPORTS, removeOldRuns, runFile } from './kept-runs.ts';
-import type { LabState } from './state.ts';
-import type { TestResult } from './test-run.ts';
+import type { TestResult } from './steps.ts';
 
 /** The last run of the whole matrix. Partial runs leave it as it is, or what it knew of all other cells would be lost. */
 const LAST = `${REPORTS}/last.json`;

@@ -1,12 +1,12 @@
-import type { ObservedThing } from '../machines/driver.ts';
-import type { HostWork } from '../machines/packages.ts';
-import { differences } from '../plan/differences.ts';
-import type { DoctorCheck } from '../plan/doctor/check.ts';
-import { examineHost } from '../plan/doctor/checks.ts';
-import type { MissingPackage } from '../plan/host-facts.ts';
-import type { LabPlan } from '../plan/types.ts';
-import { Interrupted, messageOf } from '../shared/errors.ts';
-import { artifactsOf, type Deps, workFor } from './deps.ts';
+import type { ObservedThing } from '../../machines/driver.ts';
+import type { HostWork } from '../../machines/packages.ts';
+import { differences } from '../../plan/differences.ts';
+import type { DoctorCheck } from '../../plan/doctor/check.ts';
+import { examineHost } from '../../plan/doctor/checks.ts';
+import type { MissingPackage } from '../../plan/host-facts.ts';
+import type { LabPlan } from '../../plan/types.ts';
+import { Interrupted, messageOf } from '../../shared/errors.ts';
+import { artifactsOf, type Deps, workFor } from '../deps.ts';
 
 /** What was found before anything is touched. */
 export interface Preflight {

@@ -1,12 +1,12 @@
-import type { ObservedThing } from '../machines/driver.ts';
-import { LabFailure } from '../shared/errors.ts';
-import { scaleTimeouts } from '../shared/timeouts.ts';
-import { requireConsent } from './consent.ts';
-import type { Deps } from './deps.ts';
-import { type LabOptions, labName } from './lab-file.ts';
-import { makersOf, observeByDriver, observeLab } from './observe-lab.ts';
-import { LabState } from './state.ts';
-import type { StepTitle } from './steps.ts';
+import type { ObservedThing } from '../../machines/driver.ts';
+import { LabFailure } from '../../shared/errors.ts';
+import { scaleTimeouts } from '../../shared/timeouts.ts';
+import { requireConsent } from '../consent.ts';
+import type { Deps } from '../deps.ts';
+import { type LabOptions, labName } from '../lab-file.ts';
+import { makersOf, observeByDriver, observeLab } from '../observe-lab.ts';
+import { LabState } from '../state.ts';
+import type { StepTitle } from '../steps.ts';
 
 export interface DownOptions extends LabOptions {
   readonly yes: boolean;

@@ -1,10 +1,10 @@
-import { findCells } from '../matrix/explain.ts';
-import { withControls } from '../matrix/proof-control.ts';
-import type { Cell } from '../matrix/types.ts';
-import type { LabReport } from '../report/json.ts';
-import { exitCodeOf } from '../report/summary.ts';
-import { EXIT } from '../shared/errors.ts';
-import type { TestResult } from './test-run.ts';
+import { findCells } from '../../matrix/explain.ts';
+import { withControls } from '../../matrix/proof-control.ts';
+import type { Cell } from '../../matrix/types.ts';
+import type { LabReport } from '../../report/json.ts';
+import { exitCodeOf } from '../../report/summary.ts';
+import { EXIT } from '../../shared/errors.ts';
+import type { TestResult } from './steps.ts';
 
 /** Chooses among the cells of a matrix. */
 export type Select = (cells: readonly Cell[]) => readonly Cell[];

@@ -1,20 +1,20 @@
-import { type HostWork, installPackages } from '../machines/packages.ts';
-import { PACKAGES_CHECK, problemsOf } from '../plan/doctor/checks.ts';
-import { planAtLast } from '../plan/found.ts';
-import { type MissingPackage, nameOf } from '../plan/host-facts.ts';
-import { formatHostProblem, type HostProblem, hostError, isError } from '../plan/host-problem.ts';
-import type { LabPlan } from '../plan/types.ts';
-import { type PlanTextExtra, renderPlan } from '../render/plan-text.ts';
-import { scaleTimeouts } from '../shared/timeouts.ts';
-import { requireConsent } from './consent.ts';
-import type { Deps } from './deps.ts';
+import { type HostWork, installPackages } from '../../machines/packages.ts';
+import { PACKAGES_CHECK, problemsOf } from '../../plan/doctor/checks.ts';
+import { planAtLast } from '../../plan/found.ts';
+import { type MissingPackage, nameOf } from '../../plan/host-facts.ts';
+import { formatHostProblem, type HostProblem, hostError, isError } from '../../plan/host-problem.ts';
+import type { LabPlan } from '../../plan/types.ts';
+import { type PlanTextExtra, renderPlan } from '../../render/plan-text.ts';
+import { scaleTimeouts } from '../../shared/timeouts.ts';
+import { requireConsent } from '../consent.ts';
+import type { Deps } from '../deps.ts';
+import { LabState } from '../state.ts';
+import type { StepTiming } from '../steps.ts';
+import { bringUp } from './bring-up.ts';
+import { timedSteps } from './journal.ts';
 import { type PlanOptions, planFromSpec, refuseOtherPlan, type WantedPlan } from './load-plan.ts';
 import { preflight } from './preflight.ts';
-import { LabState } from './state.ts';
-import type { StepTiming } from './steps.ts';
-import { timedSteps } from './timing.ts';
-import { bringUp } from './up.ts';
-import { upSteps } from './up-steps.ts';
+import { upSteps } from './steps.ts';
 
 export interface UpOptions extends PlanOptions {
   readonly yes: boolean;

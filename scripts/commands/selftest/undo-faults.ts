@@ -1,12 +1,12 @@
-import type { Kubectl } from '../cluster/kubectl.ts';
-import type { Executor } from '../exec/executor.ts';
-import type { RemoteMachine } from '../exec/ssh.ts';
-import { type Action, KUBECTL } from '../selftest/fault.ts';
-import { PENDING_FILE, parsePending } from '../selftest/pending.ts';
-import { undo } from '../selftest/run.ts';
-import { HarnessError } from '../shared/errors.ts';
-import type { Emit } from '../shared/events.ts';
-import type { LabState } from './state.ts';
+import type { Kubectl } from '../../cluster/kubectl.ts';
+import type { Executor } from '../../exec/executor.ts';
+import type { RemoteMachine } from '../../exec/ssh.ts';
+import { type Action, KUBECTL } from '../../selftest/fault.ts';
+import { PENDING_FILE, parsePending } from '../../selftest/pending.ts';
+import { undo } from '../../selftest/run.ts';
+import { HarnessError } from '../../shared/errors.ts';
+import type { Emit } from '../../shared/events.ts';
+import type { LabState } from '../state.ts';
 
 /**
  * Undoes what a selftest that was killed left in the lab; without one it does nothing. Throws UserError while a selftest

@@ -1,11 +1,11 @@
-import type { DoctorCheck, DoctorVerdict } from '../plan/doctor/check.ts';
-import { problemsOf } from '../plan/doctor/checks.ts';
-import { isError } from '../plan/host-problem.ts';
-import type { Choice } from '../plan/types.ts';
-import type { DriverName } from '../spec/types.ts';
-import type { Deps } from './deps.ts';
-import { type PlanOptions, planFromSpec } from './load-plan.ts';
-import { preflight } from './preflight.ts';
+import type { DoctorCheck, DoctorVerdict } from '../../plan/doctor/check.ts';
+import { problemsOf } from '../../plan/doctor/checks.ts';
+import { isError } from '../../plan/host-problem.ts';
+import type { Choice } from '../../plan/types.ts';
+import type { DriverName } from '../../spec/types.ts';
+import type { Deps } from '../deps.ts';
+import { type PlanOptions, planFromSpec } from '../up/load-plan.ts';
+import { preflight } from '../up/preflight.ts';
 
 /** What `lab doctor` found. */
 export interface Diagnosis {

@@ -1,22 +1,22 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { readBundle } from '../artifacts/bundle/bundle.ts';
-import { onlineFacts } from '../artifacts/online/files.ts';
-import { loadVersions } from '../artifacts/online/versions.ts';
-import { type ChoiceFlags, decide } from '../plan/choices.ts';
-import { differences } from '../plan/differences.ts';
-import { DEBIAN_SOFTWARE, planLab } from '../plan/plan.ts';
-import { smallLab } from '../plan/small.ts';
-import type { SoftwareFacts } from '../plan/software.ts';
-import type { LabPlan } from '../plan/types.ts';
-import { requireK3s } from '../render/k3s.ts';
-import { kubeadmApi } from '../render/kubeadm.ts';
-import { UserError } from '../shared/errors.ts';
-import { loadSpec } from '../spec/load.ts';
-import { ARTIFACTS_NAMES, type EchoVariant, type LabSpec } from '../spec/types.ts';
-import type { Deps } from './deps.ts';
-import { type LabOptions, labFile } from './lab-file.ts';
-import { type KeptFlags, LabState } from './state.ts';
+import { readBundle } from '../../artifacts/bundle/bundle.ts';
+import { onlineFacts } from '../../artifacts/online/files.ts';
+import { loadVersions } from '../../artifacts/online/versions.ts';
+import { type ChoiceFlags, decide } from '../../plan/choices.ts';
+import { differences } from '../../plan/differences.ts';
+import { DEBIAN_SOFTWARE, planLab } from '../../plan/plan.ts';
+import { smallLab } from '../../plan/small.ts';
+import type { SoftwareFacts } from '../../plan/software.ts';
+import type { LabPlan } from '../../plan/types.ts';
+import { requireK3s } from '../../render/k3s.ts';
+import { kubeadmApi } from '../../render/kubeadm.ts';
+import { UserError } from '../../shared/errors.ts';
+import { loadSpec } from '../../spec/load.ts';
+import { ARTIFACTS_NAMES, type EchoVariant, type LabSpec } from '../../spec/types.ts';
+import type { Deps } from '../deps.ts';
+import { type LabOptions, labFile } from '../lab-file.ts';
+import { type KeptFlags, LabState } from '../state.ts';
 
 /** What the command line says about the plan. */
 export interface PlanOptions extends LabOptions, KeptFlags {
