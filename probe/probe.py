@@ -5,13 +5,13 @@ Standard input is ONE JSON document, standard output one JSON line per finished 
 
     {"timeoutMs": 1500, "concurrency": 500,
      "cells": [{"id": "a", "protocol": "tcp"|"udp", "host": "name or address", "port": 1234, "tries": 1,
-                "sourcePort": 20001}],
+                "sourcePort": 20001, "delayMs": 0}],
      "dns":   [{"id": "b", "name": "headless.echo-server", "type": "A"|"CNAME"|"SRV"|"PTR", "server": "10.96.0.10"}]}
 
 timeoutMs limits each wait: per full name, per TCP connection (the default leaves room for one SYN and its
 retransmission after 1 s), per TCP conversation after it, per UDP reply. A timeout, the only inconclusive outcome, is
 tried again up to `tries` times in all. The kernel chooses the source port, unless `sourcePort` does, so that the flow is
-known before it starts. Input that makes no sense gives {"error": ...} and exit code 2.
+known before it starts. A cell is begun `delayMs` after the others. Input that makes no sense gives {"error": ...} and exit code 2.
 """
 import errno
 import json
@@ -23,7 +23,7 @@ from typing import Any, Callable
 
 from conversations import Failed, milliseconds, tcp, udp
 from resolver import TYPES, DnsFailure, Resolver, is_address
-from scheduler import Scheduler, Task
+from scheduler import Scheduler, Task, Wait
 
 DEFAULT_TIMEOUT_MS = 1500
 RESERVED_FDS = 32  # standard streams, the selector, a UDP cell's second socket
@@ -36,6 +36,8 @@ def probe_cell(cell: dict[str, Any], timeout: float, resolver: Resolver) -> Task
     blank = {"id": cell["id"], "outcome": "ok"} | dict.fromkeys(CELL_FIELDS) | {"attempts": 0}
     result = dict(blank)
     try:
+        if delay := cell.get("delayMs", 0):
+            yield Wait(None, 0, time.monotonic() + delay / 1000)
         address = cell["host"]
         if not is_address(address):
             address = (yield from resolver.lookup(address, "A", timeout)).data[0]
@@ -85,6 +87,7 @@ def word(value: Any) -> bool:
 CELL_RULES: dict[str, Check] = {
     "id": word, "protocol": lambda value: value in ("tcp", "udp"), "host": word, "port": whole(1, 65535),
     "tries": whole(1, 100), "sourcePort": whole(1, 65535),
+    "delayMs": whole(0, 600_000),
 }
 DNS_RULES: dict[str, Check] = {
     "id": word, "name": word, "type": lambda value: value in tuple(TYPES),
@@ -116,7 +119,7 @@ def read_job(text: str) -> dict[str, Any]:
     check(document, JOB_RULES, tuple(JOB_RULES), "job")
     job: dict[str, Any] = {"timeoutMs": DEFAULT_TIMEOUT_MS, "cells": [], "dns": []} | document
     for index, cell in enumerate(job["cells"]):
-        check(cell, CELL_RULES, ("tries", "sourcePort"), f"cells[{index}]")
+        check(cell, CELL_RULES, ("tries", "sourcePort", "delayMs"), f"cells[{index}]")
     for index, item in enumerate(job["dns"]):
         check(item, DNS_RULES, ("server",), f"dns[{index}]")
     ids = [item["id"] for item in (*job["cells"], *job["dns"])]

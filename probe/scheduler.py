@@ -11,9 +11,12 @@ from typing import Any, Callable, Generator, NamedTuple, Optional
 
 
 class Wait(NamedTuple):
-    """Until `sock` is ready for `events` (the generator gets True) or time.monotonic() is `deadline` (False)."""
+    """Until `sock` is ready for `events` (the generator gets True) or time.monotonic() is `deadline` (False).
 
-    sock: socket.socket
+    Without a socket it is only the time that is waited for.
+    """
+
+    sock: Optional[socket.socket]
     events: int
     deadline: float
 
@@ -55,7 +58,8 @@ class Scheduler:
     def resume(self, serial: int, ready: bool) -> None:
         """Ends a wait and lets its task go on."""
         name, task, wait = self.active.pop(serial)
-        self.selector.unregister(wait.sock)
+        if wait.sock:
+            self.selector.unregister(wait.sock)
         self.step(name, task, ready)
 
     def step(self, name: str, task: Task, ready: Optional[bool]) -> None:
@@ -72,4 +76,5 @@ class Scheduler:
             self.serial += 1
             self.active[self.serial] = (name, task, wait)
             heapq.heappush(self.deadlines, (wait.deadline, self.serial))
-            self.selector.register(wait.sock, wait.events, self.serial)
+            if wait.sock:
+                self.selector.register(wait.sock, wait.events, self.serial)

@@ -5,7 +5,10 @@ import type { Cell, DnsAnswer, DnsQuestion, Observation, ProbeTrace } from './ty
 export const PROBE_TIMEOUT_MS = 1500;
 
 /** A cell as the probe needs it. `sourcePort` is chosen by the kernel where it is absent. */
-export type ProbeCell = Pick<Cell, 'id' | 'protocol' | 'address' | 'port'> & { readonly sourcePort?: number };
+export type ProbeCell = Pick<Cell, 'id' | 'protocol' | 'address' | 'port'> & {
+  readonly sourcePort?: number;
+  readonly delayMs?: number | undefined;
+};
 
 /** What probe/probe.py reads from standard input. */
 export function probeInput(
@@ -15,12 +18,13 @@ export function probeInput(
 ): string {
   return JSON.stringify({
     timeoutMs,
-    cells: cells.map(({ id, protocol, address, port, sourcePort }) => ({
+    cells: cells.map(({ id, protocol, address, port, sourcePort, delayMs }) => ({
       id,
       protocol,
       host: address,
       port,
       sourcePort,
+      delayMs,
     })),
     dns: dns.map(({ id, name, type, server }) => ({ id, name, type, server })),
   });

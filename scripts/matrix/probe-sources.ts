@@ -1,10 +1,13 @@
 import type { Executor } from '../exec/executor.ts';
 import { PROBE_TIMEOUT_MS } from './probe-protocol.ts';
 
-/** A place where the probe can be run. `run` rejects where the probe could not be run to its end. */
+/**
+ * A place where the probe can be run. `run` rejects where the probe could not be run to its end; `lastBegins` is when the
+ * last cell of the input begins, in milliseconds after the first.
+ */
 export interface ProbeSource {
   readonly name: string;
-  run(input: string, onLine: (line: string) => void): Promise<void>;
+  run(input: string, onLine: (line: string) => void, lastBegins?: number): Promise<void>;
 }
 
 /** The longest a probe run may take, in milliseconds: a name, a connection and a conversation, and slow start-up. */
@@ -22,8 +25,8 @@ export function machineSource(
 ): ProbeSource {
   return {
     name,
-    run: async (input, onLine) => {
-      await executor.run(argv, { input, onLine, signal, timeoutMs: PROBE_RUN_TIMEOUT_MS });
+    run: async (input, onLine, lastBegins = 0) => {
+      await executor.run(argv, { input, onLine, signal, timeoutMs: PROBE_RUN_TIMEOUT_MS + lastBegins });
     },
   };
 }

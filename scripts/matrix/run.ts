@@ -1,4 +1,5 @@
 import { HarnessError, Interrupted, LabError, messageOf } from '../shared/errors.ts';
+import { delaysOf } from './pace.ts';
 import { parseProbeLine, probeInput } from './probe-protocol.ts';
 import type { ProbeSource } from './probe-sources.ts';
 import type { Cell, DnsAnswer, DnsQuestion, Observation } from './types.ts';
@@ -9,8 +10,8 @@ export interface ProbeResults {
   readonly dns: ReadonlyMap<string, DnsAnswer>;
 }
 
-/** A cell to be tried, from a source port of our choice where it must be known beforehand. */
-export type CellToRun = Cell & { readonly sourcePort?: number };
+/** A cell to be tried, from a source port of our choice where it must be known beforehand, begun after the others. */
+export type CellToRun = Cell & { readonly sourcePort?: number; readonly delayMs?: number | undefined };
 
 export interface RunCellsOptions {
   readonly dns?: readonly DnsQuestion[];
@@ -21,7 +22,8 @@ export interface RunCellsOptions {
 }
 
 /**
- * Probes all cells: one call per source, all sources at once. What a source fails to answer, for
+ * Probes all cells: one call per source, all sources at once, and all cells but those that a machine would refuse too
+ * many of at once (pace.ts). What a source fails to answer, for
  * whatever reason, is a harness-error of that cell with the reason in `detail`; a cell is never left out. Throws
  * HarnessError for duplicate ids and Interrupted on abort.
  */
@@ -33,12 +35,13 @@ export async function runCells(
   const { dns = [] } = options;
   refuseDuplicates([...cells, ...dns].map(({ id }) => id));
   const names = [...new Set([...cells, ...dns].map(({ from }) => from))];
+  const delays = delaysOf(cells);
   const all = await Promise.all(
     names.map((name) =>
       runSource(
         probeSources.get(name),
         name,
-        cells.filter(({ from }) => from === name),
+        cells.flatMap((cell) => (cell.from === name ? [{ ...cell, delayMs: delays.get(cell.id) }] : [])),
         dns.filter(({ from }) => from === name),
         options,
       ),
@@ -71,7 +74,9 @@ async function runSource(
     failure = `there is no way to run a probe on ${name}`;
   } else {
     try {
-      await probeSource.run(probeInput(cells, dns, options.timeoutMs), (line) => collector.take(line));
+      const input = probeInput(cells, dns, options.timeoutMs);
+      const lastBegins = Math.max(0, ...cells.map(({ delayMs = 0 }) => delayMs));
+      await probeSource.run(input, (line) => collector.take(line), lastBegins);
     } catch (error) {
       if (error instanceof Interrupted) throw error;
       failure = `the probe could not be run: ${reasonOf(error)}`;

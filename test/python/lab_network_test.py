@@ -103,6 +103,17 @@ class LabNetwork(unittest.TestCase):
         self.program.main(["down"])
         self.assertEqual(snapshot(), before)
 
+    def test_down_puts_back_what_a_later_version_of_the_lab_sets_too(self) -> None:
+        setting = Path("/proc/sys/net/ipv4/icmp_ratemask")
+        before = setting.read_text()
+        self.program.main(["up"])
+        self.write(sysctls=[*self.settings["sysctls"], ["net.ipv4.icmp_ratemask", "0"]])
+        for _ in range(2):
+            self.program.main(["up"])
+        self.assertEqual(setting.read_text(), "0\n")
+        self.program.main(["down"])
+        self.assertEqual(setting.read_text(), before)
+
     def test_an_address_that_was_there_stays(self) -> None:
         ip("addr", "add", "192.168.13.30/24", "dev", "uplink")
         self.program.main(["up"])

@@ -5,6 +5,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,10 @@ def setUpModule() -> None:
         ip netns exec router sysctl -qw net.ipv4.icmp_ratemask=0
         ip -n client route add 10.0.0.0/8 via 10.1.0.1
         ip -n server route add default via 10.2.0.1
+        ip -n client addr add 10.1.0.3/24 dev eth0
+        ip -n client addr add 10.1.0.4/24 dev eth0
+        ip -n client route add 10.97.0.0/16 via 10.1.0.1 src 10.1.0.3
+        ip -n client route add 10.98.0.0/16 via 10.1.0.1 src 10.1.0.4
         ip -n client route add blackhole 10.11.0.0/24
         ip -n client route add unreachable 10.12.0.0/24
         ip -n client route add prohibit 10.13.0.0/24
@@ -113,8 +118,27 @@ class Routes(unittest.TestCase):
             {"10.22.0.1": unreachable, "10.23.0.1": unreachable, "10.99.0.1": none}, ("udp",))
         self.assertIn("ICMP type 3 code 13 from 10.1.0.1", results["udp 10.23.0.1"]["detail"])
 
+    def test_cells_that_begin_a_second_apart_get_more_than_five(self) -> None:
+        # The limit is kept by the client's address, so each round has one of its own.
+        for host, delays, most in (("10.97.0.1", (0,) * 9, 5),
+                                   ("10.98.0.1", (0, 0, 0, 0, 1100, 2200, 3300, 4400, 5500), 9)):
+            cells = [{"id": str(index), "protocol": "tcp", "host": host, "port": 1 + index, "delayMs": delay}
+                     for index, delay in enumerate(delays)]
+            _, lines = run_probe({"timeoutMs": 400, "cells": cells}, CLIENT)
+            self.assertEqual([line["outcome"] for line in lines[:-1]].count("no-route"), most)
+
     def test_a_silent_router_and_a_dead_neighbour_are_timeouts(self) -> None:
         self.assert_outcomes({"10.21.0.1": ("timeout", None), "10.1.0.99": ("timeout", None)})
+
+    def test_a_node_refuses_any_number_of_connections_at_once(self) -> None:
+        settings = re.findall(r"- (net\.ipv4\.icmp_\w+=\d+)", (ROOT / "cloud-init/node.yaml").read_text())
+        usual = subprocess.run(("ip", "netns", "exec", "server", "sysctl", "net.ipv4.icmp_ratemask"), check=True,
+                               capture_output=True, text=True).stdout.replace(" ", "").strip()
+        cells = [{"id": str(port), "protocol": "udp", "host": "10.2.0.3", "port": port} for port in range(100, 116)]
+        for values, is_limited in ((settings, False), ((usual,), True)):
+            sh("\n".join(f"ip netns exec server sysctl -qw {value}" for value in values))
+            _, lines = run_probe({"timeoutMs": 400, "cells": cells}, CLIENT)
+            self.assertEqual("timeout" in [line["outcome"] for line in lines[:-1]], is_limited, values)
 
     def test_a_closed_port_behind_the_router_is_refused(self) -> None:
         for protocol in ("tcp", "udp"):
