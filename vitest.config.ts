@@ -1,5 +1,18 @@
 import { defineConfig } from 'vitest/config';
 
+/** One lab at a time on one machine, steps in the order written. */
+const labs = (name: string) => ({
+  test: {
+    name,
+    include: [`test/lab/**/*.${name}.ts`],
+    globalSetup: 'test/temporary-folder.ts',
+    fileParallelism: false,
+    testTimeout: 15 * 60_000,
+    hookTimeout: 30 * 60_000,
+    bail: 1,
+  },
+});
+
 export default defineConfig({
   test: {
     // Many tests wait for a process or a server, so that more of them than cores can run at once.
@@ -15,18 +28,9 @@ export default defineConfig({
           testTimeout: 20_000,
         },
       },
-      {
-        test: {
-          name: 'lab',
-          include: ['test/lab/**/*.lab.ts'],
-          globalSetup: 'test/temporary-folder.ts',
-          // One lab at a time on one machine, steps in the order written.
-          fileParallelism: false,
-          testTimeout: 15 * 60_000,
-          hookTimeout: 30 * 60_000,
-          bail: 1,
-        },
-      },
+      labs('lab'),
+      // Fresh Debian systems, and labs that are killed: what takes long.
+      labs('long'),
     ],
   },
 });

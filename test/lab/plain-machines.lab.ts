@@ -1,5 +1,5 @@
 /**
- * The whole lab on plain machines: virtual machines of Multipass, by way of the stand-in of test/doubles, and machines that
+ * Labs on plain machines: virtual machines of Multipass, by way of the stand-in of test/doubles, and machines that
  * somebody prepared by hand. In the order written. What the drivers do when things go wrong is in contract.lab.ts.
  */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -181,10 +181,14 @@ describe.skipIf(noVms !== undefined)('a small lab at the addresses that Multipas
   });
 });
 
-describe.skipIf(reason !== undefined)('the default lab on machines that exist already', () => {
+describe.skipIf(reason !== undefined)('a lab on machines that exist already', () => {
   const prepared = new PreparedMachines('lab-ssh', 6);
   const place = new Workplace({ XDG_STATE_HOME: join(prepared.double.state, 'notes') });
-  const { machines } = parseSpec('version: 1\n', 'lab.yaml');
+  // One worker of the default lab is enough: what is tried here is how machines are reached and changed.
+  const machines = parseSpec('version: 1\n', 'lab.yaml').machines.filter(
+    ({ name }) => !['k8sworker2', 'k8sworker3'].includes(name),
+  );
+  const CELLS = 60;
   /** Their users differ, and so do their names from those of the lab. */
   const host = (index: number) => `host${index + 1}`;
   const user = (index: number) => (index % 2 === 0 ? 'root' : 'admin');
@@ -235,7 +239,7 @@ describe.skipIf(reason !== undefined)('the default lab on machines that exist al
 
   it('comes up, and the matrix is right', async () => {
     expectPass(await place.run('labup', '--yes'));
-    await proveLab(place);
+    await proveLab(place, CELLS);
     expect(await changed(place)).toBe(false);
   });
 
@@ -244,7 +248,7 @@ describe.skipIf(reason !== undefined)('the default lab on machines that exist al
     expectPass(await place.exec('k8smaster1', 'true'));
     const nodes = await place.kubectl('get', 'nodes', '-o', 'name');
     expectPass(nodes);
-    expect(nodes.stdout.trim().split('\n')).toHaveLength(4);
+    expect(nodes.stdout.trim().split('\n')).toHaveLength(2);
     expectPass(await place.run('lab', 'logs', 'k8smaster1'));
   });
 

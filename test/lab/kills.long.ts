@@ -12,7 +12,7 @@ import { killPoints, seededRandom } from './kill-points.ts';
 import { type Ended, hostSnapshot, until, Workplace } from './support.ts';
 
 const canRun = process.platform === 'linux' && process.getuid?.() === 0;
-if (!canRun) console.warn('SKIPPED: the lab tier needs root on a Linux host');
+if (!canRun) console.warn('SKIPPED: this tier needs root on a Linux host');
 
 const { LAB_KILLS, LAB_KILL_SEED = '1' } = process.env;
 const seed = Number(LAB_KILL_SEED);

@@ -44,7 +44,7 @@ const ENVIRONMENT = {
 };
 
 const canRun = process.platform === 'linux' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get');
-if (!canRun) console.warn('SKIPPED: the lab tier needs root on a Debian host');
+if (!canRun) console.warn('SKIPPED: this tier needs root on a Debian host');
 
 describe.skipIf(!canRun).each(MACHINES)('a fresh $debian', ({ suite, daemon }) => {
   const work = mkdtempSync(join(tmpdir(), `fresh-${suite}-`));
