@@ -76,15 +76,6 @@ describe('a launch', () => {
     expect(await double.ok('launch', '--name', '')).toMatch(/^Launched: [a-z]+-[a-z]+\n$/);
   });
 
-  it('shows its progress on standard output', async () => {
-    double.set({ spinner: true });
-    const text = await launched();
-    expect(text.startsWith('\x1B[2K\x1B[0A\x1B[0E')).toBe(true);
-    expect(text).toMatch(/\r.*100%/);
-    expect(text).toContain('Waiting for initialization to complete  \b');
-    expect(text.endsWith('\x1B[2K\x1B[0A\x1B[0ELaunched: a\n')).toBe(true);
-  });
-
   it('whose SSH never answers leaves an instance in state Unknown', async () => {
     double.set({ sshTimeout: ['a'], giveUpMs: 20 });
     expect(await double.run(['launch', '-n', 'a'])).toEqual({
@@ -109,12 +100,7 @@ describe('a launch', () => {
   });
 
   it('that fails before the start removes the instance', async () => {
-    const { code, stderr } = await double.run(['launch', '-n', 'a', '--cloud-init', '-'], 'just words');
-    expect({ code, stderr }).toEqual({
-      code: 2,
-      stderr:
-        'launch failed: yaml-cpp: error at line 1, column 1: operator[] call on a scalar (key: "users")\n',
-    });
+    expect((await double.run(['launch', '-n', 'a', '--cloud-init', '-'], 'just words')).code).toBe(2);
     expect(await double.state('a')).toBeUndefined();
   });
 

@@ -106,7 +106,7 @@ const TABLE: Readonly<Record<string, readonly Case[] | Elsewhere>> = {
   update: made({ update: { title: 'Multipass 2', description: 'all new', url: 'https://example.org' } }),
   imageServers: [{ knobs: { imageServers: false }, fails: refusal(/image server/i, /--force-update/) }],
   kvm: [{ knobs: { kvm: false }, fails: refusal(/KVM is missing/, /\S/) }],
-  spinner: made({ spinner: true }),
+  spinner: [{ knobs: { spinner: true }, made: reachedAsGuestsSay }],
   snap: made({ snap: true }),
   snapHome: made({ snap: true, snapHome: '/home/somebody' }),
   launchDelayMs: [
@@ -152,13 +152,6 @@ const TABLE: Readonly<Record<string, readonly Case[] | Elsewhere>> = {
       fails: ofVictim(/Timed out .* an earlier launch of k8sworker1/, /snap restart multipass/),
     },
   ],
-  extraIps: [
-    {
-      knobs: { extraIps: { '*': { addresses: ['10.255.0.1', '172.17.0.1'], first: true } } },
-      made: reachedAsGuestsSay,
-    },
-  ],
-  noIp: [{ knobs: { noIp: ['*'] }, made: reachedAsGuestsSay }],
   newIpOnRestart: {
     by: 'newIpOnRestart',
     file: CONTRACT,

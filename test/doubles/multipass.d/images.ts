@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { Refusal } from './failures.ts';
 import { isModern, type Knobs } from './knobs.ts';
 
@@ -36,8 +35,7 @@ export function findImages(
   name: string | undefined,
 ): readonly Image[] {
   if (!knobs.imageServers) throw new Refusal(NO_SERVER);
-  const remotes = isModern(knobs) ? REMOTES : [...REMOTES, 'appliance'];
-  if (remote !== undefined && remote !== '' && !remotes.includes(remote)) throw unknownRemote(remote);
+  checkRemote(knobs, remote);
   const all = isModern(knobs) ? [...IMAGES, ...MODERN] : IMAGES;
   const wanted = remote === 'release' ? '' : remote;
   return all
@@ -48,11 +46,10 @@ export function findImages(
 /** The one image that launch means; the latest LTS by default. Throws the daemon's refusal where there is none. */
 export function imageFor(knobs: Knobs, remote: string, name: string): Image {
   const wanted = name === '' || name === 'default' ? 'lts' : name;
-  const file = /^file:\/\/(.*)$/.exec(wanted)?.[1];
-  if (file !== undefined && !existsSync(file)) throw new Refusal(`Custom image \`${file}\` does not exist.`);
   if (/^(https?|file):/.test(wanted)) {
     return { remote: '', aliases: [wanted], os: '', release: '', version: '' };
   }
+  checkRemote(knobs, remote);
   // Without a network the client's refusal has no sentence about mirrors.
   if (!knobs.imageServers) throw new Refusal(`Remote "${remote}" is unknown or unreachable.`);
   const [found] = findImages(knobs, remote, wanted);
@@ -66,8 +63,10 @@ export function imageHash({ remote, aliases, version }: Image): string {
   return createHash('sha256').update(`${remote}:${aliases[0]}:${version}`).digest('hex');
 }
 
-function unknownRemote(remote: string): Refusal {
-  return new Refusal(
+function checkRemote(knobs: Knobs, remote = ''): void {
+  const remotes = isModern(knobs) ? REMOTES : [...REMOTES, 'appliance'];
+  if (remote === '' || remotes.includes(remote)) return;
+  throw new Refusal(
     `Remote '${remote}' is not found. Please use \`multipass find\` for supported remotes and images.`,
   );
 }

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isRunning } from '../../../scripts/exec/background.ts';
 import { Failure, RC, Refusal } from './failures.ts';
 import type { Call } from './io.ts';
-import { Spinner } from './spinner.ts';
+import type { Spinner } from './spinner.ts';
 import { writeWhole } from './store.ts';
 
 /**
@@ -17,10 +17,9 @@ export interface Job {
   readonly request: unknown;
 }
 
-/** What a job tells on its way: `say` a message, `percent` how much is done. */
+/** What a job tells on its way. */
 export interface Progress {
   say(message: string): Promise<void>;
-  percent(message: string, percent: number): Promise<void>;
 }
 
 interface Outcome {
@@ -32,7 +31,7 @@ const POLL_MS = 40;
 
 /** What the client does while it follows a job. */
 export interface Following {
-  readonly initial?: string;
+  readonly spinner?: Spinner;
   /** The client's own timer, over everything, and what it says then (exit code 5). */
   readonly timeoutMs?: number | undefined;
   readonly timeoutText?: string;
@@ -41,31 +40,24 @@ export interface Following {
 /** Has the daemon do something and waits for it. Throws its Refusal, or Failure where the client's time is up. */
 export async function runJob<T>(call: Call, job: Job, following: Following = {}): Promise<T> {
   const folder = await newJob(call, job);
-  const spinner = new Spinner(call.out, call.knobs.spinner);
   const worker = await call.background(folder);
   const deadline = following.timeoutMs === undefined ? undefined : performance.now() + following.timeoutMs;
-  if (following.initial !== undefined) spinner.show(following.initial);
   let shown = 0;
-  try {
-    for (;;) {
-      const alive = isRunning(worker);
-      const lines = (await readOptional(join(folder, 'progress.jsonl'))).split('\n').slice(0, -1);
-      for (const line of lines.slice(shown)) {
-        const { message, percent } = JSON.parse(line) as { message: string; percent?: number };
-        if (percent === undefined) spinner.show(message);
-        else spinner.percent(message, percent);
-      }
-      shown = lines.length;
-      const text = await readOptional(join(folder, 'outcome.json'));
-      if (text !== '') return outcome(JSON.parse(text) as Outcome) as T;
-      if (!alive) throw new Refusal('cannot connect to the multipass socket');
-      if (deadline !== undefined && performance.now() > deadline) {
-        throw new Failure(RC.timeout, `${following.timeoutText}\n`);
-      }
-      await delay(POLL_MS);
+  for (;;) {
+    const alive = isRunning(worker);
+    const lines = (await readOptional(join(folder, 'progress'))).split('\n').slice(0, -1);
+    for (const message of lines.slice(shown)) {
+      following.spinner?.stop();
+      following.spinner?.start(message);
     }
-  } finally {
-    spinner.stop();
+    shown = lines.length;
+    const text = await readOptional(join(folder, 'outcome.json'));
+    if (text !== '') return outcome(JSON.parse(text) as Outcome) as T;
+    if (!alive) throw new Refusal('cannot connect to the multipass socket');
+    if (deadline !== undefined && performance.now() > deadline) {
+      throw new Failure(RC.timeout, `${following.timeoutText}\n`);
+    }
+    await delay(POLL_MS);
   }
 }
 
@@ -83,11 +75,7 @@ export async function doJob(
   operations: Readonly<Record<string, (request: never, progress: Progress) => Promise<unknown>>>,
 ): Promise<void> {
   const { operation, request } = JSON.parse(await readFile(join(folder, 'job.json'), 'utf8')) as Job;
-  const note = (value: object) => appendFile(join(folder, 'progress.jsonl'), `${JSON.stringify(value)}\n`);
-  const progress: Progress = {
-    say: (message) => note({ message }),
-    percent: (message, percent) => note({ message, percent }),
-  };
+  const progress: Progress = { say: (message) => appendFile(join(folder, 'progress'), `${message}\n`) };
   const run = operations[operation];
   if (run === undefined) throw new Error(`no operation ${operation}`);
   const done: Outcome = await run(request as never, progress).then(

@@ -19,7 +19,7 @@ const knobsSchema = z.strictObject({
   daemon: z.enum(['up', 'never-started', 'down', 'denied', 'unauthenticated']).default('up'),
   /** How long the daemon thinks before each answer, in milliseconds. */
   daemonDelayMs: z.number().default(0),
-  /** Said on standard error before what list, info, find and networks print, as the notice of a deprecated driver is. */
+  /** Said on standard error before what list, find and networks print, as the notice of a deprecated driver is. */
   notice: z.string().default(''),
   /** A newer version that `version` tells of. */
   update: z.object({ title: z.string(), description: z.string(), url: z.string() }).optional(),
@@ -43,17 +43,11 @@ const knobsSchema = z.strictObject({
   cloudInitError: names,
   /** Launch fails as if another launch of that name were under way. */
   beingPrepared: names,
-  /** More addresses in info and list, as a CNI's bridges give; `first`: before the machine's own. */
-  extraIps: z
-    .record(z.string(), z.object({ addresses: z.array(z.string()), first: z.boolean().default(false) }))
-    .default({}),
-  /** The daemon knows no address ("N/A"). */
-  noIp: names,
   /** Another address after each start of a stopped machine and each restart. */
   newIpOnRestart: names,
   /** Reported in the state Unknown. */
   unknownState: names,
-  /** SSH from the client fails: exec and transfer find no route to host. */
+  /** SSH from the client fails: exec finds no route to host. */
   execFailure: names,
   /** Guest exit code 4 makes exec run again, for ever. Default: as the version does (before 1.17). */
   execRetryLoop: z.boolean().optional(),

@@ -28,7 +28,7 @@ export function redump(text: string, keepQuotes: boolean): string {
   const error = 'errors' in document ? document.errors[0] : undefined;
   if (error !== undefined) {
     const [at] = error.linePos ?? [{ line: 1, col: 1 }];
-    throw new BadYaml(`yaml-cpp: error at line ${at.line}, column ${at.col}: ${firstLine(error.message)}`);
+    throw new BadYaml(`yaml-cpp: error at line ${at.line}, column ${at.col}: ${inItsWords(error.message)}`);
   }
   const contents = (document as Document).contents;
   return contents === null || isEmpty(contents) ? '' : dump(bare(contents, keepQuotes));
@@ -148,6 +148,11 @@ function isEmpty(node: Node): boolean {
   return isScalar(node) && node.value === '' && (node.type === undefined || node.type === 'PLAIN');
 }
 
-function firstLine(text: string): string {
-  return (text.split('\n')[0] ?? '').replace(/ at line \d+, column \d+:?$/, '').toLowerCase();
+/** yaml-cpp's words for what never ends; for the rest the parser's own. */
+function inItsWords(text: string): string {
+  const [, open] = /^Flow (sequence|map) in block collection/.exec(text) ?? [];
+  const [first = ''] = text.split('\n');
+  return open === undefined
+    ? first.replace(/ at line \d+, column \d+:?$/, '').toLowerCase()
+    : `end of ${open} flow not found`;
 }

@@ -56,8 +56,6 @@ export interface Backend {
   connect(instance: Instance, address: string): Promise<Connection>;
   /** Whether cloud-init has ended, however it did (/var/lib/cloud/instance/boot-finished). */
   initialized(connection: Connection): Promise<boolean>;
-  /** Global IPv4 addresses in the guest, the last one of each interface. */
-  addresses(instance: Instance, connection: Connection): Promise<readonly string[]>;
   networks(): Promise<readonly Network[]>;
   /** Takes away everything that it made on this host. */
   cleanUp(say: (text: string) => void): Promise<void>;

@@ -8,7 +8,7 @@ import type { Call } from '../io.ts';
 import { isModern } from '../knobs.ts';
 import type { Backend, Power, Seed } from './backend.ts';
 import { freeAddress, leasedAddress } from './container-network.ts';
-import { guestAddresses, guestInitialized } from './guest-facts.ts';
+import { guestInitialized } from './guest-facts.ts';
 import { inProject } from './in-project.ts';
 import { DOUBLE_KEY, instanceBody } from './instance-body.ts';
 
@@ -91,7 +91,6 @@ export function containersBackend(call: Call): Backend {
       return (await import('./guest.ts')).connect(address, privateKey);
     },
     initialized: guestInitialized,
-    addresses: (_, connection) => guestAddresses(connection),
     networks: async () => (await import('./host-networks.ts')).hostNetworks(),
     cleanUp: async (say) => (await import('./host.ts')).removeHost(call, say),
   };

@@ -70,7 +70,6 @@ export function sandboxBackend(call: Call): Backend {
     changeAddress: async ({ name }) => update(call.folder, name, { address: await nextAddress() }),
     connect: async ({ name }) => connection(call, name, folderOf(name)),
     initialized: async () => true,
-    addresses: async ({ address }) => (address === undefined ? [] : [address]),
     networks: async () => [
       { name: 'br0', type: 'bridge', description: 'Network bridge' },
       { name: 'eth0', type: 'ethernet', description: 'Ethernet device' },

@@ -14,7 +14,7 @@ export const remove: Command = {
     const { instances } = await reachDaemon(call);
     const chosen = select(await instances(), names, true);
     const request = { names: chosen.map(({ name }) => name), purge: given.has('purge') };
-    await runJob({ ...call, knobs: { ...call.knobs, spinner: false } }, { operation: 'delete', request });
+    await runJob(call, { operation: 'delete', request });
     return 0;
   },
 };

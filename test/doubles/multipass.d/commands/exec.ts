@@ -8,6 +8,7 @@ import type { Call } from '../io.ts';
 import { runJob } from '../jobs.ts';
 import { isModern } from '../knobs.ts';
 import { stdinIsDenied } from '../snap.ts';
+import { spinning } from '../spinner.ts';
 import { as, type Command } from './command.ts';
 
 export const exec: Command = {
@@ -50,7 +51,9 @@ async function running(call: Call, name: string): Promise<Seen> {
   const found = await find();
   if (found.now === 'Running') return found;
   await as('start', () =>
-    runJob(call, { operation: 'start', request: { names: [name] } }, { initial: `Starting ${name}` }),
+    spinning(call, `Starting ${name}`, (spinner) =>
+      runJob(call, { operation: 'start', request: { names: [name] } }, { spinner }),
+    ),
   );
   return find();
 }

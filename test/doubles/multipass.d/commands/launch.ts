@@ -3,13 +3,14 @@ import { thisProcess } from '../../../../scripts/exec/background.ts';
 import type { Given } from '../arguments.ts';
 import { reachDaemon } from '../daemon/daemon.ts';
 import { newMac, withMacs } from '../daemon/launch.ts';
-import { Refusal, usage } from '../failures.ts';
+import { logLine, Refusal, usage } from '../failures.ts';
 import { imageFor, imageHash } from '../images.ts';
 import type { Instance } from '../instance.ts';
 import type { Call } from '../io.ts';
 import { runJob } from '../jobs.ts';
 import { isModern, named } from '../knobs.ts';
 import { parseSize } from '../sizes.ts';
+import { type Spinner, spinning } from '../spinner.ts';
 import { claim } from '../store.ts';
 import { type Command, TIMEOUT } from './command.ts';
 import { parseCpus, parseNetwork, readUserData, type WantedNetwork } from './launch-options.ts';
@@ -17,6 +18,16 @@ import { parseCpus, parseNetwork, readUserData, type WantedNetwork } from './lau
 const NO_KVM =
   'KVM support is not enabled on this machine.\nPlease ensure the following:\n1. Your CPU supports KVM\n' +
   '2. Virtualization is enabled in the BIOS\n3. The KVM kernel module is loaded';
+
+const BLUEPRINTS = 'https://codeload.github.com/canonical/multipass-blueprints/zip/refs/heads/main';
+const NO_BLUEPRINTS = () => {
+  const reason = `Error opening ${BLUEPRINTS}`;
+  const download = `failed to download from '${BLUEPRINTS}': ${reason}`;
+  return (
+    logLine('url downloader', `Failed to get ${BLUEPRINTS}: ${reason}`) +
+    logLine('blueprint provider', `Error fetching Blueprints: ${download}`)
+  );
+};
 
 export const launch: Command = {
   names: ['launch'],
@@ -34,17 +45,15 @@ export const launch: Command = {
   ],
   async run(call, given) {
     const request = await readRequest(call, given);
-    const name = await reserve(call, request);
-    await runJob(
-      call,
-      { operation: 'launch', request: { name, ...request } },
-      {
-        initial: `Creating ${name}`,
-        timeoutMs: request.timeoutMs,
-        timeoutText: 'Timed out waiting for instance launch.',
-      },
-    );
-    call.out(`Launched: ${name}${isModern(call.knobs) ? ` in ${request.zone}` : ''}\n`);
+    const { timeoutMs } = request;
+    const timeoutText = 'Timed out waiting for instance launch.';
+    await spinning(call, undefined, async (spinner) => {
+      const name = await reserve(call, request, spinner);
+      const job = { operation: 'launch', request: { name, ...request } };
+      await runJob(call, job, { spinner, timeoutMs, timeoutText });
+      spinner.stop();
+      call.out(`Launched: ${name}${isModern(call.knobs) ? ` in ${request.zone}` : ''}\n`);
+    });
     return 0;
   },
 };
@@ -79,9 +88,14 @@ async function readRequest(call: Call, given: Given) {
 }
 
 /** The daemon's checks, in their order, up to the name, which is taken from then on. */
-async function reserve(call: Call, request: Request): Promise<string> {
+async function reserve(call: Call, request: Request, spinner: Spinner): Promise<string> {
   const { knobs } = call;
   const daemon = await reachDaemon(call);
+  if (!knobs.imageServers) {
+    call.err(NO_BLUEPRINTS());
+    spinner.stop();
+    spinner.stop();
+  }
   const image = imageFor(knobs, request.remote, request.alias);
   const modern = isModern(knobs);
   const [minMemory, minDisk] = modern ? [2 ** 29, 2 ** 30] : [2 ** 27, 2 ** 29];

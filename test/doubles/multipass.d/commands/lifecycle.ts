@@ -4,6 +4,7 @@ import { select } from '../daemon/observe.ts';
 import { Refusal, usage } from '../failures.ts';
 import { runJob } from '../jobs.ts';
 import { isModern } from '../knobs.ts';
+import { spinning } from '../spinner.ts';
 import { ALL, type Command, TIMEOUT } from './command.ts';
 
 /** Names; undefined stands for all. */
@@ -36,16 +37,13 @@ function onInstances(
     async run(call, given) {
       const names = namesOf(given);
       const more = extra(given);
-      const chosen = select(await (await reachDaemon(call)).instances(), names ?? [], false);
-      await runJob(
-        call,
-        { operation: name, request: { names: chosen.map((each) => each.name), ...more } },
-        {
-          initial: messageFor(action, names),
-          timeoutMs: given.timeoutMs(),
-          timeoutText: `Timed out waiting for instance to ${name}.`,
-        },
-      );
+      const timeoutMs = given.timeoutMs();
+      const timeoutText = `Timed out waiting for instance to ${name}.`;
+      await spinning(call, messageFor(action, names), async (spinner) => {
+        const chosen = select(await (await reachDaemon(call)).instances(), names ?? [], false);
+        const request = { names: chosen.map((each) => each.name), ...more };
+        await runJob(call, { operation: name, request }, { spinner, timeoutMs, timeoutText });
+      });
       return 0;
     },
   };
@@ -73,40 +71,28 @@ export const start: Command = {
   async run(call, given) {
     const names = namesOf(given);
     const timeoutMs = given.timeoutMs();
-    const all = await (await reachDaemon(call)).instances();
-    const missing = missingForStart(all, names ?? []);
-    if (missing.length > 0) {
-      const lines = missing.map(({ name, why }) =>
-        why === 'deleted'
-          ? `Instance '${name}' is deleted. Use 'recover' to recover it or 'purge' to permanently delete it.`
-          : `Instance '${name}' does not exist.`,
-      );
-      throw new Refusal('instance(s) missing', `${lines.join('\n')}${isModern(call.knobs) ? '' : '\n'}`);
-    }
-    const chosen =
-      names ?? all.filter(({ deleted, preparing }) => !deleted && !preparing).map(({ name }) => name);
-    await runJob(
-      call,
-      { operation: 'start', request: { names: chosen, timeoutMs } },
-      {
-        initial: messageFor('Starting', names),
-        timeoutMs,
-        timeoutText: 'Timed out waiting for instance to start.',
-      },
-    );
+    const timeoutText = 'Timed out waiting for instance to start.';
+    await spinning(call, messageFor('Starting', names), async (spinner) => {
+      const all = await (await reachDaemon(call)).instances();
+      const missing = missingForStart(all, names ?? []);
+      if (missing.length > 0) {
+        throw new Refusal('instance(s) missing', `${missing.join('\n')}${isModern(call.knobs) ? '' : '\n'}`);
+      }
+      const chosen =
+        names ?? all.filter(({ deleted, preparing }) => !deleted && !preparing).map(({ name }) => name);
+      const request = { names: chosen, timeoutMs };
+      await runJob(call, { operation: 'start', request }, { spinner, timeoutMs, timeoutText });
+      spinner.stop();
+    });
     return 0;
   },
 };
 
-interface Missing {
-  readonly name: string;
-  readonly why: 'absent' | 'deleted';
-}
-
-function missingForStart(all: readonly Seen[], names: readonly string[]): readonly Missing[] {
-  return names.flatMap((name): readonly Missing[] => {
+function missingForStart(all: readonly Seen[], names: readonly string[]): readonly string[] {
+  return names.flatMap((name) => {
     const seen = all.find((each) => each.name === name && !each.preparing);
-    if (seen === undefined) return [{ name, why: 'absent' }];
-    return seen.deleted ? [{ name, why: 'deleted' }] : [];
+    if (seen === undefined) return [`Instance '${name}' does not exist.`];
+    const advice = "Use 'recover' to recover it or 'purge' to permanently delete it.";
+    return seen.deleted ? [`Instance '${name}' is deleted. ${advice}`] : [];
   });
 }

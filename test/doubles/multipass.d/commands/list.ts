@@ -1,14 +1,8 @@
-import { addressesIfAny } from '../addresses.ts';
 import { reachDaemon, type Seen } from '../daemon/daemon.ts';
 import { usage } from '../failures.ts';
 import { isModern } from '../knobs.ts';
 import { printJson } from '../output/json.ts';
 import { type Command, FORMAT } from './command.ts';
-
-interface Row {
-  readonly seen: Seen;
-  readonly ipv4: readonly string[];
-}
 
 const releaseOf = ({ image }: Seen) =>
   image.release === '' ? 'Not Available' : `${image.os} ${image.release}`;
@@ -22,18 +16,12 @@ export const list: Command = {
     if (given.names.length > 0) throw usage('This command takes no arguments');
     const daemon = await reachDaemon(call);
     const all = (await daemon.instances()).filter(({ preparing }) => !preparing);
-    const wanted = !given.has('no-ipv4');
-    const rows = await Promise.all(
-      all.map(async (seen): Promise<Row> => {
-        return { seen, ipv4: wanted && seen.now === 'Running' ? await addressesIfAny(call, seen) : [] };
-      }),
-    );
     const modern = isModern(call.knobs);
     printJson(call, given, {
-      list: rows.map(({ seen, ipv4 }) => ({
+      list: all.map((seen) => ({
         name: seen.name,
         state: seen.now,
-        ipv4,
+        ipv4: [],
         release: releaseOf(seen),
         ...(modern ? { zone: { name: seen.zone, available: true } } : {}),
       })),

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { thisProcess } from '../../../../scripts/exec/background.ts';
 import { messageOf } from '../../../../scripts/shared/errors.ts';
@@ -60,8 +62,10 @@ async function prepare(
   const { backend } = theDaemon(call);
   const instance = await claimed(folder, name);
   await progress.say(`Creating ${name}${isModern(knobs) ? ` in ${instance.zone}` : ''}`);
-  for (const percent of [0, 50, 100]) await progress.percent('Retrieving image: ', percent);
-  await progress.say('Verifying image: ');
+  const file = /^file:\/\/(.*)$/.exec(instance.image.alias)?.[1];
+  if (file !== undefined && !existsSync(file)) {
+    throw new Refusal(`Custom image \`${resolve(file)}\` does not exist.`);
+  }
   await progress.say(`Preparing image for ${name}`);
   await backend.prepare((text) => void progress.say(text));
   await delay(valueFor(knobs.launchDelayMs, name) ?? 0);
