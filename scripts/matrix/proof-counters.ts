@@ -1,5 +1,5 @@
 import type { Answer } from '../bgp/checks/ask.ts';
-import { ask, read } from '../bgp/checks/ask.ts';
+import { ask, type LeaveOut, read } from '../bgp/checks/ask.ts';
 import type { Executor } from '../exec/executor.ts';
 
 /** One iptables rule with how many packets it has matched. */
@@ -18,11 +18,12 @@ export type RuleCounters = readonly RuleCounter[];
 /** The rules of every node with their counters, by machine name. */
 export type CountersByNode = ReadonlyMap<string, Answer<RuleCounters>>;
 
-// Rules may be in nftables or in the kernel's older tables, whichever of the two "iptables" means on the machine.
+// Rules may be in nftables or in the kernel's older tables, whichever of the two "iptables" means on the machine. A
+// program that ends within a table, because nft has put something there that is no rule of iptables, says so there.
 const SAVE_RULES = `
 found=
 for program in iptables-nft iptables-legacy; do
-  if command -v "$program-save" >/dev/null; then found=1; echo "# $program"; "$program-save" -c || exit; fi
+  if command -v "$program-save" >/dev/null; then found=1; echo "# $program"; "$program-save" -c 2>&1 || echo "$program-save ended with $?"; fi
 done
 [ "$found" ] || iptables-save -c
 `;
@@ -50,19 +51,25 @@ export async function readCounters(
   return new Map(all);
 }
 
-const RULE_LINE = /^\[(\d+):\d+\] (-A (\S+) .*)$/;
+const RULE_LINE = /^\[(\d+):\d+\] (-A (\S+).*)$/;
 const TARGET = / -[jg] (\S+)/;
 
-/** Reads `iptables-save -c`. Throws where a line is no line of it. */
-export function parseCounters(text: string): RuleCounters {
+/** Reads `iptables-save -c`, without the lines that are none of it. Throws where it has no table but other lines. */
+export function parseCounters(text: string, leaveOut: LeaveOut = () => {}): RuleCounters {
   let table = '';
-  return text.split('\n').flatMap((line): RuleCounter[] => {
+  const rules = text.split('\n').flatMap((line): RuleCounter[] => {
     if (line.startsWith('*')) table = line.slice(1).trim();
     if (line === '' || /^[#*:]|^COMMIT$/.test(line)) return [];
     const [, packets, rule, chain] = RULE_LINE.exec(line) ?? [];
-    if (rule === undefined || chain === undefined) throw new Error(`not a line of iptables-save -c: ${line}`);
+    if (rule === undefined || chain === undefined) {
+      leaveOut(line);
+      return [];
+    }
     return [{ table, chain, rule, target: TARGET.exec(rule)?.[1] ?? '', packets: Number(packets) }];
   });
+  const [other] = table === '' ? text.split('\n').filter((line) => /^[^#]/.test(line)) : [];
+  if (other !== undefined) throw new Error(`not a line of iptables-save -c: ${other}`);
+  return rules;
 }
 
 /** A rule whose counter was not what it was before. */

@@ -167,7 +167,12 @@ function countedBy(
   if (!old?.ok || !now?.ok) return { kind: 'unproven', text: `${point.node} was not asked` };
   const rules = stoppingRules(point, now.value);
   if (rules.length === 0)
-    return { kind: 'unproven', text: `${point.node} has no rule that stops it (${point.text})` };
+    return {
+      kind: 'unproven',
+      text: [`${point.node} has no rule that stops it (${point.text})`, ...(now.unread ?? [])].join(
+        '; not understood: ',
+      ),
+    };
   const moved = movedRules(old.value, now.value).filter((rule) =>
     rules.some(({ table, rule: text }) => table === rule.table && text === rule.rule),
   );

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { Answer } from '../../scripts/bgp/checks/ask.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
@@ -226,6 +227,42 @@ describe('counters', () => {
     ]);
     expect(parseCounters('')).toEqual([]);
     expect(() => parseCounters('iptables-save: not permitted')).toThrow('not a line');
+  });
+
+  it.each(['k3s-calico', 'k3s-calico-policy', 'kubeadm-calico', 'nftables-mode-iptables'])(
+    'are read whole: %s',
+    (name) => {
+      const file = new URL(`../transcripts/rules/${name}.txt`, import.meta.url);
+      const left: string[] = [];
+      expect(parseCounters(readFileSync(file, 'utf8'), (line) => left.push(line))).not.toEqual([]);
+      expect(left).toEqual([]);
+    },
+  );
+
+  it('are read without the lines that are no rules; a rule may have neither match nor target', () => {
+    // iptables-nft-save 1.8.9, after "nft add rule ip filter INPUT meta cpu 1 counter".
+    const text = [
+      '# iptables-nft',
+      '*filter',
+      ':INPUT ACCEPT [0:0]',
+      '[0:0] -A INPUT -j ACCEPT',
+      '[3:9] -A INPUT',
+      'Error: unknown ipv4 meta key',
+      'iptables-nft-save ended with 3',
+      '# iptables-legacy',
+    ].join('\n');
+    const left: string[] = [];
+    expect(
+      parseCounters(text, (line) => left.push(line)).map(({ rule, target, packets }) => [
+        rule,
+        target,
+        packets,
+      ]),
+    ).toEqual([
+      ['-A INPUT -j ACCEPT', 'ACCEPT', 0],
+      ['-A INPUT', '', 3],
+    ]);
+    expect(left).toEqual(['Error: unknown ipv4 meta key', 'iptables-nft-save ended with 3']);
   });
 
   it('of a rule that is there twice are told apart', () => {

@@ -41,7 +41,22 @@ describe('parseUdpFlows', () => {
     expect(parseUdpFlows('')).toEqual([]);
   });
 
-  it('refuses what is something else', () => {
+  it.each([
+    ['a zone', ' dport=31678 ', ' dport=31678 zone-orig=1 '],
+    ['counters', ' dport=31678 ', ' dport=31678 packets=1 bytes=30 '],
+    ['offloading', ' dport=31678 ', ' dport=31678 [OFFLOAD] '],
+    ['a zone of the reply', ' dport=40001 ', ' dport=40001 zone-reply=1 '],
+  ])('reads a line with %s', (_, old, now) => {
+    const usual = line('192.168.13.35', 31678, '10.255.0.74');
+    expect(usual).toContain(old);
+    expect(parseUdpFlows(usual.replace(old, now))).toEqual(parseUdpFlows(usual));
+  });
+
+  it('leaves out a line that it does not know, and refuses what is something else', () => {
+    const left: string[] = [];
+    const text = `udp what\n${line('192.168.13.35', 31678, '10.255.0.74')}\n`;
+    expect(parseUdpFlows(text, (each) => left.push(each))).toHaveLength(1);
+    expect(left).toEqual(['udp what']);
     expect(() => parseUdpFlows('tcp 6 what')).toThrow('not a line of conntrack');
   });
 });
@@ -77,6 +92,15 @@ describe('checkStaleFlows', () => {
     expect(await verdicts(line('10.107.216.154', 5678, '10.255.0.99'))).toMatchObject([
       { verdict: 'failed' },
     ]);
+  });
+
+  it('names a line that it does not know, and still a flow to a pod that is gone', async () => {
+    const known = line('192.168.13.35', 31678, POD_IPS[0]);
+    expect(await verdicts(`udp what\n${known}`)).toMatchObject([
+      { verdict: 'skipped', observed: '1 flows, none stale; not understood: udp what' },
+    ]);
+    const stale = line('192.168.13.35', 31678, '10.255.0.99');
+    expect(await verdicts(`udp what\n${stale}`)).toMatchObject([{ verdict: 'failed' }]);
   });
 
   it('knows nothing where the table cannot be read', async () => {

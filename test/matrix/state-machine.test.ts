@@ -219,6 +219,49 @@ describe('readMachine', () => {
     expect(machine).not.toHaveProperty('problem');
   });
 
+  it('leaves out what no reader knows, names it, and knows the rest', async () => {
+    const [routes = '', addresses = '', rules = '', sysctls = ''] = base;
+    const machine = await readMachine(
+      'k8sworker1',
+      recordedMachine([
+        routes.replace('[', '[{"dst":7},'),
+        addresses.replace('[', '["lo",'),
+        rules,
+        `${sysctls}net.ipv4.icmp_msgs = many\n`,
+        // What iptables-nft-save 1.8.9 says where nft has put a rule of its own into the table "ip nat".
+        `${recorded('k8sworker1-nat.txt')}Error: unknown ipv4 meta key\niptables-save -t nat ended with 3\n`,
+        "# Table `filter' is incompatible, use 'nft' tool.\n",
+        '',
+      ]),
+      true,
+    );
+    const { unread, dropsInvalid, ...rest } = machine;
+    expect(rest).toEqual(
+      (({ dropsInvalid: _, ...healthy }) => healthy)(
+        await readMachine(
+          'k8sworker1',
+          recordedMachine([...base, recorded('k8sworker1-nat.txt'), FILTER, '']),
+          true,
+        ),
+      ),
+    );
+    expect(dropsInvalid).toBe(false);
+    expect(unread).toEqual([
+      '{"dst":7}',
+      '"lo"',
+      'net.ipv4.icmp_msgs = many',
+      'Error: unknown ipv4 meta key',
+      'iptables-save -t nat ended with 3',
+      "# Table `filter' is incompatible, use 'nft' tool.",
+    ]);
+    const state = { ...endpointsOf(), machines: new Map([['k8sworker1', machine]]) };
+    expect(checkState(state)[0]).toMatchObject({
+      id: 'state.k8sworker1',
+      verdict: 'skipped',
+      observed: expect.stringMatching(/^not understood, so left out: \{"dst":7\}; "lo"; .*use 'nft' tool\.$/),
+    });
+  });
+
   it.each([
     ['an answer that cannot be read', recordedMachine(['no JSON', ...base.slice(1)])],
     ['a command that fails', recordedMachine(base, 1)],

@@ -7,7 +7,12 @@ import { Interrupted, messageOf } from '../../shared/errors.ts';
  * harness's where the command could not be run or its answer not be read.
  */
 export type Answer<T> =
-  | { readonly ok: true; readonly value: T }
+  | {
+      readonly ok: true;
+      readonly value: T;
+      /** The lines of it that its reader does not know; the value is without them. */
+      readonly unread?: readonly string[];
+    }
   | { readonly ok: false; readonly fault: 'lab' | 'harness'; readonly detail: string };
 
 /** U+001E, the record separator: no tool prints it. */
@@ -54,11 +59,16 @@ function split(stdout: string, stderr: string, count: number): readonly Answer<s
   });
 }
 
+/** Called by a parser for each line that it does not know and leaves out. */
+export type LeaveOut = (line: string) => void;
+
 /** Applies a parser; an answer that cannot be read is the harness's failure. */
-export function read<T>(answer: Answer<string>, parse: (text: string) => T): Answer<T> {
+export function read<T>(answer: Answer<string>, parse: (text: string, leaveOut: LeaveOut) => T): Answer<T> {
   if (!answer.ok) return answer;
+  const unread: string[] = [];
   try {
-    return { ok: true, value: parse(answer.value) };
+    const value = parse(answer.value, (line) => unread.push(line));
+    return { ok: true, value, ...(unread.length === 0 ? {} : { unread }) };
   } catch (error) {
     return { ok: false, fault: 'harness', detail: `its answer could not be read: ${messageOf(error)}` };
   }

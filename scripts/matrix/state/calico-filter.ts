@@ -1,3 +1,4 @@
+import { tableLines } from './nat.ts';
 import type { ServiceLoop } from './types.ts';
 
 const RULE = /^-A cali-cidr-block (?=.*-d (\S+) ).*-j (DROP|REJECT)/;
@@ -8,7 +9,7 @@ const RULE = /^-A cali-cidr-block (?=.*-d (\S+) ).*-j (DROP|REJECT)/;
  * nat.go). Only where something jumps there. Throws where the text is no filter table.
  */
 export function parseServiceLoop(text: string): ServiceLoop | undefined {
-  const lines = linesOf(text);
+  const lines = tableLines(text, 'filter', () => {});
   const jump = (from: string, to: string) => findJump(lines, from, to);
   const calico = jump('FORWARD', 'cali-FORWARD');
   if (calico < 0 || jump('cali-FORWARD', 'cali-cidr-block') < 0) return undefined;
@@ -34,19 +35,13 @@ const TO_HOST = /^-A cali-wl-to-host .*DefaultEndpointToHostAction.* -j (ACCEPT|
  * chain, so these never see the packet. Throws where the text is no filter table.
  */
 export function parsePodsToHost(text: string): 'accept' | 'drop' | undefined {
-  const lines = linesOf(text);
+  const lines = tableLines(text, 'filter', () => {});
   const calico = findJump(lines, 'INPUT', 'cali-INPUT');
   const kubeProxy = findJump(lines, 'INPUT', 'KUBE-EXTERNAL-SERVICES|KUBE-FIREWALL');
   const isFirst = calico >= 0 && (kubeProxy < 0 || calico < kubeProxy);
   if (!isFirst || findJump(lines, 'cali-INPUT', 'cali-wl-to-host') < 0) return undefined;
   const action = lines.flatMap((line) => TO_HOST.exec(line)?.[1] ?? [])[0];
   return action === undefined ? undefined : action === 'ACCEPT' ? 'accept' : 'drop';
-}
-
-function linesOf(text: string): readonly string[] {
-  const lines = text.split('\n');
-  if (text.trim() !== '' && !lines.includes('*filter')) throw new Error('not what iptables-save prints');
-  return lines;
 }
 
 /** The number of the line that jumps there; -1 where none does. */

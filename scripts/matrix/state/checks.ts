@@ -10,12 +10,16 @@ export function stateCheckId(machine: string): string {
 export function checkState({ machines, proxy }: ObservedState): readonly Check[] {
   return [
     ...[...machines.values()].map(
-      ({ name, problem, routes }): Check => ({
+      ({ name, problem, routes, unread = [] }): Check => ({
         id: stateCheckId(name),
         title: `${name} says what its routes and rules are`,
-        verdict: problem === undefined ? 'passed' : 'harness',
+        verdict: problem !== undefined ? 'harness' : unread.length > 0 ? 'skipped' : 'passed',
         expected: 'an answer',
-        observed: problem ?? `${routes.length} routes`,
+        observed:
+          problem ??
+          (unread.length > 0
+            ? `not understood, so left out: ${unread.join('; ')}`
+            : `${routes.length} routes`),
         why: 'What must happen follows from what is there, so it has to be looked at first.',
       }),
     ),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Answer } from '../../bgp/checks/ask.ts';
-import { ask, read } from '../../bgp/checks/ask.ts';
+import { ask, type LeaveOut, read } from '../../bgp/checks/ask.ts';
 import { withLength } from '../../bgp/checks/tables.ts';
 import type { Executor } from '../../exec/executor.ts';
 import { numberOf } from '../addresses.ts';
@@ -37,11 +37,20 @@ export function showSets(): readonly string[] {
   return ['sh', '-c', SAVE_SETS];
 }
 
+/**
+ * Asks for one table. It ends with an error, after part of the table, where nft has put something there that is no rule of
+ * iptables: its complaint then stands where the rest is missing.
+ */
+function saveTable(table: 'nat' | 'filter'): readonly string[] {
+  const script = `iptables-save -t ${table} 2>&1 || { code=$?; [ "$code" -lt 126 ] || exit "$code"; echo "iptables-save -t ${table} ended with $code"; }`;
+  return ['sh', '-c', script];
+}
+
 /** What is asked on Kubernetes nodes besides. */
 const NODE_QUESTIONS = {
   ...QUESTIONS,
-  nat: ['iptables-save', '-t', 'nat'],
-  filter: ['iptables-save', '-t', 'filter'],
+  nat: saveTable('nat'),
+  filter: saveTable('filter'),
   sets: showSets(),
 } as const;
 
@@ -89,17 +98,21 @@ export function machineState(
   const nat =
     node === undefined
       ? undefined
-      : read(node.nat, (text) => parseNatOutgoing(text, sets?.ok === true ? sets.value : new Map()));
+      : read(node.nat, (text, leaveOut) =>
+          parseNatOutgoing(text, sets?.ok === true ? sets.value : new Map(), leaveOut),
+        );
   const dropsInvalid = node === undefined ? undefined : read(node.filter, parseDropsInvalid);
   const serviceLoop = node === undefined ? undefined : read(node.filter, parseServiceLoop);
   const podsToHost = node === undefined ? undefined : read(node.filter, parsePodsToHost);
-  for (const answer of [routes, interfaces, policyRules, sysctls, nat, dropsInvalid, serviceLoop, podsToHost])
-    if (answer?.ok === false) return unknownMachine(name, answer.detail);
+  const all = [routes, interfaces, policyRules, sysctls, nat, dropsInvalid, serviceLoop, podsToHost];
+  for (const answer of all) if (answer?.ok === false) return unknownMachine(name, answer.detail);
+  const unread = all.flatMap((answer) => (answer?.ok === true ? (answer.unread ?? []) : []));
   if (!routes.ok || !interfaces.ok || !policyRules.ok || !sysctls.ok)
     return unknownMachine(name, 'no answer');
   const setting = (key: (typeof SYSCTLS)[number]) => sysctls.value.get(key) ?? 0;
   return {
     name,
+    ...(unread.length === 0 ? {} : { unread }),
     interfaces: interfaces.value,
     routes: routes.value,
     policyRules: policyRules.value.others,
@@ -116,34 +129,32 @@ export function machineState(
   };
 }
 
-const kernelRoutes = z.array(
-  z.looseObject({
-    type: z.string().default('unicast'),
-    dst: z.string(),
-    gateway: z.string().optional(),
-    dev: z.string().optional(),
-    protocol: z.union([z.string(), z.number()]).default('boot'),
-    metric: z.number().default(0),
-    prefsrc: z.string().optional(),
-    flags: z.array(z.string()).default([]),
-    nexthops: z
-      .array(
-        z.looseObject({
-          gateway: z.string().optional(),
-          dev: z.string().optional(),
-          flags: z.array(z.string()).default([]),
-        }),
-      )
-      .optional(),
-  }),
-);
+const kernelRoute = z.looseObject({
+  type: z.string().default('unicast'),
+  dst: z.string(),
+  gateway: z.string().optional(),
+  dev: z.string().optional(),
+  protocol: z.union([z.string(), z.number()]).default('boot'),
+  metric: z.number().default(0),
+  prefsrc: z.string().optional(),
+  flags: z.array(z.string()).default([]),
+  nexthops: z
+    .array(
+      z.looseObject({
+        gateway: z.string().optional(),
+        dev: z.string().optional(),
+        flags: z.array(z.string()).default([]),
+      }),
+    )
+    .optional(),
+});
 
 /**
  * Reads `ip -j -4 route`. A next hop whose link is down or dead is left out, as the kernel does; the others are in the
- * order of their addresses, which the kernel's is not. Throws on anything else.
+ * order of their addresses, which the kernel's is not. Throws where it is no list.
  */
-export function parseRoutes(text: string): readonly Route[] {
-  return kernelRoutes.parse(jsonOf(text)).map((route): Route => {
+export function parseRoutes(text: string, leaveOut: LeaveOut = () => {}): readonly Route[] {
+  return itemsOf(kernelRoute, text, leaveOut).map((route): Route => {
     const { type, dst, protocol, metric, prefsrc, gateway, dev, flags, nexthops } = route;
     const known = ROUTE_TYPES.find((each) => each === type) ?? 'other';
     const hops = nexthops ?? [{ gateway, dev, flags }];
@@ -171,18 +182,16 @@ function byGateway(a: Hop, b: Hop): number {
   return numberOf(a.gateway ?? '0.0.0.0') - numberOf(b.gateway ?? '0.0.0.0');
 }
 
-const addressList = z.array(
-  z.looseObject({
-    ifname: z.string().optional(),
-    addr_info: z
-      .array(z.looseObject({ local: z.string(), prefixlen: z.number(), scope: z.string().default('global') }))
-      .default([]),
-  }),
-);
+const kernelInterface = z.looseObject({
+  ifname: z.string().optional(),
+  addr_info: z
+    .array(z.looseObject({ local: z.string(), prefixlen: z.number(), scope: z.string().default('global') }))
+    .default([]),
+});
 
-/** Reads `ip -j -4 addr`, in the kernel's order. Throws on anything else. */
-export function parseInterfaces(text: string): readonly Interface[] {
-  return addressList.parse(jsonOf(text)).flatMap(({ ifname, addr_info }) =>
+/** Reads `ip -j -4 addr`, in the kernel's order. Throws where it is no list. */
+export function parseInterfaces(text: string, leaveOut: LeaveOut = () => {}): readonly Interface[] {
+  return itemsOf(kernelInterface, text, leaveOut).flatMap(({ ifname, addr_info }) =>
     // iproute2 prints an empty object for every interface that a filter has left out.
     ifname === undefined
       ? []
@@ -258,18 +267,30 @@ export function parsePolicyRules(text: string): PolicyRules {
   };
 }
 
-/** Reads `sysctl -e`: "name = number" per line. Throws where a line is something else. */
-export function parseSysctls(text: string): ReadonlyMap<string, number> {
-  return new Map(
-    text
-      .split('\n')
-      .filter((line) => line.trim() !== '')
-      .map((line): [string, number] => {
-        const [, name, value] = /^(\S+) = (\d+)$/.exec(line) ?? [];
-        if (name === undefined) throw new Error(`not a line of sysctl: ${line}`);
-        return [name, Number(value)];
-      }),
-  );
+/** Reads `sysctl -e`: "name = number" per line. Throws where every line is something else. */
+export function parseSysctls(text: string, leaveOut: LeaveOut = () => {}): ReadonlyMap<string, number> {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  const values = new Map<string, number>();
+  for (const line of lines) {
+    const [, name, value] = /^(\S+) = (\d+)$/.exec(line) ?? [];
+    if (name === undefined) leaveOut(line);
+    else values.set(name, Number(value));
+  }
+  if (values.size === 0 && lines.length > 0) throw new Error(`not a line of sysctl: ${lines[0]}`);
+  return values;
+}
+
+/** The items of a JSON list that are what is asked for; the others are left out. */
+function itemsOf<T extends z.ZodType>(schema: T, text: string, leaveOut: LeaveOut): z.output<T>[] {
+  return z
+    .array(z.unknown())
+    .parse(jsonOf(text))
+    .flatMap((item) => {
+      const read = schema.safeParse(item);
+      if (read.success) return [read.data];
+      leaveOut(JSON.stringify(item));
+      return [];
+    });
 }
 
 function jsonOf(text: string): unknown {

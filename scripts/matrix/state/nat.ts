@@ -1,3 +1,4 @@
+import type { LeaveOut } from '../../bgp/checks/ask.ts';
 import type { NatOutgoing } from './types.ts';
 
 /** Members of IP sets by name. */
@@ -7,17 +8,31 @@ export type IpSets = ReadonlyMap<string, readonly string[]>;
 const CHAINS = ['LAB-NAT-OUTGOING', 'cali-nat-outgoing'];
 
 /**
+ * The lines of one table of `iptables-save -t TABLE`. It prints nothing where no rule was ever made, and only a comment or
+ * complaints where it cannot print what nft has put into the table. Throws where the text is not of this table.
+ */
+export function tableLines(text: string, table: 'nat' | 'filter', leaveOut: LeaveOut): readonly string[] {
+  const lines = text.split('\n');
+  const others = lines.filter(
+    (line) => !/^(#|\*|:|-A |COMMIT$|$)/.test(line) || / is incompatible, use 'nft' tool/.test(line),
+  );
+  if (text.trim() !== '' && !lines.includes(`*${table}`) && others.every((line) => !line.startsWith('#')))
+    throw new Error('not what iptables-save prints');
+  others.forEach(leaveOut);
+  return lines;
+}
+
+/**
  * Finds the pod network's masquerading in `iptables-save -t nat`: what leaves the pod network shows its node's address.
  * Only this rule is read, and only where something jumps to its chain: expectations follow from the set-up, not from
  * whatever else somebody added. Throws where the text is no nat table.
  */
-export function parseNatOutgoing(text: string, sets: IpSets): NatOutgoing | undefined {
-  const lines = text.split('\n');
-  if (!lines.includes('*nat')) {
-    // iptables-save prints nothing at all where no rule was ever made.
-    if (text.trim() === '') return undefined;
-    throw new Error('not what iptables-save prints');
-  }
+export function parseNatOutgoing(
+  text: string,
+  sets: IpSets,
+  leaveOut: LeaveOut = () => {},
+): NatOutgoing | undefined {
+  const lines = tableLines(text, 'nat', leaveOut);
   for (const chain of CHAINS) {
     const rule = lines.find((line) => line.startsWith(`-A ${chain} `) && line.includes(' -j MASQUERADE'));
     const isUsed = lines.some((line) => new RegExp(`^-A .* -[jg] ${chain}$`).test(line));
@@ -53,10 +68,8 @@ const DROPS_INVALID = /^-A KUBE-FORWARD (?=.*--ctstate INVALID ).*-j DROP$/;
  * Whether kube-proxy drops what conntrack calls INVALID, in `iptables-save -t filter`. Later versions leave the rule out
  * where conntrack is liberal about TCP (kubernetes PR 120412). Throws where the text is no filter table.
  */
-export function parseDropsInvalid(text: string): boolean {
-  const lines = text.split('\n');
-  if (text.trim() !== '' && !lines.includes('*filter')) throw new Error('not what iptables-save prints');
-  return lines.some((line) => DROPS_INVALID.test(line));
+export function parseDropsInvalid(text: string, leaveOut: LeaveOut = () => {}): boolean {
+  return tableLines(text, 'filter', leaveOut).some((line) => DROPS_INVALID.test(line));
 }
 
 /** Reads `ipset save`: the members of every set. */

@@ -50,6 +50,8 @@ export interface MachineState {
   readonly name: string;
   /** Why nothing is known about it; everything else is empty then. */
   readonly problem?: string;
+  /** Lines of its answers that no reader knows; what they say is left out. */
+  readonly unread?: readonly string[];
   readonly interfaces: readonly Interface[];
   readonly routes: readonly Route[];
   /** Policy routing rules beyond the three that every machine has, in words of `ip rule`. */
