@@ -17,8 +17,8 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => vo
 export interface FileServer {
   readonly url: (path: string) => string;
   readonly asked: readonly Asked[];
-  /** Serves content with a strong ETag, and ranges of it where the client has the same. */
-  file(path: string, content: Buffer | string, options?: { ranges?: boolean; etag?: string }): void;
+  /** Serves content, and ranges of it. */
+  file(path: string, content: Buffer | string, options?: { ranges?: boolean }): void;
   /** Answers as the test likes; `times` first requests only, then what was there before. */
   answer(path: string, handler: Handler, times?: number): void;
   close(): Promise<void>;
@@ -57,19 +57,15 @@ export async function startFileServer({ cert, key }: Certificates): Promise<File
   };
 }
 
-function serve(
-  content: Buffer,
-  { ranges = true, etag = `"${sha256(content).slice(0, 8)}"` }: { ranges?: boolean; etag?: string } = {},
-): Handler {
+function serve(content: Buffer, { ranges = true }: { ranges?: boolean } = {}): Handler {
   return (request, response) => {
     const [, from] = /^bytes=(\d+)-$/.exec(request.headers.range ?? '') ?? [];
-    const same = request.headers['if-range'] === etag;
-    if (ranges && from !== undefined && same) {
+    if (ranges && from !== undefined) {
       const rest = content.subarray(Number(from));
-      const headers = { 'content-range': `bytes ${from}-${content.length - 1}/${content.length}`, etag };
+      const headers = { 'content-range': `bytes ${from}-${content.length - 1}/${content.length}` };
       response.writeHead(206, { ...headers, 'content-length': rest.length }).end(rest);
     } else {
-      response.writeHead(200, { 'content-length': content.length, etag }).end(content);
+      response.writeHead(200, { 'content-length': content.length }).end(content);
     }
   };
 }

@@ -1,25 +1,5 @@
 import { LabError, messageOf, UserError } from '../../shared/errors.ts';
-import { HttpsError, type HttpsTrouble } from './https.ts';
-
-/** What to do where the internet, or one file of it, cannot be had. */
-export const WITHOUT_INTERNET =
-  'Without the internet, run labup --artifacts debian (made here from Debian packages), or labup --artifacts DIR with a ' +
-  'bundle that another host made (lab bundle create --from online DIR).';
-
-const AGAIN = 'Run labup again: what was downloaded is kept, and a file that was cut off is continued.';
-
-const NEXT: Readonly<Record<HttpsTrouble, string>> = {
-  lookup: `Look at this host's DNS and HTTPS_PROXY, then run labup again. ${WITHOUT_INTERNET}`,
-  connect: `Look at this host's network, firewall and HTTPS_PROXY, then run labup again. ${WITHOUT_INTERNET}`,
-  tls:
-    'Look at the clock of this host (date). Where a proxy of yours opens TLS, name its CA certificate in the ' +
-    `environment variable NODE_EXTRA_CA_CERTS and run labup again. ${WITHOUT_INTERNET}`,
-  proxy: `Look at HTTPS_PROXY and NO_PROXY, then run labup again. ${WITHOUT_INTERNET}`,
-  stall: AGAIN,
-  'broken-off': AGAIN,
-  answer: `${AGAIN} ${WITHOUT_INTERNET}`,
-  redirect: 'Somebody between this host and the server changes its answers: use another network or a proxy.',
-};
+import { HttpsError } from './https.ts';
 
 /** What is downloaded, as far as messages name it. */
 export interface Named {
@@ -42,7 +22,7 @@ export function downloadError({ url, name, version }: Named, error: unknown, tri
   }
   return new UserError(`Downloading ${name} ${version} failed.`, {
     details: [asked, `${messageOf(error)}${tries > 1 ? `, ${tries} times` : ''}`],
-    next: known === undefined ? AGAIN : NEXT[known.trouble],
+    next: known?.next ?? 'Run labup again.',
     cause: error,
   });
 }

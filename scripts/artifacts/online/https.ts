@@ -1,11 +1,19 @@
 import type { Readable } from 'node:stream';
-import { type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
+import { type Dispatcher, EnvHttpProxyAgent, interceptors, request } from 'undici';
 import { messageOf } from '../../shared/errors.ts';
 
 /** The longest that a connection may take, and that a server may say nothing, in milliseconds. */
 const CONNECT_MS = 15_000;
 const STALL_MS = 30_000;
 const MAX_REDIRECTS = 5;
+
+/** What to do where the internet, or one file of it, is out of reach. */
+export const WITHOUT_INTERNET =
+  'Without the internet, run labup --artifacts debian (made here from Debian packages), or labup --artifacts DIR with a ' +
+  'bundle that another host made (lab bundle create --from online DIR).';
+const AGAIN = 'Run labup again: what was downloaded is kept, and a file that was cut off is continued.';
+const BE_CAREFUL =
+  'Somebody between this host and the server changes its answers: use another network or a proxy.';
 
 export interface HttpsOptions {
   /** Where HTTPS_PROXY and NO_PROXY are looked up; default: this process. */
@@ -16,35 +24,23 @@ export interface HttpsOptions {
   readonly stallMs?: number;
 }
 
-/** What went wrong on the way; `answer` is a status that is no success. */
-export type HttpsTrouble =
-  | 'lookup'
-  | 'connect'
-  | 'tls'
-  | 'proxy'
-  | 'stall'
-  | 'broken-off'
-  | 'answer'
-  | 'redirect';
-
-/** A request that failed: how, in words, and whether asking again may help. */
+/** A request that failed: how, in words, what to do about it, and whether asking again may help. */
 export class HttpsError extends Error {
   readonly url: string;
-  readonly trouble: HttpsTrouble;
   readonly again: boolean;
+  readonly next: string;
   readonly status: number | undefined;
 
   constructor(
     url: string,
-    trouble: HttpsTrouble,
     message: string,
-    extra: { readonly again?: boolean; readonly status?: number; readonly cause?: unknown } = {},
+    extra: { again?: boolean; next?: string; status?: number; cause?: unknown } = {},
   ) {
     super(message, { cause: extra.cause });
     this.name = 'HttpsError';
     this.url = url;
-    this.trouble = trouble;
     this.again = extra.again ?? false;
+    this.next = extra.next ?? AGAIN;
     this.status = extra.status;
   }
 }
@@ -65,8 +61,8 @@ export interface HttpsClient {
 /** A client with connections of its own; to be closed. */
 export function httpsClient(options: HttpsOptions = {}): HttpsClient {
   const { env = process.env, ca, connectMs = CONNECT_MS, stallMs = STALL_MS } = options;
-  const tls = { timeout: connectMs, ...(ca === undefined ? {} : { ca }) };
-  const dispatcher = new EnvHttpProxyAgent({
+  const tls = { timeout: connectMs, ...(ca && { ca }) };
+  const agent = new EnvHttpProxyAgent({
     // An empty name is no proxy; undici looks at this process' environment only where it is given nothing.
     httpProxy: env.http_proxy ?? env.HTTP_PROXY ?? '',
     httpsProxy: env.https_proxy ?? env.HTTPS_PROXY ?? '',
@@ -76,81 +72,126 @@ export function httpsClient(options: HttpsOptions = {}): HttpsClient {
     headersTimeout: stallMs,
     bodyTimeout: stallMs,
   });
+  const dispatcher = agent.compose(onlyHttps, interceptors.redirect({ maxRedirections: MAX_REDIRECTS }));
   return {
-    get: (url, headers, signal) => follow(dispatcher, url, headers, signal, MAX_REDIRECTS),
-    close: () => dispatcher.destroy(),
+    async get(url, headers, signal) {
+      const { statusCode, body, ...answer } = await request(url, { dispatcher, headers, signal }).catch(
+        (error: unknown) => {
+          throw httpsError(url, error);
+        },
+      );
+      if ([200, 206, 416].includes(statusCode)) {
+        const header = (name: string) => [answer.headers[name] ?? []].flat()[0];
+        return { status: statusCode, header, body };
+      }
+      discard(body);
+      if (statusCode < 400)
+        throw new HttpsError(url, 'the server redirects too often, or to nowhere', { next: BE_CAREFUL });
+      throw new HttpsError(url, `the server answered with status ${statusCode}`, {
+        status: statusCode,
+        again: statusCode === 408 || statusCode === 429 || statusCode >= 500,
+        next: `${AGAIN} ${WITHOUT_INTERNET}`,
+      });
+    },
+    close: () => agent.destroy(),
   };
 }
 
-async function follow(
-  dispatcher: Dispatcher,
-  url: string,
-  headers: Record<string, string>,
-  signal: AbortSignal,
-  redirects: number,
-): Promise<HttpsResponse> {
-  const answer = await request(url, { dispatcher, headers, signal }).catch((error: unknown) => {
-    throw httpsError(url, error);
-  });
-  const { statusCode: status, body } = answer;
-  const header = (name: string): string | undefined => {
-    const value = answer.headers[name];
-    return Array.isArray(value) ? value[0] : value;
-  };
-  if (status === 200 || status === 206 || status === 416) return { status, header, body };
-  // Nobody reads it, so that the connection is of no further use.
+/** A body that nobody reads: the connection is of no further use. */
+export function discard(body: Readable): void {
   body.on('error', () => {}).destroy();
-  if (![301, 302, 303, 307, 308].includes(status)) {
-    const again = status === 408 || status === 429 || status >= 500;
-    throw new HttpsError(url, 'answer', `the server answered with status ${status}`, { status, again });
-  }
-  const target = redirectTarget(url, header('location'));
-  if (redirects === 0) throw new HttpsError(url, 'redirect', 'the server redirects too often');
-  return follow(dispatcher, target, headers, signal, redirects - 1);
 }
 
-function redirectTarget(url: string, location: string | undefined): string {
-  if (location === undefined || !URL.canParse(location, url))
-    throw new HttpsError(url, 'redirect', 'the server redirects to nowhere');
-  const target = new URL(location, url);
-  if (target.protocol === 'https:') return target.href;
-  throw new HttpsError(url, 'redirect', `the server redirects to ${target.href}, which is not https`);
+/** The whole body of one GET, of limited length. Throws HttpsError. */
+export async function readAll(
+  client: HttpsClient,
+  url: string,
+  maxBytes: number,
+  signal: AbortSignal,
+  headers: Record<string, string> = {},
+): Promise<Buffer> {
+  const { body } = await client.get(url, headers, signal);
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > maxBytes) throw new HttpsError(url, `the server sends more than ${maxBytes} bytes`);
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw httpsError(url, error);
+  }
+  return Buffer.concat(chunks);
 }
+
+const onlyHttps: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) => {
+  const origin = `${options.origin}`;
+  if (!origin.startsWith('https:'))
+    throw new HttpsError(origin, `the server redirects to ${origin}${options.path}, which is not https`, {
+      next: BE_CAREFUL,
+    });
+  return dispatch(options, handler);
+};
+
+interface Meaning {
+  readonly seen: RegExp;
+  readonly says: (host: string, seen: string) => string;
+  readonly next: string;
+  readonly again: boolean;
+}
+
+/** What failed, by the error's code or message. */
+const MEANINGS: readonly Meaning[] = [
+  {
+    seen: /^(ENOTFOUND|EAI_AGAIN)$/,
+    says: (host, code) => `the name ${host} could not be looked up (${code})`,
+    next: `Look at this host's DNS and HTTPS_PROXY, then run labup again. ${WITHOUT_INTERNET}`,
+    again: true,
+  },
+  {
+    seen: /^(ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT|ENETDOWN|UND_ERR_CONNECT_TIMEOUT)$/,
+    says: (host, code) => `${host} cannot be connected to (${code})`,
+    next: `Look at this host's network, firewall and HTTPS_PROXY, then run labup again. ${WITHOUT_INTERNET}`,
+    again: true,
+  },
+  {
+    seen: /CERT|SELF_SIGNED|UNABLE_TO_|^ERR_(SSL|TLS)|^EPROTO$|HOSTNAME_MISMATCH/,
+    says: (host, code) => `${host} did not prove who it is (${code})`,
+    next:
+      'Look at the clock of this host (date). Where a proxy of yours opens TLS, name its CA certificate in the ' +
+      `environment variable NODE_EXTRA_CA_CERTS and run labup again. ${WITHOUT_INTERNET}`,
+    again: false,
+  },
+  {
+    seen: /proxy response/i,
+    says: (_, message) => `the proxy refused: ${message}`,
+    next: `Look at HTTPS_PROXY and NO_PROXY, then run labup again. ${WITHOUT_INTERNET}`,
+    again: false,
+  },
+  {
+    seen: /redirect loop/i,
+    says: () => 'the server redirects to itself',
+    next: BE_CAREFUL,
+    again: false,
+  },
+  {
+    seen: /^UND_ERR_(HEADERS|BODY)_TIMEOUT$/,
+    says: (host) => `${host} stopped sending`,
+    next: AGAIN,
+    again: true,
+  },
+];
 
 /** What an error of the connection means, also of one that breaks off in the middle of a body. */
 export function httpsError(url: string, error: unknown): HttpsError {
   if (error instanceof HttpsError) return error;
-  const codes = codesOf(error);
-  const has = (pattern: RegExp) => codes.some((code) => pattern.test(code));
-  const host = new URL(url).host;
-  const cause = error;
-  if (has(/^(ENOTFOUND|EAI_AGAIN)$/))
-    return new HttpsError(url, 'lookup', `the name ${host} could not be looked up (${codes[0]})`, {
-      again: has(/^EAI_AGAIN$/),
-      cause,
-    });
-  if (has(/^UND_ERR_CONNECT_TIMEOUT$/))
-    return new HttpsError(url, 'connect', `${host} did not accept a connection in time`, {
-      again: true,
-      cause,
-    });
-  if (has(/^(ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT|ENETDOWN)$/))
-    return new HttpsError(url, 'connect', `${host} cannot be connected to (${codes[0]})`, {
-      again: true,
-      cause,
-    });
-  if (has(/CERT|SELF_SIGNED|UNABLE_TO_|^ERR_(SSL|TLS)|^EPROTO$|HOSTNAME_MISMATCH/))
-    return new HttpsError(url, 'tls', `${host} did not prove who it is: ${messageOf(error)} (${codes[0]})`, {
-      cause,
-    });
-  if (/proxy response/i.test(messageOf(error)))
-    return new HttpsError(url, 'proxy', `the proxy refused: ${messageOf(error)}`, { cause });
-  if (has(/^UND_ERR_(HEADERS|BODY)_TIMEOUT$/))
-    return new HttpsError(url, 'stall', `${host} stopped sending`, { again: true, cause });
-  return new HttpsError(url, 'broken-off', `the connection broke off: ${messageOf(error)}`, {
-    again: true,
-    cause,
-  });
+  for (const { seen, says, ...rest } of MEANINGS) {
+    const found = [...codesOf(error), messageOf(error)].find((each) => seen.test(each));
+    if (found !== undefined)
+      return new HttpsError(url, says(new URL(url).host, found), { ...rest, cause: error });
+  }
+  return new HttpsError(url, `the connection broke off: ${messageOf(error)}`, { again: true, cause: error });
 }
 
 // An error may wrap another, and one for both address families holds one for each.

@@ -1,6 +1,6 @@
 import { CommandError } from '../../exec/command-error.ts';
 import { LabError, messageOf, UserError } from '../../shared/errors.ts';
-import { WITHOUT_INTERNET } from './download-errors.ts';
+import { WITHOUT_INTERNET } from './https.ts';
 import type { DownloadRecord } from './records.ts';
 
 /** What skopeo says, by what it means. The texts are those of containers/image and of Go's net and crypto/tls. */

@@ -3,7 +3,7 @@ import { type Document, isScalar, type Node, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
 import { messageOf } from '../../shared/errors.ts';
 import { findChecksum } from './checksums.ts';
-import type { HttpsClient } from './https.ts';
+import { type HttpsClient, readAll } from './https.ts';
 import { type Component, loadVersions, type PinnedImage } from './versions.ts';
 
 /** Where the releases of each component are listed. */
@@ -173,21 +173,13 @@ function manifestUrl({ name, tag }: PinnedImage): string {
   return `https://${registry}/v2/${path.join('/')}/manifests/${tag}`;
 }
 
-async function bodyOf(
+function bodyOf(
   client: HttpsClient,
   url: string,
   headers: Record<string, string>,
   signal: AbortSignal,
 ): Promise<Buffer> {
-  const { body } = await client.get(url, { 'user-agent': 'k8s-bgp-lab', ...headers }, signal);
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > MAX_BYTES) throw new Error(`${url} sends more than ${MAX_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+  return readAll(client, url, MAX_BYTES, signal, { 'user-agent': 'k8s-bgp-lab', ...headers });
 }
 
 function sha256Of(content: Buffer): string {

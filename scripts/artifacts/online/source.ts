@@ -4,7 +4,7 @@ import { Interrupted } from '../../shared/errors.ts';
 import { type BaseOptions, ensureBase } from './base.ts';
 import { type DownloadOptions, downloadAll, type Fetched } from './download.ts';
 import { type OnlineChoice, type OnlineFile, onlineFacts, onlineFiles } from './files.ts';
-import { HttpsError, type HttpsOptions, httpsClient } from './https.ts';
+import { discard, HttpsError, type HttpsOptions, httpsClient } from './https.ts';
 import { fetchImages, type ImageOptions, type ImageWanted, sourceOf } from './images.ts';
 import { downloadPath, readRecord } from './records.ts';
 import type { Versions } from './versions.ts';
@@ -101,7 +101,7 @@ export async function onlineProblem(
   const client = httpsClient({ connectMs: 5000, stallMs: 5000, ...options });
   try {
     const { body } = await client.get(url, {}, options.signal ?? new AbortController().signal);
-    body.on('error', () => {}).destroy();
+    discard(body);
     return undefined;
   } catch (error) {
     if (options.signal?.aborted) throw new Interrupted();
