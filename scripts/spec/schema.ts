@@ -14,14 +14,13 @@ import {
   NAME_PATTERN,
   nameFault,
 } from './formats.ts';
-import {
-  ARTIFACTS_NAMES,
-  DISTRIBUTION_NAMES,
-  DRIVER_NAMES,
-  ECHO_VARIANTS,
-  LOAD_BALANCERS,
-  MACHINE_ROLES,
-} from './types.ts';
+
+export const DRIVER_NAMES = ['multipass', 'incus', 'ssh'] as const;
+export const DISTRIBUTION_NAMES = ['k3s', 'kubeadm'] as const;
+export const ARTIFACTS_NAMES = ['online', 'bundle', 'debian'] as const;
+export const MACHINE_ROLES = ['control-plane', 'worker', 'router', 'client'] as const;
+export const ECHO_VARIANTS = ['full', 'simple'] as const;
+export const LOAD_BALANCERS = ['externalIPs', 'ipam'] as const;
 
 /** The version of lab.yaml that this release reads. */
 export const SPEC_VERSION = 1;
@@ -75,7 +74,7 @@ function asn(description: string) {
     });
 }
 
-export const sshSchema = z
+const sshSchema = z
   .strictObject({
     host: z.string().min(1).describe('Host name or address that SSH connects to.'),
     port: z.int().min(1).max(65535).default(22).describe('Its SSH port.'),
@@ -99,7 +98,7 @@ export const sshSchema = z
   })
   .describe('Driver ssh: how a machine that exists already is reached.');
 
-export const machineSchema = z
+const machineSchema = z
   .strictObject({
     name: name('Host name, instance name and node name of the machine.'),
     role: z
@@ -116,7 +115,7 @@ export const machineSchema = z
   })
   .describe('One machine of the lab.');
 
-export const networkSchema = z.strictObject({
+const networkSchema = z.strictObject({
   subnet: cidr(SUBNET_LENGTHS, 'The lab network. It must not overlap a network of the host.').default(
     '192.168.13.0/24',
   ),
@@ -134,14 +133,14 @@ export const networkSchema = z.strictObject({
     .default('labbr0'),
 });
 
-export const kubernetesSchema = z.strictObject({
+const kubernetesSchema = z.strictObject({
   podCidr: cidr(POD_LENGTHS, 'Pod addresses; every node gets a /26 of it.').default('10.255.0.0/16'),
   serviceCidr: cidr(SERVICE_LENGTHS, 'ClusterIP addresses; cluster DNS is the tenth.').default(
     '10.96.0.0/12',
   ),
 });
 
-export const bgpSchema = z.strictObject({
+const bgpSchema = z.strictObject({
   clusterAsn: asn('AS number of all Kubernetes nodes (iBGP mesh): 65001, or 1.10 in asdot notation.').default(
     65001,
   ),
@@ -153,7 +152,7 @@ export const bgpSchema = z.strictObject({
     .describe('Prefixes that the router originates, so that the nodes show a route learned from it.'),
 });
 
-export const echoSchema = z.strictObject({
+const echoSchema = z.strictObject({
   variant: z
     .enum(ECHO_VARIANTS)
     .default('full')
@@ -185,7 +184,7 @@ function vmSize(role: string, cpus: number, memory: string, disk: string) {
     .prefault({});
 }
 
-export const multipassSchema = z
+const multipassSchema = z
   .strictObject({
     image: z
       .string()
