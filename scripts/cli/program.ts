@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option, type OutputConfiguration } from 'commander';
 import { readAsset } from '../shared/assets.ts';
-import { DISTRIBUTION_NAMES, DRIVER_NAMES, ECHO_VARIANTS } from '../spec/schema.ts';
+import { DISTRIBUTION_NAMES, DRIVER_NAMES, ECHO_VARIANTS } from '../spec/names.ts';
 import type { Handlers } from './handlers.ts';
 
 export type BinName = 'lab' | 'labup' | 'labtest' | 'labdown';

@@ -1,7 +1,7 @@
 import type { MachineDriver, ObservedThing } from '../machines/driver.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { loadSpec } from '../spec/load.ts';
-import { DRIVER_NAMES } from '../spec/schema.ts';
+import { DRIVER_NAMES } from '../spec/names.ts';
 import type { DriverName } from '../spec/types.ts';
 import type { Deps } from './deps.ts';
 import { type LabOptions, labFile } from './lab-file.ts';

@@ -14,13 +14,14 @@ import {
   NAME_PATTERN,
   nameFault,
 } from './formats.ts';
-
-export const DRIVER_NAMES = ['multipass', 'incus', 'ssh'] as const;
-export const DISTRIBUTION_NAMES = ['k3s', 'kubeadm'] as const;
-export const ARTIFACTS_NAMES = ['online', 'bundle', 'debian'] as const;
-export const MACHINE_ROLES = ['control-plane', 'worker', 'router', 'client'] as const;
-export const ECHO_VARIANTS = ['full', 'simple'] as const;
-export const LOAD_BALANCERS = ['externalIPs', 'ipam'] as const;
+import {
+  ARTIFACTS_NAMES,
+  DISTRIBUTION_NAMES,
+  DRIVER_NAMES,
+  ECHO_VARIANTS,
+  LOAD_BALANCERS,
+  MACHINE_ROLES,
+} from './names.ts';
 
 /** The version of lab.yaml that this release reads. */
 export const SPEC_VERSION = 1;

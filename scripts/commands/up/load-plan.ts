@@ -13,7 +13,7 @@ import { requireK3s } from '../../render/k3s.ts';
 import { kubeadmApi } from '../../render/kubeadm.ts';
 import { UserError } from '../../shared/errors.ts';
 import { loadSpec } from '../../spec/load.ts';
-import { ARTIFACTS_NAMES } from '../../spec/schema.ts';
+import { ARTIFACTS_NAMES } from '../../spec/names.ts';
 import type { EchoVariant, LabSpec } from '../../spec/types.ts';
 import type { Deps } from '../deps.ts';
 import { type LabOptions, labFile } from '../lab-file.ts';

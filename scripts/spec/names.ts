@@ -1,0 +1,7 @@
+/** Apart from the schema, so that the command line knows them without loading zod. */
+export const DRIVER_NAMES = ['multipass', 'incus', 'ssh'] as const;
+export const DISTRIBUTION_NAMES = ['k3s', 'kubeadm'] as const;
+export const ARTIFACTS_NAMES = ['online', 'bundle', 'debian'] as const;
+export const MACHINE_ROLES = ['control-plane', 'worker', 'router', 'client'] as const;
+export const ECHO_VARIANTS = ['full', 'simple'] as const;
+export const LOAD_BALANCERS = ['externalIPs', 'ipam'] as const;
