@@ -1,14 +1,12 @@
 import { createInterface } from 'node:readline';
 import type { Deps } from '../commands/deps.ts';
 import { LabState } from '../commands/state.ts';
-import type { StepRunner, StepTitle } from '../commands/steps.ts';
 import type { Executor } from '../exec/executor.ts';
 import { runInteractive } from '../exec/interactive.ts';
 import { localExecutor } from '../exec/local.ts';
 import type { MachineDriver } from '../machines/driver.ts';
 import { Interrupted } from '../shared/errors.ts';
 import type { DriverName } from '../spec/types.ts';
-import type { ShownSteps } from './live-steps.ts';
 import { plainSteps } from './plain-steps.ts';
 
 /** What a command may use of the process: streams, environment, folder, cancellation. */
@@ -21,13 +19,8 @@ export interface Terminal {
   readonly signal: AbortSignal;
 }
 
-/** Real effects, and the end of whatever is being shown. */
-export interface RealDeps extends Deps {
-  closeDisplay(): Promise<void>;
-}
-
 /** The effects of a real run. `quiet` (for --json) shows no steps. */
-export function realDeps(terminal: Terminal, quiet: boolean): RealDeps {
+export function realDeps(terminal: Terminal, quiet: boolean): Deps {
   const { cwd, env, signal } = terminal;
   const local = localExecutor(signal);
   const cacheDir = async () => (await import('../artifacts/cache.ts')).cacheFolder(env);
@@ -63,27 +56,17 @@ function drivers(local: Executor): Readonly<Record<DriverName, () => Promise<Mac
 }
 
 /** How a command shows its steps, says something and asks: a live list on a terminal, else plain lines. */
-export function display(
-  terminal: Terminal,
-  quiet: boolean,
-): Pick<RealDeps, 'steps' | 'ask' | 'say' | 'closeDisplay'> {
+export function display(terminal: Terminal, quiet: boolean): Pick<Deps, 'runSteps' | 'ask' | 'say'> {
   const { env, stdin, stderr } = terminal;
   const say = (line: string) => stderr.write(`${line}\n`);
-  const live: Promise<ShownSteps>[] = [];
-  const steps = (titles: readonly StepTitle[]): StepRunner => {
-    if (quiet) return plainSteps(titles, () => {});
-    if (!stderr.isTTY || env.CI !== undefined) return plainSteps(titles, say);
-    const shown = import('./live-steps.ts').then(({ liveSteps }) => liveSteps(titles, stderr));
-    live.push(shown);
-    return { run: async (id, work) => (await shown).run(id, work) };
-  };
   return {
-    steps,
+    runSteps: async (steps) => {
+      if (quiet) return plainSteps(steps, () => {});
+      if (!stderr.isTTY || env.CI !== undefined) return plainSteps(steps, say);
+      return (await import('./live-steps.ts')).liveSteps(steps, stderr);
+    },
     ask: stdin.isTTY && stderr.isTTY && !quiet ? (question) => ask(question, terminal) : undefined,
     say,
-    closeDisplay: async () => {
-      for (const shown of live) await (await shown).close();
-    },
   };
 }
 

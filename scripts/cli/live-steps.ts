@@ -1,38 +1,6 @@
-import {
-  DefaultRenderer,
-  Listr,
-  ListrLogger,
-  type ListrTaskWrapper,
-  PRESET_TIMER,
-  ProcessOutput,
-} from 'listr2';
-import type { StepResult, StepRunner, StepTitle } from '../commands/steps.ts';
-import type { Emit } from '../shared/events.ts';
-import { progressText } from './clock-text.ts';
-
-type Task = ListrTaskWrapper<unknown, never, never>;
-
-/** A step runner and the end of its display; `close` must be called once, also after a failure. */
-export interface ShownSteps extends StepRunner {
-  close(): Promise<void>;
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>;
-  resolve(value: T): void;
-  reject(error: unknown): void;
-}
-
-function deferred<T>(): Deferred<T> {
-  let resolve: (value: T) => void = () => {};
-  let reject: (error: unknown) => void = () => {};
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  promise.catch(() => {}); // Whoever awaits it hears of it; nobody awaiting is no crash.
-  return { promise, resolve, reject };
-}
+import { DefaultRenderer, Listr, ListrLogger, PRESET_TIMER, ProcessOutput } from 'listr2';
+import type { ReadyStep } from '../commands/steps.ts';
+import { eventText } from './plain-steps.ts';
 
 /**
  * The default renderer looks at standard output only: where that is no terminal, listr2 would write other lines, and
@@ -42,17 +10,16 @@ class RendererForAnyStream extends DefaultRenderer {
   static override nonTTY = true;
 }
 
-/** Steps as a live list on a terminal: every step visible from the start, elapsed times, what is being waited for. */
-export function liveSteps(titles: readonly StepTitle[], stream: NodeJS.WriteStream): ShownSteps {
-  const slots = new Map(
-    titles.map(({ id, title }) => [id, { title, shown: deferred<Task>(), over: deferred<void>() }] as const),
-  );
+/** Runs steps as a live list on a terminal: every step visible from the start, elapsed times, what is being waited for. */
+export async function liveSteps(steps: readonly ReadyStep[], stream: NodeJS.WriteStream): Promise<void> {
   const list = new Listr<unknown, typeof RendererForAnyStream>(
-    [...slots.values()].map(({ title, shown, over }) => ({
+    steps.map(({ title, run }) => ({
       title,
-      task: async (_: unknown, task: unknown) => {
-        shown.resolve(task as Task);
-        await over.promise;
+      task: async (_, task) => {
+        const changed = await run((event) => {
+          task.output = eventText(event);
+        });
+        if (!changed) task.title = `${title} (nothing changed)`;
       },
     })),
     {
@@ -68,29 +35,5 @@ export function liveSteps(titles: readonly StepTitle[], stream: NodeJS.WriteStre
       },
     },
   );
-  const running = list.run().catch(() => {});
-  return {
-    async run<T>(id: string, work: (emit: Emit) => Promise<StepResult<T>>): Promise<T> {
-      const slot = slots.get(id);
-      if (slot === undefined) throw new Error(`no step ${id}`);
-      const task = await slot.shown.promise;
-      try {
-        const { value, changed } = await work((event) => {
-          if (event.type === 'progress')
-            task.output = progressText(event.done, event.total, event.secondsLeft);
-          else task.output = event.type === 'warning' ? `warning: ${event.text}` : event.text;
-        });
-        if (!changed) task.title = `${slot.title} (nothing changed)`;
-        slot.over.resolve();
-        return value;
-      } catch (error) {
-        slot.over.reject(error);
-        throw error;
-      }
-    },
-    async close() {
-      for (const { over } of slots.values()) over.reject(new Error('not run'));
-      await running;
-    },
-  };
+  await list.run();
 }

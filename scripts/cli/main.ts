@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander';
+import type { Deps } from '../commands/deps.ts';
 import { Interrupted } from '../shared/errors.ts';
-import { type RealDeps, realDeps, type Terminal } from './deps.ts';
+import { realDeps, type Terminal } from './deps.ts';
 import { errorDocument, errorLines, exitCodeOf } from './print-error.ts';
 import { type BinName, program } from './program.ts';
 import { realHandlers } from './real-handlers.ts';
@@ -13,15 +14,13 @@ export async function main(
   name: BinName,
   argv: readonly string[],
   terminal: Terminal,
-  makeDeps: (terminal: Terminal, quiet: boolean) => RealDeps = realDeps,
+  makeDeps: (terminal: Terminal, quiet: boolean) => Deps = realDeps,
 ): Promise<number> {
   // Only for errors in the command line itself; what is behind "--" belongs to another program.
   let json = argv.slice(0, argv.includes('--') ? argv.indexOf('--') : undefined).includes('--json');
-  let deps: RealDeps | undefined;
   const handlers = realHandlers((args) => {
     json = args.json === true;
-    deps = makeDeps(terminal, json);
-    return deps;
+    return makeDeps(terminal, json);
   }, terminal);
   try {
     const root = program(name, handlers, {
@@ -31,7 +30,6 @@ export async function main(
     await root.parseAsync([...argv], { from: 'user' });
     return handlers.exitCode();
   } catch (thrown) {
-    await deps?.closeDisplay();
     // Whatever Ctrl-C broke first (a child of ours gets it as well), it was Ctrl-C.
     const error = terminal.signal.aborted && !(thrown instanceof Interrupted) ? new Interrupted() : thrown;
     const code = exitCodeOf(error);
@@ -39,7 +37,5 @@ export async function main(
     // commander has already said what is wrong with the command line.
     else if (!(error instanceof CommanderError)) terminal.stderr.write(`${errorLines(error).join('\n')}\n`);
     return code;
-  } finally {
-    await deps?.closeDisplay();
   }
 }

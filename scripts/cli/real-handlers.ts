@@ -1,10 +1,11 @@
 import { resolve } from 'node:path';
+import type { Deps } from '../commands/deps.ts';
 import type { labtest } from '../commands/test/labtest.ts';
 import { EXIT, UserError } from '../shared/errors.ts';
 import { aboutBundle, bundleText } from './bundle-text.ts';
 import { durationText } from './clock-text.ts';
 import { colors } from './colors.ts';
-import type { RealDeps, Terminal } from './deps.ts';
+import type { Terminal } from './deps.ts';
 import { doctorText } from './doctor-text.ts';
 import type { Handlers } from './handlers.ts';
 import { statusText } from './status-text.ts';
@@ -18,7 +19,7 @@ const ANY_CODE = Array.from({ length: 256 }, (_, value) => value);
  * command its effects, once its arguments are known. Only the command that is run is loaded. `runTest` is for tests of what becomes of a result.
  */
 export function realHandlers(
-  use: (args: { readonly json?: boolean }) => RealDeps,
+  use: (args: { readonly json?: boolean }) => Deps,
   terminal: Terminal,
   runTest?: typeof labtest,
 ): Handlers & { exitCode(): number } {
@@ -54,7 +55,6 @@ export function realHandlers(
         return;
       }
       const result = await labup(deps, options);
-      await deps.closeDisplay();
       if (args.json) {
         const { plan, stateDir, changed, durationMs, timings } = result;
         printJson({ schemaVersion: 1, lab: plan.lab, stateDir, changed, durationMs, timings });
@@ -76,7 +76,6 @@ export function realHandlers(
       const { labdown } = await import('../commands/down/labdown.ts');
       const deps = use(args);
       const { lab, removed } = await labdown(deps, { ...args, yes: args.yes === true });
-      await deps.closeDisplay();
       if (args.json) printJson({ schemaVersion: 1, lab, removed, left: [] });
       else
         deps.say(
@@ -89,7 +88,6 @@ export function realHandlers(
       const deps = use(args);
       const path = resolve(terminal.cwd, folder);
       const manifest = await bundleCreate(deps, path, { ...args, yes: args.yes === true });
-      await deps.closeDisplay();
       if (args.json) printJson({ schemaVersion: 1, folder: path, ...aboutBundle(manifest) });
       else {
         deps.say(bundleText(path, manifest));

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import type { Deps } from '../commands/deps.ts';
 import { explainLab } from '../commands/inspect/explain.ts';
 import { predictLab } from '../commands/inspect/predict.ts';
 import { selftest } from '../commands/selftest/selftest.ts';
@@ -15,7 +16,7 @@ import { exitCodeOf } from '../report/summary.ts';
 import { renderTable } from '../report/table.ts';
 import { messageOf, UserError } from '../shared/errors.ts';
 import { colors } from './colors.ts';
-import type { RealDeps, Terminal } from './deps.ts';
+import type { Terminal } from './deps.ts';
 import { explanationLines, predictionJson, predictionLines } from './explain-text.ts';
 import type { Handlers, LabArgs, TestArgs } from './handlers.ts';
 import { failedRun, saveJunit } from './junit-file.ts';
@@ -32,7 +33,7 @@ export interface Output {
 
 /** The handlers of everything that tests, predicts and explains. */
 export function testHandlers(
-  use: (args: LabArgs) => RealDeps,
+  use: (args: LabArgs) => Deps,
   terminal: Terminal,
   { print, printJson, setCode }: Output,
   runTest: typeof labtest = labtest,
@@ -59,7 +60,6 @@ export function testHandlers(
           await saveOutputs(deps, args, aborted).catch((also) => deps.say(messageOf(also)));
           throw error;
         });
-      await deps.closeDisplay();
       await saveOutputs(deps, args, run);
       if (args.json) print(reportText(report));
       else print(renderTable(run, { color, width, verbose: args.verbose === true }));
@@ -75,7 +75,6 @@ export function testHandlers(
     async selftest(faults, args) {
       const deps = use(args);
       const result = await selftest(deps, { ...args, faults });
-      await deps.closeDisplay();
       if (args.json) printJson(selftestJson(result));
       else print(selftestLines(result, width).join('\n'));
       setCode(selftestCode(result));
@@ -84,7 +83,6 @@ export function testHandlers(
     async predict(args) {
       const deps = use(args);
       const { lab, cells } = await predictLab(deps, args);
-      await deps.closeDisplay();
       if (args.json) printJson({ schemaVersion: 1, lab, cells: cells.map(predictionJson) });
       else print(predictionLines(cells, width).join('\n'));
     },
@@ -92,7 +90,6 @@ export function testHandlers(
     async explain(cell, args) {
       const deps = use(args);
       const { lab, explanations } = await explainLab(deps, cell, args);
-      await deps.closeDisplay();
       if (args.json) {
         printJson({
           schemaVersion: 1,
@@ -130,12 +127,12 @@ function optionName(name: string): string {
   return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-async function earlierReport(deps: RealDeps, { diff }: TestArgs): Promise<LabReport | undefined> {
+async function earlierReport(deps: Deps, { diff }: TestArgs): Promise<LabReport | undefined> {
   if (diff === undefined) return undefined;
   return parseReport(await loadFile(resolve(deps.cwd, diff), '--diff'), diff);
 }
 
-async function saveOutputs(deps: RealDeps, { junit, html, markdown }: TestArgs, run: LabRun): Promise<void> {
+async function saveOutputs(deps: Deps, { junit, html, markdown }: TestArgs, run: LabRun): Promise<void> {
   const at = (path: string) => resolve(deps.cwd, path);
   if (junit !== undefined) await saveJunit(at(junit), run);
   if (html !== undefined) await saveFile(at(html), toHtml(run), 'HTML file', '--html');

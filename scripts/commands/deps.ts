@@ -8,7 +8,7 @@ import type { Software } from '../plan/software.ts';
 import type { LabPlan } from '../plan/types.ts';
 import type { Emit } from '../shared/events.ts';
 import type { DistributionName, DriverName } from '../spec/types.ts';
-import type { StepRunner, StepTitle } from './steps.ts';
+import type { RunSteps } from './steps.ts';
 
 /** What a lab is made from, once it is there. */
 export interface LabArtifacts {
@@ -89,8 +89,7 @@ export interface Deps {
   readonly artifacts: (choice: ArtifactChoice) => Promise<ArtifactSource>;
   readonly connect: Connect;
   readonly signal?: AbortSignal | undefined;
-  /** Shows the steps of a command while they run. */
-  readonly steps: (titles: readonly StepTitle[]) => StepRunner;
+  readonly runSteps: RunSteps;
   /** Asks a yes-or-no question; undefined where nobody can answer (no terminal). */
   readonly ask?: ((question: string) => Promise<boolean>) | undefined;
   /** Tells the user something outside of any step, on standard error. */

@@ -1,34 +1,101 @@
 import { type Emit, silent } from '../shared/events.ts';
 
-/** One line of a command's visible list. */
+/** One step as it is shown. */
 export interface StepTitle {
   readonly id: string;
   readonly title: string;
   readonly why: string;
 }
 
-/** What a step came to: its value, and whether anything had to be changed. */
-export interface StepResult<T> {
-  readonly value: T;
-  readonly changed: boolean;
+/**
+ * One step of a command. It gets what the command started with and what the steps before it returned, and returns what
+ * it adds, and whether anything had to be changed.
+ */
+export interface Step<Have, More> extends StepTitle {
+  readonly run: (have: Have, emit: Emit) => Promise<{ readonly changed: boolean } & More>;
 }
 
-/** Runs the steps of a command one after another and shows them; the real one is in cli/, tests have their own. */
-export interface StepRunner {
-  run<T>(id: string, work: (emit: Emit) => Promise<StepResult<T>>): Promise<T>;
+/** A step with all that it needs; returns whether it changed anything. */
+export interface ReadyStep extends StepTitle {
+  readonly run: (emit: Emit) => Promise<boolean>;
 }
 
-/** How long one step took, for the timing table. */
+/** Runs steps one after another and shows them; the real ones are in cli/. */
+export type RunSteps = (steps: readonly ReadyStep[]) => Promise<void>;
+
+/** The steps of a command, in order. `Start` is what the first one gets, `End` what there is after the last one. */
+export class Steps<Start extends object, End extends object = Start> {
+  readonly #steps: readonly Step<never, object>[];
+
+  constructor(steps: readonly Step<never, object>[] = []) {
+    this.#steps = steps;
+  }
+
+  get titles(): readonly StepTitle[] {
+    return this.#steps;
+  }
+
+  /** These steps, and one more. */
+  step<More extends object>(step: Step<End, More>): Steps<Start, End & Omit<More, 'changed'>> {
+    return new Steps([...this.#steps, step as Step<never, object>]);
+  }
+
+  /** These steps, and one more if it is needed. */
+  stepIf(needed: boolean, step: Step<End, object>): Steps<Start, End> {
+    return needed ? new Steps([...this.#steps, step]) : this;
+  }
+
+  /** These steps, and others after them. */
+  and<Last extends object>(others: Steps<End, Last>): Steps<Start, Last> {
+    return new Steps([...this.#steps, ...others.#steps]);
+  }
+
+  /** Runs all steps; where one throws, so does this. */
+  async run(start: Start, runSteps: RunSteps): Promise<End> {
+    let have: object = { ...start };
+    await runSteps(
+      this.#steps.map(({ run, ...title }) => ({
+        ...title,
+        run: async (emit) => {
+          const { changed, ...more } = await run(have as never, emit);
+          have = { ...have, ...more };
+          return changed;
+        },
+      })),
+    );
+    return have as End;
+  }
+}
+
+/** How long one step took. */
 export interface StepTiming {
   readonly step: string;
   readonly ms: number;
   readonly changed: boolean;
 }
 
-/** Runs the steps of a test within another command's step, which shows what they say. */
-export function stepsWithin(emit: Emit): StepRunner {
-  return { run: async (_id, work) => (await work(emit)).value };
+/** The same, and every step that ends well is added to `timings`. */
+export function timed(runSteps: RunSteps, timings: StepTiming[]): RunSteps {
+  return (steps) =>
+    runSteps(
+      steps.map((step) => ({
+        ...step,
+        run: async (emit) => {
+          const began = performance.now();
+          const changed = await step.run(emit);
+          timings.push({ step: step.id, ms: Math.round(performance.now() - began), changed });
+          return changed;
+        },
+      })),
+    );
+}
+
+/** Runs steps within another command's step, which shows what they say. */
+export function stepsWithin(emit: Emit): RunSteps {
+  return async (steps) => {
+    for (const step of steps) await step.run(emit);
+  };
 }
 
 /** Runs steps that nobody sees. */
-export const unseenSteps: StepRunner = stepsWithin(silent);
+export const unseenSteps: RunSteps = stepsWithin(silent);

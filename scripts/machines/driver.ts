@@ -66,6 +66,8 @@ export interface MachineDriver {
   readonly machines: 'baked' | 'plain';
   /** Whether cloud-init makes the machines, so that its verdict has to be waited for. */
   readonly usesCloudInit: boolean;
+  /** What it does in two of labup's steps, for people. */
+  readonly steps: Readonly<Record<'host' | 'machines', { readonly title: string; readonly why: string }>>;
   /** Makes the host able to carry machines: the daemon answers, project, storage and network exist. */
   ensureHost(plan: LabPlan, emit: Emit): Promise<Changed>;
   /** Makes the machine image known to the daemon; with plain machines, the image that they boot from. */

@@ -5,15 +5,17 @@ import { display } from '../../scripts/cli/deps.ts';
 import { liveSteps } from '../../scripts/cli/live-steps.ts';
 import { plainSteps } from '../../scripts/cli/plain-steps.ts';
 import { slowestText } from '../../scripts/cli/timing-text.ts';
+import { type ReadyStep, Steps, type StepTiming, timed, unseenSteps } from '../../scripts/commands/steps.ts';
 import { LabFailure } from '../../scripts/shared/errors.ts';
 import type { Emit } from '../../scripts/shared/events.ts';
 import { type FakeTerminal, fakeTerminal } from '../fakes/terminal.ts';
 
-const TITLES = [
-  { id: 'host', title: 'Bridge and storage', why: 'x' },
-  { id: 'machines', title: 'Machines', why: 'x' },
-  { id: 'routes', title: 'Routes', why: 'x' },
-];
+const NAMES = ['Bridge and storage', 'Machines', 'Routes'];
+
+/** Three steps, of which these do something of their own. */
+function steps(...runs: readonly ReadyStep['run'][]): readonly ReadyStep[] {
+  return NAMES.map((title, index) => ({ id: title, title, why: 'x', run: runs[index] ?? done }));
+}
 
 const rejections: unknown[] = [];
 const onRejection = (reason: unknown) => rejections.push(reason);
@@ -24,49 +26,84 @@ afterEach(async () => {
   expect(rejections.splice(0)).toEqual([]);
 });
 
-const done = async () => ({ value: undefined, changed: true });
+const done = async () => true;
+const unchanged = async () => false;
 const fail = async (emit: Emit) => {
   emit({ type: 'note', text: 'waiting for bgp' });
   throw new LabFailure('no power');
 };
 
+describe('the steps of a command', () => {
+  const twice = new Steps<{ readonly a: number }>()
+    .step({ id: 'double', title: 'Double', why: 'x', run: async ({ a }) => ({ changed: true, b: 2 * a }) })
+    .stepIf(false, { id: 'never', title: 'Never', why: 'x', run: neverRun })
+    .and(
+      new Steps<{ readonly a: number; readonly b: number }>().step({
+        id: 'add',
+        title: 'Add',
+        why: 'x',
+        run: async ({ a, b }) => ({ changed: false, a: a + b, c: `${a}+${b}` }),
+      }),
+    );
+
+  async function neverRun(): Promise<never> {
+    throw new Error('not needed');
+  }
+
+  it('are given what those before them returned, and tell what they changed', async () => {
+    const timings: StepTiming[] = [];
+    expect(twice.titles.map(({ title }) => title)).toEqual(['Double', 'Add']);
+    expect(await twice.run({ a: 3 }, timed(unseenSteps, timings))).toEqual({ a: 9, b: 6, c: '3+6' });
+    expect(timings.map(({ step, changed }) => [step, changed])).toEqual([
+      ['double', true],
+      ['add', false],
+    ]);
+  });
+
+  it('end where one fails', async () => {
+    const all = new Steps<object>()
+      .step({ id: 'fails', title: 'Fails', why: 'x', run: () => Promise.reject(new LabFailure('no power')) })
+      .step({ id: 'never', title: 'Never', why: 'x', run: neverRun });
+    await expect(all.run({}, unseenSteps)).rejects.toThrow('no power');
+  });
+});
+
 describe('plain steps', () => {
   /** The lines that a run writes, without their times. */
-  async function linesOf(
-    work: (steps: ReturnType<typeof plainSteps>) => Promise<unknown>,
-  ): Promise<readonly string[]> {
+  async function linesOf(all: readonly ReadyStep[]): Promise<readonly string[]> {
     const lines: string[] = [];
-    await work(plainSteps(TITLES, (line) => lines.push(line))).catch(() => {});
+    await plainSteps(all, (line) => lines.push(line)).catch(() => {});
     expect(lines.every((line) => /^\[ +\d+\.\d s\] /.test(line))).toBe(true);
     return lines.map((line) => line.replace(/^\[.*?\] /, '').replace(/\d+\.\d s/, 'T'));
   }
 
   it('say what begins, what goes on and what came of it, each once', async () => {
-    const lines = await linesOf(async (steps) => {
-      const value = await steps.run('host', async (emit) => {
-        emit({ type: 'note', text: 'lxd 5.0.2' });
-        emit({ type: 'note', text: 'lxd 5.0.2' });
-        emit({ type: 'warning', text: 'slow disk' });
-        emit({ type: 'progress', done: 1, total: 3, secondsLeft: 90 });
-        return { value: 7, changed: true };
-      });
-      expect(value).toBe(7);
-      await steps.run('machines', async () => ({ value: undefined, changed: false }));
-    });
-    expect(lines).toEqual([
-      '1/3 Bridge and storage ...',
+    const telling = async (emit: Emit) => {
+      emit({ type: 'note', text: 'lxd 5.0.2' });
+      emit({ type: 'note', text: 'lxd 5.0.2' });
+      emit({ type: 'warning', text: 'slow disk' });
+      emit({ type: 'progress', done: 1, total: 3, secondsLeft: 90 });
+      return true;
+    };
+    expect(await linesOf(steps(telling, unchanged).slice(0, 2))).toEqual([
+      '1/2 Bridge and storage ...',
       '  lxd 5.0.2',
       '  warning: slow disk',
       '  33 %, about 2 min left',
-      '1/3 Bridge and storage: done (T)',
-      '2/3 Machines ...',
-      '2/3 Machines: ok, nothing changed (T)',
+      '1/2 Bridge and storage: done (T)',
+      '2/2 Machines ...',
+      '2/2 Machines: ok, nothing changed (T)',
     ]);
   });
 
-  it('say what failed', async () => {
-    const lines = await linesOf((steps) => steps.run('machines', fail));
-    expect(lines).toEqual(['2/3 Machines ...', '  waiting for bgp', '2/3 Machines: FAILED after T']);
+  it('say what failed, and end there', async () => {
+    expect(await linesOf(steps(done, fail))).toEqual([
+      '1/3 Bridge and storage ...',
+      '1/3 Bridge and storage: done (T)',
+      '2/3 Machines ...',
+      '  waiting for bgp',
+      '2/3 Machines: FAILED after T',
+    ]);
   });
 });
 
@@ -85,17 +122,14 @@ describe('live steps', () => {
   }
 
   it('show every step from the start, and at the end what came of each', async () => {
-    const steps = liveSteps(TITLES, terminal.stderr);
-    await steps.run('host', async (emit) => {
+    const first = async (emit: Emit) => {
       emit({ type: 'note', text: 'starting lxd' });
       await expect.poll(() => stripVTControlCharacters(terminal.err())).toContain('starting lxd');
       const shown = stripVTControlCharacters(terminal.err());
-      for (const { title } of TITLES) expect(shown).toContain(title);
-      return { value: undefined, changed: true };
-    });
-    expect(await steps.run('machines', async () => ({ value: 7, changed: false }))).toBe(7);
-    await steps.run('routes', done);
-    await steps.close();
+      for (const title of NAMES) expect(shown).toContain(title);
+      return true;
+    };
+    await liveSteps(steps(first, unchanged), terminal.stderr);
     expect(lastFrame()).toMatchInlineSnapshot(`
       [
         "✔ Bridge and storage",
@@ -105,11 +139,9 @@ describe('live steps', () => {
     `);
   });
 
-  it('show what failed, and what was not come to', async () => {
-    const steps = liveSteps(TITLES, terminal.stderr);
-    await steps.run('host', done);
-    await expect(steps.run('machines', fail)).rejects.toThrow('no power');
-    await steps.close();
+  it('show what failed, and what was not come to; the error is that of the step', async () => {
+    const all = steps(done, fail);
+    await expect(liveSteps(all, terminal.stderr)).rejects.toThrow(LabFailure);
     expect(lastFrame()).toMatchInlineSnapshot(`
       [
         "✔ Bridge and storage",
@@ -119,21 +151,12 @@ describe('live steps', () => {
     `);
   });
 
-  it('can be closed before anything ran, and twice', async () => {
-    const steps = liveSteps(TITLES, terminal.stderr);
-    await steps.close();
-    await steps.close();
-    await expect(liveSteps(TITLES, terminal.stderr).run('nothing', done)).rejects.toThrow('no step nothing');
-  });
-
   it('let nothing through to standard output', async () => {
     const write = process.stdout.write;
     const seen: string[] = [];
     process.stdout.write = ((text: string) => seen.push(text) > 0) as typeof process.stdout.write;
     try {
-      const steps = liveSteps(TITLES, terminal.stderr);
-      await steps.run('host', done);
-      await steps.close();
+      await liveSteps(steps(), terminal.stderr);
     } finally {
       process.stdout.write = write;
     }
@@ -141,9 +164,7 @@ describe('live steps', () => {
   });
 
   it('give the stream back, so that a result can be written after them', async () => {
-    const steps = liveSteps(TITLES, terminal.stderr);
-    for (const { id } of TITLES) await steps.run(id, done);
-    await steps.close();
+    await liveSteps(steps(), terminal.stderr);
     terminal.stderr.write('up  lab "x" is up\n');
     expect(stripVTControlCharacters(terminal.err())).toMatch(/Routes.*\nup {2}lab "x" is up\n$/);
   });
@@ -152,9 +173,7 @@ describe('live steps', () => {
 describe('what is shown where', () => {
   const shownOn = async (options: { tty: boolean; env?: Record<string, string> }, quiet: boolean) => {
     const terminal = fakeTerminal({ cwd: '/', ...options });
-    const { steps, closeDisplay } = display(terminal, quiet);
-    await steps(TITLES).run('host', done);
-    await closeDisplay();
+    await display(terminal, quiet).runSteps(steps());
     return terminal.err();
   };
 

@@ -19,6 +19,10 @@ export function fakeDriver(): FakeDriver {
     name: 'incus',
     machines: 'baked',
     usesCloudInit: true,
+    steps: {
+      host: { title: 'Bridge, storage and image', why: 'names in memory' },
+      machines: { title: 'Machines', why: 'names in memory' },
+    },
     calls: [],
     things: [],
     stubborn: [],

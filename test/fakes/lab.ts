@@ -1,9 +1,10 @@
 import { mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { display, type RealDeps } from '../../scripts/cli/deps.ts';
+import { display } from '../../scripts/cli/deps.ts';
 import { main } from '../../scripts/cli/main.ts';
 import type { BinName } from '../../scripts/cli/program.ts';
+import type { Deps } from '../../scripts/commands/deps.ts';
 import type { Executor, RunOptions } from '../../scripts/exec/executor.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import type { Connect } from '../../scripts/machines/connect.ts';
@@ -41,7 +42,7 @@ export interface FakeLab {
   connect: Connect;
   /** Changes what kubectl or another program of the host says. */
   reply: (line: string) => Reply | undefined | Promise<Reply | undefined>;
-  deps: (terminal: FakeTerminal, quiet: boolean) => RealDeps;
+  deps: (terminal: FakeTerminal, quiet: boolean) => Deps;
   run(name: BinName, argv: readonly string[], options?: RunLab): Promise<Ran>;
 }
 

@@ -6,12 +6,12 @@ import type { BundleManifest } from '../../artifacts/bundle/manifest.ts';
 import { cacheFolder } from '../../artifacts/cache.ts';
 import { debianArchitecture } from '../../artifacts/debian.ts';
 import { installPackages } from '../../machines/packages.ts';
-import { nameOf } from '../../plan/host-facts.ts';
+import { type MissingPackage, nameOf } from '../../plan/host-facts.ts';
 import { UserError } from '../../shared/errors.ts';
 import type { DistributionName } from '../../spec/types.ts';
 import { requireConsent } from '../consent.ts';
-import { type ArtifactChoice, type Deps, workFor } from '../deps.ts';
-import type { StepTitle } from '../steps.ts';
+import { type ArtifactChoice, type ArtifactSource, type Deps, workFor } from '../deps.ts';
+import { Steps } from '../steps.ts';
 
 export interface BundleOptions {
   readonly from: 'online' | 'debian';
@@ -19,12 +19,45 @@ export interface BundleOptions {
   readonly yes: boolean;
 }
 
+/** What `lab bundle create` works with. */
+interface CreateStart {
+  readonly deps: Deps;
+  readonly folder: string;
+  readonly source: ArtifactSource;
+  readonly packages: readonly MissingPackage[];
+  readonly missing: () => Promise<readonly MissingPackage[]>;
+}
+
 /** `lab bundle create`, in order. */
-const STEPS: readonly StepTitle[] = [
-  { id: 'packages', title: 'Host packages', why: 'what builds images, from apt' },
-  { id: 'artifacts', title: 'Images and binaries', why: 'built or downloaded once, then cached' },
-  { id: 'bundle', title: 'Bundle', why: 'every file copied, bundle.yaml last' },
-];
+const CREATE_STEPS = new Steps<CreateStart>()
+  .step({
+    id: 'packages',
+    title: 'Host packages',
+    why: 'what builds images, from apt',
+    run: async ({ deps, packages, missing }, emit) => {
+      if (packages.length > 0) await installPackages(deps.local, missing, emit);
+      return { changed: packages.length > 0 };
+    },
+  })
+  .step({
+    id: 'artifacts',
+    title: 'Images and binaries',
+    why: 'built or downloaded once, then cached',
+    run: ({ deps, source }, emit) => source.ensure('baked', emit, deps.signal),
+  })
+  .step({
+    id: 'bundle',
+    title: 'Bundle',
+    why: 'every file copied, bundle.yaml last',
+    run: async ({ deps, folder, artifacts: { software, places } }, emit) => ({
+      changed: true,
+      manifest: await createBundle(folder, software, debianArchitecture(), {
+        ...readOptions(deps),
+        emit,
+        places,
+      }),
+    }),
+  });
 
 /**
  * `lab bundle create`: everything that a lab is made from, in a folder of its own. Throws UserError where the folder holds
@@ -42,24 +75,8 @@ export async function bundleCreate(
   const packages = await missing();
   const installs = packages.map((each) => `install ${nameOf(each)} with apt`);
   await requireConsent(deps, options.yes, installs, `npx lab bundle create --from ${options.from} ${folder}`);
-
-  const steps = deps.steps(STEPS);
-  await steps.run('packages', async (emit) => {
-    if (packages.length > 0) await installPackages(deps.local, missing, emit);
-    return { value: undefined, changed: packages.length > 0 };
-  });
-  const { software, places } = await steps.run('artifacts', async (emit) => {
-    const { artifacts, changed } = await source.ensure('baked', emit, deps.signal);
-    return { value: artifacts, changed };
-  });
-  return steps.run('bundle', async (emit) => {
-    const manifest = await createBundle(folder, software, debianArchitecture(), {
-      ...readOptions(deps),
-      emit,
-      places,
-    });
-    return { value: manifest, changed: true };
-  });
+  const start = { deps, folder, source, packages, missing };
+  return (await CREATE_STEPS.run(start, deps.runSteps)).manifest;
 }
 
 function choiceOf({ from, distribution }: BundleOptions): ArtifactChoice {

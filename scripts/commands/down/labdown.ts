@@ -1,12 +1,13 @@
 import type { ObservedThing } from '../../machines/driver.ts';
+import type { LabPlan } from '../../plan/types.ts';
 import { LabFailure } from '../../shared/errors.ts';
 import { scaleTimeouts } from '../../shared/timeouts.ts';
 import { requireConsent } from '../consent.ts';
 import type { Deps } from '../deps.ts';
 import { type LabOptions, labName } from '../lab-file.ts';
-import { makersOf, observeByDriver, observeLab } from '../observe-lab.ts';
+import { type DriverView, makersOf, observeByDriver, observeLab } from '../observe-lab.ts';
 import { LabState } from '../state.ts';
-import type { StepTitle } from '../steps.ts';
+import { Steps } from '../steps.ts';
 
 export interface DownOptions extends LabOptions {
   readonly yes: boolean;
@@ -14,15 +15,50 @@ export interface DownOptions extends LabOptions {
   readonly purge?: boolean | undefined;
 }
 
+/** What labdown works on. */
+interface DownStart {
+  readonly deps: Deps;
+  readonly options: DownOptions;
+  readonly lab: string;
+  readonly state: LabState;
+  /** The plan that the lab was made from, if it can be read. */
+  readonly plan: LabPlan | undefined;
+  readonly views: readonly DriverView[];
+}
+
 /** labdown, in order. */
-export const DOWN_STEPS: readonly StepTitle[] = [
-  {
+const DOWN_STEPS = new Steps<DownStart>()
+  .step({
     id: 'remove',
-    title: 'Machines, bridge and storage',
-    why: "everything that carries this lab's owner label",
-  },
-  { id: 'leftovers', title: 'Leftovers', why: 'looked for by label; none may be there' },
-];
+    title: 'Everything of the lab',
+    why: "what carries this lab's owner label, and its folder here",
+    run: async ({ deps, options, lab, state, plan, views }, emit) => {
+      const makers = plan === undefined ? makersOf(deps, options, views) : [];
+      const changed = state.exists() || views.some(({ things }) => things.length > 0);
+      await state.lockedIfThere('labdown', async () => {
+        for (const { driver } of views) {
+          const elsewhere = makers.length > 0 && !makers.includes(driver.name);
+          await driver.remove(lab, emit, { purge: options.purge, elsewhere });
+        }
+        await state.remove();
+      });
+      return { changed };
+    },
+  })
+  .step({
+    id: 'leftovers',
+    title: 'Leftovers',
+    why: 'looked for by label; none may be there',
+    run: async ({ deps, lab, plan }) => {
+      const left = await observeLab(deps, lab, plan);
+      if (left.length > 0)
+        throw new LabFailure(`Not everything of lab "${lab}" could be removed.`, {
+          details: left.map(({ kind, name, state }) => `${kind} ${name} (${state})`),
+          next: 'npx labdown --yes',
+        });
+      return { changed: false };
+    },
+  });
 
 /** The result of a labdown. */
 export interface DownResult {
@@ -42,32 +78,11 @@ export async function labdown(deps: Deps, options: DownOptions): Promise<DownRes
   scaleTimeouts(plan?.timeouts?.scale);
   const views = await observeByDriver(deps, lab, plan);
   const seen = views.flatMap(({ things }) => things);
-  const makers = plan === undefined ? makersOf(deps, options, views) : [];
   const would = [
     ...seen.map(({ kind, name }) => `remove ${kind} ${name}`),
     ...(state.exists() ? [`remove the folder ${state.dir}`] : []),
   ];
   await requireConsent(deps, options.yes, would, 'npx labdown');
-  const steps = deps.steps(DOWN_STEPS);
-  await steps.run('remove', async (emit) => {
-    await state.lockedIfThere('labdown', async () => {
-      for (const { driver } of views) {
-        const elsewhere = makers.length > 0 && !makers.includes(driver.name);
-        await driver.remove(lab, emit, { purge: options.purge, elsewhere });
-      }
-      await state.remove();
-    });
-    return { value: undefined, changed: would.length > 0 };
-  });
-  await steps.run('leftovers', async () => {
-    const left = await observeLab(deps, lab, plan);
-    if (left.length > 0) {
-      throw new LabFailure(`Not everything of lab "${lab}" could be removed.`, {
-        details: left.map(({ kind, name, state }) => `${kind} ${name} (${state})`),
-        next: 'npx labdown --yes',
-      });
-    }
-    return { value: undefined, changed: false };
-  });
+  await DOWN_STEPS.run({ deps, options, lab, state, plan, views }, deps.runSteps);
   return { lab, removed: seen };
 }

@@ -14,8 +14,9 @@ import { LabFailure, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { waitFor } from '../../shared/wait.ts';
 import type { Deps } from '../deps.ts';
-import type { LabOptions } from '../lab-file.ts';
-import { type StepTitle, stepsWithin, unseenSteps } from '../steps.ts';
+import { type LabOptions, labName } from '../lab-file.ts';
+import { LabState } from '../state.ts';
+import { Steps, stepsWithin, unseenSteps } from '../steps.ts';
 import { type OpenLab, openLab, prepareProbes } from '../test/open-lab.ts';
 import { readLabState } from '../test/read-lab.ts';
 import { testLab } from '../test/steps.ts';
@@ -36,18 +37,63 @@ export interface SelftestResult {
   readonly differs: readonly string[];
 }
 
-/** labtest selftest, in order. */
-export const SELFTEST_STEPS: readonly StepTitle[] = [
-  { id: 'healthy', title: 'The lab is right', why: 'a fault shows only where nothing else is wrong' },
-  { id: 'faults', title: 'Faults', why: 'made one at a time, looked at by labtest, undone' },
-  { id: 'restored', title: 'The lab is as it was', why: 'rules, routes and objects as at the beginning' },
-];
-
 /**
  * How long routes and rules are given to be right, in milliseconds: a BGP daemon that was started again waits for its
  * neighbour's next try.
  */
 const SETTLE_MS = 30_000;
+
+/** What a selftest works with. */
+interface SelftestStart {
+  readonly deps: Deps;
+  readonly options: SelftestOptions;
+  /** Called when the steps have ended, however they did. */
+  readonly closing: (() => void)[];
+}
+
+/** labtest selftest, in order. */
+const SELFTEST_STEPS = new Steps<SelftestStart>()
+  .step({
+    id: 'healthy',
+    title: 'The lab is right',
+    why: 'a fault shows only where nothing else is wrong',
+    run: async ({ deps, options, closing }, emit) => {
+      const lab = await openLab(deps, options, emit, { locked: true });
+      closing.push(() => lab.close());
+      await prepareProbes(lab, emit);
+      const { run, state } = await testLab(deps, lab, stepsWithin(emit), { patienceMs: SETTLE_MS });
+      requireRight(run, 'The lab is not right to begin with, so a fault would prove nothing.');
+      const picture = await takePicture(lab.machines, deps.signal);
+      const scene = { plan: lab.plan, state, cells: buildCells(lab.plan, state), picture };
+      const faults = chooseFaults(faultsFor(scene), options.faults);
+      return { changed: false, lab, beginning: state, picture, faults };
+    },
+  })
+  .step({
+    id: 'faults',
+    title: 'Faults',
+    why: 'made one at a time, looked at by labtest, undone',
+    run: async ({ deps, lab, beginning, faults }, emit) => {
+      const surroundings = surroundingsOf(deps, lab);
+      const results: FaultResult[] = [];
+      for (const [index, fault] of faults.entries()) {
+        emit({ type: 'note', text: `${index + 1} of ${faults.length}: ${fault.title}` });
+        results.push(await runFault(fault, surroundings, beginning, emit));
+      }
+      return { changed: true, results };
+    },
+  })
+  .step({
+    id: 'restored',
+    title: 'The lab is as it was',
+    why: 'rules, routes and objects as at the beginning',
+    run: async ({ deps, lab, beginning, picture }, emit) => {
+      const differs = await differencesLeft(deps, lab, beginning, picture, emit);
+      const { run } = await testLab(deps, lab, unseenSteps);
+      const wrong = redsOf(run).map(({ id, text }) => `${id}: ${text}`);
+      return { changed: false, differs: [...differs, ...wrong] };
+    },
+  });
 
 /**
  * `labtest selftest`: makes known faults one at a time and sees whether labtest finds each, with the right sentence. Ends
@@ -57,40 +103,17 @@ const SETTLE_MS = 30_000;
 export async function selftest(deps: Deps, options: SelftestOptions): Promise<SelftestResult> {
   const startedAt = new Date();
   const started = performance.now();
-  const steps = deps.steps(SELFTEST_STEPS);
-  let lab: OpenLab | undefined;
+  const state = new LabState(deps.cwd, labName(deps, options));
+  await state.requirePlan();
+  const closing: (() => void)[] = [];
   try {
-    const { opened, beginning, picture, faults } = await steps.run('healthy', async (emit) => {
-      lab = await openLab(deps, options, emit);
-      await prepareProbes(lab, emit);
-      const { run, state } = await testLab(deps, lab, stepsWithin(emit), { patienceMs: SETTLE_MS });
-      requireRight(run, 'The lab is not right to begin with, so a fault would prove nothing.');
-      const picture = await takePicture(lab.machines, deps.signal);
-      const scene = { plan: lab.plan, state, cells: buildCells(lab.plan, state), picture };
-      const chosen = chooseFaults(faultsFor(scene), options.faults);
-      return { value: { opened: lab, beginning: state, picture, faults: chosen }, changed: false };
-    });
-    const surroundings = surroundingsOf(deps, opened);
-    return await opened.state.locked('labtest selftest', async () => {
-      const results = await steps.run('faults', async (emit) => {
-        const all: FaultResult[] = [];
-        for (const [index, fault] of faults.entries()) {
-          emit({ type: 'note', text: `${index + 1} of ${faults.length}: ${fault.title}` });
-          all.push(await runFault(fault, surroundings, beginning, emit));
-        }
-        return { value: all, changed: true };
-      });
-      const differs = await steps.run('restored', async (emit) => {
-        const differs = await differencesLeft(deps, opened, beginning, picture, emit);
-        const { run } = await testLab(deps, opened, unseenSteps);
-        const wrong = redsOf(run).map(({ id, text }) => `${id}: ${text}`);
-        return { value: [...differs, ...wrong], changed: false };
-      });
-      const durationMs = Math.round(performance.now() - started);
-      return { lab: opened.plan.lab, startedAt, durationMs, faults: results, differs };
-    });
+    const { lab, results, differs } = await state.locked('labtest selftest', () =>
+      SELFTEST_STEPS.run({ deps, options, closing }, deps.runSteps),
+    );
+    const durationMs = Math.round(performance.now() - started);
+    return { lab: lab.plan.lab, startedAt, durationMs, faults: results, differs };
   } finally {
-    lab?.close();
+    for (const close of closing) close();
   }
 }
 

@@ -22,7 +22,7 @@ import type { Deps } from '../deps.ts';
 import { cachedKubectl } from '../inspect/tools.ts';
 import { type LabOptions, labName } from '../lab-file.ts';
 import { observeLab } from '../observe-lab.ts';
-import { undoFaults } from '../selftest/undo-faults.ts';
+import { undoFaults, undoPending } from '../selftest/undo-faults.ts';
 import { LabState } from '../state.ts';
 
 /** A lab that is up, with everything that it takes to look at it. */
@@ -43,9 +43,14 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /**
  * Opens a lab that must be up: connections to every machine, its API. What an earlier selftest left behind is undone.
  * Throws UserError where there is no lab or the kubeconfig is another cluster's, LabFailure where the lab is only half
- * up, HarnessError where it cannot be reached.
+ * up, HarnessError where it cannot be reached. `locked`: the command holds the lab's lock.
  */
-export async function openLab(deps: Deps, options: LabOptions, emit: Emit): Promise<OpenLab> {
+export async function openLab(
+  deps: Deps,
+  options: LabOptions,
+  emit: Emit,
+  { locked = false }: { readonly locked?: boolean } = {},
+): Promise<OpenLab> {
   const state = new LabState(deps.cwd, labName(deps, options));
   const plan = await state.requirePlan();
   scaleTimeouts(plan.timeouts?.scale);
@@ -72,7 +77,7 @@ export async function openLab(deps: Deps, options: LabOptions, emit: Emit): Prom
       throw new HarnessError('No machine of the lab accepts SSH, so nothing can be tested.', {
         next: 'npx lab status',
       });
-    await undoFaults(state, kubectl, machines, emit);
+    await (locked ? undoPending : undoFaults)(state, kubectl, machines, emit);
   } catch (error) {
     close();
     throw error;

@@ -14,10 +14,9 @@ import { runCells } from '../../matrix/run.ts';
 import type { ObservedState } from '../../matrix/state/types.ts';
 import { testCells } from '../../matrix/test-cells.ts';
 import type { Cell } from '../../matrix/types.ts';
-import type { BgpTable, LabRun, Timing } from '../../report/run.ts';
-import type { Emit } from '../../shared/events.ts';
+import type { BgpTable, LabRun } from '../../report/run.ts';
 import type { Deps } from '../deps.ts';
-import type { StepRunner, StepTitle } from '../steps.ts';
+import { type RunSteps, Steps, type StepTiming, timed } from '../steps.ts';
 import { saveEvidence } from './kept-runs.ts';
 import type { OpenLab } from './open-lab.ts';
 import {
@@ -29,14 +28,6 @@ import {
   type Seen,
   waitUntilAtRest,
 } from './read-lab.ts';
-
-/** One test of an open lab, in order. */
-export const RUN_STEPS: readonly StepTitle[] = [
-  { id: 'bgp', title: 'State and BGP', why: 'what every machine and the API say, down to the kernels' },
-  { id: 'matrix', title: 'Connectivity, DNS and ECMP', why: 'one probe call per source, all at once' },
-  { id: 'moved', title: 'State again', why: 'what was predicted must still be what is there' },
-  { id: 'evidence', title: 'Evidence', why: 'what is wrong is tried once more, and every hop watched' },
-];
 
 /** What one test covers. */
 export interface RunOptions {
@@ -56,63 +47,105 @@ export interface TestResult {
   readonly planned: readonly Cell[];
 }
 
+/** What a test works with. */
+interface TestStart {
+  readonly deps: Deps;
+  readonly options: RunOptions;
+  readonly lab: OpenLab;
+}
+
+/** One test of an open lab, in order. Where the state moves meanwhile, everything is predicted and probed once more. */
+export const RUN_STEPS = new Steps<TestStart>()
+  .step({
+    id: 'bgp',
+    title: 'State and BGP',
+    why: 'what every machine and the API say, down to the kernels',
+    run: async ({ deps, lab, options }, emit) => {
+      const clock = { startedAt: new Date(), started: performance.now() };
+      const first = await lookWhenConverged(deps, lab, options.patienceMs ?? PATIENCE_MS, emit);
+      return { changed: true, first, clock };
+    },
+  })
+  .step({
+    id: 'matrix',
+    title: 'Connectivity, DNS and ECMP',
+    why: 'one probe call per source, all at once',
+    run: async ({ deps, lab, options, first }) => ({
+      changed: true,
+      tested: await testState(deps, lab, first, options),
+    }),
+  })
+  .step({
+    id: 'moved',
+    title: 'State again',
+    why: 'what was predicted must still be what is there',
+    run: async ({ deps, lab, options, first, tested }, emit) => {
+      const moved = await movedSince(deps, lab, first.state);
+      if (moved.length === 0) return { changed: true, moved, seen: first, results: tested };
+      emit({ type: 'note', text: `predicted again, because the lab changed: ${moved.join('; ')}` });
+      await waitUntilAtRest(deps, lab);
+      const seen = await lookWhenConverged(deps, lab, options.patienceMs ?? PATIENCE_MS, emit);
+      const results = await testState(deps, lab, seen, options);
+      const again = await movedSince(deps, lab, seen.state);
+      if (again.length > 0) throw keepsMoving(again);
+      return { changed: true, moved, seen, results };
+    },
+  })
+  .step({
+    id: 'evidence',
+    title: 'Evidence',
+    why: 'what is wrong is tried once more, and every hop watched',
+    run: async ({ deps, lab, clock, seen, results }) => ({
+      changed: true,
+      cells: await investigate({
+        state: seen.state,
+        results: results.cells,
+        probeSources: results.probeSources,
+        machines: lab.machines,
+        save: (name, content) => saveEvidence(lab.state, clock.startedAt, name, content),
+        signal: deps.signal,
+      }),
+    }),
+  });
+
+/** All that a test came to. */
+type Ended = Awaited<ReturnType<typeof RUN_STEPS.run>>;
+
 /**
- * Tests an open lab once: reads its state, derives what must happen, probes it, and reads the state again. Where the
- * state has moved meanwhile, everything is predicted and probed once more. Returns the state with the result. Throws
- * HarnessError where it moves again.
+ * Tests an open lab once: reads its state, derives what must happen, probes it, and reads the state again. Returns the
+ * state with the result. Throws HarnessError where the lab keeps changing.
  */
 export async function testLab(
   deps: Deps,
   lab: OpenLab,
-  steps: StepRunner,
+  runSteps: RunSteps,
   options: RunOptions = {},
 ): Promise<TestResult & { readonly state: ObservedState }> {
-  const startedAt = new Date();
-  const started = performance.now();
-  const timings: Timing[] = [];
-  const step = async <T>(id: string, work: (emit: Emit) => Promise<T>): Promise<T> => {
-    const began = performance.now();
-    const value = await steps.run(id, async (emit) => ({ value: await work(emit), changed: true }));
-    timings.push({ step: id, ms: Math.round(performance.now() - began) });
-    return value;
-  };
-  const { patienceMs = PATIENCE_MS } = options;
-  const first = await step('bgp', (emit) => lookWhenConverged(deps, lab, patienceMs, emit));
-  const tested = await step('matrix', () => testState(deps, lab, first, options));
-  const { moved, seen, results } = await step('moved', async (emit) => {
-    const moved = await movedSince(deps, lab, first.state);
-    if (moved.length === 0) return { moved, seen: first, results: tested };
-    emit({ type: 'note', text: `predicted again, because the lab changed: ${moved.join('; ')}` });
-    await waitUntilAtRest(deps, lab);
-    const seen = await lookWhenConverged(deps, lab, patienceMs, emit);
-    const results = await testState(deps, lab, seen, options);
-    const again = await movedSince(deps, lab, seen.state);
-    if (again.length > 0) throw keepsMoving(again);
-    return { moved, seen, results };
-  });
-  const { planned, matrixSize, probeSources, ...outcome } = results;
-  const cells = await step('evidence', () =>
-    investigate({
-      state: seen.state,
-      results: outcome.cells,
-      probeSources,
-      machines: lab.machines,
-      save: (name, content) => saveEvidence(lab.state, startedAt, name, content),
-      signal: deps.signal,
-    }),
-  );
+  const timings: StepTiming[] = [];
+  const ended = await RUN_STEPS.run({ deps, lab, options }, timed(runSteps, timings));
+  return { ...resultOf(ended, timings), state: ended.seen.state };
+}
+
+/** What a test came to, as a run. */
+export function resultOf(
+  { lab, clock, seen, moved, results, cells }: Ended,
+  timings: readonly StepTiming[],
+): TestResult {
+  const { planned, matrixSize, checks, ecmp } = results;
   return {
     planned,
-    state: seen.state,
     run: {
       lab: lab.plan.lab,
-      startedAt,
-      durationMs: performance.now() - started,
-      ...outcome,
+      startedAt: clock.startedAt,
+      durationMs: performance.now() - clock.started,
+      checks,
       cells,
+      ecmp,
       plan: lab.plan,
       bgpTables: tablesOf(seen.bgp),
-      timings,
+      timings: timings
+        .filter(({ step }) => RUN_STEPS.titles.some(({ id }) => id === step))
+        .map(({ step, ms }) => ({ step, ms })),
       ...(planned.length === matrixSize ? {} : { chosenFrom: matrixSize }),
       ...(moved.length === 0 ? {} : { moved }),
     },

@@ -1,40 +1,28 @@
 import { messageOf } from '../../shared/errors.ts';
-import type { Emit } from '../../shared/events.ts';
-import type { LabState } from '../state.ts';
-import type { StepResult, StepRunner, StepTiming } from '../steps.ts';
+import type { JournalEntry, LabState } from '../state.ts';
+import type { RunSteps } from '../steps.ts';
 
-/** Wraps a step runner: every step is timed and its beginning and end go to the lab's journal. */
-export function timedSteps(
-  inner: StepRunner,
-  command: string,
-  state: LabState,
-): { readonly steps: StepRunner; readonly timings: readonly StepTiming[] } {
-  const timings: StepTiming[] = [];
-  const run = async <T>(step: string, work: (emit: Emit) => Promise<StepResult<T>>): Promise<T> => {
-    const started = performance.now();
-    const elapsed = () => Math.round(performance.now() - started);
-    await state.journal({ at: new Date().toISOString(), command, step, outcome: 'started' });
-    return inner.run(step, async (emit) => {
-      try {
-        const result = await work(emit);
-        const { changed } = result;
-        timings.push({ step, ms: elapsed(), changed });
-        const outcome = changed ? 'changed' : 'unchanged';
-        await state.journal({ at: new Date().toISOString(), command, step, outcome, ms: elapsed() });
-        return result;
-      } catch (error) {
-        const message = messageOf(error);
-        await state.journal({
-          at: new Date().toISOString(),
-          command,
-          step,
-          outcome: 'failed',
-          ms: elapsed(),
-          message,
-        });
-        throw error;
-      }
-    });
-  };
-  return { steps: { run }, timings };
+/** The same, and the beginning and the end of every step go to the lab's journal. */
+export function journaled(runSteps: RunSteps, command: string, state: LabState): RunSteps {
+  return (steps) =>
+    runSteps(
+      steps.map((step) => ({
+        ...step,
+        run: async (emit) => {
+          const note = (entry: Omit<JournalEntry, 'at' | 'command' | 'step'>) =>
+            state.journal({ at: new Date().toISOString(), command, step: step.id, ...entry });
+          const began = performance.now();
+          const elapsed = () => Math.round(performance.now() - began);
+          await note({ outcome: 'started' });
+          try {
+            const changed = await step.run(emit);
+            await note({ outcome: changed ? 'changed' : 'unchanged', ms: elapsed() });
+            return changed;
+          } catch (error) {
+            await note({ outcome: 'failed', ms: elapsed(), message: messageOf(error) });
+            throw error;
+          }
+        },
+      })),
+    );
 }

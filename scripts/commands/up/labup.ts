@@ -1,4 +1,4 @@
-import { type HostWork, installPackages } from '../../machines/packages.ts';
+import type { HostWork } from '../../machines/packages.ts';
 import { PACKAGES_CHECK, problemsOf } from '../../plan/doctor/checks.ts';
 import { planAtLast } from '../../plan/found.ts';
 import { type MissingPackage, nameOf } from '../../plan/host-facts.ts';
@@ -9,9 +9,8 @@ import { scaleTimeouts } from '../../shared/timeouts.ts';
 import { requireConsent } from '../consent.ts';
 import type { Deps } from '../deps.ts';
 import { LabState } from '../state.ts';
-import type { StepTiming } from '../steps.ts';
-import { bringUp } from './bring-up.ts';
-import { timedSteps } from './journal.ts';
+import { type StepTiming, timed } from '../steps.ts';
+import { journaled } from './journal.ts';
 import { type PlanOptions, planFromSpec, refuseOtherPlan, type WantedPlan } from './load-plan.ts';
 import { preflight } from './preflight.ts';
 import { upSteps } from './steps.ts';
@@ -59,24 +58,23 @@ export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
     await state.saveFlags(flags);
     // Addresses that are still to be found: the last ones are known until then, so that a killed labup takes nothing away.
     await state.savePlan(planAtLast(plan, await state.loadPlan()));
-    const timed = timedSteps(deps.steps(upSteps(driver.machines, plan)), 'labup', state);
-    await timed.steps.run('packages', async (emit) => {
-      if (packages.length === 0) return { value: undefined, changed: false };
-      await installPackages(deps.local, () => deps.host.missingPackages(work), emit);
-      // Without these programs not everything could be looked at.
-      const found = hostError(problemsOf((await preflight(deps, plan, plan)).checks));
-      if (found !== undefined) throw found;
-      return { value: undefined, changed: true };
-    });
-    const complete = await bringUp(deps, timed.steps, plan, state);
-    await state.write('timings.json', `${JSON.stringify(timed.timings, null, 2)}\n`);
-    return {
-      plan: complete,
-      stateDir: state.dir,
-      changed: timed.timings.some(({ changed }) => changed),
-      durationMs: Math.round(performance.now() - started),
-      timings: timed.timings,
-    };
+    const timings: StepTiming[] = [];
+    const closing: (() => void)[] = [];
+    const start = { deps, driver, plan, state, work, packages, closing };
+    try {
+      const runSteps = journaled(timed(deps.runSteps, timings), 'labup', state);
+      const complete = await upSteps(driver, plan).run(start, runSteps);
+      await state.write('timings.json', `${JSON.stringify(timings, null, 2)}\n`);
+      return {
+        plan: complete.plan,
+        stateDir: state.dir,
+        changed: timings.some(({ changed }) => changed),
+        durationMs: Math.round(performance.now() - started),
+        timings,
+      };
+    } finally {
+      for (const close of closing) close();
+    }
   });
 }
 
@@ -107,7 +105,7 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
     work,
     asks: driver.asks(plan, ours),
     text: {
-      steps: upSteps(driver.machines, plan),
+      steps: upSteps(driver, plan).titles,
       toInstall: packages.map((need) => `${nameOf(need)} (${need.for})`),
       toBuild: missing.map(({ name, minutes }) => `${name} (about ${minutes} min)`),
       hostChanges: [...driver.changes(plan), `.lab/${plan.lab}/ here: plan, keys, kubeconfig, logs`],

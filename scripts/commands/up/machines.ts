@@ -1,9 +1,16 @@
-import type { Kubectl, KubectlAccess } from '../../cluster/kubectl.ts';
+import { distributionOf } from '../../cluster/distributions.ts';
+import { kubectlWith } from '../../cluster/kubectl.ts';
 import { requireSameAddress } from '../../cluster/node-address.ts';
+import { newSecrets } from '../../exec/keys.ts';
 import type { RemoteMachine } from '../../exec/ssh.ts';
 import { connectMachines, must, waitForCloudInit } from '../../machines/connect.ts';
-import type { CloudInit, MachineDriver, MachineImage } from '../../machines/driver.ts';
+import type { CloudInit, MachineDriver } from '../../machines/driver.ts';
+import { type HostWork, installPackages } from '../../machines/packages.ts';
+import { ensureSoftware } from '../../machines/software.ts';
+import { problemsOf } from '../../plan/doctor/checks.ts';
 import { planAt, requireFit } from '../../plan/found.ts';
+import type { MissingPackage } from '../../plan/host-facts.ts';
+import { hostError } from '../../plan/host-problem.ts';
 import { type LabPlan, theMachine } from '../../plan/types.ts';
 import {
   renderMetaData,
@@ -16,27 +23,59 @@ import type { Emit } from '../../shared/events.ts';
 import type { Secrets } from '../../shared/secrets.ts';
 import { noteReach } from '../access.ts';
 import { type ApiAccess, openApi } from '../api-access.ts';
-import type { Deps } from '../deps.ts';
-import { undoPending } from '../selftest/undo-faults.ts';
+import { artifactsOf, type Deps, type LabArtifacts } from '../deps.ts';
+import { undoPending, uninterruptible } from '../selftest/undo-faults.ts';
 import type { LabState } from '../state.ts';
+import { preflight } from './preflight.ts';
 
-/** What machines are made with, and what undoes the faults that a selftest left on them. */
-interface Means {
-  readonly image?: MachineImage | undefined;
-  readonly secrets: Secrets;
-  /** kubectl over the way that was found to the API server. */
-  readonly kubectl: (way: KubectlWay) => Kubectl;
+/** What labup starts its steps with. */
+export interface UpStart {
+  readonly deps: Deps;
+  readonly driver: MachineDriver;
+  /** From the step `machines` on with every address in it. */
+  readonly plan: LabPlan;
+  readonly state: LabState;
+  /** What this host has to do, and the Debian packages that it lacks for it. */
+  readonly work: HostWork;
+  readonly packages: readonly MissingPackage[];
+  /** Called when the steps have ended, however they did. */
+  readonly closing: (() => void)[];
 }
 
-/** How kubectl reaches the API server. */
-export type KubectlWay = Pick<KubectlAccess, 'via'>;
-
-/** Connections to all machines of a lab, and its plan with every address in it. */
-interface Machines {
+/** What there is once the machines run. */
+export interface Machines {
+  /** A connection to each, by name. */
   readonly machines: ReadonlyMap<string, RemoteMachine>;
   readonly plan: LabPlan;
+  readonly secrets: Secrets;
   /** The way to the API server. */
   readonly api: ApiAccess;
+}
+
+/** Installs what this host lacks. Throws UserError where the host then turns out not to be able to carry the lab. */
+export async function ensureHostPackages({ deps, plan, work, packages }: UpStart, emit: Emit) {
+  if (packages.length === 0) return { changed: false };
+  await installPackages(deps.local, () => deps.host.missingPackages(work), emit);
+  // Without these programs not everything could be looked at.
+  const found = hostError(problemsOf((await preflight(deps, plan, plan)).checks));
+  if (found !== undefined) throw found;
+  return { changed: true };
+}
+
+/** Makes or gets everything that the lab is made from. */
+export async function ensureArtifacts({ deps, driver, plan }: UpStart, emit: Emit) {
+  const source = await deps.artifacts(artifactsOf(plan));
+  return source.ensure(driver.machines, emit, deps.signal);
+}
+
+/** Makes the host able to carry the machines. */
+export async function ensureHost(
+  { driver, plan, artifacts }: UpStart & { readonly artifacts: LabArtifacts },
+  emit: Emit,
+) {
+  const host = await driver.ensureHost(plan, emit);
+  const imported = await driver.ensureImage(plan, artifacts.image, emit);
+  return { changed: host || imported };
 }
 
 /**
@@ -44,36 +83,66 @@ interface Machines {
  * to be found. Throws UserError, before anything in a machine is configured, where the lab cannot be at these addresses.
  */
 export async function bringUpMachines(
-  deps: Pick<Deps, 'connect' | 'driver' | 'signal'>,
-  wanted: LabPlan,
-  state: LabState,
-  { image, secrets, kubectl }: Means,
+  { deps, driver, plan: wanted, state, artifacts, closing }: UpStart & { readonly artifacts: LabArtifacts },
   emit: Emit,
-): Promise<{ readonly value: Machines; readonly changed: boolean }> {
-  const { signal } = deps;
-  const driver = await deps.driver(wanted.choices.driver.value);
+): Promise<Machines & { readonly changed: boolean }> {
+  const secrets = await ensureSecrets(state, wanted);
+  const { image } = artifacts;
   const cloudInit = cloudInitOf(wanted, driver, secrets);
   const clientKey = secrets.clientKey.publicKey.trim();
   const changed = await driver.ensureMachines(wanted, { image, cloudInit, clientKey }, emit);
   const plan = await withAddresses(driver, wanted, emit);
   const targets = await driver.reach(plan, secrets, emit);
-  const machines = await connectMachines(targets, emit, signal, deps.connect);
-  let api: ApiAccess | undefined;
-  try {
-    if (driver.usesCloudInit) await waitForCloudInit(machines, emit, signal);
-    await noteReach(state, targets, secrets.clientKey.privateKey);
-    await requireSameAddress(must(machines, theMachine(plan, 'control-plane').name), plan);
-    api = await openApi(deps, plan, targets);
-    await undoPending(state, kubectl(api.via), machines, emit);
-    await state.savePlan(plan);
-  } catch (error) {
-    api?.close();
+  const machines = await connectMachines(targets, emit, deps.signal, deps.connect);
+  closing.push(() => {
     for (const machine of machines.values()) machine.close();
-    throw error;
-  }
-  return { value: { machines, plan, api }, changed };
+  });
+  if (driver.usesCloudInit) await waitForCloudInit(machines, emit, deps.signal);
+  await noteReach(state, targets, secrets.clientKey.privateKey);
+  await requireSameAddress(must(machines, theMachine(plan, 'control-plane').name), plan);
+  const api = await openApi(deps, plan, targets);
+  closing.push(() => api.close());
+  const kubectl = kubectlWith(uninterruptible(deps.local), {
+    binary: artifacts.kubectl,
+    kubeconfig: state.path('kubeconfig'),
+    ...api.via,
+  });
+  await undoPending(state, kubectl, machines, emit);
+  await state.savePlan(plan);
+  return { changed, machines, plan, secrets, api };
 }
 
+/** Whether machines get software over SSH, because they come plain or their image was made without it. */
+export function needsSoftware({ machines }: Pick<MachineDriver, 'machines'>, { choices }: LabPlan): boolean {
+  return machines === 'plain' || choices.artifacts.value !== 'debian';
+}
+
+/** Puts packages, container runtime and Kubernetes on every machine. */
+export async function installSoftware(
+  { driver, plan, machines, artifacts }: UpStart & Machines & { readonly artifacts: LabArtifacts },
+  emit: Emit,
+) {
+  const distribution = distributionOf(plan);
+  const changed = await Promise.all(
+    plan.machines.map(async (planned) => {
+      const machine = must(machines, planned.name);
+      const common = driver.machines === 'plain' && (await ensureSoftware(machine, plan, planned, emit));
+      return (await distribution.install(machine, planned, artifacts.software, emit)) || common;
+    }),
+  );
+  return { changed: changed.includes(true) };
+}
+
+async function ensureSecrets(state: LabState, plan: LabPlan): Promise<Secrets> {
+  const saved = await state.loadSecrets();
+  if (saved !== undefined) return saved;
+  const secrets = newSecrets(
+    plan.lab,
+    plan.machines.map(({ name }) => name),
+  );
+  await state.saveSecrets(secrets);
+  return secrets;
+}
 async function withAddresses(driver: MachineDriver, wanted: LabPlan, emit: Emit): Promise<LabPlan> {
   const found = await driver.findAddresses?.(wanted, emit);
   if (found === undefined) return wanted;

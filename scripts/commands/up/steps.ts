@@ -1,64 +1,92 @@
 import type { MachineDriver } from '../../machines/driver.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import type { DistributionName } from '../../spec/types.ts';
-import type { StepTitle } from '../steps.ts';
-
-const FIRST_STEPS: readonly StepTitle[] = [
-  { id: 'packages', title: 'Host packages', why: 'the container daemon and what builds images, from apt' },
-  { id: 'artifacts', title: 'Images and binaries', why: 'made here or fetched, checked, kept in the cache' },
-  { id: 'host', title: 'Bridge, storage and image', why: "a project, pool and bridge of the lab's own" },
-  { id: 'machines', title: 'Machines', why: 'booted by cloud-init, reached over SSH with pinned host keys' },
-];
-
-/** The lab's own image has all this already, as long as its artifacts were made with it. */
-const SOFTWARE_STEP: StepTitle = {
-  id: 'software',
-  title: 'Software',
-  why: 'packages, container runtime, Kubernetes and container images, over SSH',
-};
+import { Steps } from '../steps.ts';
+import {
+  configureNetwork,
+  joinWorkersAndApply,
+  startControlPlane,
+  waitForPodsAndNodes,
+  waitForRoutes,
+} from './cluster.ts';
+import {
+  bringUpMachines,
+  ensureArtifacts,
+  ensureHost,
+  ensureHostPackages,
+  installSoftware,
+  needsSoftware,
+  type UpStart,
+} from './machines.ts';
 
 /** What installs a control plane and what a worker joins with. */
-const WORDS: Readonly<Record<DistributionName, { readonly server: string; readonly worker: string }>> = {
+const INSTALLERS: Readonly<Record<DistributionName, { readonly server: string; readonly worker: string }>> = {
   kubeadm: { server: 'kubeadm init', worker: 'kubeadm join' },
   k3s: { server: 'k3s server', worker: 'k3s agent' },
 };
 
-function lastSteps({ choices, kubernetes }: LabPlan): readonly StepTitle[] {
-  const { server, worker } = WORDS[choices.distribution.value];
+const ARTIFACTS_WHY = {
+  debian: 'built once from Debian packages, kept in the cache',
+  online: 'downloaded from their publishers, checked, kept in the cache',
+  bundle: 'from the bundle, every file checked',
+} as const;
+
+/** labup, in order. Every step looks first and does only what is missing. */
+export function upSteps(driver: Pick<MachineDriver, 'machines' | 'steps'>, plan: LabPlan) {
+  const { choices, kubernetes } = plan;
+  const { server, worker } = INSTALLERS[choices.distribution.value];
   const isCalico = choices.cni.value === 'calico';
-  return [
-    {
+  return new Steps<UpStart>()
+    .step({
+      id: 'packages',
+      title: 'Host packages',
+      why: 'the programs that labup needs on this host, from apt',
+      run: ensureHostPackages,
+    })
+    .step({
+      id: 'artifacts',
+      title: 'Images and binaries',
+      why: ARTIFACTS_WHY[choices.artifacts.value],
+      run: ensureArtifacts,
+    })
+    .step({ id: 'host', ...driver.steps.host, run: ensureHost })
+    .step({ id: 'machines', ...driver.steps.machines, run: bringUpMachines })
+    .stepIf(needsSoftware(driver, plan), {
+      id: 'software',
+      title: 'Software',
+      why: 'packages, container runtime, Kubernetes and container images, over SSH',
+      run: installSoftware,
+    })
+    .step({
       id: 'control-plane',
       title: 'Control plane and BGP',
       why: `${server}, while FRR ${isCalico ? 'is' : 'and BIRD are'} configured`,
-    },
-    {
+      run: startControlPlane,
+    })
+    .step({
       id: 'join',
       title: 'Workers and workloads',
       why: `${worker}, all at once; ${kubernetes.dns === 'lab' ? 'cluster DNS and ' : ''}echo applied${isCalico ? ', and Calico' : ''}`,
-    },
-    {
+      run: joinWorkersAndApply,
+    })
+    .step({
       id: 'network',
       title: 'Pod network',
       why: isCalico
         ? 'BGP configuration, peer, filter and password, as soon as Calico serves their kinds'
         : 'its block of pod addresses for every node',
-    },
-    { id: 'ready', title: 'Nodes and pods', why: 'every node, cluster DNS and every echo pod Ready' },
-    {
+      run: configureNetwork,
+    })
+    .step({
+      id: 'ready',
+      title: 'Nodes and pods',
+      why: 'every node, cluster DNS and every echo pod Ready',
+      run: waitForPodsAndNodes,
+    })
+    .step({
       id: 'routes',
       title: 'Sessions and routes',
       why: 'Established at both ends, next hops right in the kernels',
-    },
-  ];
-}
-
-/** Whether machines get software over SSH, because they come plain or their image was made without it. */
-export function hasSoftwareStep(machines: MachineDriver['machines'], { choices }: LabPlan): boolean {
-  return machines === 'plain' || choices.artifacts.value !== 'debian';
-}
-
-/** labup, in order. */
-export function upSteps(machines: MachineDriver['machines'], plan: LabPlan): readonly StepTitle[] {
-  return [...FIRST_STEPS, ...(hasSoftwareStep(machines, plan) ? [SOFTWARE_STEP] : []), ...lastSteps(plan)];
+      run: waitForRoutes,
+    });
 }

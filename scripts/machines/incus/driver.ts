@@ -35,6 +35,13 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
     name: 'incus',
     machines: 'baked',
     usesCloudInit: true,
+    steps: {
+      host: { title: 'Bridge, storage and image', why: "a project, pool and bridge of the lab's own" },
+      machines: {
+        title: 'Machines',
+        why: 'containers, booted by cloud-init, reached over SSH with pinned host keys',
+      },
+    },
     ensureHost: (plan, emit) =>
       exclusively(plan.lab, async () => {
         const { daemon, changed } = await ensureDaemon(local, emit, host);

@@ -36,6 +36,13 @@ export function multipassDriver(local: Executor, options: MultipassOptions = {})
     name: 'multipass',
     machines: 'plain',
     usesCloudInit: true,
+    steps: {
+      host: { title: 'Multipass', why: 'its version, network and image are looked at' },
+      machines: {
+        title: 'Machines',
+        why: 'virtual machines, booted by cloud-init, reached over SSH with pinned host keys',
+      },
+    },
     async ensureHost(plan, emit) {
       await checkHost(host, plan, emit);
       return false;

@@ -39,6 +39,10 @@ export function sshDriver(
     name: 'ssh',
     machines: 'plain',
     usesCloudInit: false,
+    steps: {
+      host: { title: 'SSH to the machines', why: 'each is looked at; nothing is changed yet' },
+      machines: { title: 'Machines', why: "the lab's key is added to each; host keys are pinned" },
+    },
 
     async ensureHost(plan, emit) {
       const { done, failed } = await onEach(registeredOf(plan), async (machine) => {

@@ -1,0 +1,210 @@
+import { checkBgp } from '../../bgp/checks/judge.ts';
+import { observeBgp } from '../../bgp/checks/observe.ts';
+import type { Cni } from '../../bgp/cni.ts';
+import { cniOf } from '../../bgp/cnis.ts';
+import { ensureRouter } from '../../bgp/speakers.ts';
+import type { ClusterContext, Distribution } from '../../cluster/distribution.ts';
+import { distributionOf } from '../../cluster/distributions.ts';
+import { clearedWorkers, joinWorkers } from '../../cluster/join.ts';
+import { kubeconfigVia } from '../../cluster/kubeconfig.ts';
+import { type Kubectl, kubectlWith } from '../../cluster/kubectl.ts';
+import { nodeReasons } from '../../cluster/node-reasons.ts';
+import { waitForApi, waitForNodes } from '../../cluster/nodes.ts';
+import type { RemoteMachine } from '../../exec/ssh.ts';
+import { bootTimes } from '../../machines/boot-times.ts';
+import { must } from '../../machines/connect.ts';
+import { announcements } from '../../matrix/network.ts';
+import { readEndpoints } from '../../matrix/read-endpoints.ts';
+import { type LabPlan, machinesOf, theMachine } from '../../plan/types.ts';
+import { renderClusterDns, renderEcho } from '../../render/manifests.ts';
+import type { Emit } from '../../shared/events.ts';
+import { TIMEOUTS } from '../../shared/timeouts.ts';
+import { waitFor } from '../../shared/wait.ts';
+import {
+  applyManifests,
+  type Boots,
+  removeEndedPods,
+  removeOtherServices,
+  waitForPods,
+} from '../../workloads/apply.ts';
+
+import type { Deps, LabArtifacts } from '../deps.ts';
+import { KUBECTL_NOTE } from '../inspect/tools.ts';
+import type { LabState } from '../state.ts';
+import type { Machines } from './machines.ts';
+
+/** What the steps of the cluster work with. */
+interface Lab extends Machines {
+  readonly deps: Pick<Deps, 'local' | 'signal'>;
+  readonly state: LabState;
+  readonly artifacts: LabArtifacts;
+}
+
+/** A lab whose API server answers. */
+interface Cluster extends Lab {
+  readonly kubectl: Kubectl;
+  /** The cluster's CA certificate, PEM. */
+  readonly ca: string;
+  readonly boots: Boots;
+}
+
+function contextOf({ plan, secrets, deps: { signal } }: Lab, emit: Emit): ClusterContext {
+  return { plan, secrets, emit, signal };
+}
+
+/** Starts the control plane, and configures the BGP daemons beside it. */
+export async function startControlPlane(lab: Lab, emit: Emit) {
+  const { plan, machines, secrets, state, deps, artifacts, api } = lab;
+  const context = contextOf(lab, emit);
+  const distribution = distributionOf(plan);
+  const cni = cniOf(plan);
+  const boots = await bootTimes(machines);
+  const changed = await Promise.all([
+    controlPlane(distribution, cni, machines, context),
+    ensureRouter(must(machines, theMachine(plan, 'router').name), plan, secrets),
+    ...machinesOf(plan, 'worker').map(async (node) => {
+      const machine = must(machines, node.name);
+      await distribution.prepareWorker(machine);
+      return cni.prepareNode(machine, node, context);
+    }),
+  ]);
+  const apiServer = must(machines, theMachine(plan, 'control-plane').name);
+  const admin = await distribution.readAdminAccess(apiServer);
+  await state.write('kubeconfig', kubeconfigVia(admin.kubeconfig, apiServer.address));
+  await state.write(KUBECTL_NOTE, artifacts.kubectl);
+  const kubeconfig = state.path('kubeconfig');
+  const kubectl = kubectlWith(deps.local, { binary: artifacts.kubectl, kubeconfig, ...api.via });
+  await waitForApi(kubectl, emit, deps.signal, () => nodeReasons(apiServer));
+  return { changed: changed.includes(true), kubectl, ca: admin.ca, boots };
+}
+
+/** Joins the workers that are missing, and applies CNI and workloads meanwhile. */
+export async function joinWorkersAndApply(lab: Cluster, emit: Emit) {
+  const { plan, machines, kubectl, ca, boots, artifacts, deps } = lab;
+  const context = contextOf(lab, emit);
+  const workers = { distribution: distributionOf(plan), machines, kubectl, ca };
+  const missing = await clearedWorkers(workers, context);
+  const changed = await Promise.all([
+    cniOf(plan).deploy(kubectl, artifacts.software, context),
+    applyWorkloads(kubectl, plan, boots, deps.signal),
+    joinWorkers(workers, missing, context),
+  ]);
+  return { changed: changed.includes(true) };
+}
+
+/** What the CNI needs once the nodes have joined. */
+export async function configureNetwork(lab: Cluster, emit: Emit) {
+  return { changed: await cniOf(lab.plan).settle(lab.kubectl, contextOf(lab, emit)) };
+}
+
+/** Waits until every node and every pod is Ready. */
+export async function waitForPodsAndNodes({ kubectl, plan, boots, deps }: Cluster, emit: Emit) {
+  await waitForNodes(kubectl, plan, emit, deps.signal);
+  await waitForWorkloads(kubectl, plan, boots, emit, deps.signal);
+  return { changed: false };
+}
+
+/** Waits until every BGP session and every route is as planned. */
+export async function waitForRoutes(lab: Cluster, emit: Emit) {
+  const { kubectl, plan, machines, deps } = lab;
+  await cniOf(plan).waitUntilReady(kubectl, contextOf(lab, emit));
+  await waitForBgp(kubectl, plan, machines, emit, deps.signal);
+  return { changed: false };
+}
+
+// kubelet must not meet a node that its CNI has not prepared.
+async function controlPlane(
+  distribution: Distribution,
+  cni: Cni,
+  machines: ReadonlyMap<string, RemoteMachine>,
+  context: ClusterContext,
+): Promise<boolean> {
+  const node = theMachine(context.plan, 'control-plane');
+  const machine = must(machines, node.name);
+  const prepared = await cni.prepareNode(machine, node, context);
+  const made = await distribution.ensureControlPlane(machine, context);
+  return prepared || made;
+}
+
+async function applyWorkloads(
+  kubectl: Kubectl,
+  plan: LabPlan,
+  boots: Boots,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const ended = await removeEndedPods(kubectl, plan.echo.namespace, boots);
+  const echo = renderEcho(plan);
+  const other = await removeOtherServices(kubectl, plan.echo.namespace, echo);
+  const dns = plan.kubernetes.dns === 'lab' ? [renderClusterDns(plan)] : [];
+  const applied = await applyManifests(kubectl, [...dns, echo].join('---\n'), signal);
+  return ended || other || applied;
+}
+
+async function waitForWorkloads(
+  kubectl: Kubectl,
+  plan: LabPlan,
+  boots: Boots,
+  emit: Emit,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { namespace, servers, clientPod } = plan.echo;
+  const names = [...servers.map(({ pod }) => pod), clientPod.pod];
+  const nodes = machinesOf(plan, 'control-plane', 'worker').length;
+  const isKubeadm = plan.choices.distribution.value === 'kubeadm';
+  // kubeadm runs CoreDNS twice.
+  const dnsPods = isKubeadm && plan.kubernetes.dns === 'coredns' ? 2 : 1;
+  await Promise.all([
+    waitForPods(kubectl, namespace, { names }, boots, emit, signal),
+    waitForPods(
+      kubectl,
+      'kube-system',
+      { selector: 'k8s-app=kube-dns', count: dnsPods },
+      boots,
+      emit,
+      signal,
+    ),
+    // With k3s kube-proxy is a part of k3s itself.
+    ...(isKubeadm
+      ? [
+          waitForPods(
+            kubectl,
+            'kube-system',
+            { selector: 'k8s-app=kube-proxy', count: nodes },
+            boots,
+            emit,
+            signal,
+          ),
+        ]
+      : []),
+  ]);
+}
+
+async function waitForBgp(
+  kubectl: Kubectl,
+  plan: LabPlan,
+  machines: ReadonlyMap<string, RemoteMachine>,
+  emit: Emit,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await waitFor({
+    what: 'every BGP session and route to be as planned',
+    timeoutMs: TIMEOUTS.bgpEstablished,
+    look: async () => {
+      const endpoints = await readEndpoints(kubectl, plan);
+      const observed = await observeBgp(plan, machines, signal);
+      const wrong = checkBgp(plan, announcements(plan, endpoints), observed).filter(
+        ({ verdict }) => verdict !== 'passed',
+      );
+      const [first] = wrong;
+      return first === undefined
+        ? { done: true, value: undefined }
+        : {
+            done: false,
+            why: `${first.title}: ${first.observed}, not ${first.expected} (${wrong.length} wrong)`,
+          };
+    },
+    next: 'npx labtest   (names every session and route that is wrong)',
+    signal,
+    emit,
+  });
+}
