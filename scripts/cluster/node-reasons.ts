@@ -5,6 +5,7 @@ import { TIMEOUTS } from '../shared/timeouts.ts';
 /** The units that run Kubernetes: kubeadm's kubelet, and k3s' two. */
 const UNITS = ['kubelet.service', 'k3s.service', 'k3s-agent.service'];
 const JOURNAL_LINES = 12;
+const LINE_LENGTH = 300;
 
 /**
  * What containers of the machine say that ended, as kubelet keeps it in /var/log/pods ($1), where no API server can be asked:
@@ -33,12 +34,25 @@ export async function nodeReasons(machine: RemoteMachine, units = UNITS): Promis
   const options = { timeoutMs: TIMEOUTS.command };
   const containers = await machine.run(['sh', '-c', CONTAINERS, 'sh', '/var/log/pods'], options);
   // What the units' own processes say, without systemd; a container has no modules to load, which is no news.
-  const argv = ['journalctl', '--boot', '--no-pager', '--output', 'cat', '--lines', '50'];
+  const argv = ['journalctl', '--boot', '--no-pager', '--output', 'cat', '--lines', '400'];
   const journal = await machine.run([...argv, ...units.map((unit) => `_SYSTEMD_UNIT=${unit}`)], options);
-  const lines = (text: string) =>
-    text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('modprobe: '));
-  return [...lines(containers.stdout), ...lines(journal.stdout).slice(-JOURNAL_LINES)];
+  return [...linesOf(containers.stdout), ...journalReasons(journal.stdout)];
 }
+
+/**
+ * The last that a journal tells beside mere information, in klog's and logrus' forms, each once and without its time: kubelet
+ * says the same again and again. The end of the journal where there is nothing else.
+ */
+export function journalReasons(text: string): readonly string[] {
+  const lines = linesOf(text).filter((line) => !line.startsWith('modprobe: '));
+  const serious = lines.filter((line) => !/^I\d{4} |^time="\S+" level=(info|debug) /.test(line));
+  const told = (serious.length === 0 ? lines : serious)
+    .map((line) => line.replace(/^([IWEF]\d{4} \S+ +\d+ |time="\S+" )/, '').slice(0, LINE_LENGTH))
+    .reverse();
+  return [...new Set(told)].slice(0, JOURNAL_LINES).reverse();
+}
+
+const linesOf = (text: string) => text.split('\n').filter((line) => line.trim() !== '');
 
 /** Runs a command that brings Kubernetes up. Where it fails, its error also says what the node says. */
 export async function withNodeReasons<T>(machine: RemoteMachine, command: Promise<T>): Promise<T> {

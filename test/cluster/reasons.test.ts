@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ensureRequestedIpsOnly } from '../../scripts/bgp/calico/load-balancer.ts';
 import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
-import { nodeReasons, withNodeReasons } from '../../scripts/cluster/node-reasons.ts';
+import { journalReasons, nodeReasons, withNodeReasons } from '../../scripts/cluster/node-reasons.ts';
 import { isCrashing, type PodList, reasonOf } from '../../scripts/cluster/pods.ts';
 import { Interrupted, LabFailure } from '../../scripts/shared/errors.ts';
 import { waitForPods } from '../../scripts/workloads/apply.ts';
@@ -181,6 +181,36 @@ describe('a node whose Kubernetes does not come up', () => {
       message: 'kubeadm failed on this host (exit code 1).',
       details: expect.arrayContaining(['context deadline exceeded', 'no space left on device']),
     });
+  });
+
+  /** As `journalctl --output cat` prints it, from its beginning to this line. */
+  const journal = (name: string, until: string) => {
+    const file = new URL(`../transcripts/calico/${name}-journal.txt`, import.meta.url);
+    const lines = readFileSync(file, 'utf8').split('\n');
+    const end = lines.findIndex((line) => line.includes(until));
+    return lines
+      .slice(0, end + 1)
+      .map((line) => line.replace(/^(\S+ ){4}[^:]+: /, ''))
+      .join('\n');
+  };
+
+  it.each([
+    ['k8smaster1', '06:27:37.417089', 'Failed to ensure process in container with oom score'],
+    ['k8smaster1', '06:20:30.897358', 'failed to setup network for sandbox'],
+    ['k8sworker1', '06:20:40.506875', 'node \\"k8sworker1\\" not found'],
+    ['k8sworker1', '06:20:21Z" level=info msg="Getting list', 'Failed to set sysctl: open /proc'],
+  ])('a real k3s says what is wrong in %s at %s, each once: %s', (name, until, says) => {
+    const told = journalReasons(journal(name, until));
+    expect(told.join('\n')).toContain(says);
+    expect(told.length).toBeLessThanOrEqual(12);
+    expect(new Set(told).size).toBe(told.length);
+    expect(told.filter((line) => /^I\d{4}|level=info|^time=/.test(line))).toEqual([]);
+  });
+
+  it('says the end of a journal in which nothing is wrong', () => {
+    expect(journalReasons('I1126 06:20:40.1     261 server.go:1] "Starting"\n')).toEqual([
+      'server.go:1] "Starting"',
+    ]);
   });
 
   it('is not asked where labup was interrupted', async () => {

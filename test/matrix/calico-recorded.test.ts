@@ -17,7 +17,9 @@ import { parseDropsInvalid } from '../../scripts/matrix/state/nat.ts';
 import { proxySettings } from '../../scripts/matrix/state/proxy.ts';
 import type { ObservedState } from '../../scripts/matrix/state/types.ts';
 import type { DnsAnswer } from '../../scripts/matrix/types.ts';
+import { machinesOf, theMachine } from '../../scripts/plan/types.ts';
 import { planOf } from './fixtures.ts';
+import { kernelsOf } from './network-of.ts';
 
 /** What the real k3s 1.36, CoreDNS, Calico 3.32 and FRR said; see test/transcripts/README.md. */
 function recorded(name: string): string {
@@ -154,6 +156,65 @@ describe("kube-proxy 1.36's rules", () => {
     const other = expected('k8smaster1>kind-empty/k8sworker1:32404/tcp');
     expect(other).toMatchObject({ outcome: 'refused' });
     expect(other?.chain.at(-1)?.chains).toEqual(['KUBE-EXTERNAL-SERVICES']);
+  });
+});
+
+describe('what connections to seven kinds of services really came to', () => {
+  /** Machines that were not recorded there: kernels of a healthy lab with these nodes, and Calico's rules. */
+  const recordedWorker = machine('k8sworker1');
+  const { name: _, interfaces, routes, ...calico } = recordedWorker;
+  const blocks = ['10.255.93.64/26', '10.255.230.192/26', '10.255.8.0/26', '10.255.137.0/26'];
+  const { subnet } = plan.network;
+  const { serviceCidr, podCidr } = plan.kubernetes;
+  const nodes = machinesOf(plan, 'control-plane', 'worker').map((node, at) => ({
+    ...node,
+    block: blocks[at] ?? '',
+  }));
+  const names = ['k8sworker1', 'k8sworker2', 'k8sworker3'];
+  // The one pod that had another address there than in objects.json.
+  const pods = kinds.pods.map((pod) => (pod.ip === '10.255.8.1' ? { ...pod, ip: '10.255.8.0' } : pod));
+  const others = kernelsOf({
+    ...{ subnet, serviceCidr, podCidr, nodes, peers: names, router: theMachine(plan, 'router') },
+    clients: machinesOf(plan, 'client').map(({ name, address }) => ({
+      ...{ name, address, routes: name === 'routed' ? ['2.2.2.2/32', serviceCidr, podCidr] : [] },
+    })),
+    pods: pods.flatMap(({ ip, node }) => (ip === undefined || node === undefined ? [] : [{ ip, node }])),
+    // A service with policy Cluster has it, so every node announces it.
+    announced: new Map([['2.2.2.2', ['k8smaster1', ...names]]]),
+  });
+  const machines = new Map(
+    [...others].map(([name, kernel]) => [
+      name,
+      { ...kernel, ...(nodes.some((node) => node.name === name) ? calico : {}) },
+    ]),
+  );
+  machines.set('k8sworker1', recordedWorker);
+  const cells = buildCells(plan, { ...kinds, pods, machines });
+  /** connect()'s own words; EINVAL is Linux's answer for a blackhole route. */
+  const OUTCOMES = [
+    ...[
+      ['TimeoutError', 'timeout'],
+      ['ConnectionRefusedError', 'refused'],
+    ],
+    ...[
+      ['Errno 101', 'no-route'],
+      ['Errno 22', 'no-route'],
+      ['connected', 'ok'],
+    ],
+  ] as const;
+
+  it.each(recorded('kinds-truth.txt').trimEnd().split('\n'))('is what was predicted: %s', (line) => {
+    const [, from, address, port, said = ''] = /^\S+ from (.*?) to (.*?):(.*?): (.*)$/.exec(line) ?? [];
+    const [, server, client] = /Server: (.*?):\d+ Client: (.*?):/.exec(said) ?? [];
+    const [, outcome] = OUTCOMES.find(([words]) => said.includes(words)) ?? [];
+    const predicted = cells
+      .filter((cell) => cell.from === from && cell.address === address && String(cell.port) === port)
+      .map(({ expected }) => expected);
+    expect(predicted.map((each) => each.outcome)).toContain(outcome);
+    // 2.2.2.2:1234 belongs to two services there, and which of them has it is another one on each node.
+    if (server === undefined || predicted.length > 1) return;
+    expect(predicted[0]?.servers).toContain(server);
+    expect(predicted[0]?.clients).toContain(client);
   });
 });
 
