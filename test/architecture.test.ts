@@ -81,7 +81,7 @@ describe('import order', () => {
 describe('a command begins at once', () => {
   it.each([
     ['scripts/cli/main.ts', ['commander', 'picocolors']],
-    ['scripts/commands/inspect/tools.ts', ['ipaddr.js', 'yaml', 'zod']],
+    ['scripts/commands/inspect/shell.ts', ['ipaddr.js', 'yaml', 'zod']],
   ])('%s loads no more packages than it needs to begin', (start, packages) => {
     expect(loadedWith(sources, start)).toEqual(packages);
   });

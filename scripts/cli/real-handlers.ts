@@ -3,13 +3,12 @@ import type { Deps } from '../commands/deps.ts';
 import type { labtest } from '../commands/test/labtest.ts';
 import { EXIT, UserError } from '../shared/errors.ts';
 import { aboutBundle, bundleText } from './bundle-text.ts';
-import { durationText } from './clock-text.ts';
 import { colors } from './colors.ts';
 import type { Terminal } from './deps.ts';
 import { doctorText } from './doctor-text.ts';
+import { durationText, slowestText } from './duration-text.ts';
 import type { Handlers } from './handlers.ts';
 import { statusText } from './status-text.ts';
-import { slowestText } from './timing-text.ts';
 
 /** Whatever the user's own command ends with is its result. */
 const ANY_CODE = Array.from({ length: 256 }, (_, value) => value);
@@ -124,7 +123,7 @@ export function realHandlers(
     },
 
     async ssh(machine, args) {
-      const { sshArgv } = await import('../commands/inspect/tools.ts');
+      const { sshArgv } = await import('../commands/inspect/shell.ts');
       const deps = use(args);
       if (args.json)
         throw new UserError('A shell has no JSON.', { next: `npx lab exec --json ${machine} -- COMMAND` });
@@ -132,7 +131,7 @@ export function realHandlers(
     },
 
     async exec(machine, command, args) {
-      const { sshArgv } = await import('../commands/inspect/tools.ts');
+      const { sshArgv } = await import('../commands/inspect/shell.ts');
       const deps = use(args);
       const argv = await sshArgv(deps, machine, command, args);
       if (!args.json) code = await deps.interactive(argv, deps.env);
@@ -144,7 +143,7 @@ export function realHandlers(
     },
 
     async kubectl(args, options) {
-      const { withKubectl } = await import('../commands/inspect/tools.ts');
+      const { withKubectl } = await import('../commands/inspect/shell.ts');
       const deps = use(options);
       await withKubectl(deps, args, options, async (argv) => {
         if (!options.json) code = await deps.interactive(argv, deps.env);

@@ -2,8 +2,8 @@ import type { SelftestResult } from '../commands/selftest/selftest.ts';
 import { wrap } from '../report/wrap.ts';
 import type { FaultResult } from '../selftest/run.ts';
 import { EXIT, type ExitCode } from '../shared/errors.ts';
-import { durationText } from './clock-text.ts';
 import { colors } from './colors.ts';
+import { durationText } from './duration-text.ts';
 
 /** 0 where every fault that the lab is large enough for was found, there was at least one, and the lab is as it was. */
 export function selftestCode({ faults, differs }: SelftestResult): ExitCode {

@@ -1,10 +1,14 @@
+import { existsSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
+import type { KubectlAccess } from '../cluster/kubectl.ts';
+import { forwardOver } from '../exec/forward.ts';
 import type { JumpHost } from '../exec/jump.ts';
 import type { SshTarget } from '../exec/ssh.ts';
 import type { SshHost } from '../exec/ssh-connection.ts';
-import type { LabPlan } from '../plan/types.ts';
+import { type LabPlan, theMachine } from '../plan/types.ts';
+import { HarnessError, LabError, messageOf, UserError } from '../shared/errors.ts';
 import { silent } from '../shared/events.ts';
-import type { Deps } from './deps.ts';
+import { artifactsOf, type Deps } from './deps.ts';
 import type { LabState, Reach } from './state.ts';
 
 /** How to reach every machine of the lab over SSH, in plan order: as labup noted it, else as the driver says. */
@@ -19,6 +23,20 @@ export async function sshTargets(
   if (noted !== undefined) return noted.map((reach) => ({ ...reach, privateKey }));
   const driver = await deps.driver(plan.choices.driver.value);
   return driver.reach(plan, secrets, silent);
+}
+
+/** How to reach one machine of the lab over SSH. Throws UserError where it has none of that name. */
+export async function sshTarget(
+  deps: Pick<Deps, 'driver'>,
+  plan: LabPlan,
+  state: LabState,
+  machine: string,
+): Promise<SshTarget> {
+  const target = (await sshTargets(deps, plan, state)).find(({ name }) => name === machine);
+  if (target !== undefined) return target;
+  throw new UserError(`There is no machine "${machine}" in this lab.`, {
+    details: [`machines: ${plan.machines.map(({ name }) => name).join(', ')}`],
+  });
 }
 
 /** Notes how the machines are reached, for the commands that come after. */
@@ -88,4 +106,65 @@ function jumpHostsOf(reach: readonly Reach[]): readonly (readonly [string, JumpH
 
 function quoted(path: string): string {
   return `"${path}"`;
+}
+
+/** The way to the API server, for as long as it is not closed. */
+export interface ApiAccess {
+  readonly via: Pick<KubectlAccess, 'via'>;
+  close(): void;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/**
+ * Opens the way to the API server: nothing has to be done, unless the control plane is behind a jump host. Then kubectl
+ * has no way to it but a forward over SSH, through the control plane itself, so that its SSH port is all that the jump
+ * host has to reach. Throws what connecting through a jump host throws, HarnessError where the SSH login fails.
+ */
+export async function openApi(
+  deps: Pick<Deps, 'connect'>,
+  plan: LabPlan,
+  targets: readonly SshTarget[],
+): Promise<ApiAccess> {
+  const { name } = theMachine(plan, 'control-plane');
+  const target = targets.find((each) => each.name === name);
+  if (target?.jump === undefined) return { via: {}, close() {} };
+  const { hostname: serverName, port } = new URL(`https://${plan.kubernetes.apiServer}`);
+  const connect = () =>
+    deps.connect(target, CONNECT_TIMEOUT_MS).catch((error: unknown) => {
+      if (error instanceof LabError) throw error;
+      throw new HarnessError(`The API server of lab "${plan.lab}" cannot be reached: ${messageOf(error)}`, {
+        details: [`kubectl goes over SSH to ${name}, for it is behind a jump host`],
+        next: 'npx lab status; npx labup --yes',
+        cause: error,
+      });
+    });
+  const forward = await forwardOver(connect, serverName, Number(port));
+  return { via: { via: { port: forward.port, serverName } }, close: () => forward.close() };
+}
+
+/** The file of the state folder that says where the lab's kubectl is. */
+export const KUBECTL_NOTE = 'kubectl-path';
+
+/**
+ * The kubectl that the lab was made with; where the cache holds that no longer, the one that labup would use now. Throws
+ * UserError where both are gone: only labup makes images and binaries, which takes minutes.
+ */
+export async function cachedKubectl(
+  deps: Pick<Deps, 'artifacts' | 'driver' | 'signal'>,
+  state: LabState,
+): Promise<string> {
+  const noted = await state.read(KUBECTL_NOTE);
+  if (noted !== undefined && existsSync(noted)) return noted;
+  const plan = await state.requirePlan();
+  const { machines } = await deps.driver(plan.choices.driver.value);
+  const artifacts = await deps.artifacts(artifactsOf(plan));
+  const missing = await artifacts.missing(machines);
+  if (missing.length > 0) {
+    throw new UserError("The cache does not hold this lab's images and binaries any more.", {
+      details: missing.map(({ name }) => `missing: ${name}`),
+      next: 'npx labup --yes   (makes them again)',
+    });
+  }
+  return (await artifacts.ensure(machines, silent, deps.signal)).artifacts.kubectl;
 }

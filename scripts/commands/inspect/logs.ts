@@ -1,7 +1,6 @@
 import { connectMachines } from '../../machines/connect.ts';
-import { UserError } from '../../shared/errors.ts';
 import { silent } from '../../shared/events.ts';
-import { sshTargets } from '../access.ts';
+import { sshTarget } from '../access.ts';
 import type { Deps } from '../deps.ts';
 import { type LabOptions, labName } from '../lab-file.ts';
 import { LabState } from '../state.ts';
@@ -14,14 +13,8 @@ export interface LogsOptions extends LabOptions {
 export async function machineLog(deps: Deps, machine: string, options: LogsOptions): Promise<string> {
   const state = new LabState(deps.cwd, labName(deps, options));
   const plan = await state.requirePlan();
-  const targets = await sshTargets(deps, plan, state);
-  const target = targets.filter(({ name }) => name === machine);
-  if (target.length === 0) {
-    throw new UserError(`There is no machine "${machine}" in this lab.`, {
-      details: [`machines: ${plan.machines.map(({ name }) => name).join(', ')}`],
-    });
-  }
-  const machines = await connectMachines(target, silent, deps.signal, deps.connect);
+  const target = await sshTarget(deps, plan, state, machine);
+  const machines = await connectMachines([target], silent, deps.signal, deps.connect);
   try {
     const [connected] = machines.values();
     const argv = ['journalctl', '--boot', '--no-pager', '--lines', String(options.lines)];

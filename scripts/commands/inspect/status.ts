@@ -4,13 +4,11 @@ import { connectMachines } from '../../machines/connect.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { silent } from '../../shared/events.ts';
-import { sshTargets } from '../access.ts';
-import { openApi } from '../api-access.ts';
+import { cachedKubectl, openApi, sshTargets } from '../access.ts';
 import type { Deps } from '../deps.ts';
 import { type LabOptions, labName } from '../lab-file.ts';
 import { observeLab } from '../observe-lab.ts';
 import { LabState } from '../state.ts';
-import { cachedKubectl } from './tools.ts';
 
 export interface MachineStatus {
   readonly name: string;

@@ -4,8 +4,7 @@ import { HostKeyError, type RemoteMachine, type SshTarget } from '../../exec/ssh
 import { ensureProbe } from '../../matrix/probe-files.ts';
 import { readCluster } from '../../matrix/state/read.ts';
 import type { ClusterState } from '../../matrix/state/types.ts';
-import type { LabPlan } from '../../plan/types.ts';
-import { machinesOf } from '../../plan/types.ts';
+import { type LabPlan, machinesOf } from '../../plan/types.ts';
 import {
   HarnessError,
   Interrupted,
@@ -16,10 +15,8 @@ import {
 } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { scaleTimeouts } from '../../shared/timeouts.ts';
-import { sshTargets } from '../access.ts';
-import { openApi } from '../api-access.ts';
+import { cachedKubectl, openApi, sshTargets } from '../access.ts';
 import type { Deps } from '../deps.ts';
-import { cachedKubectl } from '../inspect/tools.ts';
 import { type LabOptions, labName } from '../lab-file.ts';
 import { observeLab } from '../observe-lab.ts';
 import { undoFaults, undoPending } from '../selftest/undo-faults.ts';

@@ -17,7 +17,6 @@ import type { Cell } from '../../matrix/types.ts';
 import type { BgpTable, LabRun } from '../../report/run.ts';
 import type { Deps } from '../deps.ts';
 import { type RunSteps, Steps, type StepTiming, timed } from '../steps.ts';
-import { saveEvidence } from './kept-runs.ts';
 import type { OpenLab } from './open-lab.ts';
 import {
   countersOf,
@@ -28,6 +27,7 @@ import {
   type Seen,
   waitUntilAtRest,
 } from './read-lab.ts';
+import { saveEvidence } from './reports.ts';
 
 /** What one test covers. */
 export interface RunOptions {

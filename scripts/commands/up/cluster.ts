@@ -27,9 +27,8 @@ import {
   removeOtherServices,
   waitForPods,
 } from '../../workloads/apply.ts';
-
+import { KUBECTL_NOTE } from '../access.ts';
 import type { Deps, LabArtifacts } from '../deps.ts';
-import { KUBECTL_NOTE } from '../inspect/tools.ts';
 import type { LabState } from '../state.ts';
 import type { Machines } from './machines.ts';
 

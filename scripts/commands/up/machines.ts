@@ -21,8 +21,7 @@ import {
 import { packagesOf, renderSshdConfig } from '../../render/software.ts';
 import type { Emit } from '../../shared/events.ts';
 import type { Secrets } from '../../shared/secrets.ts';
-import { noteReach } from '../access.ts';
-import { type ApiAccess, openApi } from '../api-access.ts';
+import { type ApiAccess, noteReach, openApi } from '../access.ts';
 import { artifactsOf, type Deps, type LabArtifacts } from '../deps.ts';
 import { undoPending, uninterruptible } from '../selftest/undo-faults.ts';
 import type { LabState } from '../state.ts';

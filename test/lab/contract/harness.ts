@@ -1,5 +1,5 @@
 import { cacheFolder } from '../../../scripts/artifacts/cache.ts';
-import { debianArtifacts } from '../../../scripts/commands/artifact-source.ts';
+import { debianArtifacts } from '../../../scripts/commands/artifact-sources.ts';
 import type { LabArtifacts } from '../../../scripts/commands/deps.ts';
 import type { Executor } from '../../../scripts/exec/executor.ts';
 import { localExecutor } from '../../../scripts/exec/local.ts';

@@ -1,3 +1,5 @@
+import type { StepTiming } from '../commands/steps.ts';
+
 /** A duration in milliseconds as people read it: "0.4 s", "12 s", "2 min 05 s". */
 export function durationText(ms: number): string {
   const seconds = ms / 1000;
@@ -19,4 +21,10 @@ export function leftText(seconds: number): string {
 export function progressText(done: number, total: number, secondsLeft?: number): string {
   const percent = total === 0 ? 100 : Math.floor((100 * done) / total);
   return secondsLeft === undefined ? `${percent} %` : `${percent} %, ${leftText(secondsLeft)}`;
+}
+
+/** "slowest: machines 10 s, control-plane 14 s, ...": the five steps that took longest. */
+export function slowestText(timings: readonly StepTiming[]): string {
+  const slowest = [...timings].sort((a, b) => b.ms - a.ms).slice(0, 5);
+  return `slowest steps: ${slowest.map(({ step, ms }) => `${step} ${durationText(ms)}`).join(', ')}`;
 }

@@ -3,8 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabState } from '../../scripts/commands/state.ts';
-import { KEPT_RUNS, partialRunsSince, runFile, saveEvidence } from '../../scripts/commands/test/kept-runs.ts';
-import { knownCells, saveReports } from '../../scripts/commands/test/reports.ts';
+import {
+  KEPT_RUNS,
+  knownCells,
+  partialRunsSince,
+  runFile,
+  saveEvidence,
+  saveReports,
+} from '../../scripts/commands/test/reports.ts';
 import { EXIT } from '../../scripts/shared/errors.ts';
 import { CELLS, NEGATIVE, POSITIVE, runOf, TIMEOUT } from '../report/fixtures.ts';
 

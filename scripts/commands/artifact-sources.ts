@@ -3,15 +3,73 @@ import { join } from 'node:path';
 import { type Bundle, readBundle, softwareOf } from '../artifacts/bundle/bundle.ts';
 import { requireWhole } from '../artifacts/bundle/check.ts';
 import { debianArchitecture, findDebianSource, mirrorProblem } from '../artifacts/debian.ts';
-import { cachedFiles } from '../artifacts/debian-software.ts';
+import { cachedFiles, debianSoftware } from '../artifacts/debian-software.ts';
+import { ensureArtifacts, missingArtifacts } from '../artifacts/ensure.ts';
+import { missingBase } from '../artifacts/online/base.ts';
+import { type OnlineChoice, onlineFiles } from '../artifacts/online/files.ts';
+import { fetchOnline, missingOnline, onlineProblem } from '../artifacts/online/source.ts';
+import { loadVersions, PLATFORMS } from '../artifacts/online/versions.ts';
 import { placeProgram, runnableProgram } from '../artifacts/programs.ts';
+import type { Recipe } from '../artifacts/recipe.ts';
+import { recipes } from '../artifacts/recipes.ts';
 import type { Executor } from '../exec/executor.ts';
 import { quoteWord } from '../exec/quote.ts';
 import type { MachineDriver, MachineImage } from '../machines/driver.ts';
 import { filesOf, type Software, type SoftwareFile } from '../plan/software.ts';
 import { UserError } from '../shared/errors.ts';
 import { silent } from '../shared/events.ts';
-import type { ArtifactSource } from './deps.ts';
+import type { DistributionName } from '../spec/types.ts';
+import type { ArtifactChoice, ArtifactSource } from './deps.ts';
+
+/** The source of a choice; `cache` is what all labs share. */
+export function artifactSource(choice: ArtifactChoice, local: Executor, cache: string): ArtifactSource {
+  switch (choice.from) {
+    case 'debian':
+      return debianArtifacts(local, cache);
+    case 'bundle':
+      return bundleArtifacts(choice.folder, local, cache);
+    case 'online':
+      return onlineArtifacts(choice.distribution, local, cache);
+  }
+}
+
+/** Images and binaries made from Debian packages in the given cache folder. */
+export function debianArtifacts(local: Executor, cache: string): ArtifactSource {
+  return {
+    async missing(machines) {
+      const missing = await missingArtifacts({ cache, all: recipesFor(machines) });
+      return missing.map(({ title, seconds }) => ({ name: title, minutes: Math.ceil(seconds / 60) }));
+    },
+    async reachable() {
+      return mirrorAnswers(local);
+    },
+    async ensure(machines, emit, signal) {
+      const all = recipesFor(machines);
+      const missing = await missingArtifacts({ cache, all });
+      const made = await ensureArtifacts({
+        host: local,
+        emit,
+        signal,
+        cache,
+        all,
+      });
+      return {
+        artifacts: {
+          image: made.machineImage,
+          software: await debianSoftware(made),
+          kubectl: made.kubectl,
+        },
+        changed: missing.length > 0,
+      };
+    },
+  };
+}
+
+/** Plain machines boot from an image of their own: the lab's is not needed, nor what only it is made from. */
+function recipesFor(machines: MachineDriver['machines']): readonly Recipe[] {
+  const all = recipes();
+  return machines === 'baked' ? all : all.filter(({ id }) => id !== 'machine-image' && id !== 'machine-root');
+}
 
 /** A lab's software from a bundle: nothing is built, and nothing touches the network. */
 export function bundleArtifacts(folder: string, local: Executor, cache: string): ArtifactSource {
@@ -30,7 +88,7 @@ export function bundleArtifacts(folder: string, local: Executor, cache: string):
     },
     // Asked only where packages of this host are missing.
     async reachable() {
-      return (await mirrorProblem(local, await findDebianSource(local))) === undefined;
+      return mirrorAnswers(local);
     },
     async ensure(machines, emit) {
       const software = await whole(machines, emit);
@@ -114,4 +172,60 @@ export async function hostKubectl(software: Software, cache: string): Promise<st
   const config = quoteWord(join(folder, 'config.yaml'));
   const script = `#!/bin/sh\nK3S_CONFIG_FILE=${config} exec ${quoteWord(binary)} kubectl "$@"\n`;
   return placeProgram(join(folder, 'kubectl'), (path) => writeFile(path, script));
+}
+
+/** What one file takes to be fetched, in minutes: a guess, for lines of 20 Mbit/s and more. */
+const MINUTES_PER_FILE = 1;
+
+/** A lab's software from its publishers, pinned by versions.yaml, checked, and kept in the given cache folder. */
+export function onlineArtifacts(
+  distribution: DistributionName,
+  local: Executor,
+  cache: string,
+): ArtifactSource {
+  const lock = loadVersions();
+  const architecture = debianArchitecture();
+  const hostPlatform = PLATFORMS.find((each) => each === `${process.platform}/${architecture}`);
+  const choice: OnlineChoice = { distribution, architecture, hostPlatform };
+  return {
+    async missing(machines) {
+      const [files, base] = await Promise.all([
+        missingOnline(cache, onlineFiles(lock, choice)),
+        missingBase({ cache, machines }),
+      ]);
+      return [
+        ...files.map(({ path, version }) => ({ name: `${path} ${version}`, minutes: MINUTES_PER_FILE })),
+        ...base.map(({ title, seconds }) => ({ name: title, minutes: Math.ceil(seconds / 60) })),
+      ];
+    },
+    async reachable() {
+      const [problem, mirror] = await Promise.all([onlineProblem(lock), mirrorAnswers(local)]);
+      return problem === undefined && mirror;
+    },
+    async ensure(machines, emit, signal) {
+      const { software, bundlePaths, changed } = await fetchOnline({
+        host: local,
+        cache,
+        emit,
+        signal,
+        machines,
+        lock,
+        choice,
+      });
+      const image = imageOf(software);
+      return {
+        artifacts: {
+          ...(image === undefined ? {} : { image }),
+          software,
+          kubectl: await hostKubectl(software, cache),
+          places: bundlePaths,
+        },
+        changed,
+      };
+    },
+  };
+}
+
+async function mirrorAnswers(local: Executor): Promise<boolean> {
+  return (await mirrorProblem(local, await findDebianSource(local))) === undefined;
 }

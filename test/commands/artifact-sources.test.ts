@@ -7,7 +7,7 @@ import { debianArchitecture } from '../../scripts/artifacts/debian.ts';
 import { recipeKeys } from '../../scripts/artifacts/ensure.ts';
 import type { RecipeId } from '../../scripts/artifacts/recipe.ts';
 import { baseRecipes } from '../../scripts/artifacts/recipes.ts';
-import { bundleArtifacts } from '../../scripts/commands/bundle-source.ts';
+import { bundleArtifacts } from '../../scripts/commands/artifact-sources.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import { filesOf } from '../../scripts/plan/software.ts';
 import { UserError } from '../../scripts/shared/errors.ts';
