@@ -2,7 +2,7 @@ import type { LabStatus, MachineStatus } from '../commands/inspect/status.ts';
 import { colors } from './colors.ts';
 
 /** The lab's state as a table. */
-export function statusText({ lab, state, machines, problems }: LabStatus): string {
+export function statusText({ lab, state, machines, problems, differences }: LabStatus): string {
   const paint = state === 'up' ? colors.green : colors.red;
   const rows = machines.map((machine) => [
     machine.name,
@@ -26,6 +26,7 @@ export function statusText({ lab, state, machines, problems }: LabStatus): strin
     `lab "${lab}": ${paint(state)}`,
     ...(machines.length > 0 ? ['', ...lines] : []),
     ...problems.map((text) => `problem: ${text}`),
+    ...differences.map((text) => `lab.yaml differs: ${text}`),
     '',
   ].join('\n');
 }

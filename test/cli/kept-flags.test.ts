@@ -147,3 +147,32 @@ it('flags are kept only until labdown', async () => {
   await lab.run('labdown', ['--yes']);
   expect((await planned()).machines).toHaveLength(7);
 });
+
+describe('lab.yaml that was changed after the lab was made', () => {
+  const written = (text: string) => writeFileSync(join(lab.cwd, 'lab.yaml'), `version: 1\n${text}`);
+  const differs = async () => {
+    const { code, out } = await lab.run('lab', ['status', '--json']);
+    expect(code).toBe(0);
+    return (JSON.parse(out) as { differences: readonly string[] }).differences;
+  };
+
+  it('is told by lab status and by labtest, which look at the lab as it was made', async () => {
+    await lab.run('labup', ['--yes']);
+    expect(await differs()).toEqual([]);
+    written('echo: {externalIp: 2.2.2.3}\n');
+    const text = 'echo.externalIp: 2.2.2.2 when the lab was made, now 2.2.2.3';
+    expect(await differs()).toContain(text);
+    expect((await lab.run('lab', ['status'])).out).toContain(`\nlab.yaml differs: ${text}\n`);
+    const { code, err } = await lab.run('labtest', []);
+    expect(err).toContain(`lab.yaml differs from the lab that is looked at: ${text}`);
+    expect(code).not.toBe(2);
+  });
+
+  it('is another lab by its name, or cannot be read: the lab is looked at all the same', async () => {
+    await lab.run('labup', ['--yes']);
+    written('name: other\n');
+    expect((await lab.run('lab', ['status', '--name', 'bgp-lab'])).out).not.toContain('differs');
+    written('artifacts: bundle\nbundle: gone\n');
+    expect((await differs())[0]).toMatch(/^it cannot be compared: .*gone is no bundle/);
+  });
+});

@@ -9,6 +9,7 @@ import type { Deps } from '../deps.ts';
 import { type LabOptions, labName } from '../lab-file.ts';
 import { observeLab } from '../observe-lab.ts';
 import { LabState } from '../state.ts';
+import { laterWishes } from '../up/load-plan.ts';
 
 export interface MachineStatus {
   readonly name: string;
@@ -28,6 +29,8 @@ export interface LabStatus {
   readonly machines: readonly MachineStatus[];
   /** What could not be looked at, and why. */
   readonly problems: readonly string[];
+  /** Where lab.yaml says otherwise than the lab was made. */
+  readonly differences: readonly string[];
 }
 
 /** `lab status`: what there is of the lab and how it is, without changing anything. */
@@ -46,6 +49,7 @@ export async function labStatus(deps: Deps, options: LabOptions): Promise<LabSta
       state: things.length === 0 ? 'absent' : 'partial',
       machines,
       problems: [],
+      differences: [],
     };
   }
   const running = things
@@ -56,7 +60,8 @@ export async function labStatus(deps: Deps, options: LabOptions): Promise<LabSta
     problems.push(messageOf(error));
     return undefined;
   };
-  const [nodes, sessions] = await Promise.all([
+  const [differences, nodes, sessions] = await Promise.all([
+    laterWishes(deps, options, plan),
     nodeStates(deps, state, plan).catch(note),
     sessionStates(deps, state, plan, running).catch(note),
   ]);
@@ -85,6 +90,7 @@ export async function labStatus(deps: Deps, options: LabOptions): Promise<LabSta
     state: good && problems.length === 0 ? 'up' : 'partial',
     machines,
     problems,
+    differences,
   };
 }
 

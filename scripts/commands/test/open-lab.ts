@@ -21,6 +21,7 @@ import { type LabOptions, labName } from '../lab-file.ts';
 import { observeLab } from '../observe-lab.ts';
 import { undoFaults, undoPending } from '../selftest/undo-faults.ts';
 import { LabState } from '../state.ts';
+import { laterWishes } from '../up/load-plan.ts';
 
 /** A lab that is up, with everything that it takes to look at it. */
 export interface OpenLab {
@@ -51,6 +52,8 @@ export async function openLab(
   const state = new LabState(deps.cwd, labName(deps, options));
   const plan = await state.requirePlan();
   scaleTimeouts(plan.timeouts?.scale);
+  for (const text of await laterWishes(deps, options, plan))
+    emit({ type: 'warning', text: `lab.yaml differs from the lab that is looked at: ${text}` });
   const targets = await sshTargets(deps, plan, state);
   await requireMachines(deps, plan, targets);
   const binary = await cachedKubectl(deps, state);

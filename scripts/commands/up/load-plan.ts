@@ -11,7 +11,7 @@ import type { SoftwareFacts } from '../../plan/software.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { requireK3s } from '../../render/k3s.ts';
 import { kubeadmApi } from '../../render/kubeadm.ts';
-import { UserError } from '../../shared/errors.ts';
+import { messageOf, UserError } from '../../shared/errors.ts';
 import { loadSpec } from '../../spec/load.ts';
 import { ARTIFACTS_NAMES } from '../../spec/names.ts';
 import type { EchoVariant, LabSpec } from '../../spec/types.ts';
@@ -132,6 +132,23 @@ export function refuseOtherPlan(made: LabPlan | undefined, wanted: LabPlan): voi
     details,
     next: 'npx labdown --yes && npx labup --yes   (or undo the change in lab.yaml or on the command line)',
   });
+}
+
+/**
+ * Where lab.yaml, with what is kept of the command line, says otherwise by now than a lab was made: nothing of it is in force.
+ * Never throws: a lab can be looked at though its lab.yaml is broken or its bundle has gone.
+ */
+export async function laterWishes(
+  deps: Pick<Deps, 'cwd' | 'env' | 'host'>,
+  options: LabOptions,
+  made: LabPlan,
+): Promise<readonly string[]> {
+  try {
+    const { plan } = await planFromSpec({ ...deps, say: () => {} }, options);
+    return plan.lab === made.lab ? differences(made, plan) : [];
+  } catch (error) {
+    return [`it cannot be compared: ${messageOf(error)}`];
+  }
 }
 
 function onPath(path: string | undefined, program: string): boolean {
