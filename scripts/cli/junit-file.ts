@@ -1,3 +1,4 @@
+import { unseenCheck } from '../bgp/checks/check.ts';
 import { toJunit } from '../report/junit.ts';
 import type { LabRun } from '../report/run.ts';
 import { LabError, messageOf } from '../shared/errors.ts';
@@ -15,14 +16,15 @@ export function failedRun(startedAt: Date, error: unknown): LabRun {
     startedAt,
     durationMs: Date.now() - startedAt.getTime(),
     checks: [
-      {
-        id: 'labtest',
-        title: 'labtest runs to its end',
-        expected: 'a result for every cell',
-        observed: [messageOf(error), ...(error instanceof LabError ? error.details : [])].join('; '),
-        why: 'Where the test itself fails, nothing is known about the lab.',
-        verdict: 'harness',
-      },
+      unseenCheck(
+        'run',
+        {},
+        {},
+        {
+          fault: 'harness',
+          detail: [messageOf(error), ...(error instanceof LabError ? error.details : [])].join('; '),
+        },
+      ),
     ],
     cells: [],
   };

@@ -1,4 +1,4 @@
-import type { Check } from '../bgp/checks/check.ts';
+import { type Check, makeCheck } from '../bgp/checks/check.ts';
 import { MISS_PROBABILITY } from './ecmp.ts';
 import { worldOf } from './expect/world.ts';
 import type { ObservedState } from './state/types.ts';
@@ -63,15 +63,26 @@ export function checkAffinity(
           : (observed?.outcome ?? 'harness-error');
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }
-    const isUnknown = counts.has('harness-error');
     const isRight = counts.size === 1 && observations.every((observed) => observed?.outcome === 'ok');
-    return {
-      id: `affinity.${cell.id}`,
-      title: `${cell.from} to ${cell.to}: ${flows.length} connections`,
-      verdict: isUnknown ? 'harness' : isRight ? 'passed' : 'failed',
-      expected: 'all answered by one pod',
-      observed: [...counts].map(([name, count]) => `${name} ${count}`).join(', '),
-      why: `${cell.service} has sessionAffinity ClientIP, so ${node} leads a client's address to the pod that it got first.`,
-    };
+    const [verdict, reason] = counts.has('harness-error')
+      ? (['harness', 'not-read'] as const)
+      : isRight
+        ? (['passed', 'as-wanted'] as const)
+        : observations.every((observed) => observed?.outcome === 'ok')
+          ? (['failed', 'several-pods'] as const)
+          : (['failed', 'unanswered'] as const);
+    return makeCheck(
+      'affinity',
+      { cell: cell.id },
+      {
+        verdict,
+        reason,
+        wanted: { from: cell.from, to: cell.to, service: cell.service ?? '', node },
+        seen: {
+          flows: flows.length,
+          counts: [...counts].map(([answer, count]) => ({ answer, count })),
+        },
+      },
+    );
   });
 }

@@ -1,4 +1,4 @@
-import type { Check } from '../bgp/checks/check.ts';
+import { type Check, type CheckOf, checkId, makeCheck, type Subject } from '../bgp/checks/check.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { nthAddress, parseCidr } from '../shared/ip.ts';
 import type { EchoService, Endpoints } from './endpoints.ts';
@@ -8,13 +8,13 @@ import type { DnsAnswer, DnsQuestion } from './types.ts';
 /** A question with the answer that the specification of Kubernetes DNS gives for the observed state. */
 export interface DnsCheck {
   readonly question: DnsQuestion;
-  readonly title: string;
-  readonly outcome: 'ok' | 'dns-nxdomain';
-  readonly answers: readonly string[];
-  readonly why: string;
+  readonly subject: Subject<'dns'>;
+  readonly wanted: Wanted;
 }
 
-interface Draft extends Omit<DnsCheck, 'question' | 'outcome'> {
+type Wanted = CheckOf<'dns'>['wanted'];
+
+interface Draft extends Omit<Wanted, 'outcome'> {
   readonly name: string;
   readonly type?: DnsQuestion['type'];
 }
@@ -28,7 +28,7 @@ export function dnsChecks(plan: LabPlan, endpoints: Endpoints): readonly DnsChec
   const from = `pod/${plan.echo.clientPod.pod}`;
   const domain = plan.kubernetes.domain;
   const namespace = `${plan.echo.namespace}.svc.${domain}`;
-  const drafts = [
+  const drafts: readonly Draft[] = [
     ...endpoints.services.flatMap((service) =>
       service.clusterIp === undefined
         ? headlessChecks(plan, endpoints, service, namespace)
@@ -37,28 +37,26 @@ export function dnsChecks(plan: LabPlan, endpoints: Endpoints): readonly DnsChec
     ...(plan.kubernetes.dns === 'coredns' ? corednsChecks(plan, endpoints, namespace) : []),
     {
       name: `kubernetes.default.svc.${domain}`,
-      title: 'the API server has a name',
+      rule: 'api-server',
       answers: [apiServiceAddress(plan)],
-      why: 'The service kubernetes.default always has the first address of the service CIDR.',
     },
     {
       name: `no-such-service.${namespace}`,
-      title: 'a missing service has no name',
+      rule: 'no-such-service',
       answers: [],
-      why: 'A name that does not exist must be denied at once, not time out.',
     },
   ];
-  return drafts.map(({ name, type = 'A', ...draft }: Draft) => ({
-    ...draft,
+  return drafts.map(({ name, type = 'A', ...draft }) => {
+    const [first] = draft.answers;
     // A reverse question is identified by its answer: addresses vary from lab to lab, names do not.
-    question: {
-      id: `dns.${type.toLowerCase()}.${type === 'PTR' ? draft.answers[0] : name}`,
-      from,
-      name,
-      type,
-    },
-    outcome: draft.answers.length === 0 ? 'dns-nxdomain' : 'ok',
-  }));
+    const host = type === 'PTR' && first !== undefined ? { host: first } : {};
+    const subject = { from, type, name, ...host };
+    return {
+      question: { id: checkId('dns', subject), from, name, type },
+      subject,
+      wanted: { ...draft, outcome: draft.answers.length === 0 ? 'dns-nxdomain' : 'ok' },
+    };
+  });
 }
 
 function headlessChecks(
@@ -74,25 +72,25 @@ function headlessChecks(
   return [
     {
       name: `${service.name}.${namespace}`,
-      title: `headless name ${service.name}`,
+      rule: 'headless',
+      of: service.name,
       answers: service.backends,
-      why: 'A headless name has one A record per ready pod, and none exists without a ready pod.',
     },
     ...named.flatMap(({ name: pod, hostname, ip }): Draft[] => {
       const name = `${hostname}.${service.name}.${namespace}`;
       return [
         {
           name,
-          title: `name of pod ${pod}`,
+          rule: 'pod',
+          of: pod,
           answers: [ip],
-          why: `A ready pod with a hostname and the service's name as its subdomain has a name of its own.`,
         },
         {
           name: ip,
           type: 'PTR',
-          title: `reverse name of pod ${pod}`,
+          rule: 'pod-reverse',
+          of: pod,
           answers: plan.kubernetes.dns === 'coredns' ? reverseNames(endpoints, name, ip, namespace) : [name],
-          why: `The address of a pod behind a headless service resolves back to the pod's name.`,
         },
       ];
     }),
@@ -141,20 +139,23 @@ function corednsChecks(plan: LabPlan, endpoints: Endpoints, namespace: string): 
           : [
               {
                 name: endpointName(endpoints, service, first.ip, namespace),
-                title: `name of an endpoint of ${service.name}`,
+                rule: 'endpoint' as const,
+                of: service.name,
                 answers: [first.ip],
-                why: 'CoreDNS has a name for each ready endpoint of a service.',
               },
             ]),
         ...service.ports
           .filter(({ name }) => name !== '')
-          .map(({ name, protocol, port }) => ({
-            name: `_${name}._${protocol}.${service.name}.${namespace}`,
-            type: 'SRV' as const,
-            title: `SRV record of ${service.name}, port ${name}`,
-            answers: srvAnswers(endpoints, service, { name, port }, namespace),
-            why: "A named port has an SRV record with the ClusterIP's name, or one for each endpoint of a headless service.",
-          })),
+          .map(
+            ({ name, protocol, port }): Draft => ({
+              name: `_${name}._${protocol}.${service.name}.${namespace}`,
+              type: 'SRV',
+              rule: 'srv',
+              of: service.name,
+              port: name,
+              answers: srvAnswers(endpoints, service, { name, port }, namespace),
+            }),
+          ),
       ];
     }),
     ...(podIp === undefined || endpoints.podRecords !== true
@@ -162,18 +163,19 @@ function corednsChecks(plan: LabPlan, endpoints: Endpoints, namespace: string): 
       : [
           {
             name: `${podName}.${plan.echo.namespace}.pod.${plan.kubernetes.domain}`,
-            title: "name of a pod's address",
+            rule: 'pod-address' as const,
             answers: [podIp],
-            why: 'The Corefile says "pods insecure" or "pods verified": a pod\'s address has a name.',
           },
         ]),
-    ...(endpoints.externalNames ?? []).map(({ name, target }) => ({
-      name: `${name}.${namespace}`,
-      type: 'CNAME' as const,
-      title: `ExternalName ${name}`,
-      answers: [target.replace(/\.$/, '').toLowerCase()],
-      why: 'A service of type ExternalName is another name for its target.',
-    })),
+    ...(endpoints.externalNames ?? []).map(
+      ({ name, target }): Draft => ({
+        name: `${name}.${namespace}`,
+        type: 'CNAME',
+        rule: 'external-name',
+        of: name,
+        answers: [target.replace(/\.$/, '').toLowerCase()],
+      }),
+    ),
   ];
 }
 
@@ -197,16 +199,16 @@ function clusterIpChecks(service: string, clusterIp: string, namespace: string):
   return [
     {
       name,
-      title: `service ${service}`,
+      rule: 'service',
+      of: service,
       answers: [clusterIp],
-      why: `A service's name resolves to its ClusterIP.`,
     },
     {
       name: clusterIp,
       type: 'PTR',
-      title: `reverse name of service ${service}`,
+      rule: 'service-reverse',
+      of: service,
       answers: [name],
-      why: `A ClusterIP resolves back to its service's name.`,
     },
   ];
 }
@@ -224,39 +226,34 @@ export function judgeDns(
   checks: readonly DnsCheck[],
   answers: ReadonlyMap<string, DnsAnswer>,
 ): readonly Check[] {
-  return checks.map(({ question, title, outcome, answers: expected, why }) => {
-    const answer = answers.get(question.id) ?? {
+  return checks.map(({ question, subject, wanted }) => {
+    const seen = answers.get(question.id) ?? {
       outcome: 'harness-error' as const,
       answers: [],
       detail: 'it was never asked',
     };
-    return {
-      id: question.id,
-      title,
-      verdict: verdictOf(question, answer, outcome, expected),
-      expected: describe(outcome, expected),
-      observed: describe(answer.outcome, answer.answers, answer.detail),
-      why,
-    };
+    const reason = reasonOf(question, seen, wanted);
+    return makeCheck('dns', subject, {
+      verdict: reason === 'as-wanted' ? 'passed' : reason === 'not-read' ? 'harness' : 'failed',
+      reason,
+      wanted,
+      seen,
+    });
   });
 }
 
-function verdictOf(
+function reasonOf(
   { type }: DnsQuestion,
-  { outcome: seen, answers }: DnsAnswer,
-  outcome: string,
-  expected: readonly string[],
-): Check['verdict'] {
-  if (seen === 'harness-error') return 'harness';
+  { outcome, answers }: DnsAnswer,
+  wanted: Wanted,
+): CheckOf<'dns'>['reason'] {
+  if (outcome === 'harness-error') return 'not-read';
+  if (outcome === 'dns-error') return 'no-answer';
+  if (outcome !== wanted.outcome) return outcome === 'ok' ? 'unexpected-name' : 'no-such-name';
   // An address may have more names than those of the services that were looked at.
   const isRight =
     type === 'PTR'
-      ? expected.every((name) => answers.includes(name))
-      : [...answers].sort().join() === [...expected].sort().join();
-  return seen === outcome && isRight ? 'passed' : 'failed';
-}
-
-function describe(outcome: string, answers: readonly string[], detail: string | null = null): string {
-  if (outcome === 'ok') return [...answers].sort().join(', ');
-  return detail === null ? outcome : `${outcome}: ${detail}`;
+      ? wanted.answers.every((name) => answers.includes(name))
+      : [...answers].sort().join() === [...wanted.answers].sort().join();
+  return isRight ? 'as-wanted' : 'wrong-answer';
 }

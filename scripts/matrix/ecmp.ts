@@ -1,7 +1,8 @@
-import type { Check } from '../bgp/checks/check.ts';
+import { type Check, type CheckOf, makeCheck, unseenCheck } from '../bgp/checks/check.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { machinesOf } from '../plan/types.ts';
 import { type World, worldOf } from './expect/world.ts';
+import { notObserved } from './run.ts';
 import type { ObservedState } from './state/types.ts';
 import { type Cell, isTried, type Observation } from './types.ts';
 
@@ -24,17 +25,7 @@ export interface EcmpPlan {
   /** The connections, each from a port of its own. Empty where nothing can be said. */
   readonly flows: readonly Cell[];
   /** Why nothing can be said. */
-  readonly skipped?: string;
-}
-
-/** Where the connections of one EcmpPlan came out. */
-export interface EcmpResult {
-  readonly from: string;
-  readonly target: string;
-  readonly flows: number;
-  readonly counts: readonly { readonly node: string; readonly pod: string; readonly count: number }[];
-  readonly verdict: 'passed' | 'failed' | 'skipped';
-  readonly why: string;
+  readonly skipped?: 'several-choosers' | 'policy-not-modelled';
 }
 
 /**
@@ -69,12 +60,7 @@ function planOf(world: World, cell: Cell): EcmpPlan {
   const { from, to, port, protocol } = cell;
   const { chooser, nodes, choices } = spread(world, from, cell.address);
   const policy = world.machine(chooser)?.state.hashPolicy ?? 0;
-  const skipped =
-    choices > 1
-      ? `More than one machine on the way from ${from} chooses among next hops, which is not modelled`
-      : policy > 1
-        ? `fib_multipath_hash_policy ${policy} of ${chooser} is not modelled, only 0 and 1`
-        : undefined;
+  const skipped = choices > 1 ? 'several-choosers' : policy > 1 ? 'policy-not-modelled' : undefined;
   const count = skipped === undefined ? flowsFor(nodes.length) : 0;
   return {
     from,
@@ -88,7 +74,7 @@ function planOf(world: World, cell: Cell): EcmpPlan {
   };
 }
 
-interface Spread {
+interface Choice {
   readonly chooser: string;
   readonly nodes: readonly string[];
   /** How many machines on the way have a choice. */
@@ -96,9 +82,9 @@ interface Spread {
 }
 
 /** Follows the routes from a machine until they reach nodes. */
-function spread(world: World, from: string, address: string): Spread {
+function spread(world: World, from: string, address: string): Choice {
   let at = from;
-  let found: Spread | undefined;
+  let found: Choice | undefined;
   const passed = new Set<string>();
   while (!passed.has(at)) {
     passed.add(at);
@@ -116,45 +102,52 @@ function spread(world: World, from: string, address: string): Spread {
   return found ?? { chooser: from, nodes: [], choices: 0 };
 }
 
+type Spread = CheckOf<'spread'>;
+type Seen = NonNullable<Spread['seen']>;
+
 /** Compares where the connections came out with what the choosing kernel's policy says. */
 export function judgeEcmp(
   plan: EcmpPlan,
   state: ObservedState,
   seen: ReadonlyMap<string, Observation>,
-): EcmpResult {
-  const { from, target, flows, skipped } = plan;
+): Spread {
+  const { from, target, flows, skipped, chooser, policy, nodes, servers } = plan;
+  const subject = { from, target };
+  const wanted = { chooser, policy, nodes, servers };
   if (skipped !== undefined)
-    return { from, target, flows: 0, counts: [], verdict: 'skipped', why: sentence(skipped) };
-  const observations = flows.map(({ id }) => seen.get(id));
-  const unknown = observations.find((observed) => observed?.outcome === 'harness-error');
-  if (unknown !== undefined || observations.includes(undefined))
-    return {
-      from,
-      target,
-      flows: flows.length,
-      counts: [],
-      verdict: 'skipped',
-      why: sentence(`It could not be tried: ${unknown?.detail ?? 'no result'}`),
-    };
-  const counts = histogram(worldOf(state), observations);
-  const wrong = faultOf(plan, observations, counts);
-  return {
-    from,
-    target,
+    return makeCheck('spread', subject, { verdict: 'skipped', reason: skipped, wanted });
+  const observations = flows.map(({ id }) => seen.get(id) ?? notObserved('no result'));
+  const unknown = observations.find(({ outcome }) => outcome === 'harness-error');
+  if (unknown !== undefined)
+    return unseenCheck('spread', subject, wanted, {
+      fault: 'harness',
+      detail: unknown.detail ?? 'no result',
+    });
+  const lost = observations.filter(({ outcome }) => outcome !== 'ok');
+  const [first] = lost;
+  const stranger = observations.find(({ server }) => server !== null && !servers.includes(server))?.server;
+  const spread = {
     flows: flows.length,
-    counts,
-    verdict: wrong === undefined ? 'passed' : 'failed',
-    why: sentence(wrong ?? ruleOf(plan)),
+    counts: histogram(worldOf(state), observations),
+    lost: lost.length,
+    ...(first === undefined
+      ? {}
+      : { firstLost: [first.outcome, ...(first.detail === null ? [] : [first.detail])].join(': ') }),
+    ...(stranger == null ? {} : { stranger }),
   };
+  const reason = reasonOf(plan, spread);
+  return makeCheck('spread', subject, {
+    verdict: reason === 'as-wanted' ? 'passed' : 'failed',
+    reason,
+    wanted,
+    seen: spread,
+  });
 }
 
-type Counts = EcmpResult['counts'];
-
-function histogram(world: World, observations: readonly (Observation | undefined)[]): Counts {
+function histogram(world: World, observations: readonly Observation[]): Seen['counts'] {
   const counts = new Map<string, { node: string; pod: string; count: number }>();
-  for (const observed of observations) {
-    if (observed?.outcome !== 'ok' || observed.server === null) continue;
-    const { server, client } = observed;
+  for (const { outcome, server, client } of observations) {
+    if (outcome !== 'ok' || server === null) continue;
     const pod = world.podsAt(server)[0]?.name ?? server;
     // A node that masquerades shows itself; one that does not has the pod.
     const masquerader = client === null ? undefined : world.ownerOf(client);
@@ -166,98 +159,33 @@ function histogram(world: World, observations: readonly (Observation | undefined
   return [...counts.values()].sort((a, b) => a.node.localeCompare(b.node) || a.pod.localeCompare(b.pod));
 }
 
-function faultOf(
-  { chooser, policy, nodes, servers, flows, from }: EcmpPlan,
-  observations: readonly (Observation | undefined)[],
-  counts: Counts,
-): string | undefined {
-  const lost = observations.filter((observed) => observed?.outcome !== 'ok');
-  if (lost.length > 0) {
-    const [first] = lost;
-    const how = first === undefined ? 'not tried' : `${first.outcome}${detailOf(first)}`;
-    return `${lost.length} of ${flows.length} connections from ${from} got no answer (${how})`;
-  }
-  const stranger = observations.find((observed) => !servers.includes(observed?.server ?? ''));
-  if (stranger !== undefined)
-    return `${stranger.server ?? 'nobody'} answered, which is none of ${servers.join(', ')}`;
-  const reached = [...new Set(counts.map(({ node }) => node))];
-  const elsewhere = reached.filter((node) => !nodes.includes(node));
-  if (elsewhere.length > 0)
-    return `${elsewhere.join(', ')} answered, but ${chooser} has only ${nodes.join(', ')} as next hops`;
-  if (policy === 0)
-    return reached.length === 1
-      ? undefined
-      : `fib_multipath_hash_policy of ${chooser} is 0, so one client's connections must all take one next hop, but they took ${reached.join(', ')}`;
-  const missed = nodes.filter((node) => !reached.includes(node));
-  return missed.length === 0
-    ? undefined
-    : `${missed.join(', ')} got none of ${flows.length} connections, though ${chooser} has ${nodes.length} next hops and spreads by addresses and ports`;
+function reasonOf({ policy, nodes }: EcmpPlan, { lost, stranger, counts }: Seen): Spread['reason'] {
+  if (lost > 0) return 'unanswered';
+  if (stranger !== undefined) return 'wrong-server';
+  const reached = new Set(counts.map(({ node }) => node));
+  if ([...reached].some((node) => !nodes.includes(node))) return 'wrong-node';
+  if (policy === 0) return reached.size === 1 ? 'as-wanted' : 'several-nodes';
+  return nodes.every((node) => reached.has(node)) ? 'as-wanted' : 'missed-node';
 }
 
-function detailOf({ detail }: Observation): string {
-  return detail === null ? '' : `: ${detail}`;
-}
-
-function ruleOf({ chooser, policy, nodes, flows }: EcmpPlan): string {
-  if (nodes.length <= 1) return `${chooser} has one next hop, so there is nothing to choose`;
-  return policy === 0
-    ? `${chooser} chooses among ${nodes.length} next hops by addresses alone (fib_multipath_hash_policy 0), so all connections of one client take one of them`
-    : `${chooser} chooses among ${nodes.length} next hops by addresses and ports (fib_multipath_hash_policy 1), so connections reach all of them; ${flows.length} connections would miss one with a probability of at most ${MISS_PROBABILITY}`;
-}
-
-function sentence(text: string): string {
-  return `${text}.`;
-}
-
-/** The results as checks, and whether each router is set to spread one client's connections at all. */
-export function ecmpChecks(
-  plan: LabPlan,
-  state: ObservedState,
-  plans: readonly EcmpPlan[],
-  results: readonly EcmpResult[],
-): readonly Check[] {
-  return [
-    ...machinesOf(plan, 'router').flatMap(({ name }) => policyCheck(name, state)),
-    ...plans.flatMap((each, index) => {
-      const result = results[index];
-      return result === undefined ? [] : [spreadCheck(each, result)];
-    }),
-  ];
-}
-
-function policyCheck(router: string, state: ObservedState): readonly Check[] {
-  const machine = state.machines.get(router);
-  // What could not be read is told by the check of the state.
-  if (machine === undefined || machine.problem !== undefined) return [];
-  const describe = (policy: number) => `${policy} (${POLICIES[policy] ?? 'something else'})`;
-  return [
-    {
-      id: `ecmp.policy.${router}`,
-      title: `${router} spreads the connections of one client`,
-      verdict: machine.hashPolicy === 1 ? 'passed' : 'failed',
-      expected: `net.ipv4.fib_multipath_hash_policy ${describe(1)}`,
-      observed: `net.ipv4.fib_multipath_hash_policy ${describe(machine.hashPolicy)}`,
-      why: 'With policy 0 all connections of one client go to one worker, however many there are.',
-    },
-  ];
-}
-
-const POLICIES = ['by addresses', 'by addresses and ports'];
-
-function spreadCheck(ecmp: EcmpPlan, result: EcmpResult): Check {
-  const { from, target, nodes, policy } = ecmp;
-  const isUnknown = result.verdict === 'skipped' && ecmp.skipped === undefined;
-  const among = nodes.join(', ') || 'nobody';
-  const perNode = new Map<string, number>();
-  for (const { node, count } of result.counts) perNode.set(node, (perNode.get(node) ?? 0) + count);
-  return {
-    id: `ecmp.spread.${from}>${target}`,
-    title: `${from} to ${target}: ${result.flows} connections`,
-    verdict: isUnknown ? 'harness' : result.verdict,
-    expected: policy === 0 && nodes.length > 1 ? `all on one of ${among}` : `all of ${among}`,
-    observed:
-      [...perNode].map(([node, count]) => `${node} ${count}`).join(', ') ||
-      (isUnknown ? 'it could not be tried' : 'no answer'),
-    why: result.why,
-  };
+/** Whether each router is set to spread one client's connections at all. */
+export function checkHashPolicies(plan: LabPlan, state: ObservedState): readonly Check[] {
+  return machinesOf(plan, 'router').flatMap(({ name }): readonly Check[] => {
+    const machine = state.machines.get(name);
+    // What could not be read is told by the check of the state.
+    if (machine === undefined || machine.problem !== undefined) return [];
+    const policy = machine.hashPolicy;
+    return [
+      makeCheck(
+        'hash-policy',
+        { machine: name },
+        {
+          verdict: policy === 1 ? 'passed' : 'failed',
+          reason: policy === 1 ? 'as-wanted' : 'other-policy',
+          wanted: { policy: 1 },
+          seen: { policy },
+        },
+      ),
+    ];
+  });
 }

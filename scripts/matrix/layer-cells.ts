@@ -1,9 +1,8 @@
-import type { Check } from '../bgp/checks/check.ts';
+import { type Check, checkId } from '../bgp/checks/check.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { inAny, numberOf } from './addresses.ts';
 import { worldOf } from './expect/world.ts';
-import { type LayeredChecks, routeCheckOf, ruleCheckId } from './layers.ts';
-import { gatewayCheckId, podNetworkCheckId } from './pod-network.ts';
+import { blockedBy, type LayeredChecks } from './layers.ts';
 import { wrongChains } from './rule-checks.ts';
 import type { ObservedState } from './state/types.ts';
 import type { Cell, CellResult, ChainStep } from './types.ts';
@@ -32,11 +31,14 @@ export function blockCells(
   cells: readonly Cell[],
 ): readonly Cell[] {
   if (roots.size === 0) return cells;
-  const routes = checks.flatMap(({ id }) => {
-    const about = routeCheckOf(plan, id);
-    return about === undefined ? [] : [{ id, ...about }];
-  });
-  const wrong = new Map(checks.filter(({ id }) => roots.has(id)).map((each) => [each.id, wrongChains(each)]));
+  const routes = checks.flatMap((check) =>
+    check.kind === 'route' ? [{ id: check.id, ...check.subject }] : [],
+  );
+  const wrong = new Map(
+    checks.flatMap((check): [string, readonly string[]][] =>
+      check.kind === 'service-rules' ? [[check.id, wrongChains(check)]] : [],
+    ),
+  );
   return cells.map((cell) => {
     if (cell.blockedBy !== undefined || endsInDns(cell)) return cell;
     const { lookups, translators, masquerader, podNodes } = needsOf(plan, state, cell);
@@ -49,13 +51,12 @@ export function blockCells(
       ),
     );
     const rules = [...translators].flatMap(([node, passed]) => {
-      const id = ruleCheckId(node, cell.service ?? '');
+      const id = checkId('service-rules', { machine: node, service: cell.service ?? '' });
       return passed === undefined || wrong.get(id)?.some((chain) => passed.includes(chain)) ? [id] : [];
     });
-    const masquerading = masquerader === undefined ? [] : [podNetworkCheckId(masquerader)];
-    const failing = [...used, ...podNodes.map(gatewayCheckId), ...masquerading, ...rules].filter((id) =>
-      roots.has(id),
-    );
+    const masquerading = masquerader === undefined ? [] : [checkId('masquerading', { machine: masquerader })];
+    const gateways = podNodes.map((machine) => checkId('pod-gateway', { machine }));
+    const failing = [...used, ...gateways, ...masquerading, ...rules].filter((id) => roots.has(id));
     const [first] = checks.filter(({ id }) => failing.includes(id));
     const root = roots.get(first?.id ?? '');
     if (root === undefined) return cell;
@@ -173,33 +174,17 @@ export function layerDns(
   const roots = new Map<string, string>();
   for (const check of dns) {
     if (check.verdict !== 'failed') continue;
-    const first = dns.find(
-      (other) =>
-        other.verdict === 'failed' && isNoAnswer(other) && kindOfAnswer(other) === kindOfAnswer(check),
-    );
-    roots.set(check.id, isNoAnswer(check) ? (first?.id ?? check.id) : check.id);
+    const first = dns.find(({ verdict, reason }) => verdict === 'failed' && reason === 'no-answer');
+    roots.set(check.id, check.reason === 'no-answer' ? (first?.id ?? check.id) : check.id);
   }
   return {
-    checks: dns.map((check): Check => {
-      const root = roots.get(check.id);
-      if (root === undefined || root === check.id) return check;
-      return { ...check, verdict: 'blocked', observed: `${check.observed} (follows from ${root})` };
-    }),
+    checks: dns.map((check) => blockedBy(check, roots.get(check.id))),
     results: results.map((result): CellResult => {
       const { cell, observed, verdict } = result;
       const didNotResolve = observed?.outcome === 'dns-error' || observed?.outcome === 'dns-nxdomain';
-      const root = roots.get(`dns.a.${cell.address}`);
+      const root = roots.get(checkId('dns', { from: cell.from, type: 'A', name: cell.address }));
       if (verdict !== 'failed' || cell.kind !== 'name' || !didNotResolve || root === undefined) return result;
       return { ...result, verdict: 'blocked', detail: `its name did not resolve: ${root} failed` };
     }),
   };
-}
-
-function isNoAnswer({ observed }: Check): boolean {
-  return observed.startsWith('dns-error');
-}
-
-/** What was observed without the names in it. */
-function kindOfAnswer({ observed }: Check): string {
-  return observed.split(':')[0] ?? observed;
 }

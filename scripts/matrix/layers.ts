@@ -1,5 +1,5 @@
-import type { Check } from '../bgp/checks/check.ts';
-import type { LabPlan, PeeringPlan } from '../plan/types.ts';
+import { type Check, type CheckOf, checkId, type Subject } from '../bgp/checks/check.ts';
+import type { LabPlan } from '../plan/types.ts';
 
 /**
  * Two questions are kept apart. A check compares what is there with what should be: with the plan's sessions, and with
@@ -22,31 +22,6 @@ export interface LayeredChecks {
 const TABLES = ['bgp', 'rib', 'fib', 'bird', 'kernel'];
 const OWN = 'blackhole';
 
-/** What a check of one prefix in one table is about. */
-export interface RouteCheck {
-  readonly machine: string;
-  readonly table: string;
-  readonly prefix: string;
-}
-
-/** Finds out what a check's id names; undefined for a check that is not about a prefix. */
-export function routeCheckOf(plan: LabPlan, id: string): RouteCheck | undefined {
-  for (const { name } of plan.machines) {
-    const start = `bgp.route.${name}.`;
-    if (!id.startsWith(start)) continue;
-    const rest = id.slice(start.length);
-    const table = rest.split('.')[0] ?? '';
-    const prefix = rest.slice(table.length + 1);
-    if (prefix.includes('/')) return { machine: name, table, prefix };
-  }
-  return undefined;
-}
-
-/** The id of the check of a node's rules for a service (rule-checks.ts). */
-export function ruleCheckId(node: string, service: string): string {
-  return `rules.${node}.${service}`;
-}
-
 /**
  * Puts failed checks in order: sessions, the table of the speaker that announces, the tables of those that learn from it,
  * kernels, nodes' rules. A failed check whose every difference follows from a failed check below it is blocked by that,
@@ -57,20 +32,17 @@ export function layerChecks(plan: LabPlan, checks: readonly Check[]): LayeredChe
     checks.filter(({ verdict }) => verdict === 'failed').map((check) => [check.id, check]),
   );
   const causes = new Map<string, string>();
-  for (const { id } of failed.values()) {
-    const cause =
-      sessionCause(plan, id, failed) ?? routeCause(plan, id, failed) ?? ruleCause(plan, id, failed);
-    if (cause !== undefined && cause !== id) causes.set(id, cause);
+  for (const check of failed.values()) {
+    const cause = causeOf(plan, check, failed);
+    if (cause !== undefined && cause !== check.id) causes.set(check.id, cause);
   }
   const roots = new Map([...failed.keys()].map((id) => [id, rootOf(id, causes)]));
-  return {
-    roots,
-    checks: checks.map((check): Check => {
-      const root = roots.get(check.id);
-      if (root === undefined || root === check.id) return check;
-      return { ...check, verdict: 'blocked', observed: `${check.observed} (follows from ${root})` };
-    }),
-  };
+  return { roots, checks: checks.map((check) => blockedBy(check, roots.get(check.id))) };
+}
+
+/** The check as one that follows from another; as it is where it follows from none. */
+export function blockedBy(check: Check, root: string | undefined): Check {
+  return root === undefined || root === check.id ? check : { ...check, verdict: 'blocked', blockedBy: root };
 }
 
 function rootOf(id: string, causes: ReadonlyMap<string, string>): string {
@@ -84,75 +56,69 @@ function rootOf(id: string, causes: ReadonlyMap<string, string>): string {
 }
 
 type Failed = ReadonlyMap<string, Check>;
+type Route = CheckOf<'route'>;
+
+function causeOf(plan: LabPlan, check: Check, failed: Failed): string | undefined {
+  if (check.kind === 'session') return sessionCause(plan, check.subject, failed);
+  if (check.kind === 'route') return routeCause(plan, check, failed);
+  // kube-proxy of a node is the cause of all of its rules that are not right: the first one stands for all.
+  if (check.kind === 'service-rules')
+    return [...failed.values()].find(
+      (other) => other.kind === check.kind && other.subject.machine === check.subject.machine,
+    )?.id;
+  return undefined;
+}
 
 /** Where all of a machine's sessions are down, the machine is the cause: its first session stands for all. */
-function sessionCause(plan: LabPlan, id: string, failed: Failed): string | undefined {
-  const peering = plan.bgp.peerings.find((each) => sessionId(each) === id);
-  if (peering === undefined) return undefined;
-  for (const { machine } of [peering.a, peering.b]) {
-    const own = plan.bgp.peerings.filter((each) => joins(each, machine)).map(sessionId);
+function sessionCause(plan: LabPlan, { a, b }: Subject<'session'>, failed: Failed): string | undefined {
+  for (const machine of [a, b]) {
+    const own = sessionsOf(plan, machine);
     if (own.length > 1 && own.every((each) => failed.has(each))) return own[0];
   }
   return undefined;
 }
 
-function routeCause(plan: LabPlan, id: string, failed: Failed): string | undefined {
-  const check = failed.get(id);
-  const about = routeCheckOf(plan, id);
-  if (check === undefined || about === undefined) return undefined;
-  const below = TABLES.slice(0, TABLES.indexOf(about.table)).reverse();
+function routeCause(plan: LabPlan, { subject, wanted, seen }: Route, failed: Failed): string | undefined {
+  const below = TABLES.slice(0, TABLES.indexOf(subject.table)).reverse();
   const lower = below
-    .map((table) => failed.get(`bgp.route.${about.machine}.${table}.${about.prefix}`))
-    .find((each) => each !== undefined);
-  const seen = hopsOf(check.observed);
-  if (lower !== undefined && (lower.observed === check.observed || hopsOf(lower.observed) === undefined))
+    .map((table) => failed.get(checkId('route', { ...subject, table })))
+    .find((each): each is Route => each?.kind === 'route');
+  if (lower !== undefined && (lower.seen === null || lower.seen.nextHops.join() === seen?.nextHops.join()))
     return lower.id;
-  // The daemon does not answer: what its sessions say about it is the cause.
-  if (seen === undefined)
-    return plan.bgp.peerings
-      .filter((each) => joins(each, about.machine))
-      .map(sessionId)
-      .find((each) => failed.get(each)?.observed.includes(check.observed) === true);
-  const wanted = hopsOf(check.expected) ?? [];
+  // The daemon does not answer: its sessions say the same.
+  if (seen === null) return sessionsOf(plan, subject.machine).find((id) => isSilent(failed.get(id), subject));
   const differing = [
-    ...wanted.filter((hop) => !seen.includes(hop)),
-    ...seen.filter((hop) => !wanted.includes(hop)),
+    ...wanted.nextHops.filter((hop) => !seen.nextHops.includes(hop)),
+    ...seen.nextHops.filter((hop) => !wanted.nextHops.includes(hop)),
   ];
-  const causes = differing.map((hop) => hopCause(plan, about, hop, failed));
+  const causes = differing.map((hop) => hopCause(plan, subject, hop, failed));
   return causes.every((cause) => cause !== undefined) ? causes[0] : undefined;
 }
 
+/** True for a session that a machine could say nothing about. */
+function isSilent(session: Check | undefined, { machine }: Subject<'route'>): boolean {
+  return (
+    session?.kind === 'session' &&
+    session.seen?.ends.some((end) => end.machine === machine && end.problem !== undefined) === true
+  );
+}
+
 /** Why a next hop is missing or too many: no session to it, or it announces wrongly itself. */
-function hopCause(plan: LabPlan, { machine, prefix }: RouteCheck, hop: string, failed: Failed) {
-  if (hop === OWN) return undefined;
+function hopCause(plan: LabPlan, { machine, prefix }: Subject<'route'>, hop: string, failed: Failed) {
   const owner = plan.machines.find(({ address }) => address === hop)?.name;
   if (owner === undefined || owner === machine) return undefined;
-  const session = plan.bgp.peerings.find((each) => joins(each, machine) && joins(each, owner));
-  if (session !== undefined && failed.has(sessionId(session))) return sessionId(session);
-  const origin = failed.get(`bgp.route.${owner}.bird.${prefix}`);
-  const concernsOwn = [origin?.expected, origin?.observed].includes(OWN);
-  return origin !== undefined && concernsOwn ? origin.id : undefined;
+  const others = sessionsOf(plan, owner);
+  const session = sessionsOf(plan, machine).find((id) => others.includes(id) && failed.has(id));
+  if (session !== undefined) return session;
+  const origin = failed.get(checkId('route', { machine: owner, table: 'bird', prefix }));
+  if (origin?.kind !== 'route') return undefined;
+  const concernsOwn = origin.wanted.nextHops.includes(OWN) || origin.seen?.nextHops.includes(OWN);
+  return concernsOwn ? origin.id : undefined;
 }
 
-/** kube-proxy of a node is the cause of all of its rules that are not right: the first one stands for all. */
-function ruleCause(plan: LabPlan, id: string, failed: Failed): string | undefined {
-  const node = plan.machines.find(({ name }) => id.startsWith(ruleCheckId(name, '')))?.name;
-  if (node === undefined) return undefined;
-  return [...failed.keys()].find((each) => each.startsWith(ruleCheckId(node, '')));
-}
-
-function sessionId({ a, b }: PeeringPlan): string {
-  return `bgp.session.${a.machine}-${b.machine}`;
-}
-
-function joins({ a, b }: PeeringPlan, machine: string): boolean {
-  return a.machine === machine || b.machine === machine;
-}
-
-/** "10.0.0.1, 10.0.0.2", "1 of" these or "absent" as a list; undefined where it is something else, such as a complaint. */
-function hopsOf(text: string): readonly string[] | undefined {
-  if (text === 'absent') return [];
-  const hops = text.replace(/^\d+ of /, '').split(', ');
-  const isHop = (hop: string) => /^(\d+(\.\d+){3}|[a-z-]+|dev \S+)$/.test(hop);
-  return hops.every(isHop) ? hops : undefined;
+/** The ids of a machine's sessions. */
+function sessionsOf({ bgp }: LabPlan, machine: string): readonly string[] {
+  return bgp.peerings
+    .filter(({ a, b }) => a.machine === machine || b.machine === machine)
+    .map(({ kind, a, b }) => checkId('session', { a: a.machine, b: b.machine, protocol: kind }));
 }

@@ -1,5 +1,5 @@
 import type { Answer } from '../bgp/checks/ask.ts';
-import type { Check } from '../bgp/checks/check.ts';
+import { type CheckOf, makeCheck, unseenCheck } from '../bgp/checks/check.ts';
 import type { EchoService, Endpoint, ServicePort } from './endpoints.ts';
 import { externalAddresses } from './endpoints.ts';
 import { backendsOf } from './expect/backends.ts';
@@ -7,7 +7,6 @@ import { serviceChain } from './expect/chain-names.ts';
 import type { Machine } from './expect/machine.ts';
 import { usesExt } from './expect/rules.ts';
 import { type World, worldOf } from './expect/world.ts';
-import { ruleCheckId } from './layers.ts';
 import { type CountersByNode, optionOf, type RuleCounters } from './proof-counters.ts';
 import type { ObservedState } from './state/types.ts';
 
@@ -15,7 +14,7 @@ import type { ObservedState } from './state/types.ts';
  * Whether every node's kube-proxy has made the rules that services and endpoints call for: per service and node, the
  * endpoints that its chains lead to. Nothing is checked where kube-proxy is not in iptables mode. Pure.
  */
-export function checkRules(state: ObservedState, counters: CountersByNode): readonly Check[] {
+export function checkRules(state: ObservedState, counters: CountersByNode): readonly ServiceRules[] {
   if (state.proxy.mode !== 'iptables') return [];
   const world = worldOf(state);
   return state.nodes.flatMap(({ name }) => {
@@ -33,43 +32,30 @@ function checkService(
   machine: Machine,
   service: EchoService,
   answer: Answer<RuleCounters>,
-): Check {
-  const wanted = service.ports.flatMap((port) => wantedChains(world, machine, service, port));
-  const seen = wanted.map(({ chain }) => (answer.ok ? leadsTo(answer.value, chain) : []));
-  const wrong = wanted.filter(({ backends }, index) => !answer.ok || backends.join() !== seen[index]?.join());
-  return {
-    id: ruleCheckId(machine.name, service.name),
-    title: `${machine.name} rules for ${service.name}`,
-    verdict: !answer.ok
-      ? answer.fault === 'lab'
-        ? 'failed'
-        : 'harness'
-      : wrong.length > 0
-        ? 'failed'
-        : 'passed',
-    expected: (wrong.length > 0 ? wrong : wanted)
-      .map(({ chain, backends }) => text(chain, backends))
-      .join('; '),
-    observed: answer.ok
-      ? wanted
-          .map(({ chain }, index) => ({ chain, backends: seen[index] ?? [] }))
-          .filter(({ chain }) => wrong.length === 0 || wrong.some((each) => each.chain === chain))
-          .map(({ chain, backends }) => text(chain, backends))
-          .join('; ')
-      : answer.detail,
-    why: 'kube-proxy makes one chain per service port that leads to all ready pods, or to those that topology hints keep for the node, and with externalTrafficPolicy Local another one that leads to those of the node.',
+): ServiceRules {
+  const subject = { machine: machine.name, service: service.name };
+  const wanted = { chains: service.ports.flatMap((port) => wantedChains(world, machine, service, port)) };
+  if (!answer.ok) return unseenCheck('service-rules', subject, wanted, answer);
+  const seen = {
+    chains: wanted.chains.map(({ chain }) => ({ chain, backends: leadsTo(answer.value, chain) })),
   };
+  const isWrong = wrongChains({ wanted, seen }).length > 0;
+  return makeCheck('service-rules', subject, {
+    verdict: isWrong ? 'failed' : 'passed',
+    reason: isWrong ? 'wrong-backends' : 'as-wanted',
+    wanted,
+    seen,
+  });
 }
 
-/** The chains that a failed check found wrong; all of the service's where the node could not say what it has. */
-export function wrongChains({ expected }: Check): readonly string[] {
-  return [...expected.matchAll(/KUBE-[A-Z]+-[A-Z2-7]{16}/g)].map(([chain]) => chain);
-}
+type ServiceRules = CheckOf<'service-rules'>;
+type WantedChain = ServiceRules['wanted']['chains'][number];
 
-interface WantedChain {
-  readonly chain: string;
-  /** "address:port", sorted. */
-  readonly backends: readonly string[];
+/** The chains that a check found wrong; all of the service's where the node could not say what it has. */
+export function wrongChains({ wanted, seen }: Pick<ServiceRules, 'wanted' | 'seen'>): readonly string[] {
+  return wanted.chains
+    .filter(({ backends }, index) => backends.join() !== seen?.chains[index]?.backends.join())
+    .map(({ chain }) => chain);
 }
 
 function wantedChains(
@@ -110,8 +96,4 @@ function leadsTo(rules: RuleCounters, chain: string): readonly string[] {
         .map((rule) => optionOf(rule, '--to-destination') ?? ''),
     )
     .sort();
-}
-
-function text(chain: string, backends: readonly string[]): string {
-  return `${chain} to ${backends.join(', ') || 'nobody'}`;
 }

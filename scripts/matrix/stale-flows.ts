@@ -1,5 +1,5 @@
 import { type Answer, ask, type LeaveOut, read } from '../bgp/checks/ask.ts';
-import type { Check } from '../bgp/checks/check.ts';
+import { type Check, makeCheck, unseenCheck } from '../bgp/checks/check.ts';
 import type { Executor } from '../exec/executor.ts';
 import { type EchoService, externalAddresses } from './endpoints.ts';
 import type { ObservedState } from './state/types.ts';
@@ -56,32 +56,30 @@ export function checkStaleFlows(
   state: ObservedState,
   flows: ReadonlyMap<string, Answer<readonly UdpFlow[]>>,
 ): readonly Check[] {
-  return [...flows].map(([node, answer]): Check => {
-    const stale = answer.ok ? answer.value.flatMap((flow) => staleText(state, flow)) : [];
-    const { unread = [] } = answer.ok ? answer : {};
-    const left = unread.length === 0 ? '' : `; not understood: ${unread.join('; ')}`;
-    const seen = answer.ok ? `${answer.value.length} flows, none stale${left}` : answer.detail;
-    return {
-      id: `conntrack.udp.${node}`,
-      title: `${node} sends no UDP client to a pod that is gone`,
-      verdict: !answer.ok ? 'harness' : stale.length > 0 ? 'failed' : left ? 'skipped' : 'passed',
-      expected: 'every tracked flow to a service goes to one of its endpoints',
-      observed: stale.join('; ') || seen,
-      why: 'A client that keeps its source port stays with its entry, even where the pod behind it is gone.',
-    };
+  return [...flows].map(([machine, answer]): Check => {
+    const wanted = { stale: 0 };
+    if (!answer.ok) return unseenCheck('udp-flows', { machine }, wanted, { ...answer, fault: 'harness' });
+    const stale = answer.value.flatMap((flow) => {
+      const service = lostService(state, flow);
+      return service === undefined ? [] : [{ ...flow, service }];
+    });
+    const { unread = [] } = answer;
+    const [verdict, reason] =
+      stale.length > 0
+        ? (['failed', 'stale'] as const)
+        : unread.length > 0
+          ? (['skipped', 'partly-read'] as const)
+          : (['passed', 'as-wanted'] as const);
+    const seen = { flows: answer.value.length, stale, unread };
+    return makeCheck('udp-flows', { machine }, { verdict, reason, wanted, seen });
   });
 }
 
-function staleText(state: ObservedState, flow: UdpFlow): readonly string[] {
-  const { client, clientPort, destination, port, backend } = flow;
+/** The service that a flow is for, where the flow goes to none of its endpoints. */
+function lostService(state: ObservedState, { destination, port, backend }: UdpFlow): string | undefined {
   const service = state.services.find((each) => serves(state, each, destination, port));
-  const isStale =
-    service !== undefined && backend !== destination && !service.endpoints.some(({ ip }) => ip === backend);
-  return isStale
-    ? [
-        `${client}:${clientPort} to ${destination}:${port} goes to ${backend}, which is no endpoint of ${service.name}`,
-      ]
-    : [];
+  const isServed = backend === destination || service?.endpoints.some(({ ip }) => ip === backend);
+  return isServed ? undefined : service?.name;
 }
 
 function serves(state: ObservedState, service: EchoService, address: string, port: number): boolean {

@@ -32,12 +32,11 @@ export function reasonCauses(results: readonly CellResult[], verdict: Verdict): 
   return causesOf(groupBy(members, ({ detail }) => detail ?? 'no reason given'));
 }
 
-/** Checks of one group by cause: the same verdict and the same observation, but for names and numbers. */
+/** Checks of one group by cause: those that did not pass for the same reason. */
 export function checkCauses(checks: readonly Check[]): readonly Cause<Check>[] {
-  const withoutNames = forgetter([]);
   return causesOf(
-    groupBy(checks, ({ id, verdict, observed }) =>
-      verdict === 'passed' ? id : `${verdict} ${withoutNames(observed)}`,
+    groupBy(checks, ({ id, kind, verdict, reason, blockedBy }) =>
+      verdict === 'passed' ? id : [verdict, kind, reason, blockedBy].join(' '),
     ),
   );
 }

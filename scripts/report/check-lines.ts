@@ -1,6 +1,7 @@
 import type pc from 'picocolors';
-import type { Check } from '../bgp/checks/check.ts';
+import type { Check, CheckKind } from '../bgp/checks/check.ts';
 import { type Cause, checkCauses, countText, groupBy } from './causes.ts';
+import { describeCheck } from './check-text.ts';
 import { CHECK_SIGNS } from './kinds.ts';
 import { wrap, wrapItems } from './wrap.ts';
 
@@ -28,42 +29,46 @@ export function checkLines(checks: readonly Check[], options: CheckLineOptions):
   });
 }
 
-/** The checks by the group that their ids name, in the order in which they come. */
+/** The checks by group, in the order in which they come. */
 export function checkGroups(checks: readonly Check[]): readonly (readonly [string, readonly Check[]])[] {
-  return [...groupBy(checks, groupOf)];
+  return [...groupBy(checks, ({ kind }) => GROUPS[kind])];
 }
 
 function causeLines({ first, members }: Cause<Check>, options: CheckLineOptions): string[] {
   const { width } = options;
   const sign = CHECK_SIGNS[first.verdict];
   if (first.verdict === 'blocked' || first.verdict === 'skipped') {
-    const what = members.length === 1 ? first.title : countText(members.length, 'check');
-    return wrap(`${sign} ${what}: ${first.observed}`, width, '      ', '  ');
+    const { title, observed } = describeCheck(first);
+    const what = members.length === 1 ? title : countText(members.length, 'check');
+    return wrap(`${sign} ${what}: ${observed}`, width, '      ', '  ');
   }
   if (members.length < MANY) return members.flatMap((check) => detailLines(check, options));
-  const [head = '', ...rest] = members.map(({ title }, index) =>
+  const titles = members.map((check) => describeCheck(check).title);
+  const [head = '', ...rest] = titles.map((title, index) =>
     index < members.length - 1 ? `${title};` : title,
   );
-  const titles = wrapItems([`    all: ${head}`, ...rest], ' ', width, '      ');
+  const lines = wrapItems([`    all: ${head}`, ...rest], ' ', width, '      ');
   return [
-    ...wrap(`${sign} ${countText(members.length, 'check')}, e.g. ${first.title}`, width, '      ', '  '),
+    ...wrap(`${sign} ${countText(members.length, 'check')}, e.g. ${titles[0]}`, width, '      ', '  '),
     ...storyLines(first, width),
-    ...titles.slice(0, MAX_TITLE_LINES),
-    ...(titles.length > MAX_TITLE_LINES ? ['      ... (the rest with --json or --html)'] : []),
+    ...lines.slice(0, MAX_TITLE_LINES),
+    ...(lines.length > MAX_TITLE_LINES ? ['      ... (the rest with --json or --html)'] : []),
   ];
 }
 
 function detailLines(check: Check, { width, verbose }: CheckLineOptions): string[] {
-  const title = `${CHECK_SIGNS[check.verdict]} ${check.title}`;
+  const text = describeCheck(check);
+  const title = `${CHECK_SIGNS[check.verdict]} ${text.title}`;
   if (check.verdict === 'passed')
-    return verbose ? wrap(`${title}: ${check.observed}`, width, '      ', '  ') : [];
+    return verbose ? wrap(`${title}: ${text.observed}`, width, '      ', '  ') : [];
   return [
     ...wrap(check.verdict === 'harness' ? `${title} (not known)` : title, width, '      ', '  '),
     ...storyLines(check, width),
   ];
 }
 
-function storyLines({ expected, observed, why }: Check, width: number): string[] {
+function storyLines(check: Check, width: number): string[] {
+  const { expected, observed, why } = describeCheck(check);
   return [
     ...wrap(`expected: ${expected}`, width, '      ', '    '),
     ...wrap(`observed: ${observed}`, width, '      ', '    '),
@@ -71,15 +76,22 @@ function storyLines({ expected, observed, why }: Check, width: number): string[]
   ];
 }
 
-const GROUPS: readonly (readonly [prefix: string, name: string])[] = [
-  ['bgp.session.', 'BGP sessions'],
-  ['bgp.route.', 'routes'],
-  ['dns.', 'DNS'],
-  ['ecmp.', 'ECMP'],
-  ['workloads.', 'workloads'],
-  ['pod-network.', 'pod network'],
-];
-
-function groupOf({ id }: Check): string {
-  return GROUPS.find(([prefix]) => id.startsWith(prefix))?.[1] ?? id.split('.')[0] ?? id;
-}
+const GROUPS: Readonly<Record<CheckKind, string>> = {
+  session: 'BGP sessions',
+  route: 'routes',
+  'unplanned-routes': 'routes',
+  state: 'state',
+  'proxy-mode': 'state',
+  'client-pod': 'workloads',
+  servers: 'workloads',
+  services: 'workloads',
+  masquerading: 'pod network',
+  'pod-gateway': 'pod network',
+  'service-rules': 'rules',
+  'udp-flows': 'conntrack',
+  dns: 'DNS',
+  'hash-policy': 'ECMP',
+  spread: 'ECMP',
+  affinity: 'affinity',
+  run: 'labtest',
+};

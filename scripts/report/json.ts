@@ -1,20 +1,23 @@
 import { z } from 'zod';
-import { CHECK_VERDICTS } from '../bgp/checks/check.ts';
+import { type Check, checkSchema } from '../bgp/checks/check.ts';
 import type { CellResult } from '../matrix/types.ts';
 import { CHAIN_LAYERS, OUTCOMES, VERDICTS } from '../matrix/types.ts';
+import { type CheckText, describeCheck } from './check-text.ts';
 import type { LabRun } from './run.ts';
 import { summarize } from './summary.ts';
 
 const count = z.int().nonnegative();
 
-const checkSchema = z.strictObject({
-  id: z.string().describe('Stable from run to run; the part before the first dot is the group.'),
+const sentences = {
   title: z.string(),
-  verdict: z.enum(CHECK_VERDICTS),
   expected: z.string(),
   observed: z.string(),
   why: z.string().describe('Why the lab should be so.'),
-});
+};
+/** Every kind of check, with its sentences for people. */
+const reportCheck = z.union(
+  checkSchema.options.map((kind) => kind.extend(sentences)),
+) as unknown as z.ZodType<Check & CheckText>;
 
 const chainStepSchema = z.strictObject({
   at: z.string().describe('A machine, or pod/NAME.'),
@@ -87,18 +90,9 @@ const cellSchema = z.strictObject({
     .describe('Failed cells that were tried again while every hop was watched.'),
 });
 
-const ecmpSchema = z.strictObject({
-  from: z.string().describe('The source that sent the flows.'),
-  target: z.string(),
-  flows: count.describe('How many connections were made, each with a source port of its own.'),
-  counts: z.array(z.strictObject({ node: z.string(), pod: z.string(), count })),
-  verdict: z.enum(['passed', 'failed', 'skipped']),
-  why: z.string().describe('Which distribution the hash policy allows, and how that was judged.'),
-});
-
 const bgpTableSchema = z.strictObject({
   machine: z.string(),
-  table: z.string().describe('Whose table: the BGP daemon or the kernel.'),
+  table: z.string().describe('bgp, rib, fib and kernel on the router; bird and kernel on a node.'),
   routes: z.array(
     z.strictObject({
       prefix: z.string(),
@@ -109,7 +103,7 @@ const bgpTableSchema = z.strictObject({
 
 /** What `labtest --json` prints and report.schema.json publishes. */
 export const reportSchema = z.strictObject({
-  schemaVersion: z.literal(1),
+  schemaVersion: z.literal(2),
   lab: z.string(),
   startedAt: z.iso.datetime(),
   durationMs: z.number().nonnegative(),
@@ -124,7 +118,7 @@ export const reportSchema = z.strictObject({
       harness: count.describe('The probe failed, or its proof; nothing is known about these cells.'),
     })
     .describe('Cells only; checks carry their own verdicts.'),
-  checks: z.array(checkSchema),
+  checks: z.array(reportCheck),
   cells: z.array(cellSchema),
   chosenFrom: count
     .optional()
@@ -134,7 +128,6 @@ export const reportSchema = z.strictObject({
     .array(z.string())
     .optional()
     .describe('What changed in the lab during the run; expectations follow the state after it.'),
-  ecmp: z.array(ecmpSchema).optional().describe('How flows spread over nodes and pods.'),
   bgpTables: z.array(bgpTableSchema).optional().describe('The routing tables of every BGP speaker, as seen.'),
   timings: z
     .array(z.strictObject({ step: z.string(), ms: z.number().nonnegative() }))
@@ -150,33 +143,23 @@ export type LabReport = z.infer<typeof reportSchema>;
  */
 export function buildReport(run: LabRun, planned?: readonly { readonly id: string }[]): LabReport {
   return {
-    schemaVersion: 1,
+    schemaVersion: 2,
     lab: run.lab,
     startedAt: run.startedAt.toISOString(),
     durationMs: Math.round(run.durationMs),
     summary: summarize(run, planned),
-    checks: run.checks.map(({ id, title, verdict, expected, observed, why }) => ({
-      id,
-      title,
-      verdict,
-      expected,
-      observed,
-      why,
-    })),
+    checks: run.checks.map((check) => ({ ...check, ...describeCheck(check) })),
     cells: run.cells.map(cellOf),
     ...optionalParts(run),
   };
 }
 
 /** Those parts of a run that not every run has, by name; an absent one stays absent. */
-function optionalParts({ chosenFrom, aborted, moved, ecmp, bgpTables, timings }: LabRun): Partial<LabReport> {
+function optionalParts({ chosenFrom, aborted, moved, bgpTables, timings }: LabRun): Partial<LabReport> {
   return {
     ...(chosenFrom === undefined ? {} : { chosenFrom }),
     ...(aborted === undefined ? {} : { aborted }),
     ...(moved === undefined ? {} : { moved: [...moved] }),
-    ...(ecmp === undefined
-      ? {}
-      : { ecmp: ecmp.map((each) => ({ ...each, counts: each.counts.map((count) => ({ ...count })) })) }),
     ...(bgpTables === undefined
       ? {}
       : {
@@ -247,6 +230,9 @@ export function reportText(report: LabReport): string {
 
 /** The text of report.schema.json, generated from the schema above. */
 export function reportJsonSchema(): string {
-  const schema = { title: 'labtest report', ...z.toJSONSchema(reportSchema) };
-  return `${JSON.stringify(schema, null, 2)}\n`;
+  const schema = z.toJSONSchema(reportSchema, {
+    // Said of properties, it means something else in JSON Schema than readonly in TypeScript.
+    override: ({ jsonSchema }) => delete jsonSchema.readOnly,
+  });
+  return `${JSON.stringify({ title: 'labtest report', ...schema }, null, 2)}\n`;
 }

@@ -1,6 +1,7 @@
 import junitReportBuilder, { type Builder, type TestSuite } from 'junit-report-builder';
 import type { Check } from '../bgp/checks/check.ts';
 import type { CellResult } from '../matrix/types.ts';
+import { describeCheck } from './check-text.ts';
 import type { LabRun } from './run.ts';
 import { describeExpected, describeObserved } from './words.ts';
 
@@ -75,14 +76,15 @@ function addCell(
 
 function addCheck(suite: TestSuite, check: Check): void {
   const testCase = suite.testCase().className('checks').name(check.id);
-  const story = `${check.title}\nexpected: ${check.expected}\nobserved: ${check.observed}\nwhy: ${check.why}`;
+  const { title, expected, observed, why } = describeCheck(check);
+  const story = `${title}\nexpected: ${expected}\nobserved: ${observed}\nwhy: ${why}`;
   switch (check.verdict) {
     case 'failed':
-      testCase.failure(`expected ${check.expected}, observed ${check.observed}`, 'check');
+      testCase.failure(`expected ${expected}, observed ${observed}`, check.reason);
       testCase.stacktrace(story);
       break;
     case 'harness':
-      testCase.error(check.observed, 'harness-error', story);
+      testCase.error(observed, 'harness-error', story);
       break;
     case 'blocked':
     case 'skipped':

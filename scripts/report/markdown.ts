@@ -2,9 +2,10 @@ import type { Check } from '../bgp/checks/check.ts';
 import type { CellResult, Verdict } from '../matrix/types.ts';
 import { type Cause, cellCauses, countText, reasonCauses } from './causes.ts';
 import { checkGroups } from './check-lines.ts';
+import { describeCheck, spreadsOf } from './check-text.ts';
 import { type ColumnGroup, columnKey, groupColumns } from './columns.ts';
 import { CHECK_SIGNS, KIND_TEXTS, kindOf, kindsToExplain } from './kinds.ts';
-import type { EcmpResult, LabRun } from './run.ts';
+import type { LabRun } from './run.ts';
 import { conclusionOf, summarize } from './summary.ts';
 import { describeCells, describeControl, describeExpected, describeObserved } from './words.ts';
 
@@ -23,7 +24,7 @@ export function toMarkdown(run: LabRun): string {
     ...checks(run.checks),
     ...matrix(run.cells),
     ...proofs(run.cells),
-    ...ecmp(run.ecmp ?? []),
+    ...ecmp(run.checks),
     ...timings(run),
   ];
   return `${sections.join('\n\n')}\n`;
@@ -160,13 +161,10 @@ function checks(all: readonly Check[]): string[] {
     const bad = members.filter(({ verdict }) => verdict !== 'passed');
     const title = `${bad.length === 0 ? CHECK_SIGNS.passed : CHECK_SIGNS.failed} **${md(group)}**: ${members.length - bad.length} of ${members.length}`;
     if (bad.length === 0) return [`- ${title}`];
-    const rows = bad.map(({ verdict, title: name, expected, observed, why }) => [
-      CHECK_SIGNS[verdict],
-      md(name),
-      md(expected),
-      md(observed),
-      md(why),
-    ]);
+    const rows = bad.map((check) => {
+      const { title: name, expected, observed, why } = describeCheck(check);
+      return [CHECK_SIGNS[check.verdict], ...[name, expected, observed, why].map(md)];
+    });
     return [
       `- ${title}`,
       table(['', 'check', 'expected', 'observed', 'why'], [':-:', '---', '---', '---', '---'], rows),
@@ -226,7 +224,8 @@ function tally({ columns }: ColumnGroup, results: readonly CellResult[]): string
     .join(', ');
 }
 
-function ecmp(results: readonly EcmpResult[]): string[] {
+function ecmp(checks: readonly Check[]): string[] {
+  const results = spreadsOf(checks);
   if (results.length === 0) return [];
   const blocks = results.flatMap(({ from, target, flows, counts, verdict, why }) => [
     `${CHECK_SIGNS[verdict]} **${md(from)} to ${md(target)}**, ${countText(flows, 'flow')}: ${md(why)}`,

@@ -18,7 +18,7 @@ export function parseReport(text: string, name: string): LabReport {
     throw refuse('it does not hold one JSON object');
   const version: unknown = Reflect.get(value, 'schemaVersion');
   if (version === undefined) throw refuse('it has no schemaVersion');
-  if (version !== 1) throw refuse(`its schemaVersion is ${JSON.stringify(version)}, and only 1 is known`);
+  if (version !== 2) throw refuse(`its schemaVersion is ${JSON.stringify(version)}, and only 2 is known`);
   const parsed = reportSchema.safeParse(value);
   if (!parsed.success) {
     const problems = parsed.error.issues.map(

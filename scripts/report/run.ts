@@ -14,7 +14,6 @@ export interface LabRun {
   /** For the drawing of the lab. */
   readonly plan?: LabPlan;
   readonly bgpTables?: readonly BgpTable[];
-  readonly ecmp?: readonly EcmpResult[];
   readonly timings?: readonly Timing[];
   /** What changed in the lab while it was tested, one sentence each. */
   readonly moved?: readonly string[];
@@ -27,16 +26,6 @@ export interface BgpTable {
   readonly machine: string;
   readonly table: string;
   readonly routes: readonly { readonly prefix: string; readonly nextHops: readonly string[] }[];
-}
-
-/** How many flows each node and pod got of those sent to one address from one source. */
-export interface EcmpResult {
-  readonly from: string;
-  readonly target: string;
-  readonly flows: number;
-  readonly counts: readonly { readonly node: string; readonly pod: string; readonly count: number }[];
-  readonly verdict: 'passed' | 'failed' | 'skipped';
-  readonly why: string;
 }
 
 export interface Timing {

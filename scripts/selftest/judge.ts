@@ -1,5 +1,6 @@
 import type { Check } from '../bgp/checks/check.ts';
 import type { CellResult } from '../matrix/types.ts';
+import { describeCheck } from '../report/check-text.ts';
 import type { LabRun } from '../report/run.ts';
 import type { ExpectedRed, Fault } from './fault.ts';
 
@@ -65,7 +66,8 @@ function cellText({ observed, detail, evidence }: CellResult): string {
     .join('; ');
 }
 
-function checkText({ expected, observed }: Check): string {
+function checkText(check: Check): string {
+  const { expected, observed } = describeCheck(check);
   return `${observed}, not ${expected}`;
 }
 

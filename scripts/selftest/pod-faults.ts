@@ -1,5 +1,5 @@
+import { checkId } from '../bgp/checks/check.ts';
 import { indexMachine } from '../matrix/expect/machine.ts';
-import { gatewayCheckId } from '../matrix/pod-network.ts';
 import { CALICO_GATEWAY } from '../plan/addressing.ts';
 import type { Fault, InapplicableFault } from './fault.ts';
 import { lookFor, putBack, takeAway } from './placed-rules.ts';
@@ -38,7 +38,7 @@ function gatewayRouteMissing(scene: Scene): Fault | InapplicableFault {
     expect: [
       {
         kind: 'check',
-        id: gatewayCheckId(on),
+        id: checkId('pod-gateway', { machine: on }),
         verdict: 'failed',
         sentence: new RegExp(literally(`no route to ${CALICO_GATEWAY}`)),
       },
@@ -46,7 +46,7 @@ function gatewayRouteMissing(scene: Scene): Fault | InapplicableFault {
         kind: 'cell',
         id: way.cell.id,
         verdict: 'blocked',
-        sentence: new RegExp(literally(`not tried: ${gatewayCheckId(on)} failed`)),
+        sentence: new RegExp(literally(`not tried: ${checkId('pod-gateway', { machine: on })} failed`)),
       },
     ],
     // Cluster DNS may run there.

@@ -96,7 +96,7 @@ describe('labtest --only', () => {
 describe('labtest --diff', () => {
   it.each([
     ['a file that is not there', undefined],
-    ['a file that is no report', '{"schemaVersion": 1}'],
+    ['a file that is no report', '{"schemaVersion": 2}'],
   ])('refuses %s before anything is tried: exit 2', async (_, content) => {
     await up();
     if (content !== undefined) writeFileSync(join(lab.cwd, 'old.json'), content);
@@ -111,7 +111,7 @@ describe('labtest --diff', () => {
     writeFileSync(join(lab.cwd, 'old.json'), readFileSync(inState('reports/last.json')));
     expect((await lab.run('labtest', ['--diff', 'old.json'])).out).toContain('No difference');
     const json = await lab.run('labtest', ['--diff', 'old.json', '--json', '--only', 'ubuntu']);
-    expect(JSON.parse(json.out)).toMatchObject({ schemaVersion: 1 });
+    expect(JSON.parse(json.out)).toMatchObject({ schemaVersion: 2 });
     expect(json.err).toMatch(/\d+ were not chosen this time/);
     expect(JSON.parse(readFileSync(inState('reports/last.json'), 'utf8'))).not.toHaveProperty('chosenFrom');
   });

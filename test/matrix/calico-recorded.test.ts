@@ -91,10 +91,14 @@ describe('a node with Calico', () => {
     });
     expect(machine('k8sworker1')).not.toHaveProperty('problem');
     const checks = checkPodNetwork(plan, state);
-    expect(checks.map(({ id, verdict, observed }) => [id, verdict, observed])).toEqual(
+    expect(checks.map(({ id, verdict, seen }) => [id, verdict, seen])).toEqual(
       ['k8smaster1', 'k8sworker1'].flatMap((name) => [
-        [`pod-network.${name}`, 'passed', expect.stringMatching(/^what comes from/)],
-        [`pod-network.${name}.gateway`, 'passed', 'by eth0'],
+        [
+          `pod-network.${name}`,
+          'passed',
+          { rule: { sources: ['10.255.0.0/16'], except: ['10.255.0.0/16'] } },
+        ],
+        [`pod-network.${name}.gateway`, 'passed', { interface: 'eth0' }],
       ]),
     );
   });
@@ -129,7 +133,9 @@ describe("kube-proxy 1.36's rules", () => {
     expect(checks.filter(({ verdict }) => verdict !== 'passed')).toEqual([]);
     expect(checks).toHaveLength(11);
     const sameNode = checks.find(({ id }) => id === 'rules.k8sworker1.kind-same-node');
-    expect(sameNode?.observed).toMatch(/^KUBE-SVC-\w+ to 10\.255\.230\.192:1234$/);
+    expect(sameNode?.seen?.chains).toEqual([
+      { chain: expect.stringMatching(/^KUBE-SVC-/), backends: ['10.255.230.192:1234'] },
+    ]);
   });
 
   it('are not, where hints are for other nodes or an endpoint has none', () => {
@@ -246,7 +252,7 @@ describe('CoreDNS', () => {
     ['dns.a.10-255-230-192.echo-server.pod.cluster.local', ['10.255.230.192']],
     [`dns.cname.elsewhere.${NAMESPACE}`, ['example.org']],
   ])('answers %s', (id, answers) => {
-    expect([...(byId.get(id)?.answers ?? [])]).toEqual(answers);
+    expect([...(byId.get(id)?.wanted.answers ?? [])]).toEqual(answers);
   });
 
   it('shares out the weight of a headless service by its endpoints', () => {
@@ -263,7 +269,7 @@ describe('CoreDNS', () => {
     const srv = dnsChecks(plan, { ...state, services }).find(
       ({ question }) => question.id === `dns.srv._tcp._tcp.headless.${NAMESPACE}`,
     );
-    expect([...(srv?.answers ?? [])].sort()).toEqual(
+    expect([...(srv?.wanted.answers ?? [])].sort()).toEqual(
       ['server1', 'server2', 'server3'].map((name) => `0 33 1234 ${name}.headless.${NAMESPACE}`),
     );
   });

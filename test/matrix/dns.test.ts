@@ -8,7 +8,7 @@ const checks = dnsChecks(plan, endpointsOf());
 const NAMESPACE = 'echo-server.svc.cluster.local';
 
 function answersOf(change: Record<string, DnsAnswer> = {}): ReadonlyMap<string, DnsAnswer> {
-  const right = checks.map(({ question, outcome, answers }): [string, DnsAnswer] => [
+  const right = checks.map(({ question, wanted: { outcome, answers } }): [string, DnsAnswer] => [
     question.id,
     { outcome, answers: [...answers].reverse(), detail: null },
   ]);
@@ -33,21 +33,19 @@ describe('dnsChecks', () => {
   ])('%s', (id, type, name, answers) => {
     expect(byId.get(id)).toMatchObject({
       question: { from: 'pod/echo-client1', type, name },
-      outcome: 'ok',
-      answers,
+      wanted: { outcome: 'ok', answers },
     });
   });
 
   it('wants a missing name denied', () => {
     expect(byId.get(`dns.a.no-such-service.${NAMESPACE}`)).toMatchObject({
-      outcome: 'dns-nxdomain',
-      answers: [],
+      wanted: { outcome: 'dns-nxdomain', answers: [], rule: 'no-such-service' },
     });
   });
 
   it('wants the headless name denied when no pod is ready', () => {
     const none = dnsChecks(plan, endpointsOf({ ready: ['echo-client1'] }));
-    expect(none.find(({ question }) => question.name === `headless.${NAMESPACE}`)?.outcome).toBe(
+    expect(none.find(({ question }) => question.name === `headless.${NAMESPACE}`)?.wanted.outcome).toBe(
       'dns-nxdomain',
     );
     expect(none.filter(({ question }) => question.name.startsWith('server'))).toEqual([]);
@@ -69,20 +67,22 @@ describe('judgeDns', () => {
   });
 
   it.each([
-    ['an address too few', { outcome: 'ok', answers: POD_IPS.slice(1), detail: null }],
-    ['an address too many', { outcome: 'ok', answers: [...POD_IPS, '10.255.0.1'], detail: null }],
-    ['an error', { outcome: 'dns-error', answers: [], detail: '10.96.0.10 did not answer' }],
-  ] as const)('fails %s', (_, answer) => {
-    expect(verdict(headless, answer)?.verdict).toBe('failed');
+    ['wrong-answer', { outcome: 'ok', answers: POD_IPS.slice(1), detail: null }],
+    ['wrong-answer', { outcome: 'ok', answers: [...POD_IPS, '10.255.0.1'], detail: null }],
+    ['no-such-name', { outcome: 'dns-nxdomain', answers: [], detail: null }],
+    ['no-answer', { outcome: 'dns-error', answers: [], detail: '10.96.0.10 did not answer' }],
+  ] as const)('fails because of %s: %j', (reason, answer) => {
+    expect(verdict(headless, answer)).toMatchObject({ verdict: 'failed', reason });
   });
 
   it('tells "there is none" from "nobody could say"', () => {
     const silent = verdict(missing, { outcome: 'dns-error', answers: [], detail: 'timeout' });
     expect(silent).toMatchObject({
       verdict: 'failed',
-      expected: 'dns-nxdomain',
-      observed: 'dns-error: timeout',
+      reason: 'no-answer',
     });
+    const known = verdict(missing, { outcome: 'ok', answers: ['10.96.0.9'], detail: null });
+    expect(known).toMatchObject({ verdict: 'failed', reason: 'unexpected-name' });
   });
 
   it('does not take a harness error for an answer', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Check } from '../../scripts/bgp/checks/check.ts';
+import type { CheckOf } from '../../scripts/bgp/checks/check.ts';
 import { endpointChain, serviceChain } from '../../scripts/matrix/expect/chain-names.ts';
 import { type CountersByNode, parseCounters } from '../../scripts/matrix/proof-counters.ts';
 import { checkRules, wrongChains } from '../../scripts/matrix/rule-checks.ts';
@@ -38,7 +38,7 @@ function rulesOf(of: ObservedState): CountersByNode {
   return new Map(NODES.map((node) => [node, { ok: true, value: parseCounters(natRules(of, node)) }]));
 }
 
-function wrong(checks: readonly Check[]): readonly Check[] {
+function wrong(checks: readonly CheckOf<'service-rules'>[]) {
   return checks.filter(({ verdict }) => verdict !== 'passed');
 }
 
@@ -47,9 +47,13 @@ describe('checkRules', () => {
     const checks = checkRules(state, rulesOf(state));
     expect(wrong(checks)).toEqual([]);
     expect(checks).toHaveLength(4 * 4);
-    expect(checks.find(({ id }) => id === 'rules.k8smaster1.echo-np-tcp')?.observed).toMatch(
-      /^KUBE-SVC-\w{16} to .*; KUBE-XLB-\w{16} to nobody$/,
-    );
+    expect(checks.find(({ id }) => id === 'rules.k8smaster1.echo-np-tcp')?.seen?.chains).toEqual([
+      {
+        chain: expect.stringMatching(/^KUBE-SVC-\w{16}$/),
+        backends: POD_IPS.map((ip) => `${ip}:1234`).sort(),
+      },
+      { chain: expect.stringMatching(/^KUBE-XLB-\w{16}$/), backends: [] },
+    ]);
   });
 
   it('passes a chain that jumps twice to each pod, as with sessionAffinity', () => {
@@ -72,8 +76,9 @@ describe('checkRules', () => {
         'failed',
       ]),
     );
-    expect(checks[2]?.observed).toContain(`${POD_IPS[2]}:1234`);
-    expect(checks[2]?.expected).toMatch(/KUBE-XLB-\w{16} to nobody$/);
+    const [wanted, seen] = [checks[2]?.wanted.chains.at(-1), checks[2]?.seen?.chains.at(-1)];
+    expect(wanted).toEqual({ chain: expect.stringMatching(/^KUBE-XLB-/), backends: [] });
+    expect(seen).toEqual({ ...wanted, backends: [`${POD_IPS[2]}:1234`] });
   });
 
   it('fails where a chain leads to another pod', () => {
@@ -93,7 +98,7 @@ describe('checkRules', () => {
       detail: 'connection lost',
     });
     const checks = wrong(checkRules(state, counters));
-    expect(new Set(checks.map(({ verdict, observed }) => `${verdict} ${observed}`))).toEqual(
+    expect(new Set(checks.map(({ verdict, problem }) => `${verdict} ${problem}`))).toEqual(
       new Set(['harness connection lost']),
     );
     expect(checks).toHaveLength(4);

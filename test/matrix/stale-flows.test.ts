@@ -85,8 +85,19 @@ describe('checkStaleFlows', () => {
     expect(await verdicts(line('192.168.13.35', 31678, '10.255.0.99', true))).toMatchObject([
       {
         verdict: 'failed',
-        observed:
-          '192.168.13.104:40001 to 192.168.13.35:31678 goes to 10.255.0.99, which is no endpoint of echo-server-udp',
+        reason: 'stale',
+        seen: {
+          stale: [
+            {
+              client: '192.168.13.104',
+              clientPort: 40001,
+              destination: '192.168.13.35',
+              port: 31678,
+              backend: '10.255.0.99',
+              service: 'echo-server-udp',
+            },
+          ],
+        },
       },
     ]);
     expect(await verdicts(line('10.107.216.154', 5678, '10.255.0.99'))).toMatchObject([
@@ -97,7 +108,7 @@ describe('checkStaleFlows', () => {
   it('names a line that it does not know, and still a flow to a pod that is gone', async () => {
     const known = line('192.168.13.35', 31678, POD_IPS[0]);
     expect(await verdicts(`udp what\n${known}`)).toMatchObject([
-      { verdict: 'skipped', observed: '1 flows, none stale; not understood: udp what' },
+      { verdict: 'skipped', reason: 'partly-read', seen: { flows: 1, unread: ['udp what'] } },
     ]);
     const stale = line('192.168.13.35', 31678, '10.255.0.99');
     expect(await verdicts(`udp what\n${stale}`)).toMatchObject([{ verdict: 'failed' }]);

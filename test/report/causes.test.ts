@@ -2,8 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { cellCauses, checkCauses, reasonCauses } from '../../scripts/report/causes.ts';
 import { conclusionOf } from '../../scripts/report/summary.ts';
 import { describeCells } from '../../scripts/report/words.ts';
-import { CELLS, CHECKS, POSITIVE, runOf, TIMEOUT } from './fixtures.ts';
-import { EVIDENCE, HEALTHY, TROUBLED, WRONG_SOURCE } from './samples.ts';
+import { planOf } from '../matrix/fixtures.ts';
+import { CELLS, CHECKS, POSITIVE, runOf, TIMEOUT, wrongly } from './fixtures.ts';
+import { EVIDENCE, HEALTHY, sessionChecks, TROUBLED, WRONG_SOURCE } from './samples.ts';
 
 const sizes = (causes: readonly { readonly members: readonly unknown[] }[]) =>
   causes.map(({ members }) => members.length);
@@ -47,13 +48,13 @@ describe('causes', () => {
     expect(sizes(reasonCauses(cells, 'harness'))).toEqual([62]);
   });
 
-  it('puts failed checks together that saw the same, and no others', () => {
-    const failed = CHECKS.map((check) => ({
-      ...check,
-      verdict: 'failed' as const,
-      observed: 'no answer within 2000 ms',
-    }));
-    expect(sizes(checkCauses(failed))).toEqual([3]);
+  it('puts checks of one kind together that failed for the same reason, and no others', () => {
+    const failed = CHECKS.map((check) => wrongly(check, 'no-answer', 'no answer within 2000 ms'));
+    expect(sizes(checkCauses(failed))).toEqual([1, 1, 1]);
+    expect(sizes(checkCauses(sessionChecks(planOf(), ['bgp.session.bgp-k8sworker1'])))).toHaveLength(9);
+    expect(sizes(checkCauses(TROUBLED.checks.filter(({ verdict }) => verdict === 'failed')))).toEqual([
+      2, 7, 1,
+    ]);
     expect(sizes(checkCauses(CHECKS))).toEqual([1, 1, 1]);
   });
 });
@@ -70,7 +71,7 @@ describe('describeCells', () => {
 describe('the conclusion', () => {
   it.each([
     ['everything is as it should be', HEALTHY, true],
-    ['wrong: 11 of 248 cells and 9 of 20 checks; 8 cells skipped', TROUBLED, false],
+    ['wrong: 11 of 248 cells and 10 of 22 checks; 8 cells skipped', TROUBLED, false],
     ['the run was aborted', { ...runOf(), aborted: 'interrupted' }, false],
     ['nothing wrong was seen, but 31 could not be tested', runOf({ broken: ['bgp'] }), false],
     [

@@ -3,16 +3,14 @@ import { diffReports, renderDiff } from '../../scripts/report/diff.ts';
 import { buildReport, reportText } from '../../scripts/report/json.ts';
 import { parseReport } from '../../scripts/report/parse.ts';
 import { EXIT, UserError } from '../../scripts/shared/errors.ts';
-import { CELLS, CHECKS, NEGATIVE, POSITIVE, runOf, TIMEOUT } from './fixtures.ts';
+import { CELLS, CHECKS, NEGATIVE, POSITIVE, runOf, TIMEOUT, wrongly } from './fixtures.ts';
 import { HEALTHY, TROUBLED } from './samples.ts';
 
 const healthy = buildReport(runOf());
 const broken = buildReport(
   runOf({
     first: { [POSITIVE]: TIMEOUT },
-    checks: CHECKS.map((check, index) =>
-      index === 1 ? { ...check, verdict: 'failed', observed: 'absent' } : check,
-    ),
+    checks: CHECKS.map((check, index) => (index === 1 ? wrongly(check, 'no-answer', 'no answer') : check)),
   }),
 );
 
@@ -89,7 +87,7 @@ describe('renderDiff', () => {
 
       Newly failing checks: 1
         bgp kernel: 2.2.2.2/32: passed -> failed
-          observed: absent
+          observed: no answer
 
       247 cells are as they were.
       "
@@ -125,8 +123,8 @@ describe('parseReport', () => {
     ['{"schemaVersion": 1,', 'it is not JSON'],
     ['[1]', 'it does not hold one JSON object'],
     ['{}', 'it has no schemaVersion'],
-    ['{"schemaVersion": 2}', 'its schemaVersion is 2, and only 1 is known'],
-    ['{"schemaVersion": 1}', 'fields are wrong'],
+    ['{"schemaVersion": 1}', 'its schemaVersion is 1, and only 2 is known'],
+    ['{"schemaVersion": 2}', 'fields are wrong'],
   ])('%s: %s', (text, message) => {
     expect(error(text).message).toContain('old.json is not a report of labtest: ');
     expect(error(text).message).toContain(message);

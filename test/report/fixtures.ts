@@ -1,4 +1,4 @@
-import type { Check } from '../../scripts/bgp/checks/check.ts';
+import { type Check, makeCheck } from '../../scripts/bgp/checks/check.ts';
 import { judgeCells } from '../../scripts/matrix/judge.ts';
 import { notObserved } from '../../scripts/matrix/run.ts';
 import type { Cell, Observation } from '../../scripts/matrix/types.ts';
@@ -8,14 +8,47 @@ import { sampleCells } from './cells.ts';
 
 export const CELLS: readonly Cell[] = sampleCells(planOf());
 
+const right = { verdict: 'passed', reason: 'as-wanted' } as const;
+
 export const CHECKS: readonly Check[] = [
-  checkOf('bgp.session.bgp-k8sworker1', 'eBGP session bgp - k8sworker1', 'Established at both ends'),
-  checkOf('bgp.route.bgp.kernel.2.2.2.2/32', 'bgp kernel: 2.2.2.2/32', '192.168.13.35'),
-  checkOf('dns.a.headless', 'headless name headless', '10.255.0.74'),
+  makeCheck(
+    'session',
+    { a: 'bgp', b: 'k8sworker1', protocol: 'ebgp' },
+    {
+      ...right,
+      wanted: { state: 'Established' },
+      seen: {
+        ends: [
+          { machine: 'bgp', state: 'Established' },
+          { machine: 'k8sworker1', state: 'Established' },
+        ],
+      },
+    },
+  ),
+  makeCheck(
+    'route',
+    { machine: 'bgp', table: 'kernel', prefix: '2.2.2.2/32' },
+    {
+      ...right,
+      wanted: { nextHops: ['192.168.13.35'], take: 1, rule: 'external-to-router' },
+      seen: { nextHops: ['192.168.13.35'] },
+    },
+  ),
+  makeCheck(
+    'dns',
+    { from: 'pod/echo-client1', type: 'A', name: 'headless' },
+    {
+      ...right,
+      wanted: { outcome: 'ok', answers: ['10.255.0.74'], rule: 'headless', of: 'headless' },
+      seen: { outcome: 'ok', answers: ['10.255.0.74'], detail: null },
+    },
+  ),
 ];
 
-function checkOf(id: string, title: string, expected: string): Check {
-  return { id, title, verdict: 'passed', expected, observed: expected, why: `That is how ${title} works.` };
+/** A check of these that could see nothing, or nothing right. */
+export function wrongly(check: Check, reason: 'not-read' | 'no-answer', problem: string): Check {
+  const verdict = reason === 'not-read' ? 'harness' : 'failed';
+  return { ...check, verdict, reason, seen: null, problem };
 }
 
 export interface RunChange {

@@ -1,13 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { toJunit } from '../../scripts/report/junit.ts';
 import { abortedRun } from '../../scripts/report/run.ts';
-import { CELLS, CHECKS, POSITIVE, runOf, TIMEOUT } from './fixtures.ts';
+import { CELLS, CHECKS, POSITIVE, runOf, TIMEOUT, wrongly } from './fixtures.ts';
 
 const run = runOf({
   cells: CELLS.map((cell) => (cell.from === 'bgp' ? { ...cell, blockedBy: 'workloads.client-pod' } : cell)),
-  checks: CHECKS.map((check, index) =>
-    index === 1 ? { ...check, verdict: 'failed', observed: 'a <b> & "c"' } : check,
-  ),
+  checks: CHECKS.map((check, index) => (index === 1 ? wrongly(check, 'no-answer', 'a <b> & "c"') : check)),
   first: { [POSITIVE]: TIMEOUT, 'ubuntu>echo-np-tcp/k8sworker2:31234/tcp': TIMEOUT },
   second: { 'ubuntu>echo-np-tcp/k8sworker2:31234/tcp': {} },
   broken: ['routed'],

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Check } from '../../scripts/bgp/checks/check.ts';
+import { type Check, checkId, makeCheck } from '../../scripts/bgp/checks/check.ts';
 import type { Evidence, Observation } from '../../scripts/matrix/types.ts';
 import type { LabPlan } from '../../scripts/plan/types.ts';
 import type { LabRun } from '../../scripts/report/run.ts';
@@ -39,31 +39,39 @@ export const EVIDENCE: Evidence = {
 /** Every session of a plan, up but for those named. */
 export function sessionChecks(plan: LabPlan, down: readonly string[] = []): readonly Check[] {
   return plan.bgp.peerings.map(({ kind, a, b }): Check => {
-    const id = `bgp.session.${a.machine}-${b.machine}`;
-    const isDown = down.includes(id);
-    return {
-      id,
-      title: `${kind === 'ebgp' ? 'eBGP' : 'iBGP'} session ${a.machine} - ${b.machine}`,
+    const subject = { a: a.machine, b: b.machine, protocol: kind };
+    const isDown = down.includes(checkId('session', subject));
+    const [one, other] = isDown ? ['Active', 'Connect'] : ['Established', 'Established'];
+    return makeCheck('session', subject, {
       verdict: isDown ? 'failed' : 'passed',
-      expected: 'Established at both ends',
-      observed: isDown ? `${a.machine}: Active, ${b.machine}: Connect` : 'Established at both ends',
-      why: 'Routes are exchanged over established sessions only.',
-    };
+      reason: isDown ? 'not-established' : 'as-wanted',
+      wanted: { state: 'Established' },
+      seen: {
+        ends: [
+          { machine: a.machine, state: one },
+          { machine: b.machine, state: other },
+        ],
+      },
+    });
   });
 }
 
 function otherChecks(count: number, failing = 0): readonly Check[] {
   return Array.from({ length: count }, (_, index): Check => {
     const isDown = index < failing;
-    const answer = `10.255.0.${74 + index}`;
-    return {
-      id: `dns.a.server${index + 1}.headless`,
-      title: `pod name server${index + 1}.headless`,
-      verdict: isDown ? 'failed' : 'passed',
-      expected: answer,
-      observed: isDown ? 'dns-error: no answer within 2000 ms' : answer,
-      why: 'A pod with a hostname and a subdomain has a name of its own under the headless service.',
-    };
+    const answers = [`10.255.0.${74 + index}`];
+    return makeCheck(
+      'dns',
+      { from: 'pod/echo-client1', type: 'A', name: `server${index + 1}.headless` },
+      {
+        verdict: isDown ? 'failed' : 'passed',
+        reason: isDown ? 'no-answer' : 'as-wanted',
+        wanted: { outcome: 'ok', answers, rule: 'pod', of: `echo-server${index + 1}` },
+        seen: isDown
+          ? { outcome: 'dns-error', answers: [], detail: 'no answer within 2000 ms' }
+          : { outcome: 'ok', answers, detail: null },
+      },
+    );
   });
 }
 
@@ -85,12 +93,12 @@ function bgpTables(plan: LabPlan): NonNullable<LabRun['bgpTables']> {
     { prefix: `${plan.echo.externalIp}/32`, nextHops: all },
   ];
   return [
-    { machine: 'bgp', table: 'FRR', routes: learned },
+    { machine: 'bgp', table: 'bgp', routes: learned },
     { machine: 'bgp', table: 'kernel', routes: learned.slice(0, -1) },
     ...workers.flatMap(({ name }, index) => [
       {
         machine: name,
-        table: 'BIRD',
+        table: 'bird',
         routes: [
           ...blocks.filter((_, other) => other !== index),
           { prefix: '5.5.5.5/32', nextHops: [router] },
@@ -101,33 +109,30 @@ function bgpTables(plan: LabPlan): NonNullable<LabRun['bgpTables']> {
   ];
 }
 
-function ecmp(plan: LabPlan, skewed: boolean): NonNullable<LabRun['ecmp']> {
+function ecmp(plan: LabPlan, skewed: boolean): readonly Check[] {
   const { servers } = plan.echo;
+  const nodes = servers.map(({ node }) => node);
   const share = (index: number) => (skewed ? (index === 0 ? 120 : 0) : 34 + ((index * 7) % 11));
-  const local = servers.map(({ node, pod }, index) => ({ node, pod, count: share(index) }));
-  const flows = local.reduce((sum, { count }) => sum + count, 0);
+  const local = servers
+    .map(({ node, pod }, index) => ({ node, pod, count: share(index) }))
+    .filter(({ count }) => count > 0);
   const spread = servers.flatMap(({ node }, n) =>
     servers.map(({ pod }, p) => ({ node, pod, count: 9 + ((n * 5 + p * 3) % 7) })),
   );
+  const check = (target: string, counts: typeof local, isWrong: boolean) =>
+    makeCheck(
+      'spread',
+      { from: 'routed', target },
+      {
+        verdict: isWrong ? 'failed' : 'passed',
+        reason: isWrong ? 'missed-node' : 'as-wanted',
+        wanted: { chooser: 'bgp', policy: 1, nodes, servers: [] },
+        seen: { flows: counts.reduce((sum, { count }) => sum + count, 0), lost: 0, counts },
+      },
+    );
   return [
-    {
-      from: 'routed',
-      target: 'echo-lb-tcp/2.2.2.2:1234/tcp',
-      flows,
-      counts: local,
-      verdict: skewed ? 'failed' : 'passed',
-      why: skewed
-        ? 'fib_multipath_hash_policy is 1, so flows must spread over 3 nodes, but all went to k8sworker1.'
-        : `fib_multipath_hash_policy is 1, so flows spread over ${servers.length} nodes; χ² 0.9, below the bound for a false alarm in 100,000 runs.`,
-    },
-    {
-      from: 'routed',
-      target: 'echo-ci-tcp/cluster-ip:1234/tcp',
-      flows: spread.reduce((sum, { count }) => sum + count, 0),
-      counts: spread,
-      verdict: 'passed',
-      why: 'Any worker takes the packet, and kube-proxy there picks any ready pod.',
-    },
+    check('echo-lb-tcp/2.2.2.2:1234/tcp', local, skewed),
+    check('echo-ci-tcp/cluster-ip:1234/tcp', spread, false),
   ];
 }
 
@@ -155,8 +160,8 @@ const parts = { plan, timings: TIMINGS, bgpTables: bgpTables(plan) };
 
 /** Everything as it should be. */
 export const HEALTHY: LabRun = (() => {
-  const run = runOf({ cells, checks: [...sessionChecks(plan), ...otherChecks(11)] });
-  return { ...run, ...parts, cells: proven(run.cells), ecmp: ecmp(plan, false) };
+  const run = runOf({ cells, checks: [...sessionChecks(plan), ...otherChecks(11), ...ecmp(plan, false)] });
+  return { ...run, ...parts, cells: proven(run.cells) };
 })();
 
 const dnsStopped = Object.fromEntries(
@@ -189,6 +194,7 @@ export const TROUBLED: LabRun = (() => {
     checks: [
       ...sessionChecks(plan, ['bgp.session.bgp-k8sworker2', 'bgp.session.k8sworker1-k8sworker3']),
       ...otherChecks(11, 7),
+      ...ecmp(plan, true),
     ],
     first: {
       [POSITIVE]: TIMEOUT,
@@ -210,7 +216,6 @@ export const TROUBLED: LabRun = (() => {
           : result
         : { ...result, observed: null, verdict: 'skipped', detail: result.cell.skipped },
     ),
-    ecmp: ecmp(plan, true),
     moved: ['EndpointSlice echo-np-tcp went from generation 3 to 4', `pod ${HOSTILE} was deleted`],
   };
 })();
@@ -223,8 +228,9 @@ export const TWENTY: LabRun = (() => {
     checks: [
       ...sessionChecks(big, ['bgp.session.bgp-k8sworker7', 'bgp.session.k8sworker2-k8sworker11']),
       ...otherChecks(11),
+      ...ecmp(big, false),
     ],
     first: { 'ubuntu>echo-np-tcp/k8sworker2:31234/tcp': TIMEOUT },
   });
-  return { ...run, plan: big, timings: TIMINGS, bgpTables: bgpTables(big), ecmp: ecmp(big, false) };
+  return { ...run, plan: big, timings: TIMINGS, bgpTables: bgpTables(big) };
 })();

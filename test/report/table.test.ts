@@ -2,13 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { renderTable } from '../../scripts/report/table.ts';
 import { planOf } from '../matrix/fixtures.ts';
 import { sampleCells } from './cells.ts';
-import { CELLS, CHECKS, NEGATIVE, POSITIVE, runOf, TIMEOUT } from './fixtures.ts';
+import { CELLS, CHECKS, NEGATIVE, POSITIVE, runOf, TIMEOUT, wrongly } from './fixtures.ts';
 
 const plain = { color: false };
 const everything = runOf({
   cells: CELLS.map((cell) => (cell.from === 'bgp' ? { ...cell, blockedBy: 'workloads.client-pod' } : cell)),
   checks: CHECKS.map((check, index) =>
-    index === 0 ? check : { ...check, verdict: index === 1 ? 'failed' : 'harness', observed: 'absent' },
+    index === 0 ? check : wrongly(check, index === 1 ? 'no-answer' : 'not-read', 'no answer'),
   ),
   first: { [POSITIVE]: TIMEOUT, 'ubuntu>echo-np-tcp/k8sworker2:31234/tcp': TIMEOUT },
   second: { 'ubuntu>echo-np-tcp/k8sworker2:31234/tcp': {} },
@@ -99,13 +99,13 @@ describe('the terminal matrix', () => {
       ✗ routes: 0 of 1
         ✗ bgp kernel: 2.2.2.2/32
           expected: 192.168.13.35
-          observed: absent
-          why: That is how bgp kernel: 2.2.2.2/32 works.
+          observed: no answer
+          why: Exactly the workers that can deliver to the service must be next hops.
       ✗ DNS: 0 of 1
         ! headless name headless (not known)
           expected: 10.255.0.74
-          observed: absent
-          why: That is how headless name headless works.
+          observed: no answer
+          why: A headless name has one A record per ready pod, and none exists without a ready pod.
 
       cells:  248 planned: 184 passed, 1 failed, 1 flaky, 31 blocked, 31 harness
       checks: 3 planned: 1 passed, 1 failed, 1 harness

@@ -1,5 +1,6 @@
 import type { LabPlan, MachinePlan } from '../../plan/types.ts';
 import { machinesOf, theMachine } from '../../plan/types.ts';
+import type { CheckOf } from './check.ts';
 
 /** A prefix and the nodes that announce it over BGP now, derived from what the API server says. */
 export interface Announcement {
@@ -19,7 +20,9 @@ export interface ExpectedRoute {
   readonly nextHops: readonly string[];
   /** How many of them the kernel gets, where the BGP daemon chooses among them; absent: all. */
   readonly inKernel?: number;
-  readonly why: string;
+  readonly rule: CheckOf<'route'>['wanted']['rule'];
+  /** Who announces it, where only one node does. */
+  readonly owner?: string;
   /** The tables that must hold it, by name; absent: all of the machine's. */
   readonly tables?: readonly string[];
 }
@@ -65,29 +68,23 @@ export function routerRoutes(
   const blocks = podBlocks(plan, announcements).map(
     ({ prefix, owner }): ExpectedRoute =>
       peers.includes(owner)
-        ? {
-            prefix,
-            nextHops: [owner.address],
-            why: `Only ${owner.name} announces its own pod block; a node does not pass on what it learned from another.`,
-          }
-        : {
-            prefix,
-            nextHops: [],
-            why: `${owner.name} has no session with the router, and the workers do not pass its block on.`,
-          },
+        ? { prefix, nextHops: [owner.address], rule: 'own-block-to-router', owner: owner.name }
+        : { prefix, nextHops: [], rule: 'block-without-session', owner: owner.name },
   );
   return [
     ...blocks,
     {
       prefix: plan.kubernetes.serviceCidr,
       nextHops: sorted(peers.map(({ address }) => address)),
-      why: 'Every worker announces the service CIDR, and any of them can translate a ClusterIP.',
+      rule: 'service-cidr',
     },
-    ...externalOnly(announcements).map(({ prefix, nodes }) => ({
-      prefix,
-      nextHops: sorted(peers.filter(({ name }) => nodes.includes(name)).map(({ address }) => address)),
-      why: 'Exactly the workers that can deliver to the service must be next hops.',
-    })),
+    ...externalOnly(announcements).map(
+      ({ prefix, nodes }): ExpectedRoute => ({
+        prefix,
+        nextHops: sorted(peers.filter(({ name }) => nodes.includes(name)).map(({ address }) => address)),
+        rule: 'external-to-router',
+      }),
+    ),
   ];
 }
 
@@ -103,26 +100,17 @@ export function nodeRoutes(
     ...podBlocks(plan, announcements).map(
       ({ prefix, owner }): ExpectedRoute =>
         owner.name === node.name
-          ? {
-              prefix,
-              nextHops: ['blackhole'],
-              why: `${node.name} holds its own block as a blackhole beneath the routes of its pods.`,
-            }
-          : {
-              prefix,
-              nextHops: [owner.address],
-              why: `${owner.name} announces its block to every other node over iBGP.`,
-            },
+          ? { prefix, nextHops: ['blackhole'], rule: 'own-block', owner: owner.name }
+          : { prefix, nextHops: [owner.address], rule: 'block-over-ibgp', owner: owner.name },
     ),
     ...externalOnly(announcements).map(({ prefix, nodes }) => externalRoute(plan, node, prefix, nodes)),
     ...clusterIpRoutes(plan, announcements, node),
-    ...plan.bgp.routerPrefixes.map((prefix) => ({
-      prefix,
-      nextHops: isPeer ? [router.address] : [],
-      why: isPeer
-        ? 'The router announces its own prefix to every worker.'
-        : `${node.name} has no session with the router, and the workers do not pass on what they learn there.`,
-    })),
+    ...plan.bgp.routerPrefixes.map(
+      (prefix): ExpectedRoute =>
+        isPeer
+          ? { prefix, nextHops: [router.address], rule: 'router-prefix', owner: router.name }
+          : { prefix, nextHops: [], rule: 'router-prefix-without-session', owner: router.name },
+    ),
   ];
 }
 
@@ -147,22 +135,15 @@ function externalRoute(
   prefix: string,
   announcing: readonly string[],
 ): ExpectedRoute {
-  if (announcing.includes(node.name))
-    return {
-      prefix,
-      nextHops: ['blackhole'],
-      why: `${node.name} announces it from a blackhole route; kube-proxy translates packets before they meet it.`,
-    };
+  if (announcing.includes(node.name)) return { prefix, nextHops: ['blackhole'], rule: 'announced-here' };
   const others = nodesOf(plan).filter(({ name }) => announcing.includes(name));
   const nextHops = sorted(others.map(({ address }) => address));
-  const why = `${node.name} does not announce it and learns it over iBGP from those that do.`;
   const limit = plan.calico?.maximumPaths ?? plan.bgp.maximumPaths;
-  if (nextHops.length <= limit) return { prefix, nextHops, why };
   return {
     prefix,
     nextHops,
-    inKernel: limit,
-    why: `${why} Its BIRD gives the kernel ${limit} next hops at most, and chooses them itself.`,
+    rule: 'learned-over-ibgp',
+    ...(nextHops.length <= limit ? {} : { inKernel: limit }),
   };
 }
 

@@ -2,7 +2,7 @@ import type { LabPlan, PeeringPlan } from '../../plan/types.ts';
 import { theMachine } from '../../plan/types.ts';
 import { overlaps, parseCidr } from '../../shared/ip.ts';
 import type { Answer } from './ask.ts';
-import type { Check } from './check.ts';
+import { type Check, type CheckOf, type CheckVerdict, makeCheck, unseenCheck } from './check.ts';
 import type { Announcement, ExpectedRoute } from './expected.ts';
 import { nodeRoutes, nodesOf, routerRoutes } from './expected.ts';
 import type { BgpObservation, NamedTable } from './observe.ts';
@@ -26,38 +26,49 @@ export function checkBgp(
 }
 
 function checkSession({ kind, a, b }: PeeringPlan, observed: ReadonlyMap<string, BgpObservation>): Check {
-  const ends = [stateAt(a.machine, b, observed), stateAt(b.machine, a, observed)];
-  const wrong = ends.some(({ verdict }) => verdict === 'failed');
-  const unknown = ends.some(({ verdict }) => verdict === 'harness');
-  return {
-    id: `bgp.session.${a.machine}-${b.machine}`,
-    title: `${kind === 'ebgp' ? 'eBGP' : 'iBGP'} session ${a.machine} - ${b.machine}`,
-    verdict: wrong ? 'failed' : unknown ? 'harness' : 'passed',
-    expected: 'Established at both ends',
-    observed: ends.map(({ text }) => text).join(', '),
-    why: 'Routes are exchanged over established sessions only.',
-  };
+  const ends = [endAt(a.machine, b, observed), endAt(b.machine, a, observed)];
+  const wrong = ends.find(({ reason }) => reason !== 'as-wanted' && reason !== 'not-read');
+  const reason = (wrong ?? ends.find((end) => end.reason === 'not-read'))?.reason ?? 'as-wanted';
+  return makeCheck(
+    'session',
+    { a: a.machine, b: b.machine, protocol: kind },
+    {
+      verdict: verdictOf(reason),
+      reason,
+      wanted: { state: 'Established' },
+      seen: { ends: ends.map(({ seen }) => seen) },
+    },
+  );
 }
 
-function stateAt(
+type Session = CheckOf<'session'>;
+type SessionEnd = NonNullable<Session['seen']>['ends'][number];
+
+function endAt(
   machine: string,
   other: PeeringPlan['a'],
   observed: ReadonlyMap<string, BgpObservation>,
-): { readonly verdict: 'passed' | 'failed' | 'harness'; readonly text: string } {
+): { readonly reason: Session['reason']; readonly seen: SessionEnd } {
   const sessions = observed.get(machine)?.sessions ?? notAsked;
   if (!sessions.ok)
-    return { verdict: verdictOfFault(sessions.fault), text: `${machine}: ${sessions.detail}` };
+    return { reason: reasonOf(sessions), seen: { machine, state: null, problem: sessions.detail } };
   const session = sessions.value.find(({ neighbor }) => neighbor === other.address);
-  if (session === undefined) return { verdict: 'failed', text: `${machine}: no session configured` };
-  const isRight = session.state === 'Established' && session.remoteAsn === other.asn;
-  const asn = session.remoteAsn === other.asn ? '' : ` with AS ${session.remoteAsn} instead of ${other.asn}`;
-  return { verdict: isRight ? 'passed' : 'failed', text: `${machine}: ${session.state}${asn}` };
+  if (session === undefined) return { reason: 'not-configured', seen: { machine, state: null } };
+  const { state, remoteAsn } = session;
+  if (remoteAsn !== other.asn)
+    return { reason: 'wrong-as', seen: { machine, state, asn: remoteAsn, wantedAsn: other.asn } };
+  return { reason: state === 'Established' ? 'as-wanted' : 'not-established', seen: { machine, state } };
 }
 
 const notAsked = { ok: false, fault: 'harness', detail: 'it was not asked' } as const;
 
-function verdictOfFault(fault: 'lab' | 'harness'): 'failed' | 'harness' {
-  return fault === 'lab' ? 'failed' : 'harness';
+/** Why nothing was seen. */
+function reasonOf({ fault }: { readonly fault: 'lab' | 'harness' }): 'no-answer' | 'not-read' {
+  return fault === 'lab' ? 'no-answer' : 'not-read';
+}
+
+function verdictOf(reason: Check['reason']): CheckVerdict {
+  return reason === 'as-wanted' ? 'passed' : reason === 'not-read' ? 'harness' : 'failed';
 }
 
 function checkTables(
@@ -66,7 +77,7 @@ function checkTables(
   observed: ReadonlyMap<string, BgpObservation>,
 ): readonly Check[] {
   const observation = observed.get(machine);
-  const tables = observation?.tables ?? [{ name: 'tables', label: 'tables', table: notAsked }];
+  const tables = observation?.tables ?? [{ name: 'tables', table: notAsked }];
   return expected.flatMap((route) =>
     tables
       .filter(({ name }) => route.tables?.includes(name) ?? true)
@@ -74,49 +85,50 @@ function checkTables(
   );
 }
 
-function checkRoute(machine: string, route: ExpectedRoute, { name, label, table }: NamedTable): Check {
-  const seen: Answer<readonly string[]> = table.ok
-    ? { ok: true, value: table.value.get(route.prefix) ?? [] }
-    : table;
-  const { nextHops } = route;
-  const count = (name === 'kernel' ? route.inKernel : undefined) ?? nextHops.length;
-  const isRight = (hops: readonly string[]) =>
-    hops.length === count && hops.every((hop) => nextHops.includes(hop));
-  return {
-    id: `bgp.route.${machine}.${name}.${route.prefix}`,
-    title: `${machine} ${label}: ${route.prefix}`,
-    verdict: seen.ok ? (isRight(seen.value) ? 'passed' : 'failed') : verdictOfFault(seen.fault),
-    expected: `${count === nextHops.length ? '' : `${count} of `}${hopsText(nextHops)}`,
-    observed: seen.ok ? hopsText(seen.value) : seen.detail,
-    why: route.why,
-  };
-}
-
-function hopsText(nextHops: readonly string[]): string {
-  return nextHops.length === 0 ? 'absent' : nextHops.join(', ');
+function checkRoute(machine: string, route: ExpectedRoute, { name, table }: NamedTable): Check {
+  const { nextHops, prefix, rule, owner } = route;
+  const take = (name === 'kernel' ? route.inKernel : undefined) ?? nextHops.length;
+  const wanted = { nextHops, take, rule, ...(owner === undefined ? {} : { owner }) };
+  const subject = { machine, table: name, prefix };
+  if (!table.ok) return unseenCheck('route', subject, wanted, table);
+  const seen = table.value.get(prefix) ?? [];
+  const isRight = seen.length === take && seen.every((hop) => nextHops.includes(hop));
+  const reason = isRight
+    ? 'as-wanted'
+    : seen.length === 0
+      ? 'missing'
+      : take === 0
+        ? 'unwanted'
+        : 'wrong-next-hops';
+  return makeCheck('route', subject, {
+    verdict: verdictOf(reason),
+    reason,
+    wanted,
+    seen: { nextHops: seen },
+  });
 }
 
 /** A prefix of the lab that nobody planned is a leak: it would draw traffic to where nothing answers. */
 function checkNothingElse(
   plan: LabPlan,
   announcements: readonly Announcement[],
-  router: string,
+  machine: string,
   observed: ReadonlyMap<string, BgpObservation>,
 ): Check {
   const planned = new Set(routerRoutes(plan, announcements).map(({ prefix }) => prefix));
   const table: Answer<RouteTable> =
-    observed.get(router)?.tables.find(({ name }) => name === 'kernel')?.table ?? notAsked;
-  const extra = table.ok
-    ? [...table.value.keys()].filter((prefix) => !planned.has(prefix) && isOfLab(plan, prefix)).sort()
-    : [];
-  return {
-    id: `bgp.route.${router}.nothing-else`,
-    title: `${router} kernel: no unplanned prefix`,
-    verdict: table.ok ? (extra.length === 0 ? 'passed' : 'failed') : verdictOfFault(table.fault),
-    expected: 'none',
-    observed: table.ok ? extra.join(', ') || 'none' : table.detail,
-    why: 'The router accepts pod blocks, the service CIDR and external addresses, and nothing longer or wider.',
-  };
+    observed.get(machine)?.tables.find(({ name }) => name === 'kernel')?.table ?? notAsked;
+  const wanted = { prefixes: [] };
+  if (!table.ok) return unseenCheck('unplanned-routes', { machine }, wanted, table);
+  const prefixes = [...table.value.keys()]
+    .filter((prefix) => !planned.has(prefix) && isOfLab(plan, prefix))
+    .sort();
+  const reason = prefixes.length === 0 ? 'as-wanted' : 'unwanted';
+  return makeCheck(
+    'unplanned-routes',
+    { machine },
+    { verdict: verdictOf(reason), reason, wanted, seen: { prefixes } },
+  );
 }
 
 function isOfLab(plan: LabPlan, prefix: string): boolean {

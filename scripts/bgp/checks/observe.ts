@@ -14,8 +14,6 @@ import { parseKernelRoutes, showKernelRoutes } from './tables.ts';
 export interface NamedTable {
   /** 'bgp', 'rib', 'fib' and 'kernel' on the router; 'bird' and 'kernel' on a node. */
   readonly name: string;
-  /** In words, for titles. */
-  readonly label: string;
   readonly table: Answer<RouteTable>;
 }
 
@@ -35,10 +33,10 @@ export async function observeRouter(executor: Executor, signal?: AbortSignal): P
   return {
     sessions: read(answers.sessions, parseBgpSummary),
     tables: [
-      { name: 'bgp', label: 'BGP table', table: read(answers.bgp, parseBgpRoutes) },
-      { name: 'rib', label: 'RIB', table: read(answers.rib, (text) => parseRib(text).selected) },
-      { name: 'fib', label: 'FIB', table: read(answers.rib, (text) => parseRib(text).installed) },
-      { name: 'kernel', label: 'kernel', table: read(answers.kernel, parseKernelRoutes) },
+      { name: 'bgp', table: read(answers.bgp, parseBgpRoutes) },
+      { name: 'rib', table: read(answers.rib, (text) => parseRib(text).selected) },
+      { name: 'fib', table: read(answers.rib, (text) => parseRib(text).installed) },
+      { name: 'kernel', table: read(answers.kernel, parseKernelRoutes) },
     ],
   };
 }
@@ -57,8 +55,8 @@ export async function observeNode(
   return {
     sessions: read(answers.sessions, parseProtocols),
     tables: [
-      { name: 'bird', label: 'BIRD table', table: read(answers.bird, parseRoutes) },
-      { name: 'kernel', label: 'kernel', table: read(answers.kernel, parseKernelRoutes) },
+      { name: 'bird', table: read(answers.bird, parseRoutes) },
+      { name: 'kernel', table: read(answers.kernel, parseKernelRoutes) },
     ],
   };
 }

@@ -70,7 +70,7 @@ export async function lookWhenConverged(
 function failingText({ layered }: Seen): string {
   return layered.checks
     .filter(({ verdict }) => verdict === 'failed' || verdict === 'blocked')
-    .map(({ id, observed }) => `${id} ${observed}`)
+    .map(({ id, seen, problem }) => JSON.stringify([id, seen, problem]))
     .join('\n');
 }
 

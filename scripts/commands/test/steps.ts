@@ -5,7 +5,7 @@ import { investigate } from '../../diagnostics/investigate.ts';
 import { checkAffinity, planAffinity } from '../../matrix/affinity.ts';
 import { buildCells } from '../../matrix/cells.ts';
 import { dnsChecks, judgeDns } from '../../matrix/dns.ts';
-import { type EcmpResult, ecmpChecks, judgeEcmp, planEcmp } from '../../matrix/ecmp.ts';
+import { checkHashPolicies, judgeEcmp, planEcmp } from '../../matrix/ecmp.ts';
 import { blockCells, layerDns } from '../../matrix/layer-cells.ts';
 import { MACHINE_PROBE, POD_PROBE } from '../../matrix/probe-files.ts';
 import { machineSource, type ProbeSource, podProbe } from '../../matrix/probe-sources.ts';
@@ -131,7 +131,7 @@ export function resultOf(
   { lab, clock, seen, moved, results, cells }: Ended,
   timings: readonly StepTiming[],
 ): TestResult {
-  const { planned, matrixSize, checks, ecmp } = results;
+  const { planned, matrixSize, checks } = results;
   return {
     planned,
     run: {
@@ -140,7 +140,6 @@ export function resultOf(
       durationMs: performance.now() - clock.started,
       checks,
       cells,
-      ecmp,
       plan: lab.plan,
       bgpTables: tablesOf(seen.bgp),
       timings: timings
@@ -158,7 +157,6 @@ interface Tested {
   readonly matrixSize: number;
   readonly checks: readonly Check[];
   readonly cells: LabRun['cells'];
-  readonly ecmp: readonly EcmpResult[];
   readonly probeSources: ReadonlyMap<string, ProbeSource>;
 }
 
@@ -197,18 +195,17 @@ async function testState(deps: Deps, lab: OpenLab, seen: Seen, options: RunOptio
     probeSources,
   );
   const names = layerDns(judgeDns(questions, dns), results);
-  const ecmp = flows.map((each) => judgeEcmp(each, state, flowResults));
   return {
     planned,
     matrixSize: matrix.length,
     checks: [
       ...layered.checks,
       ...names.checks,
-      ...ecmpChecks(plan, state, flows, ecmp),
+      ...checkHashPolicies(plan, state),
+      ...flows.map((each) => judgeEcmp(each, state, flowResults)),
       ...checkAffinity(state, affinity, again),
     ],
     cells: names.results,
-    ecmp,
     probeSources,
   };
 }
@@ -229,12 +226,12 @@ export function probeSourcesOf(
 
 function tablesOf(observed: ReadonlyMap<string, BgpObservation>): readonly BgpTable[] {
   return [...observed].flatMap(([machine, { tables }]) =>
-    tables.flatMap(({ label, table }) =>
+    tables.flatMap(({ name, table }) =>
       table.ok
         ? [
             {
               machine,
-              table: label,
+              table: name,
               routes: [...table.value].map(([prefix, nextHops]) => ({ prefix, nextHops })),
             },
           ]

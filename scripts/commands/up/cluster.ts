@@ -17,6 +17,7 @@ import { announcements } from '../../matrix/network.ts';
 import { readEndpoints } from '../../matrix/read-endpoints.ts';
 import { type LabPlan, machinesOf, theMachine } from '../../plan/types.ts';
 import { renderClusterDns, renderEcho } from '../../render/manifests.ts';
+import { describeCheck } from '../../report/check-text.ts';
 import type { Emit } from '../../shared/events.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
@@ -195,12 +196,12 @@ async function waitForBgp(
         ({ verdict }) => verdict !== 'passed',
       );
       const [first] = wrong;
-      return first === undefined
-        ? { done: true, value: undefined }
-        : {
-            done: false,
-            why: `${first.title}: ${first.observed}, not ${first.expected} (${wrong.length} wrong)`,
-          };
+      if (first === undefined) return { done: true, value: undefined };
+      const text = describeCheck(first);
+      return {
+        done: false,
+        why: `${text.title}: ${text.observed}, not ${text.expected} (${wrong.length} wrong)`,
+      };
     },
     next: 'npx labtest   (names every session and route that is wrong)',
     signal,

@@ -1,5 +1,6 @@
 import type { Check } from '../../bgp/checks/check.ts';
 import { checkGroups } from '../check-lines.ts';
+import { describeCheck } from '../check-text.ts';
 import { CHECK_SIGNS } from '../kinds.ts';
 import type { LabRun } from '../run.ts';
 import { html, type Markup } from './markup.ts';
@@ -27,9 +28,10 @@ function checkTable(checks: readonly Check[]): Markup {
   return html`<div class="scroll"><table class="list checks">
 <thead><tr><th scope="col"><span class="hidden">Verdict</span></th><th scope="col">Check</th><th scope="col">Expected</th><th scope="col">Observed</th><th scope="col">Why</th></tr></thead>
 <tbody>
-${checks.map(
-  ({ id, verdict, title, expected, observed, why }) =>
-    html`<tr id="check-${id}"><td><span class="sign ${verdict === 'passed' ? 'works' : verdict}" role="img" aria-label="${verdict}">${CHECK_SIGNS[verdict]}</span></td><th scope="row">${title}</th><td>${expected}</td><td>${observed === expected && verdict === 'passed' ? html`<span class="same">the same</span>` : observed}</td><td>${why}</td></tr>
-`,
-)}</tbody></table></div>`;
+${checks.map((check) => {
+  const { id, verdict } = check;
+  const { title, expected, observed, why } = describeCheck(check);
+  return html`<tr id="check-${id}"><td><span class="sign ${verdict === 'passed' ? 'works' : verdict}" role="img" aria-label="${verdict}">${CHECK_SIGNS[verdict]}</span></td><th scope="row">${title}</th><td>${expected}</td><td>${observed === expected && verdict === 'passed' ? html`<span class="same">the same</span>` : observed}</td><td>${why}</td></tr>
+`;
+})}</tbody></table></div>`;
 }

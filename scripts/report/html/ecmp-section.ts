@@ -1,18 +1,20 @@
 import { countText } from '../causes.ts';
+import { type Spread, spreadsOf } from '../check-text.ts';
 import { CHECK_SIGNS } from '../kinds.ts';
-import type { EcmpResult, LabRun } from '../run.ts';
+import type { LabRun } from '../run.ts';
 import { html, type Markup } from './markup.ts';
 
 /** For each target the flows by node and pod. A bar's length is its share of the largest count beside it. */
-export function ecmpSection({ ecmp = [] }: LabRun): Markup | undefined {
-  return ecmp.length === 0 ? undefined : html`${ecmp.map(histogram)}`;
+export function ecmpSection({ checks }: LabRun): Markup | undefined {
+  const spreads = spreadsOf(checks);
+  return spreads.length === 0 ? undefined : html`${spreads.map(histogram)}`;
 }
 
-function histogram({ from, target, flows, counts, verdict, why }: EcmpResult): Markup {
+function histogram({ from, target, flows, counts, verdict, why }: Spread): Markup {
   const kind = verdict === 'passed' ? 'works' : verdict;
   const nodes = [...new Set(counts.map(({ node }) => node))];
   const pods = [...new Set(counts.map(({ pod }) => pod))];
-  const sum = (wanted: (each: EcmpResult['counts'][number]) => boolean) =>
+  const sum = (wanted: (each: Spread['counts'][number]) => boolean) =>
     counts.filter(wanted).reduce((total, { count }) => total + count, 0);
   const largest = Math.max(1, ...counts.map(({ count }) => count));
   const largestNode = Math.max(1, ...nodes.map((name) => sum(({ node }) => node === name)));

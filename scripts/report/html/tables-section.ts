@@ -1,4 +1,5 @@
 import { groupBy } from '../causes.ts';
+import { tableName } from '../check-text.ts';
 import type { BgpTable, LabRun } from '../run.ts';
 import { html, type Markup } from './markup.ts';
 
@@ -16,7 +17,7 @@ function machineTables(machine: string, tables: readonly BgpTable[], isOpen: boo
   return html`<details class="group"${isOpen && html` open`}>
 <summary><b>${machine}</b> <small>${prefixes.length} ${prefixes.length === 1 ? 'prefix' : 'prefixes'}</small></summary>
 <div class="scroll"><table class="list">
-<thead><tr><th scope="col">Prefix</th>${tables.map(({ table }) => html`<th scope="col">${table}: next hops</th>`)}</tr></thead>
+<thead><tr><th scope="col">Prefix</th>${tables.map(({ table }) => html`<th scope="col">${tableName(table)}: next hops</th>`)}</tr></thead>
 <tbody>
 ${prefixes.map(
   (prefix) => html`<tr><th scope="row"><code>${prefix}</code></th>${tables.map(({ routes }) => {

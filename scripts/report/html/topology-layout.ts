@@ -1,6 +1,7 @@
-import type { Check } from '../../bgp/checks/check.ts';
+import { type Check, checkId } from '../../bgp/checks/check.ts';
 import type { LabPlan, MachinePlan, PeeringPlan } from '../../plan/types.ts';
 import { machinesOf, theMachine } from '../../plan/types.ts';
+import { describeCheck } from '../check-text.ts';
 
 export interface Box {
   readonly machine: MachinePlan;
@@ -94,16 +95,17 @@ export function layOut(plan: LabPlan, checks: readonly Check[]): TopologyLayout 
 }
 
 function sessionOf(peering: PeeringPlan, boxes: ReadonlyMap<string, Box>, checks: readonly Check[]): Session {
-  const id = `bgp.session.${peering.a.machine}-${peering.b.machine}`;
+  const [one, other] = [peering.a.machine, peering.b.machine];
+  const id = checkId('session', { a: one, b: other, protocol: peering.kind });
   const check = checks.find((each) => each.id === id);
-  const a = boxes.get(peering.a.machine);
-  const b = boxes.get(peering.b.machine);
+  const a = boxes.get(one);
+  const b = boxes.get(other);
   if (a === undefined || b === undefined) throw new Error(`${id}: the plan has no such machine`);
   return {
     id,
     peering,
     state: check?.verdict ?? 'unknown',
-    observed: check?.observed ?? 'not checked',
+    observed: check === undefined ? 'not checked' : describeCheck(check).observed,
     ...(peering.kind === 'ibgp' ? arc(a, b) : fan(a, b)),
   };
 }
