@@ -1,6 +1,7 @@
 import { type Check, makeCheck } from '../bgp/checks/check.ts';
 import { MISS_PROBABILITY } from './ecmp.ts';
 import { worldOf } from './expect/world.ts';
+import type { CellToRun } from './run.ts';
 import type { ObservedState } from './state/types.ts';
 import type { Cell, CellResult, Observation } from './types.ts';
 
@@ -9,8 +10,12 @@ export interface AffinityPlan {
   readonly cell: Cell;
   /** The node that chooses the pod. */
   readonly node: string;
-  readonly flows: readonly Cell[];
+  /** The first one reminds the node of the client: it may have forgotten it (timeoutSeconds). The others are judged. */
+  readonly flows: readonly CellToRun[];
 }
+
+/** When the others begin after the first one, in milliseconds: long enough for it, and less than any timeoutSeconds. */
+const REMINDED_MS = 300;
 
 /**
  * How many connections it takes so that equally likely pods, chosen without any affinity, are all the same one with at
@@ -38,9 +43,10 @@ export function planAffinity(state: ObservedState, results: readonly CellResult[
     );
     const [node, another] = nodes;
     if (node === undefined || another !== undefined) return [];
-    const flows = Array.from({ length: attemptsFor(expected.servers.length) }, (_, index) => ({
+    const flows = Array.from({ length: 1 + attemptsFor(expected.servers.length) }, (_, index) => ({
       ...cell,
-      id: `${id}#${index + 1}`,
+      id: `${id}#${index}`,
+      ...(index === 0 ? {} : { delayMs: REMINDED_MS }),
     }));
     return [{ cell, node, flows }];
   });
@@ -53,7 +59,7 @@ export function checkAffinity(
   seen: ReadonlyMap<string, Observation>,
 ): readonly Check[] {
   const world = worldOf(state);
-  return plans.map(({ cell, node, flows }): Check => {
+  return plans.map(({ cell, node, flows: [, ...flows] }): Check => {
     const observations = flows.map(({ id }) => seen.get(id));
     const counts = new Map<string, number>();
     for (const observed of observations) {

@@ -41,7 +41,9 @@ export async function runCells(
       runSource(
         probeSources.get(name),
         name,
-        cells.flatMap((cell) => (cell.from === name ? [{ ...cell, delayMs: delays.get(cell.id) }] : [])),
+        cells.flatMap((cell) =>
+          cell.from === name ? [{ ...cell, delayMs: delays.get(cell.id) ?? cell.delayMs }] : [],
+        ),
         dns.filter(({ from }) => from === name),
         options,
       ),

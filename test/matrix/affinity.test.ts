@@ -56,7 +56,13 @@ describe('what is planned', () => {
     expect(plans.find(({ cell }) => cell.id === CLUSTER_IP)).toMatchObject({ node: 'k8sworker1' });
     const flows = plans.flatMap((plan) => plan.flows.map(({ id }) => id));
     expect(new Set(flows).size).toBe(flows.length);
-    expect(plans[0]?.flows).toHaveLength(attemptsFor(3));
+    expect(plans[0]?.flows).toHaveLength(1 + attemptsFor(3));
+  });
+
+  it('reminds the node of the client first, which sessionAffinityConfig may have made it forget', () => {
+    const [first, ...others] = planAffinity(STATE, resultsOf(STATE))[0]?.flows ?? [];
+    expect(first?.delayMs).toBeUndefined();
+    expect(new Set(others.map(({ delayMs }) => delayMs))).toEqual(new Set([300]));
   });
 
   it('leaves out what was not answered, and controls', () => {
@@ -93,6 +99,10 @@ describe('a client of a service with affinity', () => {
     });
   });
 
+  it('stays with one pod, though the first connection went to another that was not remembered any more', () => {
+    expect(said((index) => ({ server: POD_IPS[index === 0 ? 1 : 0] ?? '' }))?.verdict).toBe('passed');
+  });
+
   it('does not, where one connection goes to another', () => {
     const check = said((index) => ({ server: POD_IPS[index === 5 ? 1 : 0] ?? '' }));
     expect(check).toMatchObject({
@@ -110,7 +120,7 @@ describe('a client of a service with affinity', () => {
 
   it('is not known to, where a connection got no answer', () => {
     expect(said(() => ({ outcome: 'timeout', server: null }))?.reason).toBe('unanswered');
-    expect(said((index) => (index === 0 ? notObserved('lost') : {}))?.verdict).toBe('harness');
-    expect(said((index) => (index === 0 ? undefined : {}))?.verdict).toBe('harness');
+    expect(said((index) => (index === 1 ? notObserved('lost') : {}))?.verdict).toBe('harness');
+    expect(said((index) => (index === 1 ? undefined : {}))?.verdict).toBe('harness');
   });
 });
