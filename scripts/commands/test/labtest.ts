@@ -3,9 +3,9 @@ import type { Deps } from '../deps.ts';
 import type { LabOptions } from '../lab-file.ts';
 import { Steps, type StepTiming, timed, unseenSteps } from '../steps.ts';
 import { type OpenLab, openLab, prepareProbes } from './open-lab.ts';
-import { knownCells, saveReports } from './reports.ts';
+import { knownCells, saveReports, type TestResult } from './reports.ts';
 import { both, cellsWithIds, controlled, failedCells, isRight, onlyCells } from './select.ts';
-import { RUN_STEPS, type RunOptions, resultOf, type TestResult, testLab } from './steps.ts';
+import { RUN_STEPS, type RunOptions, resultOf, testLab } from './steps.ts';
 
 export interface TestOptions extends LabOptions {
   /** Patterns of cell ids; without any the whole matrix is tested. */

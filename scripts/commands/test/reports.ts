@@ -1,8 +1,9 @@
+import type { Cell } from '../../matrix/types.ts';
 import { toHtml } from '../../report/html/page.ts';
 import { buildReport, type LabReport, reportText } from '../../report/json.ts';
 import { parseReport } from '../../report/parse.ts';
+import type { LabRun } from '../../report/run.ts';
 import type { LabState } from '../state.ts';
-import type { TestResult } from './steps.ts';
 
 /** Where runs are kept in the state folder. */
 export const REPORTS = 'reports';
@@ -21,6 +22,12 @@ const KINDS = {
   partial: new RegExp(`^(${START})-partial\\.json$`),
 };
 const OF_RUN = new RegExp(`^(${START})-`);
+
+/** The result of a labtest: the run, and the cells that were planned. */
+export interface TestResult {
+  readonly run: LabRun;
+  readonly planned: readonly Cell[];
+}
 
 /** What the newest run that tried it saw of a cell. */
 export interface KnownCell {

@@ -4,7 +4,7 @@ import type { Cell } from '../../matrix/types.ts';
 import type { LabReport } from '../../report/json.ts';
 import { exitCodeOf } from '../../report/summary.ts';
 import { EXIT } from '../../shared/errors.ts';
-import type { TestResult } from './steps.ts';
+import type { TestResult } from './reports.ts';
 
 /** Chooses among the cells of a matrix. */
 export type Select = (cells: readonly Cell[]) => readonly Cell[];

@@ -27,7 +27,7 @@ import {
   type Seen,
   waitUntilAtRest,
 } from './read-lab.ts';
-import { saveEvidence } from './reports.ts';
+import { saveEvidence, type TestResult } from './reports.ts';
 
 /** What one test covers. */
 export interface RunOptions {
@@ -39,12 +39,6 @@ export interface RunOptions {
   readonly beforeProbes?: () => Promise<void>;
   /** How long what is wrong with routes and rules is given to become right, in milliseconds. */
   readonly patienceMs?: number;
-}
-
-/** The result of a labtest: the run, and the cells that were planned. */
-export interface TestResult {
-  readonly run: LabRun;
-  readonly planned: readonly Cell[];
 }
 
 /** What a test works with. */

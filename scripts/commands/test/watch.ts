@@ -7,9 +7,9 @@ import type { Deps } from '../deps.ts';
 import { unseenSteps } from '../steps.ts';
 import type { TestOptions } from './labtest.ts';
 import { type OpenLab, openLab, prepareProbes } from './open-lab.ts';
-import { saveReports } from './reports.ts';
+import { saveReports, type TestResult } from './reports.ts';
 import { controlled, onlyCells } from './select.ts';
-import { type TestResult, testLab } from './steps.ts';
+import { testLab } from './steps.ts';
 
 /** How often a watched lab is tested, in seconds, from start to start. */
 const EVERY_SECONDS = 5;
