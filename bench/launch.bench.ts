@@ -36,7 +36,6 @@ async function launch(plan: LabPlan): Promise<Measured> {
     })),
   );
   const driver = multipassDriver(double.local, {
-    platform: 'linux',
     registryFolder: join(double.folder, 'notes'),
   });
   try {

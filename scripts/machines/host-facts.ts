@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { access, constants, readFile, stat, statfs } from 'node:fs/promises';
-import { freemem } from 'node:os';
 import { dirname } from 'node:path';
 import type { Executor } from '../exec/executor.ts';
 import {
@@ -14,11 +13,11 @@ import type { LabPlan } from '../plan/types.ts';
 import { assetPath, readAsset } from '../shared/assets.ts';
 import { Interrupted, messageOf } from '../shared/errors.ts';
 import type { ObservedThing } from './driver.ts';
-import { type Interfaces, lookAtNetworks, type NetworkFacts } from './host-network.ts';
+import { lookAtNetworks, type NetworkFacts } from './host-network.ts';
 import { type DaemonHost, THIS_HOST } from './incus/daemon.ts';
 import { lookAtDaemons, lookAtOtherLabs, machineFolder } from './incus/look.ts';
 import { readInotify, readKernel } from './kernel-facts.ts';
-import { lookAtMultipass, multipassFolder } from './multipass/look.ts';
+import { lookAtMultipass, MULTIPASS_FOLDER } from './multipass/look.ts';
 
 /** The facts that are looked up on the host itself; the others come from cache, packages and state folder. */
 export type SeenFacts = Omit<
@@ -37,8 +36,6 @@ export interface HostPlaces {
   readonly daemons?: DaemonHost;
   /** The folder in which /proc, /sys, /boot, /lib/modules and /dev are looked for. */
   readonly root?: string;
-  readonly platform?: NodeJS.Platform;
-  readonly interfaces?: () => Interfaces;
 }
 
 /**
@@ -51,7 +48,7 @@ export async function gatherHostFacts(
   plan: LabPlan,
   ours: readonly ObservedThing[],
 ): Promise<SeenFacts> {
-  const { cache, state, daemons: daemonHost = THIS_HOST, root = '', platform = process.platform } = places;
+  const { cache, state, daemons: daemonHost = THIS_HOST, root = '' } = places;
   const { driver } = plan.choices;
   const unseen: Partial<Record<Unseen, string>> = {};
   const look = async <T>(what: Unseen, looked: Promise<T>): Promise<T | undefined> =>
@@ -62,19 +59,19 @@ export async function gatherHostFacts(
     });
   const isContainers = driver.value === 'incus';
   const daemons: readonly DaemonFact[] = isContainers ? await lookAtDaemons(daemonHost) : [];
-  const machines = isContainers ? machineFolder(daemons, daemonHost) : multipassFolder(platform);
+  const machines = isContainers ? machineFolder(daemons, daemonHost) : MULTIPASS_FOLDER;
   const [network, resolvConf, memory, disks, kernel, inotify, otherLabs, multipass] = await Promise.all([
-    look('network', lookAtNetworks(local, platform, places.interfaces)),
+    look('network', lookAtNetworks(local)),
     readFile(`${root}/etc/resolv.conf`, 'utf8').catch(() => ''),
-    look('memory', freeMemory(root, platform)),
+    look('memory', freeMemory(root)),
     look('disk', diskFacts({ state, cache, ...(driver.value === 'ssh' ? {} : { machines }) })),
     isContainers ? look('kernel', readKernel(`${root}/`)) : undefined,
     isContainers ? look('inotify', readInotify(`${root}/`)) : undefined,
     isContainers ? look('other labs', lookAtOtherLabs(plan.lab, daemonHost)) : undefined,
-    driver.value === 'multipass' ? lookAtMultipass(local, platform) : undefined,
+    driver.value === 'multipass' ? lookAtMultipass(local) : undefined,
   ]);
   return {
-    platform,
+    platform: process.platform,
     uid: process.getuid?.() ?? -1,
     node: { version: process.versions.node, floor: nodeFloor() },
     clock: { now: Date.now(), newestFile: await newestFile() },
@@ -116,8 +113,7 @@ function withoutOurs(
   };
 }
 
-async function freeMemory(root: string, platform: NodeJS.Platform): Promise<number> {
-  if (platform !== 'linux') return freemem();
+async function freeMemory(root: string): Promise<number> {
   const available = /^MemAvailable:\s+(\d+) kB$/m.exec(await readFile(`${root}/proc/meminfo`, 'utf8'))?.[1];
   if (available === undefined) throw new Error('/proc/meminfo has no MemAvailable');
   return Number(available) * 1024;

@@ -1,5 +1,5 @@
-import { z } from 'zod';
 import { isIPv4 } from '../shared/ip.ts';
+import type { LinkAddress } from '../shared/ip-json.ts';
 import type { Fault } from '../spec/formats.ts';
 
 /** An IPv4 route of the host. */
@@ -10,13 +10,6 @@ export interface HostRoute {
   readonly kind: 'connected' | 'via' | 'blocked';
   /** Absent for blocked routes and for those with several next hops. */
   readonly dev?: string | undefined;
-}
-
-/** An IPv4 address of the host. */
-export interface HostAddress {
-  readonly dev: string;
-  readonly address: string;
-  readonly prefixLength: number;
 }
 
 /** How much room a folder's file system has. */
@@ -100,7 +93,7 @@ export interface HostFacts {
   /** The host's clock, and when the newest file of this package was written; in milliseconds. */
   readonly clock: { readonly now: number; readonly newestFile: number };
   readonly routes: readonly HostRoute[];
-  readonly addresses: readonly HostAddress[];
+  readonly addresses: readonly Pick<LinkAddress, 'dev' | 'address' | 'prefixLength'>[];
   /** Names of all links. */
   readonly links: readonly string[];
   /** Names of the links that are up and carry no Ethernet: WireGuard, tun, PPP. */
@@ -140,77 +133,10 @@ export interface HostFacts {
   readonly unseen: Readonly<Partial<Record<Unseen, string>>>;
 }
 
-// A multipath route has "nexthops" and neither dev nor gateway; one through an IPv6 neighbour has "via"; one that
-// refuses has a "type" and no dev. All seen in the output of iproute2 6.1.
-const routeSchema = z.array(
-  z.looseObject({
-    dst: z.string(),
-    type: z.string().optional(),
-    dev: z.string().optional(),
-    gateway: z.string().optional(),
-    via: z.unknown().optional(),
-    nexthops: z.array(z.unknown()).optional(),
-  }),
-);
-const addressSchema = z.array(
-  z.looseObject({
-    ifname: z.string().optional(),
-    flags: z.array(z.string()).optional(),
-    link_type: z.string().optional(),
-    addr_info: z
-      .array(
-        z.looseObject({ family: z.string(), local: z.string().optional(), prefixlen: z.number().optional() }),
-      )
-      .optional(),
-  }),
-);
-
-/** Parses the output of `ip -j -4 route`. Throws on text that is not its JSON; no output at all means no routes. */
-export function parseIpRoutes(json: string): HostRoute[] {
-  return routeSchema.parse(parseJson(json)).map(({ dst, type, dev, gateway, via, nexthops }) => {
-    if (type !== undefined && type !== 'unicast') return { dst, kind: 'blocked' };
-    const isVia = gateway !== undefined || via !== undefined || nexthops !== undefined;
-    return { dst, kind: isVia ? 'via' : 'connected', ...(dev === undefined ? {} : { dev }) };
-  });
-}
-
-/** Parses the output of `ip -j addr`. Throws on text that is not its JSON. */
-export function parseIpAddresses(json: string): HostAddress[] {
-  return addressSchema
-    .parse(parseJson(json))
-    .flatMap(({ ifname, addr_info }) =>
-      (addr_info ?? []).flatMap(({ family, local, prefixlen }) =>
-        ifname === undefined || family !== 'inet' || local === undefined
-          ? []
-          : [{ dev: ifname, address: local, prefixLength: prefixlen ?? 32 }],
-      ),
-    );
-}
-
-/** The names of all links in the output of `ip -j addr` or `ip -j link`. */
-export function parseLinkNames(json: string): string[] {
-  return addressSchema.parse(parseJson(json)).flatMap(({ ifname }) => (ifname === undefined ? [] : [ifname]));
-}
-
-/** The names of the links in the output of `ip -j addr` that are up and point to point without Ethernet, as VPNs are. */
-export function parseTunnels(json: string): string[] {
-  return addressSchema
-    .parse(parseJson(json))
-    .flatMap(({ ifname, flags = [], link_type }) =>
-      ifname !== undefined && flags.includes('UP') && (link_type === 'none' || link_type === 'ppp')
-        ? [ifname]
-        : [],
-    );
-}
-
 /** The IPv4 name servers of an /etc/resolv.conf. */
 export function parseResolvers(resolvConf: string): string[] {
   return resolvConf
     .split('\n')
     .map((line) => /^\s*nameserver\s+(\S+)/.exec(line)?.[1])
     .filter((address): address is string => address !== undefined && isIPv4(address));
-}
-
-function parseJson(json: string): unknown {
-  return json.trim() === '' ? [] : JSON.parse(json);
 }

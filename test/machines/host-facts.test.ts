@@ -126,68 +126,6 @@ describe('host facts', () => {
   });
 });
 
-/** As netstat(1) of macOS describes it, and as macOS is known to print it; no Mac was asked. */
-const NETSTAT = `Routing tables
-
-Internet:
-Destination        Gateway            Flags               Netif Expire
-default            192.0.2.1          UGScg                 en0
-default            link#22            UCSIg           bridge100      !
-10.8/16            10.8.0.5           UGSc                utun4
-10.8.0.5           10.8.0.6           UH                  utun4
-127                127.0.0.1          UCS                   lo0
-192.0.2            link#6             UCS                   en0      !
-192.0.2.1/32       link#6             UCS                   en0      !
-192.0.2.1          a4:91:b1:0:0:1     UHLWIir               en0   1161
-192.168.64         link#22            UC              bridge100      !
-198.51.100         127.0.0.1          UGSR                  lo0
-`;
-
-describe('host facts of macOS', () => {
-  const info = (address: string, cidr: string) => ({
-    ...{ address, cidr, family: 'IPv4' as const, internal: false },
-    ...{ netmask: '255.255.255.0', mac: '00:00:00:00:00:00' },
-  });
-  const interfaces = () => ({
-    lo0: [info('127.0.0.1', '127.0.0.1/8')],
-    en0: [info('192.0.2.7', '192.0.2.7/24')],
-    utun0: [{ ...info('fe80::1', 'fe80::1/64'), family: 'IPv6' as const, scopeid: 1 }],
-    utun4: [info('10.8.0.6', '10.8.0.6/32')],
-    bridge100: [info('192.168.64.1', '192.168.64.1/24')],
-  });
-
-  it('are looked up without ip(8), /proc and apt', async () => {
-    const local = recordingExecutor(([program, verb]) => {
-      if (program === 'netstat') return NETSTAT;
-      return multipassSays(verb, '1.16.3+mac');
-    });
-    const bare = mkdtempSync(join(tmpdir(), 'mac-'));
-    const mac = { ...places, root: bare, platform: 'darwin' as const, interfaces };
-    const facts = await gatherHostFacts(local, mac, planFor('multipass'), []);
-    expect(local.lines().filter((line) => !line.startsWith('multipass'))).toEqual(['netstat -rn -f inet']);
-    expect(facts).toMatchObject({
-      platform: 'darwin',
-      links: ['lo0', 'en0', 'utun0', 'utun4', 'bridge100'],
-      tunnels: ['utun4'],
-      bridgeNetfilter: false,
-      apt: false,
-      unseen: {},
-    });
-    expect(facts.freeMemoryBytes).toBeGreaterThan(0);
-    expect(facts.routes).toEqual([
-      { dst: 'default', kind: 'via', dev: 'en0' },
-      { dst: 'default', kind: 'connected', dev: 'bridge100' },
-      { dst: '10.8.0.0/16', kind: 'via', dev: 'utun4' },
-      { dst: '10.8.0.5', kind: 'connected', dev: 'utun4' },
-      { dst: '127.0.0.0/8', kind: 'connected', dev: 'lo0' },
-      { dst: '192.0.2.0/24', kind: 'connected', dev: 'en0' },
-      { dst: '192.0.2.1/32', kind: 'connected', dev: 'en0' },
-      { dst: '192.168.64.0/24', kind: 'connected', dev: 'bridge100' },
-      { dst: '198.51.100.0/24', kind: 'blocked' },
-    ]);
-  });
-});
-
 describe('the kernel', () => {
   const OPTIONS = 'CONFIG_OVERLAY_FS=m\nCONFIG_PACKET=y\n# CONFIG_IPIP is not set\nCONFIG_HZ=250\n';
 
@@ -328,7 +266,7 @@ describe('Multipass', () => {
       if (verb === 'version') return version;
       return verb === 'list' && setting === 'qemu\n' ? '{"list": []}' : setting;
     });
-    expect(await lookAtMultipass(local, 'linux', { poll: 1, daemon: 20 })).toEqual(expected);
+    expect(await lookAtMultipass(local, { poll: 1, daemon: 20 })).toEqual(expected);
     for (const { options } of local.calls) expect(options.timeoutMs).toBeGreaterThan(0);
   });
 
@@ -339,13 +277,13 @@ describe('Multipass', () => {
         ? refused('cannot connect to the multipass socket')
         : multipassSays(verb, '1.16.3'),
     );
-    const facts = await lookAtMultipass(local, 'linux', { poll: 1 });
+    const facts = await lookAtMultipass(local, { poll: 1 });
     expect(facts).toEqual({ client: '1.16.3', daemon: '1.16.3', driver: 'qemu' });
   });
 
   it('whose daemon was never started is told of as that', async () => {
     const local = recordingExecutor(() => recorded('down-list-json'));
-    expect(await lookAtMultipass(local, 'linux', { poll: 1, daemon: 20 })).toEqual({
+    expect(await lookAtMultipass(local, { poll: 1, daemon: 20 })).toEqual({
       refusal: cured('multipassd, does not answer', 'sudo snap start multipass'),
     });
   });

@@ -11,11 +11,7 @@ import { LabFailure, UserError } from '../../scripts/shared/errors.ts';
 import { guestAnswer } from '../fakes/multipass.ts';
 import { type Reply, recordingExecutor } from '../fakes/recording-executor.ts';
 
-const saying = (reply: Reply) =>
-  multipass(
-    recordingExecutor(() => reply),
-    'linux',
-  );
+const saying = (reply: Reply) => multipass(recordingExecutor(() => reply));
 const failure = (stderr: string, exitCode: number | null = 2, how?: string) =>
   new CommandError('this host', ['multipass', 'x'], {
     exitCode,
@@ -80,7 +76,7 @@ describe('what a call failed of', () => {
     ['timeout', 'launch failed: timed out waiting for initialization to complete', false],
     ['other', 'launch failed: something new', false],
   ])('%s: %s', (kind, stderr, user) => {
-    const error = classify(failure(stderr), 'launch vm', 'linux');
+    const error = classify(failure(stderr), 'launch vm');
     expect(kindOf(error)).toBe(kind);
     expect(error instanceof UserError).toBe(user);
     expect(error.message).toMatch(/^Multipass could not launch vm: .+\.$/);
@@ -92,26 +88,20 @@ describe('what a call failed of', () => {
     ['the client gave up', failure('Timed out waiting for instance launch.', 5)],
     ['our own limit', failure('', null, 'timeout after 960 s')],
   ])('timeout: %s', (_, error) => {
-    expect(kindOf(classify(error, 'launch vm', 'linux'))).toBe('timeout');
+    expect(kindOf(classify(error, 'launch vm'))).toBe('timeout');
   });
 
   it('is that it is not installed where the shell finds no such program', () => {
-    const error = classify(failure('bash: exec: multipass: not found', 127), 'start', 'linux');
+    const error = classify(failure('bash: exec: multipass: not found', 127), 'start');
     expect([kindOf(error), error.exitCode]).toEqual(['not-installed', 2]);
     expect(error.next).toContain('snap install multipass');
-  });
-
-  it('is told with a hint at the permission that macOS 15 asks for', () => {
-    const error = failure("exec failed: ssh connection failed: 'Failed to connect: No route to host'");
-    expect(classify(error, 'ask vm', 'darwin').next).toContain('Local Network');
-    expect(classify(error, 'ask vm', 'linux').next).toBeUndefined();
   });
 });
 
 describe('the client', () => {
   it('hands over user-data by standard input and in no other way', async () => {
     const local = recordingExecutor();
-    await multipass(local, 'linux').launch({ ...launch, network: 'name=br0,mode=manual', zone: 'zone2' });
+    await multipass(local).launch({ ...launch, network: 'name=br0,mode=manual', zone: 'zone2' });
     const [call] = local.calls;
     expect(call?.argv.join(' ')).toBe(
       'multipass launch --name vm --cpus 2 --memory 2G --disk 10G --timeout 900 --cloud-init - ' +
@@ -125,7 +115,7 @@ describe('the client', () => {
     const local = recordingExecutor(([, verb]) =>
       verb === 'version' ? '{"multipass": "1.16.3"}' : verb === 'find' ? '{"images": {}}' : '{"list": []}',
     );
-    const client = multipass(local, 'linux');
+    const client = multipass(local);
     await client.launch(launch);
     expect(local.calls[0]?.options.timeoutMs).toBeGreaterThan(900_000);
     await client.versions();
@@ -210,7 +200,7 @@ describe('a guest', () => {
   });
 
   it('may have nothing to tell', async () => {
-    const facts = await ask('\n@lab owner\n\n@lab key\n\n@lab routes\n{"cut\n\n@lab end\n');
+    const facts = await ask('\n@lab owner\n\n@lab key\n\n@lab status\n{"cut\n\n@lab end\n');
     expect(facts).toEqual({
       owner: undefined,
       hostKey: undefined,
@@ -238,13 +228,10 @@ describe('a guest', () => {
     writeFileSync(program, '#!/bin/bash\n[ "$*" = "exec -n vm -- bash -s" ] || exit 9\nshift 4\nexec "$@"\n');
     chmodSync(program, 0o755);
     const local = localExecutor();
-    const client = multipass(
-      {
-        where: local.where,
-        run: (argv, options) => local.run([program, ...argv.slice(1)], options),
-      },
-      'linux',
-    );
+    const client = multipass({
+      where: local.where,
+      run: (argv, options) => local.run([program, ...argv.slice(1)], options),
+    });
     const facts = await askGuest(client, 'vm');
     expect(facts.owner).toBeUndefined();
     expect(Array.isArray(facts.addresses)).toBe(true);

@@ -2,7 +2,7 @@ import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CommandError } from '../../scripts/exec/command-error.ts';
-import { notesFolder } from '../../scripts/machines/notes-folder.ts';
+import { notesFolder } from '../../scripts/machines/notes.ts';
 import { pendingPlan } from '../../scripts/plan/found.ts';
 import { UserError } from '../../scripts/shared/errors.ts';
 import { silent } from '../../scripts/shared/events.ts';
@@ -78,7 +78,7 @@ describe('the host', () => {
   });
 
   it('whose daemon stays silent is told so, with the command that starts it', async () => {
-    b = bench('linux', IMPATIENT);
+    b = bench(IMPATIENT);
     b.fake.daemon = false;
     const failed = await failureOf(check());
     expect(failed).toBeInstanceOf(UserError);
@@ -124,30 +124,13 @@ describe('the host', () => {
   it('may have the bridge', async () => {
     expect(await check(multipassPlan({ network: { mode: 'bridge', bridge: 'br0' } }))).toBe(false);
   });
-
-  it('may be a Mac, and no Windows', async () => {
-    b = bench('darwin');
-    b.fake.settings['local.driver'] = 'applevz';
-    expect(await check()).toBe(false);
-    b = bench('win32');
-    expect((await failureOf(check())).message).toMatch(/this is win32/);
-  });
-
-  it.each([
-    ['linux', /^sudo snap install multipass/],
-    ['darwin', /^brew install --cask multipass/],
-  ] as const)('%s is told its own command', async (platform, next) => {
-    b = bench(platform);
-    b.fake.hooks.push(() => ({ exitCode: 127, stderr: 'bash: exec: multipass: not found' }));
-    expect((await failureOf(check())).next).toMatch(next);
-  });
 });
 
 describe('the image', () => {
   const check = (image = '24.04') => b.driver.ensureImage(multipassPlan({ image }), undefined, silent);
 
   it('has to be known', async () => {
-    b = bench('linux', IMPATIENT);
+    b = bench(IMPATIENT);
     expect(await check()).toBe(false);
     const failed = await failureOf(check('99.04'));
     expect([failed.exitCode, failed.message]).toEqual([2, 'Multipass knows no image "99.04".']);
@@ -166,7 +149,7 @@ describe('the image', () => {
   it.each(['find-2404-json', 'launch-2404-noserver'])(
     'whose server stays unreachable is reported as that: %s',
     async (label) => {
-      b = bench('linux', IMPATIENT);
+      b = bench(IMPATIENT);
       b.fake.hooks.push(([, verb]) => (verb === 'find' ? recorded(label) : undefined));
       const failed = await failureOf(check());
       expect(failed.exitCode).toBe(2);
@@ -176,7 +159,7 @@ describe('the image', () => {
   );
 
   it('that cannot be asked for is reported with what Multipass said', async () => {
-    b = bench('linux', IMPATIENT);
+    b = bench(IMPATIENT);
     b.fake.hooks.push(([, verb]) => (verb === 'find' ? refused('find', 'something new') : undefined));
     expect((await failureOf(check())).message).toBe(
       'Multipass could not look for image 24.04: something new.',
@@ -229,7 +212,7 @@ describe('how machines are reached', () => {
   });
 
   it('is waited for while a machine has no address, and told of no foreign one', async () => {
-    b = bench('linux', IMPATIENT);
+    b = bench(IMPATIENT);
     await b.up();
     const bgp = b.fake.vms.get('bgp');
     if (bgp) bgp.address = '192.168.13.99';

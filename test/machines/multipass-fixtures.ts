@@ -65,12 +65,11 @@ export interface Bench {
   ): Promise<void>;
 }
 
-export function bench(platform: NodeJS.Platform = 'linux', patience: Partial<Patience> = {}): Bench {
+export function bench(patience: Partial<Patience> = {}): Bench {
   const fake = fakeMultipass();
   const folder = mkdtempSync(join(tmpdir(), 'registry-'));
   const registry = new Registry(folder);
   const driver = multipassDriver(fake.local, {
-    platform,
     registryFolder: folder,
     patience: { ...PATIENT, ...patience },
   });
@@ -85,7 +84,7 @@ export function bench(platform: NodeJS.Platform = 'linux', patience: Partial<Pat
     async put(name, state, { owner, noted, finished = true } = {}) {
       fake.vms.set(name, { state, owner, address: '10.97.0.9', finished, errors: [] });
       if (noted !== undefined) {
-        await registry.note(name, { lab: noted, launched: true, launchedAt: '2026-01-01T00:00:00.000Z' });
+        await registry.write(name, { lab: noted, launched: true, launchedAt: '2026-01-01T00:00:00.000Z' });
       }
     },
   };

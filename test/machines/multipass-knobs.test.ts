@@ -223,7 +223,6 @@ class Bench {
     );
     this.#driver = () =>
       multipassDriver(this.double.local, {
-        platform: 'linux',
         registryFolder: this.#notes,
         patience: { ...patience, poll: 5 },
       });

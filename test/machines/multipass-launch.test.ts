@@ -102,7 +102,7 @@ describe('a launch that goes wrong', () => {
   it('that a killed labup has begun is waited for while its machine boots', async () => {
     const booting = { state: 'Unknown', owner: plan.lab, address: 'N/A', finished: true, errors: [] };
     const launchedAt = new Date().toISOString();
-    await b.registry.note('k8smaster1', { lab: plan.lab, launched: false, launchedAt });
+    await b.registry.write('k8smaster1', { lab: plan.lab, launched: false, launchedAt });
     let looks = 0;
     b.fake.hooks.push(
       once('launch', () => {
@@ -136,7 +136,7 @@ describe('a launch that goes wrong', () => {
   });
 
   it('is given up after the second time, and the machine is left to be looked at', async () => {
-    b = bench('linux', IMPATIENT);
+    b = bench(IMPATIENT);
     b.fake.hooks.push(([, verb]) => {
       if (verb !== 'launch') return undefined;
       b.fake.vms.set('k8smaster1', { state: 'Unknown', address: 'N/A', finished: false, errors: [] });
@@ -162,7 +162,7 @@ describe('a launch that goes wrong', () => {
   });
 
   it('is reported with its cure where the image servers stay unknown', async () => {
-    b = bench('linux', IMPATIENT);
+    b = bench(IMPATIENT);
     b.fake.hooks.push(([, verb]) =>
       verb === 'launch' ? refused('launch', 'Remote "" is unknown or unreachable.') : undefined,
     );
@@ -206,7 +206,7 @@ describe('a launch that goes wrong', () => {
   });
 
   it('that never ends is told of, with what gets the daemon out of it', async () => {
-    b = bench('linux', IMPATIENT);
+    b = bench(IMPATIENT);
     b.fake.hooks.push(([, verb]) => (verb === 'launch' ? preparing : undefined));
     const failed = await failureOf(b.up());
     expect(failed.details.join()).toContain(

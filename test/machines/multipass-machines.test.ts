@@ -126,7 +126,7 @@ describe('what is there already', () => {
     ['Suspended', ['start bgp --timeout 300']],
     ['Unknown', ['stop --force bgp', 'start bgp --timeout 300']],
   ])('and ours but %s is started', async (state, expected) => {
-    b = bench('linux', state === 'Unknown' ? IMPATIENT : {});
+    b = bench(state === 'Unknown' ? IMPATIENT : {});
     await b.up();
     const vm = b.fake.vms.get('bgp');
     if (vm) vm.state = state;
@@ -181,11 +181,11 @@ describe('what is there already', () => {
   });
 
   it('and ours but booting after a launch that has not come back is waited for as long as one may take', async () => {
-    b = bench('linux', { firstBoot: 1 });
+    b = bench({ firstBoot: 1 });
     await b.up();
     const entry = (await b.registry.of(plan.lab)).get('bgp');
     if (entry === undefined) throw new Error('no note');
-    await b.registry.note('bgp', { ...entry, launched: false, launchedAt: new Date().toISOString() });
+    await b.registry.write('bgp', { ...entry, launched: false, launchedAt: new Date().toISOString() });
     const before = touching();
     bootsFor(30);
     expect(await b.up()).toBe(false);
@@ -194,7 +194,7 @@ describe('what is there already', () => {
   });
 
   it('and ours but Unknown for longer than a boot takes is powered off, which is said before', async () => {
-    b = bench('linux', IMPATIENT);
+    b = bench(IMPATIENT);
     await b.up();
     const vm = b.fake.vms.get('bgp');
     if (vm) vm.state = 'Unknown';
@@ -230,7 +230,7 @@ describe('what is there already', () => {
   });
 
   it('and ours, running without an answer, is reported by name', async () => {
-    b = bench('linux', IMPATIENT);
+    b = bench(IMPATIENT);
     await b.up();
     b.fake.hooks.push(([, verb, , name]) =>
       verb === 'exec' && name === 'bgp'

@@ -27,8 +27,8 @@ const KINDS: readonly (readonly [RegExp, FailureKind])[] = [
 ];
 
 const failures = RECORDED.filter(({ exit }) => exit !== 0);
-const failureOf = ({ argv, exit, stdout, stderr }: Recorded, platform: NodeJS.Platform = 'linux') =>
-  classify(new CommandError('this host', argv, { exitCode: exit, stdout, stderr }), 'do it', platform);
+const failureOf = ({ argv, exit, stdout, stderr }: Recorded) =>
+  classify(new CommandError('this host', argv, { exitCode: exit, stdout, stderr }), 'do it');
 
 describe('a recorded failure', () => {
   // 127 of exec is the guest's, and the driver runs nothing there that may be missing; 5 of the guest's likewise.
@@ -69,10 +69,7 @@ describe('a recorded failure', () => {
 
 describe('a recorded answer', () => {
   const client = ({ stdout, stderr }: Pick<Recorded, 'stdout' | 'stderr'>) =>
-    multipass(
-      recordingExecutor(() => ({ stdout, stderr })),
-      'linux',
-    );
+    multipass(recordingExecutor(() => ({ stdout, stderr })));
   const answers = (verb: string) =>
     RECORDED.filter(
       ({ argv, exit }) => argv[1] === verb && exit === 0 && (verb === 'get' || argv.includes('json')),

@@ -107,10 +107,10 @@ describe('removal', () => {
   });
 
   it('waits for a launch that was interrupted, and tells of one that may still come', async () => {
-    b = bench('linux', { lateLaunch: 200 });
+    b = bench({ lateLaunch: 200 });
     const launch = { lab: plan.lab, launched: false, launchedAt: new Date().toISOString() };
-    await b.registry.note('bgp', launch);
-    await b.registry.note('routed', launch);
+    await b.registry.write('bgp', launch);
+    await b.registry.write('routed', launch);
     let looks = 0;
     b.fake.hooks.push(([, verb]) => {
       if (verb === 'list' && ++looks === 3)
@@ -127,7 +127,7 @@ describe('removal', () => {
 
   it('forgets a launch that has not come in all the time that one may take', async () => {
     const launchedAt = new Date(Date.now() - 60_000).toISOString();
-    await b.registry.note('routed', { lab: plan.lab, launched: false, launchedAt });
+    await b.registry.write('routed', { lab: plan.lab, launched: false, launchedAt });
     expect(await b.driver.observe(plan.lab)).toEqual([]);
     await remove();
     expect((await b.registry.all()).size).toBe(0);
@@ -141,7 +141,7 @@ describe('removal', () => {
   });
 
   it('of something needs a daemon', async () => {
-    b = bench('linux', IMPATIENT);
+    b = bench(IMPATIENT);
     await b.put('bgp', 'Running', { noted: plan.lab });
     b.fake.daemon = false;
     b.fake.hooks.push(([, verb]) => (verb === 'list' ? down : undefined));

@@ -100,10 +100,12 @@ describe('the checks of a driver', () => {
     expect(onMac.map(({ id }) => id)).toEqual(
       ids('multipass').filter((id) => !['kvm', 'packages', 'mirror', 'bridge-netfilter'].includes(id)),
     );
-    expect(onMac.flatMap(({ problems }) => problems)).toEqual([]);
-    expect(
-      examined(facts, 'incus').flatMap(({ problems }) => problems.map(({ message }) => message)),
-    ).toEqual([expect.stringContaining('need a Linux kernel'), expect.stringContaining('artifacts debian')]);
+    expect(onMac.flatMap(({ problems }) => problems)).toEqual([
+      expect.objectContaining({
+        severity: 'warning',
+        message: expect.stringContaining('ever tried on darwin'),
+      }),
+    ]);
   });
 
   it('find nothing on a good host', () => {

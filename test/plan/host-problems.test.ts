@@ -1,16 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { hostRoute } from '../../scripts/machines/host-network.ts';
 import { examineHost, problemsOf } from '../../scripts/plan/doctor/checks.ts';
 import { hostNeeds } from '../../scripts/plan/doctor/needs.ts';
-import {
-  type HostFacts,
-  parseIpAddresses,
-  parseIpRoutes,
-  parseLinkNames,
-  parseResolvers,
-  parseTunnels,
-} from '../../scripts/plan/host-facts.ts';
+import { type HostFacts, parseResolvers } from '../../scripts/plan/host-facts.ts';
 import { formatHostProblem, hostError } from '../../scripts/plan/host-problem.ts';
 import type { LabPlan } from '../../scripts/plan/types.ts';
+import { readLinks, readRoutes } from '../../scripts/shared/ip-json.ts';
 import { GOOD_HOST } from './doctor/good-host.ts';
 import { defaultPlan } from './fixtures.ts';
 
@@ -252,22 +247,25 @@ describe('parsers of what the host says', () => {
     {"type":"unreachable","dst":"198.51.100.0/24","flags":[]},{"type":"blackhole","dst":"203.0.113.0/24","flags":[]}]`;
 
   it('tell connected, gateway and blocked routes apart', () => {
-    expect(parseIpRoutes(kinds)).toEqual([
+    expect(readRoutes(kinds).map(hostRoute)).toEqual([
       { dst: '10.9.0.0/24', kind: 'connected', dev: 'v0' },
       { dst: '10.50.0.0/16', kind: 'via' },
       { dst: '10.51.0.0/16', kind: 'via', dev: 'v0' },
       { dst: '198.51.100.0/24', kind: 'blocked' },
       { dst: '203.0.113.0/24', kind: 'blocked' },
     ]);
-    expect(parseIpRoutes('\n')).toEqual([]);
-    expect(() => parseIpRoutes('Error: any valid prefix is expected')).toThrow(SyntaxError);
+    expect(readRoutes('\n')).toEqual([]);
+    expect(() => readRoutes('Error: any valid prefix is expected')).toThrow(SyntaxError);
   });
 
   it('read addresses and links', () => {
     const json = `[{"ifindex":1,"ifname":"lo","addr_info":[{"family":"inet","local":"127.0.0.1","prefixlen":8},
       {"family":"inet6","local":"::1","prefixlen":128}]},{"ifindex":2,"ifname":"ifb0","addr_info":[]},{}]`;
-    expect(parseIpAddresses(json)).toEqual([{ dev: 'lo', address: '127.0.0.1', prefixLength: 8 }]);
-    expect(parseLinkNames(json)).toEqual(['lo', 'ifb0']);
+    const address = { dev: 'lo', address: '127.0.0.1', prefixLength: 8, dynamic: false };
+    expect(readLinks(json)).toEqual([
+      { name: 'lo', addresses: [address], isTunnel: false },
+      { name: 'ifb0', addresses: [], isTunnel: false },
+    ]);
   });
 
   it('tell tunnels that are up from other links', () => {
@@ -280,7 +278,8 @@ describe('parsers of what the host says', () => {
       { ifname: 'lo', flags: ['LOOPBACK', 'UP'], link_type: 'loopback' },
       {},
     ];
-    expect(parseTunnels(JSON.stringify(links))).toEqual(['wg0', 'ppp0']);
+    const tunnels = readLinks(JSON.stringify(links)).filter(({ isTunnel }) => isTunnel);
+    expect(tunnels.map(({ name }) => name)).toEqual(['wg0', 'ppp0']);
   });
 
   it('read resolv.conf', () => {

@@ -5,11 +5,11 @@ import { type LabPlan, theMachine } from '../../plan/types.ts';
 import { LabFailure } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { networkOf, parseCidr } from '../../shared/ip.ts';
+import type { LinkAddress } from '../../shared/ip-json.ts';
 import type { Secrets } from '../../shared/secrets.ts';
-import { askGuest, type GuestAddress, managementAddress } from './guest.ts';
-import { listInstances, type MultipassHost } from './host.ts';
-import { ASKED_AT_ONCE } from './machines.ts';
-import { foreignError } from './ownership.ts';
+import { askGuest, managementAddress } from './guest.ts';
+import { ASKED_AT_ONCE, listInstances, type MultipassHost } from './host.ts';
+import { foreignError, whoseIt } from './ownership.ts';
 import { waitForState } from './patience.ts';
 
 /**
@@ -60,7 +60,7 @@ export async function findAddresses(
 
 interface Seen {
   readonly name: string;
-  readonly at: GuestAddress;
+  readonly at: LinkAddress;
   readonly gateway: string | undefined;
   readonly hostKey: string;
 }
@@ -89,10 +89,7 @@ async function askOne(host: MultipassHost, plan: LabPlan, name: string, emit: Em
     look: async () => {
       const facts = await askGuest(host.client, name);
       const { owner, hostKey } = facts;
-      if (owner !== plan.lab) {
-        const why = owner === undefined ? 'it has no /etc/lab/owner' : `it belongs to lab "${owner}"`;
-        throw foreignError(plan.lab, [{ name, state: 'Running', why }]);
-      }
+      if (owner !== plan.lab) throw foreignError(plan.lab, [{ name, state: 'Running', why: whoseIt(facts) }]);
       const at = managementAddress(facts, labNetwork);
       return at === undefined || hostKey === undefined
         ? { done: false, why: at === undefined ? 'none on its default route' : 'it has no host key' }

@@ -34,9 +34,8 @@ export interface LaunchOptions {
   readonly zone?: string | undefined;
 }
 
-/** The multipass command line. Every method throws MultipassRefusal or MultipassFailure; nothing is tried twice here. */
+/** The multipass command line. Every method throws what `classify` makes of a failure; nothing is tried twice here. */
 export interface Multipass {
-  readonly platform: NodeJS.Platform;
   /** Of the client, and of the daemon where it answers. */
   versions(): Promise<{ readonly client: string; readonly daemon?: string | undefined }>;
   list(): Promise<ReadonlyMap<string, Listed>>;
@@ -83,7 +82,7 @@ const CLIENT_GRACE_MS = 60_000;
  * results as JSON only. What launch, start and stop print on standard output is a spinner, also without a terminal, and
  * is not read.
  */
-export function multipass(local: Executor, platform: NodeJS.Platform = process.platform): Multipass {
+export function multipass(local: Executor): Multipass {
   const call = async (
     args: readonly string[],
     doing: string,
@@ -95,7 +94,7 @@ export function multipass(local: Executor, platform: NodeJS.Platform = process.p
     try {
       return await local.run(['multipass', ...args], { input, timeoutMs });
     } catch (error) {
-      throw error instanceof CommandError ? classify(error, doing, platform) : error;
+      throw error instanceof CommandError ? classify(error, doing) : error;
     }
   };
   const read = async <T>(
@@ -109,7 +108,6 @@ export function multipass(local: Executor, platform: NodeJS.Platform = process.p
     return parsed(schema, args, stdout);
   };
   return {
-    platform,
     async versions() {
       const { multipass: client, multipassd: daemon } = await read(versionSchema, ['version'], 'start');
       return { client, daemon };

@@ -1,21 +1,19 @@
 import pLimit from 'p-limit';
 import type { Executor } from '../../exec/executor.ts';
 import type { LabPlan } from '../../plan/types.ts';
-import { LabFailure, messageOf, UserError } from '../../shared/errors.ts';
+import { UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import type { MachineDriver, ObservedThing } from '../driver.ts';
 import { findAddresses, reach } from './addresses.ts';
 import { multipass } from './client.ts';
-import { type FailureKind, kindOf } from './failure.ts';
 import { checkHost, listInstances, type MultipassHost, multipassOf } from './host.ts';
 import { ensureMachines } from './machines.ts';
-import { PATIENCE, type Patience, waitForState } from './patience.ts';
+import { PATIENCE, type Patience, whilePassing } from './patience.ts';
 import { mayStillCome, Registry } from './registry.ts';
 import { removeMachines } from './remove.ts';
 
 /** Where the driver works; tests put their own in its place. */
 export interface MultipassOptions {
-  readonly platform?: NodeJS.Platform;
   /** Where it notes what it launched. */
   readonly registryFolder?: string;
   readonly patience?: Partial<Patience>;
@@ -27,7 +25,7 @@ export interface MultipassOptions {
  */
 export function multipassDriver(local: Executor, options: MultipassOptions = {}): MachineDriver {
   const host: MultipassHost = {
-    client: multipass(local, options.platform),
+    client: multipass(local),
     registry: new Registry(options.registryFolder),
     patience: { ...PATIENCE, ...options.patience },
     exclusive: pLimit(1),
@@ -76,36 +74,27 @@ async function requireImage(host: MultipassHost, plan: LabPlan, emit: Emit): Pro
   const listed = await listInstances(host, emit);
   // A lab that is there needs no image server.
   if (plan.machines.every(({ name }) => listed.has(name))) return;
-  let failure: unknown;
   let looks = 0;
-  await waitForState(host, {
+  const options = {
     what: `Multipass to know image ${image}`,
     timeoutMs: host.patience.imageServers,
     emit,
-    look: async () => {
-      failure = undefined;
+  };
+  // What a daemon that has just started says for a while, or one that is at work.
+  await whilePassing(
+    host,
+    ['remote-unreachable', 'daemon-down', 'timeout', 'image-unknown'],
+    options,
+    async () => {
       // Forced once: it makes the daemon get every server's list again.
-      const known = await host.client.hasImage(image, looks++ === 1).catch((error: unknown) => {
-        failure = error;
-        return false;
+      if (await host.client.hasImage(image, looks++ === 1)) return;
+      const error = new UserError(`Multipass knows no image "${image}".`, {
+        next: 'choose one of "multipass find" and set multipass.image in lab.yaml',
       });
-      if (known) return { done: true, value: undefined };
-      if (failure !== undefined && !MAY_PASS.includes(kindOf(failure))) throw failure;
-      return { done: false, why: failure === undefined ? 'it does not' : messageOf(failure) };
+      throw Object.assign(error, { kind: 'image-unknown' });
     },
-  }).catch((error: unknown) => {
-    if (!(error instanceof LabFailure)) throw error;
-    if (failure !== undefined) throw failure;
-    throw new UserError(`Multipass knows no image "${image}".`, {
-      details: [error.message],
-      next: 'choose one of "multipass find" and set multipass.image in lab.yaml',
-      cause: error,
-    });
-  });
+  );
 }
-
-/** What a daemon that has just started says for a while, or one that is at work. */
-const MAY_PASS: readonly (FailureKind | undefined)[] = ['remote-unreachable', 'daemon-down', 'timeout'];
 
 /**
  * What is noted of the lab and exists or may still come; without a note Multipass is not even asked, and need not be

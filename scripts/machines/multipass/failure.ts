@@ -1,63 +1,31 @@
 import type { CommandError } from '../../exec/command-error.ts';
-import { LabFailure, UserError } from '../../shared/errors.ts';
-
-/** What a call of multipass failed of, as far as somebody acts on it. */
-export type FailureKind =
-  | 'not-installed'
-  | 'daemon-down'
-  | 'access-denied'
-  | 'not-authenticated'
-  | 'no-kvm'
-  | 'image-unknown'
-  | 'remote-unreachable'
-  | 'name-taken'
-  | 'being-prepared'
-  | 'missing'
-  | 'busy'
-  | 'missing-bridges'
-  | 'networks-unsupported'
-  | 'network-refused'
-  | 'size-refused'
-  | 'disk-full'
-  | 'user-data-refused'
-  | 'guest-unreachable'
-  | 'no-ssh'
-  | 'unknown-command'
-  | 'timeout'
-  | 'other';
+import { LabError, LabFailure, UserError } from '../../shared/errors.ts';
 
 interface Rule {
-  readonly kind: FailureKind;
+  readonly kind: string;
   /** Somewhere in what was said. The texts: src/daemon and src/client of https://github.com/canonical/multipass. */
   readonly said: RegExp;
   readonly because: string;
-  /** For both platforms, or for each. */
-  readonly next?: string | Readonly<Record<'linux' | 'darwin', string>>;
+  readonly next?: string;
   /** Whether the user has to act: exit 2, and no further attempt makes sense. */
   readonly user?: true;
 }
 
 // The first that fits counts: a bridge that is missing is also an invalid network option.
-const RULES: readonly Rule[] = [
+const RULES = [
   {
     kind: 'daemon-down',
     // The second is what a client says of a daemon that has never been started.
     said: /cannot connect to the multipass socket|failed to open file '[^']*multipass_root_cert\.pem'/,
     because: 'the daemon, multipassd, does not answer',
-    next: {
-      linux: 'sudo snap start multipass   (then: snap logs multipass)',
-      darwin: 'sudo launchctl load -w /Library/LaunchDaemons/com.canonical.multipassd.plist',
-    },
+    next: 'sudo snap start multipass   (then: snap logs multipass)',
     user: true,
   },
   {
     kind: 'access-denied',
     said: /multipass socket access denied/,
     because: "this user may not use the daemon's socket",
-    next: {
-      linux: 'sudo usermod -aG sudo "$USER", then log in again   (the socket belongs to sudo, adm or admin)',
-      darwin: 'sudo dseditgroup -o edit -a "$USER" -t user admin, then log in again',
-    },
+    next: 'sudo usermod -aG sudo "$USER", then log in again   (the socket belongs to sudo, adm or admin)',
     user: true,
   },
   {
@@ -177,76 +145,43 @@ const RULES: readonly Rule[] = [
     because: 'SSH did not come up in it as long as the daemon waited',
   },
   { kind: 'timeout', said: /timed out waiting/i, because: 'it took too long' },
-];
+] as const satisfies readonly Rule[];
 
-const NOT_INSTALLED: Rule = {
+const NOT_INSTALLED = {
   kind: 'not-installed',
   said: /^/,
   because: 'it is not installed',
-  next: {
-    linux: 'sudo snap install multipass   (or use another driver: npx labup --driver incus)',
-    darwin: 'brew install --cask multipass',
-  },
+  next: 'sudo snap install multipass   (or use another driver: npx labup --driver incus)',
   user: true,
-};
+} as const satisfies Rule;
 const TIMEOUT: Rule = { kind: 'timeout', said: /^/, because: 'it took too long' };
+
+/** What a call of multipass failed of. */
+export type FailureKind = (typeof RULES)[number]['kind'] | (typeof NOT_INSTALLED)['kind'] | 'other';
 
 /** The exit code of a client whose own --timeout came to its end. */
 const TIMEOUT_CODE = 5;
 
-/** A call that failed and where the user has to act. */
-export class MultipassRefusal extends UserError {
-  readonly kind: FailureKind;
-
-  constructor(rule: PlacedRule, doing: string, error: CommandError) {
-    super(...explained(rule, doing, error));
-    this.kind = rule.kind;
-  }
-}
-
-/** A call that failed otherwise. */
-export class MultipassFailure extends LabFailure {
-  readonly kind: FailureKind;
-
-  constructor(rule: PlacedRule, doing: string, error: CommandError) {
-    super(...explained(rule, doing, error));
-    this.kind = rule.kind;
-  }
-}
-
-function explained(
-  { kind, because, next }: PlacedRule,
-  doing: string,
-  error: CommandError,
-): ConstructorParameters<typeof UserError> {
-  const details = error.details.filter((line) => !LOG_LINE.test(line));
-  const said = details.length > 1 ? details : [...details, `it said nothing (${error.message})`];
-  return [
-    `Multipass could not ${doing}: ${because}.`,
-    {
-      details: kind === 'not-installed' ? [] : said,
-      ...(next === undefined ? {} : { next }),
-      cause: error,
-    },
-  ];
-}
-
-/**
- * Makes a typed error of a failed call. `doing` completes "Multipass could not". On macOS an unreachable machine gets the
- * hint that its "Local Network" permission may be what is missing
- * (https://github.com/canonical/multipass/issues/3766).
- */
-export function classify(
-  error: CommandError,
-  doing: string,
-  platform: NodeJS.Platform,
-): MultipassRefusal | MultipassFailure {
-  const rule = placed(ruleFor(error) ?? unknown(error), platform);
-  return rule.user ? new MultipassRefusal(rule, doing, error) : new MultipassFailure(rule, doing, error);
-}
-
 /** The daemon's own log, which the client prints beside its answer: what else went wrong on the way, not why it failed. */
 const LOG_LINE = /^\[[^\]]+\] \[\w+\] \[(?!client\])/;
+
+/** Makes of a failed call a UserError where the user has to act, else a LabFailure. `doing` completes "Multipass could not". */
+export function classify(error: CommandError, doing: string): LabError {
+  const { kind, because, next, user } = ruleFor(error) ?? unknown(error);
+  const details = error.details.filter((line) => !LOG_LINE.test(line));
+  const said = details.length > 1 ? details : [...details, `it said nothing (${error.message})`];
+  const failure = new (user ? UserError : LabFailure)(`Multipass could not ${doing}: ${because}.`, {
+    details: kind === 'not-installed' ? [] : said,
+    ...(next && { next }),
+    cause: error,
+  });
+  return Object.assign(failure, { kind });
+}
+
+/** What a call failed of; undefined for an error that did not come from multipass. */
+export function kindOf(error: unknown): FailureKind | undefined {
+  return error instanceof LabError && 'kind' in error ? (error.kind as FailureKind) : undefined;
+}
 
 function ruleFor({ outcome }: CommandError): Rule | undefined {
   const { exitCode, how, stdout } = outcome;
@@ -263,29 +198,7 @@ function ruleFor({ outcome }: CommandError): Rule | undefined {
 
 /** What nobody has foreseen, Multipass says best itself. */
 function unknown({ details, message }: CommandError): Rule {
-  const said = details.filter((line) => !line.startsWith('command: ') && !LOG_LINE.test(line));
-  const because =
-    said
-      .join(' ')
-      .replace(/^\w+ failed: /, '')
-      .replace(/\.$/, '') || message.replace(/\.$/, '');
+  const said = details.filter((line) => !line.startsWith('command: ') && !LOG_LINE.test(line)).join(' ');
+  const because = (said.replace(/^\w+ failed: /, '') || message).replace(/\.$/, '');
   return { kind: 'other', said: /^/, because };
-}
-
-/** A rule with what to do on this platform. */
-type PlacedRule = Omit<Rule, 'next'> & { readonly next?: string };
-
-function placed({ next, ...rule }: Rule, platform: NodeJS.Platform): PlacedRule {
-  const isMac = platform === 'darwin';
-  if (rule.kind === 'guest-unreachable' && isMac) {
-    const allow = 'allow your terminal in System Settings > Privacy & Security > Local Network';
-    return { ...rule, next: `${allow} (macOS 15 and later), then try again` };
-  }
-  if (next === undefined) return rule;
-  return { ...rule, next: typeof next === 'string' ? next : next[isMac ? 'darwin' : 'linux'] };
-}
-
-/** What a call failed of; undefined for an error that did not come from multipass. */
-export function kindOf(error: unknown): FailureKind | undefined {
-  return error instanceof MultipassRefusal || error instanceof MultipassFailure ? error.kind : undefined;
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { LabFailure } from '../../shared/errors.ts';
 import { type Cidr, contains } from '../../shared/ip.ts';
+import { type LinkAddress, readLinks, readRoutes } from '../../shared/ip-json.ts';
 import type { Multipass } from './client.ts';
 
 /** Where user-data puts the name of the lab that a machine belongs to. */
@@ -13,18 +14,9 @@ export interface GuestFacts {
   /** Its SSH host key, as a public key line. */
   readonly hostKey?: string | undefined;
   readonly cloudInit: { readonly finished: boolean; readonly errors: readonly string[] };
-  readonly addresses: readonly GuestAddress[];
+  readonly addresses: readonly LinkAddress[];
   /** Its default route: the device, and the gateway, which is the host. */
   readonly uplink?: { readonly device: string; readonly gateway?: string | undefined } | undefined;
-}
-
-/** An address of a guest. */
-export interface GuestAddress {
-  readonly device: string;
-  readonly address: string;
-  readonly prefixLength: number;
-  /** From DHCP. */
-  readonly dynamic: boolean;
 }
 
 const SECTIONS = ['owner', 'key', 'status', 'result', 'addresses', 'routes', 'end'] as const;
@@ -63,60 +55,25 @@ export async function askGuest(client: Multipass, name: string): Promise<GuestFa
     });
   }
   const text = (section: Section) => answer.get(section)?.trim() || undefined;
-  const routes = z
-    .array(defaultRouteSchema)
-    .catch([])
-    .parse(json(text('routes')));
   // The one with the lowest metric is used; none given counts as 0.
-  const [route] = [...routes].sort((a, b) => a.metric - b.metric);
+  const [route] = [...readRoutes(text('routes') ?? '')].sort((a, b) => a.metric - b.metric);
   return {
     owner: text('owner'),
     hostKey: text('key')
       ?.split('\n')
       .find((line) => line.startsWith('ssh-')),
     cloudInit: cloudInitState(json(text('status')), json(text('result'))),
-    addresses: z
-      .array(linkSchema)
-      .catch([])
-      .parse(json(text('addresses')))
-      .flatMap(addressesOf),
-    uplink: route === undefined ? undefined : { device: route.dev, gateway: route.gateway },
+    addresses: readLinks(text('addresses') ?? '')
+      .flatMap((link) => link.addresses)
+      .filter(({ scope }) => scope === 'global'),
+    uplink: route?.dev === undefined ? undefined : { device: route.dev, gateway: route.gateway },
   };
 }
 
-const defaultRouteSchema = z.object({
-  dev: z.string(),
-  gateway: z.string().optional(),
-  metric: z.number().catch(0),
-});
-const linkSchema = z.object({
-  ifname: z.string(),
-  addr_info: z
-    .array(
-      z.object({
-        local: z.string(),
-        prefixlen: z.number().catch(32),
-        scope: z.string().optional(),
-        dynamic: z.boolean().catch(false),
-      }),
-    )
-    .catch([]),
-});
 const errorsSchema = z.array(z.string()).catch([]);
 const resultSchema = z.object({ v1: z.object({ errors: errorsSchema }) });
 const statusSchema = z.object({ v1: z.record(z.string(), z.unknown()) });
 const stageSchema = z.object({ errors: errorsSchema });
-
-function addressesOf({ ifname, addr_info }: z.infer<typeof linkSchema>): readonly GuestAddress[] {
-  return addr_info
-    .filter(({ scope }) => scope === 'global')
-    .map(({ local, prefixlen, dynamic }) => ({
-      device: ifname,
-      address: local,
-      prefixLength: prefixlen,
-      dynamic,
-    }));
-}
 
 /**
  * cloud-init's verdict: result.json is there when it has finished, and until then status.json has the errors of every
@@ -137,10 +94,10 @@ function cloudInitState(status: unknown, result: unknown): GuestFacts['cloudInit
  * The address that the host reaches a machine at: on the device of its default route, and none of the lab's own. The
  * first that Multipass lists may be a pod bridge's or a virtual one (https://github.com/canonical/multipass/issues/2368).
  */
-export function managementAddress(facts: GuestFacts, labNetwork: Cidr | undefined): GuestAddress | undefined {
+export function managementAddress(facts: GuestFacts, labNetwork: Cidr | undefined): LinkAddress | undefined {
   const candidates = facts.addresses.filter(
-    ({ device, address }) =>
-      device === facts.uplink?.device && (labNetwork === undefined || !contains(labNetwork, address)),
+    ({ dev, address }) =>
+      dev === facts.uplink?.device && (labNetwork === undefined || !contains(labNetwork, address)),
   );
   return candidates.find(({ dynamic }) => dynamic) ?? candidates[0];
 }

@@ -1,13 +1,14 @@
 import type { LimitFunction } from 'p-limit';
 import { backendFault, versionFault } from '../../plan/doctor/multipass.ts';
 import type { LabPlan } from '../../plan/types.ts';
-import { Interrupted, messageOf, UserError } from '../../shared/errors.ts';
+import { UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
-import type { Fault } from '../../spec/formats.ts';
 import type { Listed, Multipass } from './client.ts';
-import { kindOf } from './failure.ts';
-import { type Patience, waitForState } from './patience.ts';
+import { type Patience, whilePassing } from './patience.ts';
 import type { Registry } from './registry.ts';
+
+/** How many guests are asked at once; each is an SSH connection of the client's own. */
+export const ASKED_AT_ONCE = 4;
 
 /** What the driver works with. */
 export interface MultipassHost {
@@ -23,24 +24,16 @@ export interface MultipassHost {
  * answers, and can carry the plan's network. Throws UserError naming what is missing.
  */
 export async function checkHost(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<void> {
-  const version = await requireDaemon(host, emit);
-  const backend = await host.client.setting('local.driver');
-  refuse(backendFault(backend, host.client.platform));
-  await requireNoPrimary(host, plan);
-  await requireNetwork(host, plan, emit);
-  emit({ type: 'note', text: `Multipass ${version}, driver ${backend}` });
-}
-
-/**
- * The daemon's version, as it says it. Waits for one that is starting. Throws UserError where it is not installed, does
- * not answer, may not be asked, or is too old.
- */
-export async function requireDaemon(host: MultipassHost, emit: Emit): Promise<string> {
   await listInstances(host, emit);
   const { client, daemon = client } = await host.client.versions();
-  refuse(versionFault('multipass', client, host.client.platform));
-  refuse(versionFault('multipassd', daemon, host.client.platform));
-  return daemon;
+  const backend = await host.client.setting('local.driver');
+  const fault =
+    versionFault('multipass', client) ?? versionFault('multipassd', daemon) ?? backendFault(backend);
+  // The same as lab doctor says, which asked a moment ago: a daemon may have come up only now.
+  if (fault !== undefined) throw new UserError(fault.message, { next: fault.hint });
+  await requireNoPrimary(host, plan);
+  await requireNetwork(host, plan, emit);
+  emit({ type: 'note', text: `Multipass ${daemon}, driver ${backend}` });
 }
 
 /** The daemon's version, else the client's. */
@@ -51,43 +44,17 @@ export async function versionOf({ client }: Pick<MultipassHost, 'client'>): Prom
 
 /**
  * All instances. A daemon that restarts (snaps update themselves) is waited for, and so is one that answers nobody because
- * it waits for some guest to shut down. Throws MultipassRefusal or MultipassFailure.
+ * it waits for some guest to shut down. Throws what `classify` makes of a failure.
  */
 export async function listInstances(
   host: Pick<MultipassHost, 'client' | 'patience'>,
   emit: Emit,
 ): Promise<ReadonlyMap<string, Listed>> {
+  const what = 'the Multipass daemon';
   const { client, patience } = host;
-  let failure: unknown;
-  const list = () =>
-    client.list().catch((error: unknown) => {
-      failure = error;
-      if (!isAway(error)) throw error;
-      return undefined;
-    });
-  const first = await list();
-  if (first !== undefined) return first;
-  return waitForState<ReadonlyMap<string, Listed>>(host, {
-    what: 'the Multipass daemon',
-    timeoutMs: kindOf(failure) === 'timeout' ? patience.blocked : patience.daemon,
-    emit,
-    look: async () => {
-      const value = await list();
-      return value === undefined ? { done: false, why: messageOf(failure) } : { done: true, value };
-    },
-  }).catch((error: unknown) => {
-    throw error instanceof Interrupted ? error : failure;
-  });
-}
-
-/** Whether a call failed since the daemon does not run or does not answer now. */
-function isAway(error: unknown): boolean {
-  return kindOf(error) === 'daemon-down' || kindOf(error) === 'timeout';
-}
-
-// The same as lab doctor says, which asked a moment ago: a daemon may have come up only now.
-function refuse(fault: Fault | undefined): void {
-  if (fault !== undefined) throw new UserError(fault.message, { next: fault.hint });
+  return whilePassing(host, ['timeout'], { what, timeoutMs: patience.blocked, emit }, () =>
+    whilePassing(host, ['daemon-down'], { what, timeoutMs: patience.daemon, emit }, () => client.list()),
+  );
 }
 
 async function requireNoPrimary({ client }: MultipassHost, plan: LabPlan): Promise<void> {
@@ -104,7 +71,7 @@ async function requireNetwork({ client }: MultipassHost, plan: LabPlan, emit: Em
   const networks = await client.networks();
   const usable = networks.filter(({ type }) => type === 'bridge' || type === 'switch');
   const chosen = networks.find(({ name }) => name === bridge);
-  if (chosen === undefined || !usable.includes(chosen)) {
+  if (chosen === undefined || !usable.includes(chosen))
     throw new UserError(
       chosen === undefined
         ? `Multipass knows no network "${bridge ?? ''}".`
@@ -120,7 +87,6 @@ async function requireNetwork({ client }: MultipassHost, plan: LabPlan, emit: Em
             : 'sudo ip link add labbr1 type bridge && sudo ip link set labbr1 up, then name it in lab.yaml (multipass.network.bridge)',
       },
     );
-  }
   emit({ type: 'note', text: `lab network on ${chosen.name} (${chosen.description})` });
 }
 

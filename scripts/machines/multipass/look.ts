@@ -16,10 +16,9 @@ const RESTART_MS = 20_000;
  */
 export async function lookAtMultipass(
   local: Executor,
-  platform: NodeJS.Platform,
   patience: Partial<Patience> = {},
 ): Promise<MultipassFact> {
-  const client = multipass(local, platform);
+  const client = multipass(local);
   const limits = { ...PATIENCE, daemon: RESTART_MS, blocked: 0, ...patience };
   const answered = await listInstances({ client, patience: limits }, silent).catch(refusalOf);
   const versions = await client.versions().catch(refusalOf);
@@ -27,15 +26,13 @@ export async function lookAtMultipass(
   const driver = 'refusal' in answered ? answered : await client.setting('local.driver').catch(refusalOf);
   return {
     client: versions.client,
-    ...(versions.daemon === undefined ? {} : { daemon: versions.daemon }),
+    ...(versions.daemon && { daemon: versions.daemon }),
     ...(typeof driver === 'string' ? { driver } : driver),
   };
 }
 
-/** Where Multipass keeps its machines, as far as it is known. */
-export function multipassFolder(platform: string): string {
-  return platform === 'darwin' ? '/var/root' : '/var/snap/multipass/common/data/multipassd';
-}
+/** Where Multipass keeps its machines. */
+export const MULTIPASS_FOLDER = '/var/snap/multipass/common/data/multipassd';
 
 /** Why a call failed, and the cure that the driver would name. Throws what is no failure of Multipass. */
 function refusalOf(error: unknown): Required<Pick<MultipassFact, 'refusal'>> {

@@ -7,19 +7,15 @@ import type { Emit } from '../../shared/events.ts';
 import { macOf } from '../../shared/mac.ts';
 import type { CloudInit } from '../driver.ts';
 import type { LaunchOptions } from './client.ts';
-import { listInstances, type MultipassHost, multipassOf, versionOf } from './host.ts';
-import { launchMachine, zoneOf } from './launch.ts';
+import { ASKED_AT_ONCE, listInstances, type MultipassHost, multipassOf, versionOf } from './host.ts';
+import { answering, ensureRunning, launchMachine, provisioned, requireNoErrors } from './instance.ts';
 import { foreignError, type Ownership, ownershipOf } from './ownership.ts';
 import { LAUNCH_SECONDS } from './patience.ts';
-import { purgeInstances } from './purge.ts';
 import type { Entry } from './registry.ts';
-import { answering, ensureRunning, provisioned, requireNoErrors } from './states.ts';
+import { purgeInstances } from './remove.ts';
 
 /** From here on instances are in zones, each with a network of its own. */
 const WITH_ZONES = '1.17';
-
-/** How many guests are asked at once; each is an SSH connection of the client's own. */
-export const ASKED_AT_ONCE = 4;
 
 interface Job {
   readonly machine: MachinePlan;
@@ -151,7 +147,7 @@ async function ensureMachine(host: MultipassHost, plan: LabPlan, job: Job, emit:
   }
   const noted = entryFor(plan.lab, recipe, entry);
   await requireNoErrors(host, name, done, entry?.launched === false ? noted : undefined);
-  if (entry?.launched !== true) await host.registry.note(name, noted);
+  if (entry?.launched !== true) await host.registry.write(name, noted);
   return changed;
 }
 
@@ -166,58 +162,50 @@ function notStarted(name: string, error: unknown): unknown {
 }
 
 /** What is noted of a machine that is there: what may be lost is the file, or the end of a launch that labup did not live to see. */
-function entryFor(lab: string, recipe: string, entry: Entry | undefined): Omit<Entry, 'schemaVersion'> {
+function entryFor(lab: string, recipe: string, entry: Entry | undefined): Entry {
   const launchedAt = entry?.launchedAt ?? new Date().toISOString();
   // What it was made from is only known of one that was noted.
   return { lab, launchedAt, launched: true, ...(entry === undefined ? {} : { recipe }) };
 }
 
-/** From 1.17 on each zone has a network of its own, so all machines go where the first one went. */
+/**
+ * The zone of the lab's machines, undefined where there is none yet: from 1.17 on each zone has a network of its own, so
+ * all machines go where the first one went.
+ */
 async function zoneFor(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<string | undefined> {
   if (!isAtLeast(await versionOf(host), WITH_ZONES)) return undefined;
-  return zoneOf(
-    host,
-    plan.machines.map(({ name }) => name),
-    emit,
-  );
+  const listed = await listInstances(host, emit);
+  return plan.machines.map(({ name }) => listed.get(name)?.zone).find((zone) => zone !== undefined);
 }
 
 function anyChanged(
   jobs: readonly Job[],
   ended: readonly PromiseSettledResult<boolean | undefined>[],
 ): boolean {
-  const failures = ended.flatMap((each, index) =>
-    each.status === 'rejected'
-      ? [{ name: jobs[index]?.machine.name ?? '', reason: each.reason as unknown }]
-      : [],
-  );
-  if (failures.length === 0) return ended.some((each) => each.status === 'fulfilled' && each.value === true);
+  const failures: { name: string; reason: unknown }[] = [];
+  const notBegun: string[] = [];
+  for (const [index, each] of ended.entries()) {
+    const name = jobs[index]?.machine.name ?? '';
+    if (each.status === 'rejected') failures.push({ name, reason: each.reason });
+    else if (each.value === undefined) notBegun.push(name);
+  }
+  const [first] = failures;
+  if (first === undefined) return ended.some((each) => each.status === 'fulfilled' && each.value === true);
   const hopeless = failures.find(
     ({ reason }) => reason instanceof UserError || reason instanceof Interrupted,
   );
   if (hopeless !== undefined) throw hopeless.reason;
-  const [only] = failures;
-  const waiting = jobs.filter((_, index) => {
-    const each = ended[index];
-    return each?.status === 'fulfilled' && each.value === undefined;
-  });
-  const notBegun =
-    waiting.length === 0
-      ? []
-      : [`not begun after that: ${waiting.map(({ machine }) => machine.name).join(', ')}`];
-  const reason = only?.reason;
+  const { reason } = first;
+  const next = reason instanceof LabFailure ? reason.next : undefined;
   throw new LabFailure(`Not made: ${failures.map(({ name }) => name).join(', ')}.`, {
     details: [
       ...failures.flatMap(({ name, reason: each }) => [
         `${name}: ${messageOf(each)}`,
         ...detailsOf(each).map((line) => `  ${line}`),
       ]),
-      ...notBegun,
+      ...(notBegun.length === 0 ? [] : [`not begun after that: ${notBegun.join(', ')}`]),
     ],
-    next:
-      reason instanceof LabFailure && reason.next !== undefined
-        ? reason.next
-        : 'npx labup --yes   (continues where this one stopped)',
+    next: next ?? 'npx labup --yes   (continues where this one stopped)',
     cause: reason,
   });
 }

@@ -67,3 +67,8 @@ export function foreignError(
     next: `rename the machines in lab.yaml, or remove the instances yourself: multipass delete --purge ${names.join(' ')}`,
   });
 }
+
+/** What a guest that is not ours says of itself. */
+export function whoseIt({ owner }: Pick<GuestFacts, 'owner'>): string {
+  return owner === undefined ? 'it has no /etc/lab/owner' : `it belongs to lab "${owner}"`;
+}

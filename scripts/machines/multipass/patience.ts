@@ -1,6 +1,7 @@
-import { UserError } from '../../shared/errors.ts';
+import { Interrupted, messageOf, UserError } from '../../shared/errors.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { type Look, type WaitOptions, waitFor } from '../../shared/wait.ts';
+import { type FailureKind, kindOf } from './failure.ts';
 
 /** What `launch` gets as its --timeout: for each stage in the daemon (SSH, cloud-init with its packages). */
 export const LAUNCH_SECONDS = 1800;
@@ -26,26 +27,52 @@ export const PATIENCE = {
 };
 export type Patience = Readonly<Record<keyof typeof PATIENCE, number>>;
 
+interface Patient {
+  readonly patience: Patience;
+}
+
 /**
  * waitFor at the pace that suits the daemon. A UserError ends the wait at once: it does not go away by itself. What else
  * is thrown counts as "not yet".
  */
 export async function waitForState<T>(
-  { patience }: { readonly patience: Patience },
-  options: Omit<WaitOptions<T>, 'pollMs'>,
+  { patience }: Patient,
+  { look, ...options }: Omit<WaitOptions<T>, 'pollMs'>,
 ): Promise<T> {
-  const ended = await waitFor<{ readonly value: T } | { readonly refusal: UserError }>({
-    ...options,
-    pollMs: patience.poll,
-    look: async () => {
-      const seen: Look<T> | UserError = await options.look().catch((error: unknown) => {
-        if (error instanceof UserError) return error;
-        throw error;
-      });
-      if (seen instanceof UserError) return { done: true, value: { refusal: seen } };
-      return seen.done ? { done: true, value: { value: seen.value } } : seen;
-    },
+  let refusal: UserError | undefined;
+  const lookOnce = async (): Promise<Look<T>> =>
+    look().catch((error: unknown) => {
+      if (!(error instanceof UserError)) throw error;
+      refusal = error;
+      return { done: false, why: error.message, hopeless: true };
+    });
+  return waitFor({ ...options, pollMs: patience.poll, look: lookOnce }).catch((error: unknown) => {
+    throw refusal ?? error;
   });
-  if ('refusal' in ended) throw ended.refusal;
-  return ended.value;
+}
+
+/**
+ * Does work again while it fails of something that may pass. Throws what it failed of in the end, or, with `next`, the
+ * wait's own error.
+ */
+export async function whilePassing<T>(
+  { patience }: Patient,
+  passing: readonly FailureKind[],
+  options: Omit<WaitOptions<T>, 'pollMs' | 'look'>,
+  work: () => Promise<T>,
+): Promise<T> {
+  let failure: unknown;
+  let isPassing = true;
+  const look = async (): Promise<Look<T>> => {
+    try {
+      return { done: true, value: await work() };
+    } catch (error) {
+      failure = error;
+      isPassing = passing.some((kind) => kind === kindOf(error));
+      return { done: false, why: messageOf(error), hopeless: !isPassing };
+    }
+  };
+  return waitFor({ ...options, pollMs: patience.poll, look }).catch((error: unknown) => {
+    throw error instanceof Interrupted || (isPassing && options.next !== undefined) ? error : failure;
+  });
 }

@@ -80,7 +80,7 @@ export function sshDriver(
       exclusively(plan.lab, async () => {
         const machines = registeredOf(plan);
         // First: a machine that is taken must be known to labdown.
-        await registry.write(plan.lab, machines);
+        await registry.note(plan.lab, machines);
         const { done, failed } = await onEach(machines, (machine) =>
           within(enter(machine), async (remote) => {
             emit({ type: 'note', text: `taking ${machine.name}` });
@@ -111,7 +111,7 @@ export function sshDriver(
     },
 
     async observe(lab) {
-      const machines = await registry.read(lab);
+      const machines = await registry.of(lab);
       const { done, failed } = await onEach(machines, async (machine) => ({
         name: machine.name,
         owner: await within(enter(machine), async (remote) => (await inspect(remote)).owner),
@@ -127,7 +127,7 @@ export function sshDriver(
     remove: (lab, emit, options = {}) =>
       exclusively(lab, async () => {
         const script = readAsset('images', 'machine', 'plain', 'lab-remove');
-        const machines = await registry.read(lab);
+        const machines = await registry.of(lab);
         const { failed } = await onEach(machines, (machine) =>
           within(enter(machine), async (remote) => {
             const { owner } = await inspect(remote);
@@ -148,7 +148,7 @@ export function sshDriver(
             details: failed.map(({ name, reason }) => `${name}: ${messageOf(reason)}`),
             next: 'npx labdown --yes   (goes on where this one stopped)',
           });
-        await registry.write(lab, []);
+        await registry.note(lab, []);
       }),
 
     changes: (plan) =>

@@ -13,10 +13,7 @@ export function judgeMemory(plan: LabPlan, facts: HostFacts): Finding {
   const found = `${gib(facts.freeMemoryBytes)} are available; ${gib(needed)} are needed`;
   if (facts.freeMemoryBytes >= needed) return { found };
   const message = `too little memory: ${found}`;
-  const hint = 'stop other programs, or use fewer workers or clients';
-  // Only Linux tells how much programs can still get; elsewhere the figure leaves out what caches would give back.
-  const fault = facts.platform === 'linux' ? hostFault : hostWarning;
-  return { found, problems: [fault(message, hint)] };
+  return { found, problems: [hostFault(message, 'stop other programs, or use fewer workers or clients')] };
 }
 
 /** Whether state, cache and machines fit on their disks; what lies on one disk shares its room. */

@@ -42,15 +42,12 @@ export function judgeUser(_plan: LabPlan, { uid }: HostFacts): Finding {
 }
 
 /** Whether the clock can be right, as far as that can be told without asking anybody. */
-export function judgeClock(_plan: LabPlan, { clock, platform }: HostFacts): Finding {
+export function judgeClock(_plan: LabPlan, { clock }: HostFacts): Finding {
   const { now, newestFile } = clock;
   const text = (time: number) => `${new Date(time).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
   const found = text(now);
   const year = new Date(now).getUTCFullYear();
-  const hint =
-    platform === 'darwin'
-      ? 'sudo systemsetup -setusingnetworktime on'
-      : 'timedatectl set-ntp true   (or: date --set "2026-01-31 12:00")';
+  const hint = 'timedatectl set-ntp true   (or: date --set "2026-01-31 12:00")';
   if (year < SANE_YEARS[0] || year > SANE_YEARS[1]) {
     const message = `the clock says ${found}; certificates and signatures would not be valid`;
     return { found, problems: [hostFault(message, hint)] };

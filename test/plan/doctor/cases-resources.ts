@@ -81,13 +81,6 @@ export const RESOURCES_CASES: Cases = {
       says: ['4.0 GiB are available; 8.0 GiB are needed'],
     },
     {
-      what: 'too little on a Mac, whose figure leaves out caches',
-      facts: { freeMemoryBytes: GIB, platform: 'darwin' },
-      driver: 'multipass',
-      verdict: 'warning',
-      says: ['too little memory'],
-    },
-    {
       what: 'not to be seen',
       facts: { freeMemoryBytes: 0, unseen: { memory: 'no /proc' } },
       verdict: 'warning',

@@ -1,8 +1,6 @@
-import { type HostFacts, type KernelFact, parseIpRoutes } from '../../../scripts/plan/host-facts.ts';
+import type { HostFacts, KernelFact } from '../../../scripts/plan/host-facts.ts';
 
 const GIB = 2 ** 30;
-const ROUTES = `[{"dst":"default","gateway":"192.0.2.1","dev":"eth0","flags":[]},
-  {"dst":"192.0.2.0/24","dev":"eth0","protocol":"kernel","scope":"link","prefsrc":"192.0.2.2","flags":[]}]`;
 
 /** What of Debian 12's kernel the lab uses, as in its package linux-config-6.1 (6.1.192-2). */
 export const DEBIAN_KERNEL: KernelFact = {
@@ -32,7 +30,10 @@ export const GOOD_HOST: HostFacts = {
   uid: 0,
   node: { version: '20.19.0', floor: '20.19' },
   clock: { now: Date.UTC(2026, 5, 1), newestFile: Date.UTC(2026, 4, 31) },
-  routes: parseIpRoutes(ROUTES),
+  routes: [
+    { dst: 'default', kind: 'via', dev: 'eth0' },
+    { dst: '192.0.2.0/24', kind: 'connected', dev: 'eth0' },
+  ],
   addresses: [
     { dev: 'lo', address: '127.0.0.1', prefixLength: 8 },
     { dev: 'eth0', address: '192.0.2.2', prefixLength: 24 },
