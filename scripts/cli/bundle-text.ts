@@ -6,12 +6,12 @@ export function aboutBundle({ architecture, distribution, cni, versions, files }
   return { architecture, distribution, cni, versions, files: files.length };
 }
 
-/** One line about a bundle and whether it is whole. */
+/** One line about a bundle and whether it is complete. */
 export function bundleText(folder: string, manifest: BundleManifest, problems = 0): string {
   const { architecture, distribution, cni, versions, files } = manifest;
   const calico = versions.calico === undefined ? '' : ` ${versions.calico}`;
   const about = `${distribution} ${versions.kubernetes} with ${cni}${calico}, ${architecture}, ${files.length} files`;
   return problems === 0
-    ? `${colors.green('whole')}  ${folder}: ${about}`
+    ? `${colors.green('ok')}  ${folder}: ${about}`
     : `${colors.red('broken')}  ${folder}: ${about}, ${problems} wrong`;
 }

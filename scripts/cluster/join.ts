@@ -1,5 +1,5 @@
 import type { RemoteMachine } from '../exec/ssh.ts';
-import { must } from '../machines/connect.ts';
+import { requireMachine } from '../machines/connect.ts';
 import { type MachinePlan, machinesOf } from '../plan/types.ts';
 import type { ClusterContext, Distribution } from './distribution.ts';
 import type { Kubectl } from './kubectl.ts';
@@ -24,7 +24,7 @@ export async function clearedWorkers(
 ): Promise<readonly MachinePlan[]> {
   const looked = await Promise.all(
     machinesOf(context.plan, 'worker').map(async (node) => {
-      const machine = must(machines, node.name);
+      const machine = requireMachine(machines, node.name);
       if (await distribution.isJoined(machine, ca)) return [];
       return [{ node, isDead: await distribution.clearWorker(machine, ca, context) }];
     }),
@@ -44,12 +44,13 @@ export async function joinWorkers(
   const { plan, emit } = context;
   if (missing.length > 0) {
     await distribution.prepareJoin(kubectl, context);
-    const join = (node: MachinePlan) => distribution.join(must(machines, node.name), node, ca, context);
+    const join = (node: MachinePlan) =>
+      distribution.join(requireMachine(machines, node.name), node, ca, context);
     await Promise.all(missing.map(join));
   }
   const moved = await Promise.all(
     machinesOf(plan, 'worker').map(({ name, address }) =>
-      ensureNodeAddress(must(machines, name), plan, address, emit),
+      ensureNodeAddress(requireMachine(machines, name), plan, address, emit),
     ),
   );
   return missing.length > 0 || moved.includes(true);

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Bundle, readBundle, softwareOf } from '../artifacts/bundle/bundle.ts';
-import { requireWhole } from '../artifacts/bundle/check.ts';
+import { requireVerified } from '../artifacts/bundle/check.ts';
 import { debianArchitecture, findDebianSource, mirrorProblem } from '../artifacts/debian.ts';
 import { cachedFiles, debianSoftware } from '../artifacts/debian-software.ts';
 import { ensureArtifacts, missingArtifacts } from '../artifacts/ensure.ts';
@@ -68,7 +68,9 @@ export function debianArtifacts(local: Executor, cache: string): ArtifactSource 
 /** Plain machines boot from an image of their own: the lab's is not needed, nor what only it is made from. */
 function recipesFor(machines: MachineDriver['machines']): readonly Recipe[] {
   const all = recipes();
-  return machines === 'baked' ? all : all.filter(({ id }) => id !== 'machine-image' && id !== 'machine-root');
+  return machines === 'prebuilt'
+    ? all
+    : all.filter(({ id }) => id !== 'machine-image' && id !== 'machine-root');
 }
 
 /** A lab's software from a bundle: nothing is built, and nothing touches the network. */
@@ -76,7 +78,7 @@ export function bundleArtifacts(folder: string, local: Executor, cache: string):
   const whole = async (machines: MachineDriver['machines'], emit = silent) => {
     const bundle = readBundle(folder);
     requireArchitecture(bundle);
-    await requireWhole(bundle, { local, cache, emit, fromNote: true });
+    await requireVerified(bundle, { local, cache, emit, fromNote: true });
     hostKubectlOf(softwareOf(bundle));
     return complement(softwareOf(bundle), machines, bundle, cache);
   };
@@ -95,7 +97,7 @@ export function bundleArtifacts(folder: string, local: Executor, cache: string):
       const image = imageOf(software);
       return {
         artifacts: {
-          ...(machines === 'baked' && image !== undefined ? { image } : {}),
+          ...(machines === 'prebuilt' && image !== undefined ? { image } : {}),
           software,
           kubectl: await hostKubectl(software, cache),
         },
@@ -122,7 +124,7 @@ async function complement(
 ): Promise<Software> {
   const needs = [
     { role: 'echo-image', what: 'the echo image', wanted: true },
-    { role: 'machine-rootfs', what: 'the machine image', wanted: machines === 'baked' },
+    { role: 'machine-rootfs', what: 'the machine image', wanted: machines === 'prebuilt' },
   ] as const;
   const lacking = needs.filter(({ role, wanted }) => wanted && filesOf(software, role).length === 0);
   const added: SoftwareFile[] = [];

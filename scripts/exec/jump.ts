@@ -25,7 +25,7 @@ const shared = new Map<string, Shared>();
 /**
  * A connection to a machine's port through a jump host; all that are open at one time share one SSH connection to it.
  * Throws UserError where the jump host is not the one that the user knows, or forwards nothing, HarnessError where it
- * cannot be entered, and an error that names it where it cannot reach the machine.
+ * cannot be logged in to, and an error that names it where it cannot reach the machine.
  */
 export async function dialThrough(
   jump: JumpHost,
@@ -81,7 +81,7 @@ async function enter(jump: JumpHost, timeoutMs: number): Promise<NodeSSH> {
   return openSsh({ ...jump, ...key }, timeoutMs).catch((error: unknown) => {
     if (error instanceof LabError) throw error;
     if (error instanceof OtherHostKey) throw otherHostKey(jump, error);
-    throw new HarnessError(`The jump host ${jumpName(jump)} cannot be entered: ${messageOf(error)}`, {
+    throw new HarnessError(`SSH login to the jump host ${jumpName(jump)} failed: ${messageOf(error)}`, {
       details: ['without it no machine behind it can be looked at or changed'],
       next: `${sshCommand(jump)}   (must work without a question), then run this again`,
       cause: error,

@@ -39,7 +39,9 @@ export async function connectMachines(
     for (const machine of connected.values()) machine.close();
     throw error;
   }
-  return new Map(targets.map(({ name }) => [name, interruptible(must(connected, name), signal)] as const));
+  return new Map(
+    targets.map(({ name }) => [name, interruptible(requireMachine(connected, name), signal)] as const),
+  );
 }
 
 async function connectOne(
@@ -81,7 +83,7 @@ function interruptible(machine: RemoteMachine, signal: AbortSignal | undefined):
 }
 
 /** The machine of that name. Throws where there is no connection to it. */
-export function must(machines: ReadonlyMap<string, RemoteMachine>, name: string): RemoteMachine {
+export function requireMachine(machines: ReadonlyMap<string, RemoteMachine>, name: string): RemoteMachine {
   const machine = machines.get(name);
   if (machine === undefined) throw new LabFailure(`There is no connection to ${name}.`);
   return machine;

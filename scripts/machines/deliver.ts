@@ -13,7 +13,7 @@ export const BROUGHT = '/var/lib/lab/brought';
 /** What one look at a Kubernetes node finds. */
 export interface NodeLook {
   /** It booted from the lab's own machine image. */
-  readonly isBaked: boolean;
+  readonly isPrebuilt: boolean;
   /** Who has to make the control groups of pods there, see cgroupDriverOf. */
   readonly cgroupDriver: CgroupDriver;
   /** What was brought before: a key of its content by name. */
@@ -25,7 +25,7 @@ export interface NodeLook {
 // Only the lab's image has this unit. On cgroup v2 the guest's systemd owns the whole tree. On v1, in a container, it
 // owns the hierarchies that it has mounted and not those that lab-cgroups adds, so kubelet makes the groups itself.
 const LOOK = `
-[ -e /etc/systemd/system/lab-cloud-init.service ] && echo "baked: yes"
+[ -e /etc/systemd/system/lab-cloud-init.service ] && echo "prebuilt: yes"
 echo "cgroup: $(stat --file-system --format=%T /sys/fs/cgroup)"
 echo "containerd: $(containerd --version 2>/dev/null)"
 for file in ${APPLIED_DIR}/*; do [ -f "$file" ] && echo "applied: \${file##*/} $(cat "$file")"; done
@@ -40,7 +40,7 @@ export async function lookAtNode(machine: RemoteMachine): Promise<NodeLook> {
       .split('\n')
       .flatMap((line) => (line.startsWith(`${word}: `) ? [line.slice(word.length + 2).trim()] : []));
   return {
-    isBaked: after('baked').length > 0,
+    isPrebuilt: after('prebuilt').length > 0,
     cgroupDriver: after('cgroup')[0] === 'cgroup2fs' ? 'systemd' : 'cgroupfs',
     applied: new Map(
       after('applied').map((line): [string, string] => {
@@ -54,7 +54,7 @@ export async function lookAtNode(machine: RemoteMachine): Promise<NodeLook> {
 
 /** The files that a node does not have from its image. */
 export function missingFrom(look: NodeLook, files: readonly SoftwareFile[]): readonly SoftwareFile[] {
-  return look.isBaked ? files.filter(({ inMachineImage }) => !inMachineImage) : files;
+  return look.isPrebuilt ? files.filter(({ inMachineImage }) => !inMachineImage) : files;
 }
 
 /**

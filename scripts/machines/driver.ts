@@ -63,7 +63,7 @@ export interface RemoveOptions {
 export interface MachineDriver {
   readonly name: DriverName;
   /** Whether machines boot from the lab's own image, with all software in it, or come plain and get it over SSH. */
-  readonly machines: 'baked' | 'plain';
+  readonly machines: 'prebuilt' | 'plain';
   /** Whether cloud-init makes the machines, so that its verdict has to be waited for. */
   readonly usesCloudInit: boolean;
   /** What it does in two of labup's steps, for people. */

@@ -76,16 +76,16 @@ export async function missingPackages(
   { machines, building, fetching }: HostWork,
   host: Installed = THIS_HOST,
 ): Promise<readonly MissingPackage[]> {
-  const isBaked = machines === 'baked';
+  const isPrebuilt = machines === 'prebuilt';
   const needs = [
     ...(machines === undefined ? [] : ALWAYS),
-    ...(isBaked ? BAKED : []),
+    ...(isPrebuilt ? BAKED : []),
     ...(building ? TO_BUILD : []),
     ...(building && machines !== 'plain' ? TO_BUILD_BAKED : []),
     ...(fetching ? TO_FETCH : []),
   ].filter(({ program }) => !PATHS.some((path) => host.isThere(join(path, program))));
   const daemon =
-    !isBaked || host.daemonInstalled() ? [] : [{ ...(await daemonPackage(local)), for: 'the machines' }];
+    !isPrebuilt || host.daemonInstalled() ? [] : [{ ...(await daemonPackage(local)), for: 'the machines' }];
   const seen = new Set<string>();
   return [...daemon, ...needs].filter((need) => !seen.has(need.package) && seen.add(need.package));
 }

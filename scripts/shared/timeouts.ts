@@ -10,7 +10,7 @@ const FULL_SPEED = {
   nodesReady: 120_000,
   /** Its first start, which emulated machines have taken minutes for. */
   controllerManager: 300_000,
-  /** Manifests, once the controller manager is at work. */
+  /** Manifests, once the controller manager runs. */
   apply: 30_000,
   podsReady: 120_000,
   /** From the CNI being applied to its own word that it works: images are there, but many pods start. */

@@ -10,7 +10,7 @@ const NO_ACCOUNT = /error looking up service account ([^/\s]+)\/default:/;
 
 /**
  * Applies manifests. Returns whether kubectl had to create or change an object. How long the API server may refuse them
- * counts from when the controller manager is at work, which is waited for apart.
+ * counts from when the controller manager runs, which is waited for apart.
  */
 export async function applyManifests(kubectl: Kubectl, yaml: string, signal?: AbortSignal): Promise<boolean> {
   let created = false;

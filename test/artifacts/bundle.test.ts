@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { readBundle, softwareOf } from '../../scripts/artifacts/bundle/bundle.ts';
-import { bundleProblems, requireWhole } from '../../scripts/artifacts/bundle/check.ts';
+import { bundleProblems, requireVerified } from '../../scripts/artifacts/bundle/check.ts';
 import { incomplete } from '../../scripts/artifacts/bundle/complete.ts';
 import { createBundle, renderBundle } from '../../scripts/artifacts/bundle/create.ts';
 import { type BundleManifest, parseBundle } from '../../scripts/artifacts/bundle/manifest.ts';
@@ -107,7 +107,7 @@ describe('a bundle', () => {
       'container image quay.io/calico/kube-controllers:v3.32.1: in no image archive',
       'images/other.tar: not listed in bundle.yaml',
     ]);
-    const error = await refusal(() => requireWhole(readBundle(made), { ...options(), fromNote: false }));
+    const error = await refusal(() => requireVerified(readBundle(made), { ...options(), fromNote: false }));
     expect(error.details).toHaveLength(6);
     expect(error.next).toContain('npx lab bundle create --from online --distribution k3s DIR');
   });
@@ -231,7 +231,7 @@ describe('what a bundle must hold', () => {
   });
 });
 
-it('docs/bundle.md has descriptions of bundles that are right, the two last of whole ones', () => {
+it('docs/bundle.md has descriptions of bundles that are right, the two last of complete ones', () => {
   const text = readFileSync('docs/bundle.md', 'utf8').replaceAll('SUM', 'a'.repeat(64));
   const examples = [...text.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, body = '']) => body);
   const manifests = examples.map((example) => parseBundle(example, 'docs/bundle.md'));

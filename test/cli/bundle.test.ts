@@ -14,7 +14,7 @@ describe('lab bundle verify', () => {
   it('ends with 0 where nothing is missing', async () => {
     const { code, out } = await verify();
     expect(code).toBe(0);
-    expect(out).toMatch(/^whole .*: k3s v1\.36\.3\+k3s1 with calico v3\.32\.1, .*, 4 files\n$/);
+    expect(out).toMatch(/^ok .*: k3s v1\.36\.3\+k3s1 with calico v3\.32\.1, .*, 4 files\n$/);
   });
 
   it('names what is missing, says what to do, and ends with 2', async () => {

@@ -70,7 +70,7 @@ describe.each(DRIVERS)('driver %s', (driver) => {
       const { artifacts, distribution, cni, version } = software;
       const lab = fakeLab(specFor(driver));
       lab.facts = { multipass: MULTIPASS };
-      lab.driver = { ...fakeDriver(), name: driver, machines: driver === 'incus' ? 'baked' : 'plain' };
+      lab.driver = { ...fakeDriver(), name: driver, machines: driver === 'incus' ? 'prebuilt' : 'plain' };
       if (artifacts === 'bundle') writeBundle(join(lab.cwd, 'bundle'), software);
       const before = filesOf(lab.cwd);
       const from = artifacts === 'bundle' ? 'bundle' : artifacts;
@@ -89,8 +89,8 @@ describe.each(DRIVERS)('driver %s', (driver) => {
       expect(/\(Kubernetes (\S+)\)/.exec(out)?.[1]).toMatch(version);
       expect(out).toContain(distribution === 'k3s' ? 'k3s server, while FRR' : 'kubeadm init, while FRR');
       // Only machines of the lab's own image with Debian's Kubernetes in it get nothing over SSH.
-      const isBaked = driver === 'incus' && artifacts === 'debian';
-      expect(/^ +\d+\. Software$/m.test(out)).toBe(!isBaked);
+      const isPrebuilt = driver === 'incus' && artifacts === 'debian';
+      expect(/^ +\d+\. Software$/m.test(out)).toBe(!isPrebuilt);
       expect(out).toContain(cni === 'calico' ? "Calico's IPAM gives to nodes" : 'a /26 per node');
       expect(out).not.toMatch(/undefined|NaN|\[object/);
       expect(filesOf(lab.cwd)).toEqual(before);

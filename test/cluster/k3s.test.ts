@@ -218,7 +218,7 @@ describe('the software of a k3s node', () => {
   };
 
   it('is its program, and every image of its role, also those of the machine image', async () => {
-    const { executor, machine: node, given } = server({ baked: true });
+    const { executor, machine: node, given } = server({ prebuilt: true });
     expect(await install(node, worker, software, silent)).toBe(true);
     expect(given()).toEqual(['/bundle/k3s/k3s', '/bundle/images/k3s.tar.zst', '/cache/echo.tar']);
     const names = executor.lines().filter((line) => line.includes('/agent/images/lab-'));

@@ -52,7 +52,7 @@ function current(options: NodeOptions = {}) {
 
 describe('kubeadm of the lab image', () => {
   it('has everything in it: one look, and nothing is sent', async () => {
-    const { executor, machine: node, given } = fakeNode('k8sworker1', { baked: true });
+    const { executor, machine: node, given } = fakeNode('k8sworker1', { prebuilt: true });
     expect(await install(node, worker, debianFiles(), silent)).toBe(false);
     expect(executor.calls).toHaveLength(1);
     expect(given()).toEqual([]);
@@ -67,7 +67,7 @@ describe('kubeadm of the lab image', () => {
 
 describe('kubeadm of a bundle', () => {
   it('brings programs, packages and images, and nothing the second time', async () => {
-    const { executor, machine: node, given } = current({ baked: true });
+    const { executor, machine: node, given } = current({ prebuilt: true });
     expect(await install(node, worker, software, silent)).toBe(true);
     expect(given()).toEqual([
       '/bundle/containerd-2.2.1-linux-amd64.tar.gz',

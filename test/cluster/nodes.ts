@@ -14,7 +14,7 @@ export interface FakeNode {
 export interface NodeOptions {
   readonly packages?: readonly string[];
   /** It booted from the lab's own image. */
-  readonly baked?: boolean;
+  readonly prebuilt?: boolean;
   readonly cgroup?: 'cgroup2fs' | 'tmpfs';
   /** What `containerd --version` says. */
   readonly containerd?: string;
@@ -27,7 +27,7 @@ export const CURRENT_CONTAINERD =
   'containerd github.com/containerd/containerd/v2 v2.2.1 dea7da592f5d1d2b7755e3a161be07f43fad8f75';
 
 export function fakeNode(name: string, options: NodeOptions = {}): FakeNode {
-  const { packages = [], baked = false, cgroup = 'tmpfs', containerd = DEBIAN_CONTAINERD } = options;
+  const { packages = [], prebuilt = false, cgroup = 'tmpfs', containerd = DEBIAN_CONTAINERD } = options;
   const installed = new Set(packages);
   const executor = recordingExecutor((argv) => {
     const line = argv.join(' ');
@@ -46,7 +46,7 @@ export function fakeNode(name: string, options: NodeOptions = {}): FakeNode {
           : [],
       );
       const lines = [`cgroup: ${cgroup}\n`, `containerd: ${containerd}\n`, ...applied];
-      return [...(baked ? ['baked: yes\n'] : []), ...lines].join('');
+      return [...(prebuilt ? ['prebuilt: yes\n'] : []), ...lines].join('');
     }
     if (argv[0] === 'cat') return machine.files.get(argv[1] ?? '')?.content ?? { exitCode: 1 };
     if (line.includes('is-active "$@"')) {

@@ -49,8 +49,8 @@ describe('a bundle that was put together by hand', () => {
   it('is completed with what the cache has, and k3s is its kubectl', async () => {
     await cached('echo-image', 'echo.tar');
     await cached('machine-base', 'metadata.tar', 'rootfs.squashfs');
-    expect(await source().missing('baked')).toEqual([]);
-    const { artifacts, changed } = await source().ensure('baked', silent);
+    expect(await source().missing('prebuilt')).toEqual([]);
+    const { artifacts, changed } = await source().ensure('prebuilt', silent);
     expect(changed).toBe(false);
     expect(filesOf(artifacts.software, 'echo-image')[0]).toMatchObject({
       nodes: ['worker'],
@@ -71,7 +71,7 @@ describe('a bundle that was put together by hand', () => {
   });
 
   it('names what neither it nor the cache has', async () => {
-    const error = await refusal(source().missing('baked'));
+    const error = await refusal(source().missing('prebuilt'));
     expect(error.details).toEqual([
       'the echo image: no file with role echo-image, and none in the cache',
       'the machine image: no file with role machine-rootfs, and none in the cache',

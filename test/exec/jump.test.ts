@@ -126,7 +126,7 @@ describe('a jump host', () => {
     const error = (await failure(behind(servers[0], { ...jump, port }))) as LabError;
     expect(error.exitCode).toBe(EXIT.harness);
     expect(error.message).toMatch(
-      new RegExp(`^The jump host root@127.0.0.1:${port} cannot be entered: .*ECONNREFUSED`),
+      new RegExp(`^SSH login to the jump host root@127.0.0.1:${port} failed: .*ECONNREFUSED`),
     );
     expect(error.next).toBe(
       `ssh -i ${jump.keyFile} -p ${port} root@127.0.0.1   (must work without a question), then run this again`,
@@ -137,7 +137,7 @@ describe('a jump host', () => {
     const keyFile = join(mkdtempSync(join(tmpdir(), 'jump-')), 'key');
     writeFileSync(keyFile, newKeyPair('nobody').privateKey);
     const error = await failure(behind(servers[0], { ...jump, keyFile }));
-    expectSaid(error, EXIT.harness, /cannot be entered: .*authentication/, /^ssh -i .*without a question/);
+    expectSaid(error, EXIT.harness, /login to the jump host .* failed: .*authentication/, /^ssh -i .*without a question/);
     const unreadable = await failure(behind(servers[0], { ...jump, keyFile: '/nonexistent/key' }));
     expectSaid(unreadable, EXIT.userMustAct, /key for the jump host .* cannot be read/, /"jumpKey"/);
   });

@@ -17,7 +17,7 @@ export function fakeDriver(): FakeDriver {
   };
   const driver: FakeDriver = {
     name: 'incus',
-    machines: 'baked',
+    machines: 'prebuilt',
     usesCloudInit: true,
     steps: {
       host: { title: 'Bridge, storage and image', why: 'names in memory' },

@@ -265,9 +265,9 @@ describe.skipIf(reason !== undefined)('a lab on machines that exist already', ()
     const status = await place.run('lab', 'status');
     await prepared.show(gate);
     expect(unreachable.code).toBe(4);
-    expect(unreachable.stderr).toMatch(/jump host guest@\S+ cannot be entered[\s\S]*next: +ssh /);
+    expect(unreachable.stderr).toMatch(/jump host guest@\S+ failed[\s\S]*next: +ssh /);
     expect(status.code).toBe(1);
-    expect(status.stdout).toMatch(/k8smaster1 .*unreachable[\s\S]*jump host guest@\S+ cannot be entered/);
+    expect(status.stdout).toMatch(/k8smaster1 .*unreachable[\s\S]*jump host guest@\S+ failed/);
     expectPass(await place.run('lab', 'status'));
   });
 

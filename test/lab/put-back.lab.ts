@@ -12,7 +12,7 @@ import type { LabArtifacts } from '../../scripts/commands/deps.ts';
 import { newSecrets } from '../../scripts/exec/keys.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import type { RemoteMachine } from '../../scripts/exec/ssh.ts';
-import { connectMachines, must } from '../../scripts/machines/connect.ts';
+import { connectMachines, requireMachine } from '../../scripts/machines/connect.ts';
 import { ensureSoftware } from '../../scripts/machines/software.ts';
 import { sshDriver } from '../../scripts/machines/ssh/driver.ts';
 import { Registry } from '../../scripts/machines/ssh/registry.ts';
@@ -76,7 +76,7 @@ describe.skipIf(reason !== undefined)('machines reached over SSH', () => {
     }
   };
   const furnish = async (plan: LabPlan, name: string, connected: ReadonlyMap<string, RemoteMachine>) => {
-    const machine = must(connected, name);
+    const machine = requireMachine(connected, name);
     const planned = plan.machines.find((each) => each.name === name) ?? theMachine(plan, 'router');
     const common = await ensureSoftware(machine, plan, planned, silent);
     if (planned.role === 'router') return (await ensureRouter(machine, plan, secrets)) || common;

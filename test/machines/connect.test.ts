@@ -2,7 +2,12 @@ import { setMaxListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { newKeyPair } from '../../scripts/exec/keys.ts';
 import { HostKeyError, type RemoteMachine, type SshTarget } from '../../scripts/exec/ssh.ts';
-import { type Connect, connectMachines, must, waitForCloudInit } from '../../scripts/machines/connect.ts';
+import {
+  type Connect,
+  connectMachines,
+  requireMachine,
+  waitForCloudInit,
+} from '../../scripts/machines/connect.ts';
 import { Interrupted, LabFailure } from '../../scripts/shared/errors.ts';
 import { type LabEvent, silent } from '../../scripts/shared/events.ts';
 import { TIMEOUTS } from '../../scripts/shared/timeouts.ts';
@@ -50,8 +55,8 @@ describe('connectMachines', () => {
     );
     const machines = await connectMachines(targets, (event) => events.push(event), undefined, connect);
     expect([...machines.keys()]).toEqual(['bgp', 'routed', 'ubuntu']);
-    expect(must(machines, 'bgp').name).toBe('bgp');
-    expect(() => must(machines, 'nobody')).toThrow('There is no connection to nobody.');
+    expect(requireMachine(machines, 'bgp').name).toBe('bgp');
+    expect(() => requireMachine(machines, 'nobody')).toThrow('There is no connection to nobody.');
     expect(events).toEqual([{ type: 'note', text: 'waiting for bgp to accept SSH: connect ECONNREFUSED' }]);
     expect(connect.closed).toEqual([]);
   });
@@ -122,7 +127,7 @@ describe('connectMachines', () => {
     const connect = connector(({ name }) => fakeMachine(name, recordingExecutor()));
     const machines = await connectMachines(targets, silent, controller.signal, connect);
     controller.abort();
-    await expect(must(machines, 'bgp').run(['true'])).rejects.toBeInstanceOf(Interrupted);
+    await expect(requireMachine(machines, 'bgp').run(['true'])).rejects.toBeInstanceOf(Interrupted);
     const never = connector(() => new Error('still booting'));
     await expect(connectMachines(targets, silent, controller.signal, never)).rejects.toBeInstanceOf(
       Interrupted,

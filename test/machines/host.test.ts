@@ -12,7 +12,7 @@ import { recordingExecutor } from '../fakes/recording-executor.ts';
 const policy = (debian: string) =>
   readFileSync(join(import.meta.dirname, '../transcripts/apt', `${debian}.txt`), 'utf8');
 const nothing = { isThere: () => false, daemonInstalled: () => false };
-const CONTAINERS = { machines: 'baked', building: false, fetching: false } as const;
+const CONTAINERS = { machines: 'prebuilt', building: false, fetching: false } as const;
 
 describe('packages', () => {
   const bookworm = () => recordingExecutor(() => policy('bookworm'));
@@ -62,7 +62,7 @@ describe('packages', () => {
     expect(
       await missingPackages(
         local,
-        { machines: 'baked', building: true, fetching: false },
+        { machines: 'prebuilt', building: true, fetching: false },
         { isThere: () => true, daemonInstalled: () => true },
       ),
     ).toEqual([]);
@@ -72,7 +72,7 @@ describe('packages', () => {
   it('bring Incus, in name, where there is no apt', async () => {
     const [daemon] = await missingPackages(
       recordingExecutor(() => undefined),
-      { machines: 'baked', building: false, fetching: false },
+      { machines: 'prebuilt', building: false, fetching: false },
       nothing,
     );
     expect(daemon?.package).toBe('incus');
@@ -82,7 +82,7 @@ describe('packages', () => {
     const isThere = (path: string) => !path.endsWith('/mkfs.btrfs') && path.startsWith('/usr/bin/');
     const missing = await missingPackages(
       bookworm(),
-      { machines: 'baked', building: true, fetching: false },
+      { machines: 'prebuilt', building: true, fetching: false },
       {
         isThere,
         daemonInstalled: () => true,

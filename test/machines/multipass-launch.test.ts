@@ -129,7 +129,7 @@ describe('a launch that goes wrong', () => {
       b.fake.vms.set('k8smaster1', vm);
       await expect.poll(text).toContain('waiting for k8smaster1 to run: it boots');
       vm.state = 'Running';
-      await expect.poll(text).toContain('k8smaster1 runs, and cloud-init is at work');
+      await expect.poll(text).toContain('k8smaster1 runs, and cloud-init is running');
       return 'Launched: k8smaster1\n';
     });
     expect(await b.up()).toBe(true);
@@ -243,7 +243,7 @@ describe('a launch that goes wrong', () => {
     );
     const failed = await failureOf(b.up());
     expect(failed).toBeInstanceOf(UserError);
-    expect(failed.details.join()).toMatch(/appeared while labup was at work/);
+    expect(failed.details.join()).toMatch(/appeared while labup ran/);
     expect(b.fake.lines('delete')).toEqual([]);
     expect((await b.registry.all()).size).toBe(0);
   });

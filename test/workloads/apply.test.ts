@@ -3,7 +3,7 @@ import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
 import { applyManifests } from '../../scripts/workloads/apply.ts';
 import { type Reply, recordingExecutor } from '../fakes/recording-executor.ts';
 
-/** What a real API server says before its controller manager is at work. */
+/** What a real API server says before its controller manager runs. */
 const NO_ACCOUNT =
   'Error from server (Forbidden): error when creating "STDIN": pods "echo-server1" is forbidden: error looking up service account echo-server/default: serviceaccount "default" not found\n';
 

@@ -89,16 +89,16 @@ export async function softwareProblems(
 }
 
 /** Checks a bundle as labup does. Throws UserError that names everything that is wrong. */
-export async function requireWhole(bundle: Bundle, options: CheckOptions): Promise<void> {
+export async function requireVerified(bundle: Bundle, options: CheckOptions): Promise<void> {
   const problems = await bundleProblems(bundle, options);
   if (problems.length === 0) return;
-  throw new UserError(`The bundle ${bundle.folder} is not whole.`, {
+  throw new UserError(`The bundle ${bundle.folder} failed verification.`, {
     details: problems,
     next: nextAfterProblems(bundle.manifest),
   });
 }
 
-/** What to do about a bundle that is not whole. */
+/** What to do about a bundle that failed verification. */
 export function nextAfterProblems({ distribution, cni }: BundleManifest): string {
   const from = cni === 'bird' ? 'debian' : `online --distribution ${distribution}`;
   return `Add what is missing (docs/bundle.md), copy it again, or make it again: npx lab bundle create --from ${from} DIR`;

@@ -5,7 +5,7 @@ import type { BundleManifest } from './manifest.ts';
 /** What a bundle must hold to make a lab. */
 interface Need {
   readonly what: string;
-  /** One of these sets of roles must be there whole. */
+  /** One of these sets of roles must be complete. */
   readonly oneOf: readonly (readonly FileRole[])[];
 }
 

@@ -78,7 +78,7 @@ export interface CreateOptions extends ReadOptions {
 
 /**
  * Writes a bundle into a folder that is empty or absent, or that an earlier, ended try has begun. bundle.yaml comes last:
- * what has one is whole. Throws UserError where the folder holds something else.
+ * what has one is complete. Throws UserError where the folder holds something else.
  */
 export async function createBundle(
   folder: string,
@@ -126,5 +126,5 @@ async function prepare(target: string): Promise<void> {
       ],
       next: 'Name an empty folder or a new one.',
     });
-  await writeFile(join(target, UNFINISHED), 'lab bundle create is at work here, or was stopped.\n');
+  await writeFile(join(target, UNFINISHED), 'lab bundle create is running here, or was stopped.\n');
 }

@@ -13,7 +13,7 @@ export interface BaseOptions {
   readonly emit: Emit;
   readonly signal?: AbortSignal | undefined;
   /** Whether machines boot from the lab's own image (driver incus) or from one of their own. */
-  readonly machines: 'baked' | 'plain';
+  readonly machines: 'prebuilt' | 'plain';
   /** Default: baseRecipes(). Tests put others. */
   readonly all?: readonly Recipe[];
 }
@@ -38,7 +38,7 @@ export async function ensureBase(
   const { host, cache, emit, signal, machines } = options;
   const { folderOf, changed } = await ensureFolders({ host, cache, emit, signal, all: recipesFor(options) });
   const files = [await artifactFile(folderOf('echo-image'), 'echo.tar', 'echo-image', 'images/echo.tar')];
-  if (machines === 'baked') {
+  if (machines === 'prebuilt') {
     const base = folderOf('machine-base');
     files.push(
       await artifactFile(base, 'metadata.tar', 'machine-metadata', 'machine/metadata.tar'),
@@ -52,7 +52,9 @@ function recipesFor({
   machines,
   all = baseRecipes(),
 }: Pick<BaseOptions, 'machines' | 'all'>): readonly Recipe[] {
-  return machines === 'baked' ? all : all.filter(({ id }) => id !== 'machine-base' && id !== 'machine-root');
+  return machines === 'prebuilt'
+    ? all
+    : all.filter(({ id }) => id !== 'machine-base' && id !== 'machine-root');
 }
 
 async function artifactFile(

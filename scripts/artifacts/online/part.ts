@@ -9,7 +9,7 @@ import type { TransferProgress } from './transfer-progress.ts';
 /** What one try at a file works with. */
 export interface PartJob {
   readonly about: Named;
-  /** The file while it is not whole. */
+  /** The file while it failed verification. */
   readonly part: string;
   readonly client: HttpsClient;
   readonly progress: TransferProgress;

@@ -29,7 +29,7 @@ export function downloadPath(cache: string, sha256: string, name: string): strin
   return join(downloadsFolder(cache), `${sha256}-${name}`);
 }
 
-/** Where a source's file lies while it is not whole. */
+/** Where a source's file lies while it failed verification. */
 export function partPath(cache: string, source: string, name: string): string {
   return join(downloadsFolder(cache), `.part-${sourceId(source)}-${name}`);
 }

@@ -43,7 +43,7 @@ const CREATE_STEPS = new Steps<CreateStart>()
     id: 'artifacts',
     title: 'Images and binaries',
     why: 'built or downloaded once, then cached',
-    run: ({ deps, source }, emit) => source.ensure('baked', emit, deps.signal),
+    run: ({ deps, source }, emit) => source.ensure('prebuilt', emit, deps.signal),
   })
   .step({
     id: 'bundle',
@@ -70,7 +70,7 @@ export async function bundleCreate(
 ): Promise<BundleManifest> {
   const choice = choiceOf(options);
   const source = await deps.artifacts(choice);
-  const work = workFor(choice, await source.missing('baked'));
+  const work = workFor(choice, await source.missing('prebuilt'));
   const missing = () => deps.host.missingPackages(work);
   const packages = await missing();
   const installs = packages.map((each) => `install ${nameOf(each)} with apt`);

@@ -10,7 +10,7 @@ import type { LabState } from '../state.ts';
 
 /**
  * Undoes what a selftest that was killed left in the lab; without one it does nothing. Throws UserError while a selftest
- * is at work, LabFailure where the fault cannot be undone.
+ * is running, LabFailure where the fault cannot be undone.
  */
 export async function undoFaults(
   state: LabState,

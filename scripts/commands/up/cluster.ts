@@ -12,7 +12,7 @@ import { nodeReasons } from '../../cluster/node-reasons.ts';
 import { waitForApi, waitForNodes } from '../../cluster/nodes.ts';
 import type { RemoteMachine } from '../../exec/ssh.ts';
 import { bootTimes } from '../../machines/boot-times.ts';
-import { must } from '../../machines/connect.ts';
+import { requireMachine } from '../../machines/connect.ts';
 import { announcements } from '../../matrix/network.ts';
 import { readEndpoints } from '../../matrix/read-endpoints.ts';
 import { type LabPlan, machinesOf, theMachine } from '../../plan/types.ts';
@@ -61,14 +61,14 @@ export async function startControlPlane(lab: Lab, emit: Emit) {
   const boots = await bootTimes(machines);
   const changed = await Promise.all([
     controlPlane(distribution, cni, machines, context),
-    ensureRouter(must(machines, theMachine(plan, 'router').name), plan, secrets),
+    ensureRouter(requireMachine(machines, theMachine(plan, 'router').name), plan, secrets),
     ...machinesOf(plan, 'worker').map(async (node) => {
-      const machine = must(machines, node.name);
+      const machine = requireMachine(machines, node.name);
       await distribution.prepareWorker(machine);
       return cni.prepareNode(machine, node, context);
     }),
   ]);
-  const apiServer = must(machines, theMachine(plan, 'control-plane').name);
+  const apiServer = requireMachine(machines, theMachine(plan, 'control-plane').name);
   const admin = await distribution.readAdminAccess(apiServer);
   await state.write('kubeconfig', kubeconfigVia(admin.kubeconfig, apiServer.address));
   await state.write(KUBECTL_NOTE, artifacts.kubectl);
@@ -120,7 +120,7 @@ async function controlPlane(
   context: ClusterContext,
 ): Promise<boolean> {
   const node = theMachine(context.plan, 'control-plane');
-  const machine = must(machines, node.name);
+  const machine = requireMachine(machines, node.name);
   const prepared = await cni.prepareNode(machine, node, context);
   const made = await distribution.ensureControlPlane(machine, context);
   return prepared || made;

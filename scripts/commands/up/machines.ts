@@ -3,7 +3,7 @@ import { kubectlWith } from '../../cluster/kubectl.ts';
 import { requireSameAddress } from '../../cluster/node-address.ts';
 import { newSecrets } from '../../exec/keys.ts';
 import type { RemoteMachine } from '../../exec/ssh.ts';
-import { connectMachines, must, waitForCloudInit } from '../../machines/connect.ts';
+import { connectMachines, requireMachine, waitForCloudInit } from '../../machines/connect.ts';
 import type { CloudInit, MachineDriver } from '../../machines/driver.ts';
 import { type HostWork, installPackages } from '../../machines/packages.ts';
 import { ensureSoftware } from '../../machines/software.ts';
@@ -98,7 +98,7 @@ export async function bringUpMachines(
   });
   if (driver.usesCloudInit) await waitForCloudInit(machines, emit, deps.signal);
   await noteReach(state, targets, secrets.clientKey.privateKey);
-  await requireSameAddress(must(machines, theMachine(plan, 'control-plane').name), plan);
+  await requireSameAddress(requireMachine(machines, theMachine(plan, 'control-plane').name), plan);
   const api = await openApi(deps, plan, targets);
   closing.push(() => api.close());
   const kubectl = kubectlWith(uninterruptible(deps.local), {
@@ -124,7 +124,7 @@ export async function installSoftware(
   const distribution = distributionOf(plan);
   const changed = await Promise.all(
     plan.machines.map(async (planned) => {
-      const machine = must(machines, planned.name);
+      const machine = requireMachine(machines, planned.name);
       const common = driver.machines === 'plain' && (await ensureSoftware(machine, plan, planned, emit));
       return (await distribution.install(machine, planned, artifacts.software, emit)) || common;
     }),
@@ -161,7 +161,7 @@ function cloudInitOf(
       machine.name,
       {
         userData:
-          machines === 'baked'
+          machines === 'prebuilt'
             ? renderUserData(plan, machine, secrets)
             : renderVmUserData(plan, secrets, packagesOf(machine, plan.choices), renderSshdConfig()),
         metaData: renderMetaData(plan, machine),

@@ -1,7 +1,7 @@
 import type { Executor } from '../../exec/executor.ts';
 import { LabFailure } from '../../shared/errors.ts';
-import { alone } from '../alone.ts';
 import type { MachineDriver, MachineImage, ObservedThing } from '../driver.ts';
+import { withHostLock } from '../host-lock.ts';
 import {
   type Daemon,
   type DaemonHost,
@@ -13,10 +13,10 @@ import {
   stopOurDaemon,
   THIS_HOST,
 } from './daemon.ts';
-import { ensureGuard, guards, removeGuards } from './guard.ts';
 import { ensureHostLimits, restoreHostLimits } from './host-limits.ts';
 import { ensureInstances, listInstances, removeInstances } from './instances.ts';
 import { inProject, projectOf } from './names.ts';
+import { bridgesWithRule, ensurePolicyRule, removePolicyRules } from './policy-rule.ts';
 import { anyOwned, ensureImage, ensureResources, findImage, listImages, ownedBy } from './resources.ts';
 
 /**
@@ -30,10 +30,11 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
       throw new LabFailure('The container daemon does not answer.', { next: 'npx labup' });
     return daemon;
   };
-  const exclusively = <T>(lab: string, work: () => Promise<T>) => alone(`incus ${host.runDir}`, lab, work);
+  const exclusively = <T>(lab: string, work: () => Promise<T>) =>
+    withHostLock(`incus ${host.runDir}`, lab, work);
   return {
     name: 'incus',
-    machines: 'baked',
+    machines: 'prebuilt',
     usesCloudInit: true,
     steps: {
       host: { title: 'Bridge, storage and image', why: "a project, pool and bridge of the lab's own" },
@@ -47,7 +48,7 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
         const { daemon, changed } = await ensureDaemon(local, emit, host);
         emit({ type: 'note', text: `${daemon.kind} ${daemon.version}` });
         const made = await ensureResources(daemon, plan);
-        const guarded = await ensureGuard(local, plan.network.bridge);
+        const guarded = await ensurePolicyRule(local, plan.network.bridge);
         const raised = await ensureHostLimits(host);
         return made || guarded || raised || changed;
       }),
@@ -95,7 +96,7 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
         }
         const bridges = await ownedBy(api, lab, '/1.0/networks');
         for (const name of bridges) await api.remove(`/1.0/networks/${name}`);
-        await removeGuards(local, bridges);
+        await removePolicyRules(local, bridges);
         for (const name of await ownedBy(api, lab, '/1.0/storage-pools')) {
           await api.remove(`/1.0/storage-pools/${name}`);
         }
@@ -133,7 +134,7 @@ async function observe({ api }: Daemon, lab: string, local: Executor): Promise<r
     ...named('network', networks),
     ...named(
       'routing rule',
-      (await guards(local)).filter((bridge) => networks?.includes(bridge)),
+      (await bridgesWithRule(local)).filter((bridge) => networks?.includes(bridge)),
     ),
   ];
 }

@@ -66,7 +66,7 @@ const networksSchema = z.object({
   list: z.array(z.object({ name: z.string(), type: z.string(), description: z.string().catch('') })),
 });
 
-/** Limits of calls that have none of their own, in milliseconds. A daemon at work may answer only after minutes. */
+/** Limits of calls that have none of their own, in milliseconds. A busy daemon may answer only after minutes. */
 const READ_MS = 30_000;
 /** `find` may get every image server's list first. */
 const FIND_MS = 120_000;

@@ -80,7 +80,7 @@ async function requireImage(host: MultipassHost, plan: LabPlan, emit: Emit): Pro
     timeoutMs: host.patience.imageServers,
     emit,
   };
-  // What a daemon that has just started says for a while, or one that is at work.
+  // What a daemon that has just started says for a while, or one that is busy.
   await whilePassing(
     host,
     ['remote-unreachable', 'daemon-down', 'timeout', 'image-unknown'],

@@ -114,7 +114,7 @@ const RULES = [
   {
     kind: 'being-prepared',
     said: /is being prepared/,
-    because: 'the daemon is still at work on an earlier launch of that name',
+    because: 'the daemon is still busy with an earlier launch of that name',
   },
   {
     kind: 'busy',

@@ -14,7 +14,7 @@ export interface LaunchJob {
   readonly lab: string;
   readonly options: LaunchOptions;
   readonly recipe: string;
-  /** Whether a labup that was killed may have left the daemon at work on it. */
+  /** Whether a labup that was killed may have left the daemon busy with it. */
   readonly begunBefore: boolean;
 }
 
@@ -72,7 +72,7 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
         // What else fails, fails before the start, and the daemon has taken back what it made.
         await registry.forget(name);
         if (kind !== 'name-taken') throw failure;
-        const why = 'it appeared while labup was at work';
+        const why = 'it appeared while labup ran';
         throw foreignError(lab, [{ name, state: state ?? 'gone', why }]);
       }
     }
@@ -111,7 +111,7 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
 }
 
 /**
- * Launches; refused before anything is made, it is asked for again, and where the daemon is still at work on an earlier
+ * Launches; refused before anything is made, it is asked for again, and where the daemon is still busy with an earlier
  * launch of that name, waited for what becomes of that.
  */
 async function launchPatiently(
@@ -154,7 +154,7 @@ async function watched(host: MultipassHost, name: string, emit: Emit, launch: Pr
       return { done: false, why: `${progressOf(state)}${minutes === 0 ? '' : `, after ${minutes} min`}` };
     },
   }).then(
-    () => emit({ type: 'note', text: `${name} runs, and cloud-init is at work` }),
+    () => emit({ type: 'note', text: `${name} runs, and cloud-init is running` }),
     // Only the launch itself decides what became of it.
     () => undefined,
   );
@@ -280,7 +280,7 @@ export async function provisioned(host: MultipassHost, name: string, emit: Emit)
       const { finished, errors } = facts.cloudInit;
       return finished || errors.length > 0
         ? { done: true, value: facts }
-        : { done: false, why: 'it is at work' };
+        : { done: false, why: 'it is busy' };
     },
   });
 }

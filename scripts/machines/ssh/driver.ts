@@ -7,9 +7,9 @@ import { readAsset } from '../../shared/assets.ts';
 import { LabError, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import type { SshSpec } from '../../spec/types.ts';
-import { alone } from '../alone.ts';
 import type { Connect } from '../connect.ts';
 import type { MachineDriver, ObservedThing } from '../driver.ts';
+import { withHostLock } from '../host-lock.ts';
 import { claim, inspect } from './claim.ts';
 import { jumpOf } from './jump.ts';
 import { login, targetOf, throughText } from './login.ts';
@@ -34,7 +34,8 @@ export function sshDriver(
 ): MachineDriver {
   const enter = async (machine: Registered) =>
     login(await targetOf(local, machine, knownHosts), machine, connect);
-  const exclusively = <T>(lab: string, work: () => Promise<T>) => alone(`ssh ${registry.folder}`, lab, work);
+  const exclusively = <T>(lab: string, work: () => Promise<T>) =>
+    withHostLock(`ssh ${registry.folder}`, lab, work);
   return {
     name: 'ssh',
     machines: 'plain',
@@ -83,13 +84,13 @@ export function sshDriver(
         await registry.note(plan.lab, machines);
         const { done, failed } = await onEach(machines, (machine) =>
           within(enter(machine), async (remote) => {
-            emit({ type: 'note', text: `taking ${machine.name}` });
+            emit({ type: 'note', text: `preparing ${machine.name}` });
             return claim(remote, plan.lab, machine.ssh.user, clientKey);
           }),
         );
         if (failed.length > 0) {
           throwShared(failed, machines.length);
-          throw new LabFailure(`Not taken: ${failed.map(({ name }) => name).join(', ')}.`, {
+          throw new LabFailure(`Not prepared: ${failed.map(({ name }) => name).join(', ')}.`, {
             details: failed.flatMap(({ name, reason }) => [
               `${name}: ${messageOf(reason)}`,
               ...detailsOf(reason),

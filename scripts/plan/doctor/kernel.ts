@@ -89,7 +89,7 @@ const FEATURES: readonly Feature[] = [
   {
     id: 'kernel-routing',
     title: 'kernel: routing',
-    for: 'ECMP, and the rule that guards lab traffic',
+    for: 'ECMP, and the rule that keeps lab traffic in the lab',
     parts: [{ option: 'IP_MULTIPLE_TABLES' }, { option: 'IP_ROUTE_MULTIPATH' }],
   },
   {

@@ -103,7 +103,7 @@ describe.skipIf(missing.length > 0)(title, () => {
       host: localExecutor(),
       cache,
       emit: () => {},
-      machines: 'baked',
+      machines: 'prebuilt',
       all: smallRecipes(),
       certificates: registry.certificates,
       ca: certificates.ca,

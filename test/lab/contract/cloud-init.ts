@@ -19,7 +19,7 @@ export function cloudInitFor(
   return new Map(
     plan.machines.map((machine) => {
       const userData =
-        kind === 'baked'
+        kind === 'prebuilt'
           ? renderUserData(plan, machine, secrets)
           : renderVmUserData(plan, secrets, [], renderSshdConfig()).replace(
               'package_update: true',

@@ -17,7 +17,7 @@ export class Double {
   readonly bridge: string;
   readonly #own: Readonly<Record<string, unknown>>;
   #knobs: Readonly<Record<string, unknown>> = {};
-  /** Those who wait for the stand-in in vain should not wait as long as for the real one. */
+  /** Waiting for the stand-in times out sooner than waiting for the real one. */
   static readonly GIVE_UP_MS = 3_000;
 
   constructor(name: string, subnet: number) {

@@ -112,7 +112,7 @@ export function smallPlan(driver: DriverName, subnet: number, ssh?: (name: strin
 /** Installs what labup would, and makes the artifacts or takes them from the cache. */
 export async function ensureReady(kind: MachineDriver['machines'], emit: Emit): Promise<LabArtifacts> {
   const local = localExecutor();
-  const missing = () => missingPackages(local, { machines: 'baked', building: true, fetching: false });
+  const missing = () => missingPackages(local, { machines: 'prebuilt', building: true, fetching: false });
   if ((await missing()).length > 0) await installPackages(local, missing, emit);
   return (await debianArtifacts(local, cacheFolder()).ensure(kind, emit)).artifacts;
 }

@@ -33,7 +33,7 @@ export function incusHarness(): Harness {
     name: 'incus',
     plan,
     async prepare() {
-      made = await ensureReady('baked', silent);
+      made = await ensureReady('prebuilt', silent);
     },
     async cleanUp() {
       for (const name of machines) {

@@ -127,7 +127,7 @@ export const DAEMONS_CASES: Cases = {
       says: ['machines by applevz'],
     },
     {
-      what: 'no daemon, and no word of it',
+      what: 'no daemon installed',
       facts: { multipass: { client: '1.16.3' } },
       driver: 'multipass',
       verdict: 'error',

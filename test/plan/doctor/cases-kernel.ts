@@ -90,7 +90,12 @@ export const KERNEL_CASES: Cases = {
   ],
   'kernel-routing': [
     { what: 'built in', verdict: 'ok', says: ['there, for'] },
-    { what: 'without rules', facts: without('IP_MULTIPLE_TABLES'), verdict: 'error', says: ['guards'] },
+    {
+      what: 'without rules',
+      facts: without('IP_MULTIPLE_TABLES'),
+      verdict: 'error',
+      says: ['keeps lab traffic in the lab'],
+    },
     { what: 'without ECMP', facts: without('IP_ROUTE_MULTIPATH'), verdict: 'error', says: ['ECMP'] },
   ],
   'kernel-tcp-md5': [

@@ -18,14 +18,14 @@ interface Rule {
 }
 
 /** Puts the rule in place. Returns whether it was missing. */
-export async function ensureGuard(local: Executor, bridge: string): Promise<boolean> {
-  if ((await guards(local)).includes(bridge)) return false;
+export async function ensurePolicyRule(local: Executor, bridge: string): Promise<boolean> {
+  if ((await bridgesWithRule(local)).includes(bridge)) return false;
   await local.run(['ip', 'rule', 'add', ...ruleOf(bridge)]);
   return true;
 }
 
 /** Takes away the rules of these bridges, and those whose bridge is gone; one that is gone already is no error. */
-export async function removeGuards(local: Executor, bridges: readonly string[]): Promise<void> {
+export async function removePolicyRules(local: Executor, bridges: readonly string[]): Promise<void> {
   for (const { iif, iif_detached } of await ourRules(local)) {
     if (bridges.includes(iif) || iif_detached !== undefined) {
       await local.run(['ip', 'rule', 'del', ...ruleOf(iif)]);
@@ -34,7 +34,7 @@ export async function removeGuards(local: Executor, bridges: readonly string[]):
 }
 
 /** The bridges that have the rule, whether they still exist or not. */
-export async function guards(local: Executor): Promise<readonly string[]> {
+export async function bridgesWithRule(local: Executor): Promise<readonly string[]> {
   return (await ourRules(local)).map(({ iif }) => iif);
 }
 

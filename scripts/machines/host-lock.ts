@@ -6,7 +6,7 @@ import { UserError } from '../shared/errors.ts';
  * of a labup of the same lab in another folder. `where` tells apart places whose labs have nothing in common. Throws
  * UserError where another one is at it.
  */
-export async function alone<T>(where: string, lab: string, work: () => Promise<T>): Promise<T> {
+export async function withHostLock<T>(where: string, lab: string, work: () => Promise<T>): Promise<T> {
   const lock = await tryLock(`${where} ${lab}`);
   if (lock === undefined) {
     throw new UserError(`Another labup or labdown is already running on lab "${lab}", from another folder.`, {
