@@ -21,7 +21,6 @@ export const SHIPPED = [
   'manifests',
   'package.json',
   'probe',
-  'report',
   'scripts',
   'versions.yaml',
   'README.md',

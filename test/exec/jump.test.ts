@@ -137,7 +137,12 @@ describe('a jump host', () => {
     const keyFile = join(mkdtempSync(join(tmpdir(), 'jump-')), 'key');
     writeFileSync(keyFile, newKeyPair('nobody').privateKey);
     const error = await failure(behind(servers[0], { ...jump, keyFile }));
-    expectSaid(error, EXIT.harness, /login to the jump host .* failed: .*authentication/, /^ssh -i .*without a question/);
+    expectSaid(
+      error,
+      EXIT.harness,
+      /login to the jump host .* failed: .*authentication/,
+      /^ssh -i .*without a question/,
+    );
     const unreadable = await failure(behind(servers[0], { ...jump, keyFile: '/nonexistent/key' }));
     expectSaid(unreadable, EXIT.userMustAct, /key for the jump host .* cannot be read/, /"jumpKey"/);
   });

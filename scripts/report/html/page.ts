@@ -76,7 +76,7 @@ const STYLES = [
 const SCRIPTS = ['cell-details.js', 'print.js', 'page.js'];
 
 function assets(names: readonly string[]): string {
-  return names.map((name) => readAsset('report', name)).join('\n');
+  return names.map((name) => readAsset('scripts/report/html/assets', name)).join('\n');
 }
 
 interface Section {
