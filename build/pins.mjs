@@ -27,7 +27,13 @@ for (const each of values.set) {
 const client = httpsClient();
 const { signal } = new AbortController();
 const say = (line) => process.stdout.write(`${line}\n`);
-const releases = await newerReleases(text, client, signal);
+const releases = await newerReleases(text, client, signal).catch((error) => {
+  process.stderr.write(
+    [`error: ${error.message}`, ...(error.details ?? []).map((each) => `  ${each}`), ''].join('\n'),
+  );
+  if (error.next !== undefined) process.stderr.write(`next: ${error.next}\n`);
+  process.exit(2);
+});
 for (const { name, version, newer, problem } of releases)
   say(`${name} ${version}: ${problem ?? (newer.length === 0 ? 'the newest' : `newer: ${newer.join(', ')}`)}`);
 

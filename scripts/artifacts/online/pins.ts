@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Document, isScalar, type Node, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
-import { messageOf } from '../../shared/errors.ts';
+import { messageOf, UserError } from '../../shared/errors.ts';
 import { findChecksum } from './checksums.ts';
 import { type HttpsClient, readAll } from './https.ts';
 import { type Component, loadVersions, type PinnedImage } from './versions.ts';
@@ -48,7 +48,10 @@ export interface Sum {
   readonly problem?: string;
 }
 
-/** Asks publishers for the releases that are newer than those of the text of a versions.yaml. */
+/**
+ * Asks publishers for the releases that are newer than those of the text of a versions.yaml. Throws UserError where none of
+ * them answers.
+ */
 export async function newerReleases(
   text: string,
   client: HttpsClient,
@@ -56,8 +59,8 @@ export async function newerReleases(
 ): Promise<readonly Newer[]> {
   const lock = loadVersions(text);
   const releases = z.array(z.object({ tag_name: z.string(), prerelease: z.boolean(), draft: z.boolean() }));
-  return Promise.all(
-    COMPONENTS.map(async (name) => {
+  const found = await Promise.all(
+    COMPONENTS.map(async (name): Promise<Newer> => {
       const { version } = lock[name];
       try {
         const url = `https://api.github.com/repos/${REPOSITORIES[name]}/releases?per_page=100`;
@@ -76,6 +79,13 @@ export async function newerReleases(
       }
     }),
   );
+  const problems = found.flatMap(({ problem }) => problem ?? []);
+  if (problems.length === found.length)
+    throw new UserError('No list of releases could be read, so nothing was compared.', {
+      details: [...new Set(problems)],
+      next: 'npm run pins   (where api.github.com can be reached; a proxy is taken from HTTPS_PROXY)',
+    });
+  return found;
 }
 
 /** Those of some tags that are worth moving to: the newest of the same minor version, and the newest of all. Pure. */

@@ -13,6 +13,7 @@ import {
   UNKNOWN_SUM,
 } from '../../../scripts/artifacts/online/pins.ts';
 import { loadVersions } from '../../../scripts/artifacts/online/versions.ts';
+import { EXIT } from '../../../scripts/shared/errors.ts';
 import { makeCertificates, missingPrograms } from '../../fakes/certificates.ts';
 import { type FileServer, startFileServer } from '../../fakes/file-server.ts';
 
@@ -53,6 +54,14 @@ describe.skipIf(missing.length > 0)(
 
     const serve = (url: string, content: string) => server.file(url.replace('https://', '/'), content);
     const problemOf = ({ problem }: { readonly problem?: string }) => problem;
+
+    it('ends with one error where none of them answers', async () => {
+      await expect(newerReleases(TEXT, client, signal)).rejects.toMatchObject({
+        exitCode: EXIT.userMustAct,
+        details: [expect.stringContaining('status 404')],
+        next: expect.stringMatching(/^npm run pins .*HTTPS_PROXY/),
+      });
+    });
 
     it('tells which releases are newer, and which publisher did not answer', async () => {
       const release = (tag_name: string, more = {}) => ({
