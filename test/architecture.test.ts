@@ -18,6 +18,7 @@ import {
   loadedWith,
   orderViolations,
   reservedImports,
+  sentenceImports,
 } from './architecture/import-rules.ts';
 import { filesBelow, type Source, scriptSources, source } from './architecture/sources.ts';
 
@@ -115,6 +116,23 @@ describe('no import cycles', () => {
       source('scripts/plan/a.ts', "import './b.ts'; import './c.ts';"),
       source('scripts/plan/b.ts', "import './c.ts';"),
       source('scripts/plan/c.ts', ''),
+    ],
+  );
+});
+
+describe('only report/ and cli/ make and read sentences about findings', () => {
+  rule(
+    sentenceImports,
+    {
+      'the sentences of checks': [
+        source('scripts/commands/a.ts', "import { describeCheck } from '../report/check-text.ts';"),
+      ],
+      'the words of cells': [source('scripts/selftest/a.ts', "import { b } from '../report/words.ts';")],
+    },
+    [
+      source('scripts/cli/a.ts', "import { describeCheck } from '../report/check-text.ts';"),
+      source('scripts/report/a.ts', "import { describeFinding } from './cell-text.ts';"),
+      source('scripts/commands/a.ts', "import { buildReport } from '../report/json.ts';"),
     ],
   );
 });

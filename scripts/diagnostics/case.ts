@@ -5,14 +5,6 @@ import type { Cell, Observation } from '../matrix/types.ts';
 import type { FlowSighting, Sightings, Story, Visit } from './flow.ts';
 import { blind, type Watched } from './watch.ts';
 
-/** The first place where an attempt differs from the chain. */
-export interface Difference {
-  /** A machine, or pod/NAME. */
-  readonly at: string;
-  /** One sentence. */
-  readonly sentence: string;
-}
-
 /** What the comparison needs to know. */
 export interface Case {
   readonly cell: Cell;

@@ -2,19 +2,16 @@ import type { Evidence, EvidenceHop } from '../matrix/types.ts';
 import { type Case, watchedAt } from './case.ts';
 import { endsText, type FlowSighting, packetText, type Visit } from './flow.ts';
 import { answersAt, packetsAt } from './rule-packets.ts';
-import { conntrackOf, countingRules, routeText, ruleText } from './rules.ts';
+import { conntrackOf, countingRules, routeText, ruleText, seenRule } from './rules.ts';
 import { firstDifference } from './verdict.ts';
 
 /** More rules than these say nothing more about one flow. */
 const MOST_RULES = 12;
 
-/** One sentence about the first hop that differs, and every hop with what was seen there. Pure. */
+/** The first hop that differs, and every hop with what was seen there. Pure. */
 export function evidenceOf(given: Case): Evidence {
   const difference = firstDifference(given);
-  return {
-    sentence: asSentence(difference.sentence),
-    hops: hopsOf(given, difference.at),
-  };
+  return { difference, hops: hopsOf(given, 'at' in difference ? difference.at : '') };
 }
 
 function hopsOf(given: Case, differsAt: string): readonly EvidenceHop[] {
@@ -72,7 +69,7 @@ function detailOf(given: Case, machine: string): readonly string[] {
   const rules = countingRules(watched, known).filter(({ rule }) => isTelling(rule, cell.service));
   return [
     ...[...packets, ...errors].map((packet) => `packet: ${packetText(packet).trim()}`),
-    ...rules.slice(0, MOST_RULES).map((rule) => ruleText(rule)),
+    ...rules.slice(0, MOST_RULES).map((rule) => ruleText(seenRule(rule))),
     ...new Set(packets.flatMap((packet) => conntrackOf(watched, packet)).map((line) => `conntrack: ${line}`)),
     ...Object.entries(watched.routes)
       .filter(([to]) => addresses.has(to))
@@ -91,10 +88,4 @@ function detailOf(given: Case, machine: string): readonly string[] {
 function isTelling(rule: string, service: string | undefined): boolean {
   if (/-j (DROP|REJECT|SNAT|MASQUERADE|KUBE-MARK-DROP)\b/.test(rule)) return true;
   return service !== undefined && rule.includes(`/${service}`);
-}
-
-/** A sentence with its full stop; a machine's name at its beginning stays as it is. */
-function asSentence(text: string): string {
-  const isName = !/^(the|nothing|nobody) /.test(text);
-  return `${isName ? text : `${text.charAt(0).toUpperCase()}${text.slice(1)}`}.`;
 }

@@ -206,15 +206,20 @@ function explain(
   const broken = judged.find(({ seen }) => seen?.outcome === 'harness-error');
   if (again === undefined || again.seen === null)
     return {
-      sentence:
-        broken?.seen?.detail === undefined || broken.seen.detail === null
-          ? `${judged.length} more tries while everything was watched all ended as they have to.`
-          : `The connection could not be made again: ${broken.seen.detail}.`,
+      difference:
+        broken?.seen?.detail == null
+          ? { reason: 'not-repeated', tries: judged.length }
+          : { reason: 'probe-failed', said: broken.seen.detail },
       hops: [],
     };
   if (again.seen.outcome === 'dns-error' || again.seen.outcome === 'dns-nxdomain')
     return {
-      sentence: `${cell.from} could not resolve ${cell.address}: ${again.seen.detail ?? again.seen.outcome}.`,
+      difference: {
+        reason: 'name-not-resolved',
+        from: cell.from,
+        name: cell.address,
+        said: again.seen.detail ?? again.seen.outcome,
+      },
       hops: [],
     };
   const pod = state.pods.find(({ name }) => `pod/${name}` === cell.from);
@@ -236,10 +241,7 @@ function explain(
   });
   if (cell.chance === undefined) return evidence;
   const lost = judged.filter(({ isRed }) => isRed).length;
-  return {
-    ...evidence,
-    sentence: `${lost} of ${judged.length} tries were not answered. One of them: ${evidence.sentence}`,
-  };
+  return { ...evidence, chance: { lost, tries: judged.length } };
 }
 
 /** What is kept in the file: the evidence, and everything that it was drawn from. */

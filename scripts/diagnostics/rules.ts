@@ -1,3 +1,4 @@
+import type { SeenRule } from '../matrix/findings.ts';
 import { commentOf, type MovedRule, movedRules } from '../matrix/proof-counters.ts';
 import { canMatch, type Match, type RulePacket } from '../matrix/rule-match.ts';
 import type { FlowPacket, RouteAnswer, Watched } from './watch.ts';
@@ -55,13 +56,22 @@ export function localRulesOf(watched: Watched, packets: readonly RulePacket[]): 
   return countingRules(watched, packets).filter(({ target }) => target === 'REDIRECT');
 }
 
-/** A rule in the words that name it: its chain and kube-proxy's comment, or the whole rule, and how far it moved. */
-export function ruleText(rule: MovedRule): string {
+/** A rule and how far it moved, as far as a reader needs it. */
+export function seenRule(rule: MovedRule): SeenRule {
+  const { chain, target, moved } = rule;
   const comment = commentOf(rule);
-  const name =
-    comment === '' ? `"${rule.rule.replace(/^-A /, '')}"` : `${rule.chain} "${comment}" -j ${rule.target}`;
-  const packets =
-    rule.moved === undefined ? 'set back meanwhile' : `+${rule.moved} packet${rule.moved === 1 ? '' : 's'}`;
+  return { chain, rule: rule.rule, target, comment, ...(moved === undefined ? {} : { moved }) };
+}
+
+/** The rule that did it, where there is one. */
+export function by(rule: MovedRule | undefined): { readonly rule?: SeenRule } {
+  return rule === undefined ? {} : { rule: seenRule(rule) };
+}
+
+/** A rule in the words that name it: its chain and kube-proxy's comment, or the whole rule, and how far it moved. */
+export function ruleText({ chain, rule, target, comment, moved }: SeenRule): string {
+  const name = comment === '' ? `"${rule.replace(/^-A /, '')}"` : `${chain} "${comment}" -j ${target}`;
+  const packets = moved === undefined ? 'set back meanwhile' : `+${moved} packet${moved === 1 ? '' : 's'}`;
   return `rule ${name} (${packets})`;
 }
 

@@ -1,40 +1,29 @@
 import { worldOf } from '../matrix/expect/world.ts';
-import { type Case, type Difference, nextHops, watchedAt } from './case.ts';
+import type { Difference } from '../matrix/findings.ts';
+import { type Case, nextHops, watchedAt } from './case.ts';
 import { endsText, type FlowSighting, type Visit } from './flow.ts';
-import { orOf } from './names.ts';
 import { answersAt, packetsAt } from './rule-packets.ts';
-import { ruleText, stoppingRulesOf } from './rules.ts';
+import { by, stoppingRulesOf } from './rules.ts';
 
 /** The packet came to the pod; the fault is there or on the way back. */
 export function fromPod(given: Case, last: Visit, pod: string): Difference {
   const { story, observed } = given;
-  const way = `the packet took the predicted way to ${pod} on ${last.machine}`;
+  const atPod = { at: pod, machine: last.machine };
   const { reply, answer } = story;
-  if (reply === undefined) return { at: pod, sentence: `${way}, which got it and did not answer` };
+  if (reply === undefined) return { reason: 'pod-silent', ...atPod };
   if (reply.protocol === 'tcp' && reply.flags.includes('R'))
-    return {
-      at: pod,
-      sentence: `${way}, which refused it: nothing listens on port ${reply.sourcePort} there`,
-    };
+    return { reason: 'pod-refused', ...atPod, port: reply.sourcePort };
   const end = answer.at(-1);
   const origin = story.forward[0]?.machine;
   const isBack = end?.machine === origin && (end?.arrived !== undefined || end?.left !== undefined);
   if (!isBack && end !== undefined) return lostAnswer(given, end, pod);
-  if (observed.outcome === 'ok')
-    return { at: pod, sentence: `${way} and back, and this time it was answered as it has to be` };
+  if (observed.outcome === 'ok') return { reason: 'right-this-time', ...atPod };
   if (observed.outcome === 'timeout') {
     const stalled = secondPacketLost(given);
     if (stalled !== undefined) return stalled;
-    if (!saidSomething(given, last))
-      return {
-        at: pod,
-        sentence: `${way}, which accepted the connection and then said nothing: the server there does not serve`,
-      };
+    if (!saidSomething(given, last)) return { reason: 'server-silent', ...atPod };
   }
-  return {
-    at: pod,
-    sentence: `${way} and back, but what ${pod} said is wrong: ${observed.detail ?? observed.outcome}`,
-  };
+  return { reason: 'wrong-answer', ...atPod, said: observed.detail ?? observed.outcome };
 }
 
 /**
@@ -56,10 +45,7 @@ function secondPacketLost(given: Case): Difference | undefined {
       );
     if (arrived === undefined || left === undefined || !later(arrived) || later(left)) continue;
     const [rule] = stoppingRulesOf(watched, packetsAt(given, visit));
-    return {
-      at: machine,
-      sentence: `${machine} sent the first packet on, but not what followed when the connection was made${rule === undefined ? '' : `: ${ruleText(rule)} stopped it`}`,
-    };
+    return { reason: 'second-packet-lost', at: machine, ...by(rule) };
   }
   return undefined;
 }
@@ -81,15 +67,14 @@ function lostAnswer(given: Case, end: Visit, pod: string): Difference {
   const { cell, state } = given;
   const watched = watchedAt(given, end.machine);
   const [rule] = end.arrived === undefined ? [] : stoppingRulesOf(watched, answersAt(given, end.arrived));
-  if (end.left === undefined)
-    return {
-      at: end.machine,
-      sentence: `${pod} answered, but ${end.machine} did not send the answer on${rule === undefined ? '' : `: ${ruleText(rule)} stopped it`}`,
-    };
+  if (end.left === undefined) return { reason: 'answer-stopped', at: end.machine, pod, ...by(rule) };
   const world = worldOf(state);
-  const leads = orOf(nextHops(world, world.machine(end.machine), end.left)) || cell.from;
+  const leads = nextHops(world, world.machine(end.machine), end.left);
   return {
+    reason: 'answer-lost-on-link',
     at: end.machine,
-    sentence: `${pod} answered, and the answer left ${end.machine} by ${end.left.interface} for ${leads}, where it never arrived`,
+    pod,
+    interface: end.left.interface,
+    to: leads.length === 0 ? [cell.from] : leads,
   };
 }

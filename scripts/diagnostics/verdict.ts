@@ -1,14 +1,16 @@
 import { worldOf } from '../matrix/expect/world.ts';
+import type { Difference } from '../matrix/findings.ts';
 import type { Cell } from '../matrix/types.ts';
-import { type Case, type Difference, nextHops, podBehind, watchedAt } from './case.ts';
+import { type Case, nextHops, podBehind, watchedAt } from './case.ts';
 import type { Story, Visit } from './flow.ts';
-import { nameOf, orOf, targetOf } from './names.ts';
+import { nameOf, targetOf } from './names.ts';
 import { packetsAt } from './rule-packets.ts';
 import {
+  by,
   destinationRulesOf,
   localRulesOf,
   routeText,
-  ruleText,
+  seenRule,
   sourceRulesOf,
   stoppingRulesOf,
 } from './rules.ts';
@@ -20,7 +22,7 @@ export function firstDifference(given: Case): Difference {
   const stranger = wrongTurn(given) ?? wrongDestination(given);
   if (stranger !== undefined) return stranger;
   const last = story.forward.at(-1);
-  if (last === undefined) return { at: cell.from, sentence: `nothing of it was seen on ${cell.from}` };
+  if (last === undefined) return { reason: 'nothing-seen', at: cell.from };
   if (cell.expected.outcome !== 'ok') return notStopped(given, last);
   const pod = podBehind(given, last);
   if (pod !== undefined) return fromPod(given, last, pod);
@@ -36,8 +38,12 @@ function wrongTurn({ state, story, cell }: Case): Difference | undefined {
     const leads = nextHops(world, world.machine(machine), left);
     if (leads.length === 0 || leads.includes(next.machine)) continue;
     return {
+      reason: 'wrong-next-machine',
       at: machine,
-      sentence: `${machine} sent the packet to ${next.machine}, but its route to ${left.destination} leads to ${orOf(leads)}${cameFrom(story, index, cell)}`,
+      to: next.machine,
+      destination: left.destination,
+      leads,
+      ...cameFrom(story, index, cell),
     };
   }
   return undefined;
@@ -56,8 +62,12 @@ function wrongDestination(given: Case): Difference | undefined {
     if (isTranslated && !servers.includes(left.destination)) {
       const [rule] = destinationRulesOf(watchedAt(given, machine), packetsAt(given, visit), left.destination);
       return {
+        reason: 'wrong-destination',
         at: machine,
-        sentence: `${machine} led it to ${nameOf(world, left.destination)}${rule === undefined ? '' : ` by ${ruleText(rule)}`}, but only ${orOf(servers.map((ip) => nameOf(world, ip)))} may answer${cameFrom(story, index, cell)}`,
+        destination: nameOf(world, left.destination),
+        wanted: servers.map((ip) => nameOf(world, ip)),
+        ...by(rule),
+        ...cameFrom(story, index, cell),
       };
     }
   }
@@ -72,15 +82,16 @@ function wrongDestination(given: Case): Difference | undefined {
   const index = changeOfSource(story.forward);
   const changed = index === undefined ? undefined : story.forward[index];
   if (changed === undefined || index === undefined)
-    return {
-      at: delivered?.machine ?? cell.from,
-      sentence: `nobody changed the source ${source} on the way, but the server is to see ${orOf(clients)}`,
-    };
+    return { reason: 'source-kept', at: delivered?.machine ?? cell.from, source, wanted: clients };
   const [rule] = sourceRulesOf(watchedAt(given, changed.machine), packetsAt(given, changed));
   const before = changed.arrived?.source;
   return {
+    reason: 'source-replaced',
     at: changed.machine,
-    sentence: `${changed.machine} replaced the source ${before === undefined ? '' : `${before} `}by ${changed.left?.source}${rule === undefined ? '' : ` with ${ruleText(rule)}`}, but the server is to see ${orOf(clients)}`,
+    ...(before === undefined ? {} : { before }),
+    source: changed.left?.source ?? source,
+    wanted: clients,
+    ...by(rule),
   };
 }
 
@@ -96,63 +107,67 @@ function endsEarly(given: Case, last: Visit): Difference {
   const { cell, state, story } = given;
   const { machine, arrived, left } = last;
   const watched = watchedAt(given, machine);
-  const to = cameFrom(story, story.forward.length - 1, cell);
   const [error] = story.errors;
   if (left !== undefined) {
     const world = worldOf(state);
-    const leads = orOf(nextHops(world, world.machine(machine), left)) || left.destination;
-    return {
-      at: machine,
-      sentence: `the packet left ${machine} by ${left.interface} for ${leads}, where it never arrived`,
-    };
+    const leads = nextHops(world, world.machine(machine), left);
+    const to = leads.length === 0 ? [left.destination] : leads;
+    return { reason: 'lost-on-link', at: machine, interface: left.interface, to };
   }
-  const reached = arrived === undefined ? '' : `the packet reached ${machine} ${arrived.interface}, and `;
+  const reached = arrived === undefined ? {} : { interface: arrived.interface };
   const [rule] = stoppingRulesOf(watched, packetsAt(given, last));
   if (rule !== undefined)
     return {
+      reason: 'stopped',
       at: machine,
-      sentence:
-        arrived === undefined
-          ? `${machine} did not send it: ${ruleText(rule)} stopped it`
-          : `${reached}${ruleText(rule)} stopped it there${stillNextHop(given, rule.rule)}`,
+      ...reached,
+      rule: seenRule(rule),
+      ...(arrived === undefined ? {} : stillNextHop(given, rule.rule)),
     };
   const answer = [...story.answer].find((visit) => visit.machine === machine);
   if (answer?.left?.protocol === 'tcp' && answer.left.flags.includes('R'))
-    return {
-      at: machine,
-      sentence: `${reached}${machine} itself refused it, because nothing there listens or translates it${wantedAt(given, machine)}`,
-    };
+    return { reason: 'refused', at: machine, ...reached, ...predictedAt(given, machine) };
   if (answer?.left !== undefined) {
     const [turned] = localRulesOf(watched, packetsAt(given, last));
-    const by = turned === undefined ? '' : `, to which ${ruleText(turned)} led it`;
     return {
+      reason: 'answered-locally',
       at: machine,
-      sentence: `${reached}a program on ${machine} itself answered it${by}${wantedAt(given, machine)}`,
+      ...reached,
+      ...by(turned),
+      ...predictedAt(given, machine),
     };
   }
   if (error !== undefined)
     return {
+      reason: 'icmp',
       at: error.machine,
-      sentence: `${reached}${error.machine} answered with ICMP type ${error.message.type} code ${error.message.code}${wantedAt(given, error.machine)}`,
+      ...reached,
+      last: machine,
+      type: error.message.type,
+      code: error.message.code,
+      ...predictedAt(given, error.machine),
     };
   const route = Object.values(watched.routes).find(
     (each) => each.error !== undefined || each.type !== undefined,
   );
   if (route !== undefined && route.type !== 'local')
     return {
+      reason: 'no-route',
       at: machine,
-      sentence: `${reached}${machine} has no way to go on with it (${routeText(route)})${wantedAt(given, machine)}${to}`,
+      ...reached,
+      route: routeText(route),
+      ...predictedAt(given, machine),
+      ...cameFrom(story, story.forward.length - 1, cell),
     };
   const [problem] = watched.problems;
   if (arrived === undefined)
     return {
+      reason: 'not-sent',
       at: machine,
-      sentence: `nothing of it left ${machine}: ${given.observed.detail ?? given.observed.outcome}${problem === undefined ? '' : ` (${problem})`}`,
+      said: given.observed.detail ?? given.observed.outcome,
+      ...(problem === undefined ? {} : { problem }),
     };
-  return {
-    at: machine,
-    sentence: `${reached}it went no further, and no rule and no route there tells why${wantedAt(given, machine)}`,
-  };
+  return { reason: 'ended', at: machine, ...reached, ...predictedAt(given, machine) };
 }
 
 /** It had to fail, and either got through or failed otherwise. */
@@ -164,50 +179,48 @@ function notStopped(given: Case, last: Visit): Difference {
   if (end === undefined) return endsEarly(given, last);
   if (visit?.left !== undefined) {
     const to = nameOf(worldOf(state), visit.left.destination);
-    return {
-      at: end.at,
-      sentence: `the packet was to end on ${end.at} (${end.text}), but ${end.at} sent it on to ${to} by ${visit.left.interface}`,
-    };
+    return { reason: 'sent-on', at: end.at, to, interface: visit.left.interface, predicted: end.text };
   }
   const [rule] = stoppingRulesOf(watchedAt(given, end.at), packetsAt(given, visit ?? { machine: end.at }));
   if (observed.outcome === outcome && visit?.arrived !== undefined)
     return {
+      reason: 'ended-by-other-rule',
       at: end.at,
-      sentence: `the packet reached ${end.at} ${visit.arrived.interface} and ended there, but ${rule === undefined ? 'no rule counted it' : `by ${ruleText(rule)}`} and not as predicted: ${end.text}`,
+      interface: visit.arrived.interface,
+      predicted: end.text,
+      ...by(rule),
     };
   if (visit !== undefined && story.reply === undefined && story.errors.length === 0)
     return {
+      reason: 'other-outcome',
       at: end.at,
-      sentence: `the packet ended on ${end.at} as predicted (${end.text}), but that looked like ${observed.outcome} and not like ${outcome}${observed.detail === null ? '' : `: ${observed.detail}`}`,
+      predicted: end.text,
+      outcome: observed.outcome,
+      wanted: outcome,
+      said: observed.detail,
     };
   if (story.reply !== undefined || observed.outcome === 'ok')
-    return {
-      at: last.machine,
-      sentence: `the packet was to end on ${end.at} (${end.text}), but it was answered on ${last.machine}`,
-    };
+    return { reason: 'answered-elsewhere', at: last.machine, end: end.at, predicted: end.text };
   return endsEarly(given, last);
 }
 
-/** "…, but bgp still has k8sworker1 as next hop": a node that has no pod of its own must not be one. */
-function stillNextHop({ story, cell }: Case, rule: string): string {
-  if (!/has no (local )?endpoints/.test(rule) || story.forward.length < 2) return '';
+/** Who still sends it here, where kube-proxy's rule says that the node has no endpoint, so that it must be no next hop. */
+function stillNextHop({ story, cell }: Case, rule: string): { readonly nextHopOf?: string } {
+  if (!/has no (local )?endpoints/.test(rule) || story.forward.length < 2) return {};
   const before = story.forward.at(-2);
-  const last = story.forward.at(-1);
-  if (before === undefined || last === undefined || before.left?.destination !== cell.address) return '';
-  return `, but ${before.machine} still has ${last.machine} as next hop`;
+  return before?.left?.destination === cell.address ? { nextHopOf: before.machine } : {};
 }
 
 /** What the chain says instead about a machine. */
-function wantedAt({ cell }: Case, machine: string): string {
-  const steps = cell.expected.chain.filter(
+function predictedAt({ cell }: Case, machine: string): { readonly predicted?: string } {
+  const step = cell.expected.chain.findLast(
     ({ at, layer }) => at === machine && layer !== 'bgp' && layer !== 'source',
   );
-  const step = steps.at(-1);
-  return step === undefined ? '' : `; predicted there: ${step.text}`;
+  return step === undefined ? {} : { predicted: step.text };
 }
 
 /** On a longer way: where the packet came from. */
-function cameFrom({ forward }: Story, index: number, cell: Cell): string {
+function cameFrom({ forward }: Story, index: number, cell: Cell): { readonly from?: string } {
   const before = forward[index - 1]?.machine;
-  return before === undefined || before === cell.from ? '' : ` (it came from ${before})`;
+  return before === undefined || before === cell.from ? {} : { from: before };
 }

@@ -1,3 +1,4 @@
+import type { Finding } from './findings.ts';
 import { notObserved } from './run.ts';
 import type { Cell, CellResult, Observation, Verdict } from './types.ts';
 
@@ -39,34 +40,27 @@ export function judgeCells(
 
 function judgeCell(cell: Cell, first: Observation | undefined, retried: Observation | undefined): CellResult {
   if (cell.blockedBy !== undefined)
-    return { cell, observed: null, verdict: 'blocked', detail: `not tried: ${cell.blockedBy} failed` };
-  if (cell.skipped !== undefined) return { cell, observed: null, verdict: 'skipped', detail: cell.skipped };
-  if (cell.chance !== undefined)
-    return {
-      cell,
-      observed: null,
-      verdict: 'failed',
-      detail: `${cell.chance}, so one try would prove nothing`,
-    };
+    return untried(cell, 'blocked', { reason: 'blocked', by: cell.blockedBy });
+  if (cell.skipped !== undefined)
+    return untried(cell, 'skipped', { reason: 'not-modelled', what: cell.skipped });
+  if (cell.chance !== undefined) return untried(cell, 'failed', { reason: 'chance', what: cell.chance });
   const judged = judgeOnce(cell, first ?? notObserved('it was never probed'));
   if (judged.verdict !== 'failed' || retried === undefined) return judged;
   const again = judgeOnce(cell, retried);
   const attempts = (judged.observed?.attempts ?? 0) + retried.attempts;
-  if (again.verdict === 'passed' && again.observed !== null)
-    return {
-      cell,
-      observed: { ...again.observed, attempts },
-      verdict: 'flaky',
-      detail: `first try: ${judged.observed?.outcome}${judged.detail === null ? '' : `, ${judged.detail}`}`,
-    };
-  return judged.observed === null ? judged : { ...judged, observed: { ...judged.observed, attempts } };
+  if (judged.observed === null) return judged;
+  if (again.verdict === 'passed' && again.observed !== null) {
+    const { outcome, detail } = judged.observed;
+    const finding = { reason: 'second-try', outcome, said: detail } as const;
+    return { cell, observed: { ...again.observed, attempts }, verdict: 'flaky', finding };
+  }
+  return { ...judged, observed: { ...judged.observed, attempts } };
 }
 
 /** The verdict of one observation. */
 function judgeOnce(cell: Cell, seen: Observation): CellResult {
   const observed = { ...seen, outcome: derivedOutcome(cell, seen) };
-  const { verdict, detail } = compare(cell, observed);
-  return { cell, observed, verdict, detail };
+  return { cell, observed, ...compare(cell, observed) };
 }
 
 /** An answer from the wrong pod, or one that shows the wrong client address, is not ok. */
@@ -77,23 +71,29 @@ function derivedOutcome({ expected }: Cell, seen: Observation): Observation['out
   return 'ok';
 }
 
-function compare(
-  { expected }: Cell,
-  observed: Observation,
-): { readonly verdict: Verdict; readonly detail: string | null } {
-  if (observed.outcome === 'harness-error') return { verdict: 'harness', detail: observed.detail };
-  if (observed.outcome === expected.outcome) return { verdict: 'passed', detail: null };
-  if (observed.outcome === 'wrong-backend')
-    return { verdict: 'failed', detail: `answered by ${observed.server}, not by ${anyOf(expected.servers)}` };
-  if (observed.outcome === 'wrong-source')
-    return { verdict: 'failed', detail: `the server saw ${observed.client}, not ${anyOf(expected.clients)}` };
-  if (observed.outcome === 'ok')
-    return { verdict: 'failed', detail: `it got through to ${observed.server} as ${observed.client}` };
-  return { verdict: 'failed', detail: observed.detail };
+function untried(cell: Cell, verdict: Verdict, finding: Finding): CellResult {
+  return { cell, observed: null, verdict, finding };
 }
 
-function anyOf(addresses: readonly string[]): string {
-  return addresses.join(' or ') || 'anyone';
+function compare({ expected }: Cell, observed: Observation): Pick<CellResult, 'verdict' | 'finding'> {
+  const { outcome, server, client, detail } = observed;
+  if (outcome === expected.outcome && outcome !== 'harness-error')
+    return { verdict: 'passed', finding: null };
+  switch (outcome) {
+    case 'harness-error':
+      return {
+        verdict: 'harness',
+        finding: { reason: 'probe-failed', said: detail ?? 'it does not say why' },
+      };
+    case 'wrong-backend':
+      return { verdict: 'failed', finding: { reason: outcome, server, wanted: expected.servers } };
+    case 'wrong-source':
+      return { verdict: 'failed', finding: { reason: outcome, client, wanted: expected.clients } };
+    case 'ok':
+      return { verdict: 'failed', finding: { reason: 'got-through', server, client } };
+    default:
+      return { verdict: 'failed', finding: { reason: 'other-outcome', said: detail } };
+  }
 }
 
 function withControl(
@@ -109,11 +109,7 @@ function withControl(
     return {
       ...result,
       verdict: 'blocked',
-      detail: `nothing could get through from ${cell.from}: ${cause} failed`,
+      finding: { reason: 'source-blocked', by: cause, from: cell.from },
     };
-  return {
-    ...result,
-    verdict: 'harness',
-    detail: `nothing got through from ${cell.from} in this run, so a failure there proves nothing`,
-  };
+  return { ...result, verdict: 'harness', finding: { reason: 'no-control', from: cell.from } };
 }

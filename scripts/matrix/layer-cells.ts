@@ -184,7 +184,7 @@ export function layerDns(
       const didNotResolve = observed?.outcome === 'dns-error' || observed?.outcome === 'dns-nxdomain';
       const root = roots.get(checkId('dns', { from: cell.from, type: 'A', name: cell.address }));
       if (verdict !== 'failed' || cell.kind !== 'name' || !didNotResolve || root === undefined) return result;
-      return { ...result, verdict: 'blocked', detail: `its name did not resolve: ${root} failed` };
+      return { ...result, verdict: 'blocked', finding: { reason: 'name-blocked', by: root } };
     }),
   };
 }

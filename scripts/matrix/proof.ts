@@ -1,4 +1,5 @@
 import type { Answer } from '../bgp/checks/ask.ts';
+import type { Finding, Gap, Proof } from './findings.ts';
 import { controlFor } from './proof-control.ts';
 import { type CountersByNode, commentOf, movedRules } from './proof-counters.ts';
 import { type DropPoint, dropPointOf, leastPackets, stoppingRules } from './proof-drops.ts';
@@ -15,13 +16,13 @@ export interface Witness {
   readonly waitedMs: number;
 }
 
-/** One way of proving that a connection failed where it had to. */
-type Proof =
-  | { readonly kind: 'proven'; readonly text: string }
+/** What became of one way of proving that a connection failed where it had to. */
+type Attempt =
+  | { readonly kind: 'proven'; readonly proof: Proof }
   /** Nothing is known. `again`: another try may tell. */
-  | { readonly kind: 'unproven'; readonly text: string; readonly again?: true }
+  | { readonly kind: 'unproven'; readonly gap: Gap; readonly again?: true }
   /** It did not fail where it had to. */
-  | { readonly kind: 'disproven'; readonly text: string };
+  | { readonly kind: 'disproven'; readonly finding: Finding };
 
 /**
  * Demands proof of every connection that rightly failed: another one from the same source got through; what it
@@ -45,12 +46,12 @@ export function proveResults(
       ...absence(result, witness.logs, search),
       ...(drops.get(cell.id) ?? []),
     ];
-    const disproof = proofs.find(({ kind }) => kind === 'disproven');
-    if (disproof !== undefined) return { ...result, verdict: 'failed', detail: disproof.text };
-    const gap = proofs.find(({ kind }) => kind === 'unproven');
-    if (gap !== undefined)
-      return { ...result, verdict: 'harness', detail: `it failed as expected, but ${gap.text}` };
-    return { ...result, proof: proofs.map(({ text }) => text) };
+    const disproof = proofs.find((each) => each.kind === 'disproven');
+    if (disproof !== undefined) return { ...result, verdict: 'failed', finding: disproof.finding };
+    const open = proofs.find((each) => each.kind === 'unproven');
+    if (open !== undefined)
+      return { ...result, verdict: 'harness', finding: { reason: 'unproven', gap: open.gap } };
+    return { ...result, proof: proofs.flatMap((each) => (each.kind === 'proven' ? [each.proof] : [])) };
   });
 }
 
@@ -69,46 +70,37 @@ export function cellsToProve(
     .map(({ cell }) => cell);
 }
 
-function control(result: CellResult, results: readonly CellResult[]): Proof {
-  const found = controlFor(result.cell, results);
-  if (found === undefined)
-    return {
-      kind: 'unproven',
-      text: `nothing got through from ${result.cell.from} in this run, so that proves nothing`,
-    };
-  const where = found.sameHost ? ', to the same host,' : '';
-  return { kind: 'proven', text: `${found.cell.id}${where} got through in the same run` };
+function control({ cell }: CellResult, results: readonly CellResult[]): Attempt {
+  const found = controlFor(cell, results);
+  return found === undefined
+    ? { kind: 'unproven', gap: { reason: 'no-control', from: cell.from } }
+    : { kind: 'proven', proof: { reason: 'control', cell: found.cell.id, sameHost: found.sameHost } };
 }
 
 /** Whether the search for nonces finds those that must be there; undefined where it does. */
-function searchOf(results: readonly CellResult[], logs: Answer<ServerLogs>): string | undefined {
-  if (!logs.ok) return `the servers' logs could not be read: ${logs.detail}`;
+function searchOf(results: readonly CellResult[], logs: Answer<ServerLogs>): Gap | undefined {
+  if (!logs.ok) return { reason: 'logs-not-read', said: logs.detail };
   const answered = results.filter(({ observed }) => observed?.outcome === 'ok');
   const sent = answered.flatMap(({ cell, observed }) =>
     observed?.trace?.nonce === null || observed?.trace === undefined
       ? []
       : [{ id: cell.id, nonce: observed.trace.nonce }],
   );
-  if (sent.length === 0) return `nothing was answered that the servers' logs could be tried with`;
+  if (sent.length === 0) return { reason: 'nothing-answered' };
   const lost = sent.find(({ nonce }) => !logs.value.has(nonce));
-  return lost === undefined
-    ? undefined
-    : `the servers' logs lack what ${lost.id} sent, though it was answered: they cannot be searched`;
+  return lost === undefined ? undefined : { reason: 'logs-incomplete', cell: lost.id };
 }
 
-function absence({ cell, observed }: CellResult, logs: Answer<ServerLogs>, gap: string | undefined): Proof[] {
+function absence({ cell, observed }: CellResult, logs: Answer<ServerLogs>, gap: Gap | undefined): Attempt[] {
   const nonce = observed?.trace?.nonce ?? null;
   if (nonce === null) return [];
   const [found] = logs.ok ? (logs.value.get(nonce) ?? []) : [];
-  if (found !== undefined)
-    return [
-      {
-        kind: 'disproven',
-        text: `nothing came back, but pod ${found.pod} got what ${cell.from} sent, from ${found.client}`,
-      },
-    ];
-  if (gap !== undefined) return [{ kind: 'unproven', text: gap }];
-  return [{ kind: 'proven', text: `what it sent (${nonce}) is in no server's log` }];
+  if (found !== undefined) {
+    const { pod, client } = found;
+    return [{ kind: 'disproven', finding: { reason: 'received', pod, client, from: cell.from } }];
+  }
+  if (gap !== undefined) return [{ kind: 'unproven', gap }];
+  return [{ kind: 'proven', proof: { reason: 'not-in-logs', nonce } }];
 }
 
 /** An answer proves itself, unless the log says that another server has given it. */
@@ -116,14 +108,15 @@ function checkedAnswer(result: CellResult, logs: Answer<ServerLogs>): CellResult
   const { observed } = result;
   const nonce = observed?.trace?.nonce ?? null;
   if (nonce === null || observed === null || !logs.ok) return result;
+  const { server } = observed;
   const entries = logs.value.get(nonce) ?? [];
-  const other = entries.find(({ server }) => server !== observed.server);
+  const other = entries.find((entry) => entry.server !== server);
   if (other === undefined && entries.length <= 1) return result;
-  const detail =
+  const finding: Finding =
     other === undefined
-      ? `it was received ${entries.length} times`
-      : `the answer says that it comes from ${observed.server}, but what was sent is in the log of ${other.server} (pod ${other.pod})`;
-  return { ...result, observed: { ...observed, outcome: 'corrupt' }, verdict: 'failed', detail };
+      ? { reason: 'received-often', times: entries.length }
+      : { reason: 'other-server', server, logged: other.server, pod: other.pod };
+  return { ...result, observed: { ...observed, outcome: 'corrupt' }, verdict: 'failed', finding };
 }
 
 /** The proofs of those cells that a node's rule has to stop, by cell id. */
@@ -131,7 +124,7 @@ function dropProofs(
   state: ObservedState,
   results: readonly CellResult[],
   { before, after, waitedMs }: Witness,
-): ReadonlyMap<string, readonly Proof[]> {
+): ReadonlyMap<string, readonly Attempt[]> {
   const stopped = results.flatMap((result) => {
     if (result.verdict !== 'passed' && result.verdict !== 'flaky') return [];
     const point = dropPointOf(state, result.cell);
@@ -156,48 +149,27 @@ function countedBy(
   cells: number,
   before: CountersByNode,
   after: CountersByNode,
-): Proof {
-  const [old, now] = [before.get(point.node), after.get(point.node)];
-  for (const answer of [old, now])
-    if (answer === undefined || !answer.ok)
-      return {
-        kind: 'unproven',
-        text: `the rules of ${point.node} could not be read: ${answer === undefined ? 'it was not asked' : answer.detail}`,
-      };
-  if (!old?.ok || !now?.ok) return { kind: 'unproven', text: `${point.node} was not asked` };
+): Attempt {
+  const { node } = point;
+  const [old, now] = [before.get(node), after.get(node)];
+  if (!old?.ok || !now?.ok) {
+    const silent = old?.ok === true ? now : old;
+    const said = silent === undefined || silent.ok ? 'it was not asked' : silent.detail;
+    return { kind: 'unproven', gap: { reason: 'rules-not-read', node, said } };
+  }
   const rules = stoppingRules(point, now.value);
-  if (rules.length === 0)
-    return {
-      kind: 'unproven',
-      text: [`${point.node} has no rule that stops it (${point.text})`, ...(now.unread ?? [])].join(
-        '; not understood: ',
-      ),
-    };
-  const moved = movedRules(old.value, now.value).filter((rule) =>
-    rules.some(({ table, rule: text }) => table === rule.table && text === rule.rule),
-  );
-  if (moved.some((rule) => rule.moved === undefined))
-    return {
-      kind: 'unproven',
-      again: true,
-      text: `kube-proxy of ${point.node} wrote its rules anew meanwhile, so their counters say nothing`,
-    };
-  const packets = moved.reduce((sum, rule) => sum + (rule.moved ?? 0), 0);
   const [rule] = rules;
-  const text = `${rule?.chain} on ${point.node}, "${rule === undefined ? '' : commentOf(rule)}"`;
+  if (rule === undefined)
+    return { kind: 'unproven', gap: { reason: 'no-rule', node, predicted: point.text } };
+  const moved = movedRules(old.value, now.value).filter((each) =>
+    rules.some(({ table, rule: text }) => table === each.table && text === each.rule),
+  );
+  if (moved.some((each) => each.moved === undefined))
+    return { kind: 'unproven', again: true, gap: { reason: 'rules-rewritten', node } };
+  const packets = moved.reduce((sum, each) => sum + (each.moved ?? 0), 0);
+  const counted = { node, chain: rule.chain, comment: commentOf(rule), packets, cells };
+  // Also where it matched none: counters that were 0 before may have been set back unseen.
   if (packets < least)
-    return {
-      kind: 'unproven',
-      // Also where it matched none: counters that were 0 before may have been set back unseen.
-      again: true,
-      text: `the rule that had to stop it (${text}) matched ${packets} of at least ${count(least, 'packet')} from ${count(cells, 'cell')}`,
-    };
-  return {
-    kind: 'proven',
-    text: `${text}: the rule matched ${count(packets, 'packet')} from ${count(cells, 'cell')}`,
-  };
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`;
+    return { kind: 'unproven', again: true, gap: { reason: 'counted-too-few', ...counted, least } };
+  return { kind: 'proven', proof: { reason: 'counted', ...counted } };
 }

@@ -1,18 +1,5 @@
-/** How a probe can end. `wrong-backend` and `wrong-source` are derived by the judge, the rest comes from the probe. */
-export const OUTCOMES = [
-  'ok',
-  'refused',
-  'timeout',
-  'no-route',
-  'host-unreachable',
-  'denied',
-  'dns-nxdomain',
-  'dns-error',
-  'wrong-backend',
-  'wrong-source',
-  'corrupt',
-  'harness-error',
-] as const;
+import type { Difference, Finding, OUTCOMES, Proof } from './findings.ts';
+
 export type Outcome = (typeof OUTCOMES)[number];
 
 /**
@@ -54,7 +41,9 @@ export interface ChainStep {
 /** What was seen when a red cell's connection was made once more and every hop watched. */
 export interface Evidence {
   /** The first hop that differs from the chain. */
-  readonly sentence: string;
+  readonly difference: Difference;
+  /** Where chance chooses the way: how many of how many tries went wrong. */
+  readonly chance?: { readonly lost: number; readonly tries: number };
   readonly hops: readonly EvidenceHop[];
   /** Where all of it is kept, if it was saved. */
   readonly file?: string;
@@ -143,10 +132,10 @@ export interface CellResult {
   /** null where nothing was tried: cells that are blocked or skipped, or that chance decides. */
   readonly observed: Observation | null;
   readonly verdict: Verdict;
-  /** What is worth knowing about a cell that did not simply pass. */
-  readonly detail: string | null;
-  /** Connections that rightly failed: what proves that they failed where they had to, a sentence each. */
-  readonly proof?: readonly string[];
+  /** Why the verdict is what it is; null for a cell that simply passed. Sentences about it: report/cell-text.ts. */
+  readonly finding: Finding | null;
+  /** Connections that rightly failed: what proves that they failed where they had to. */
+  readonly proof?: readonly Proof[];
   /** Red cells only. */
   readonly evidence?: Evidence;
 }

@@ -1,6 +1,7 @@
 import type pc from 'picocolors';
 import type { CellResult, Verdict } from '../matrix/types.ts';
 import { type Cause, cellCauses, countText, reasonCauses } from './causes.ts';
+import { describeEvidence, describeFinding } from './cell-text.ts';
 import { KIND_TEXTS } from './kinds.ts';
 import { describeCells, describeExpected, describeObserved } from './words.ts';
 import { wrap } from './wrap.ts';
@@ -33,7 +34,8 @@ export function notableCells(
 
 /** What was expected and seen, told once; where addresses differ from cell to cell, those of the first one. */
 function storyLines({ first, members }: Cause<CellResult>, width: number): string[] {
-  const { cell, observed, detail, evidence, verdict } = first;
+  const { cell, observed, evidence, verdict } = first;
+  const detail = describeFinding(first);
   const { sign } = KIND_TEXTS[verdict === 'passed' ? 'works' : verdict];
   const line = (label: string, text: string) => wrap(`${label}: ${text}`, width, '      ', '    ');
   const heading =
@@ -44,7 +46,7 @@ function storyLines({ first, members }: Cause<CellResult>, width: number): strin
     ...heading,
     ...line('expected', describeExpected(cell.expected)),
     ...line('observed', `${describeObserved(observed)}${detail === null ? '' : `: ${detail}`}`),
-    ...(evidence === undefined ? [] : line('where', evidence.sentence)),
+    ...(evidence === undefined ? [] : line('where', describeEvidence(evidence))),
     ...line('why', cell.expected.why),
     ...(members.length === 1 ? [] : idLines(members, width)),
   ];
@@ -62,7 +64,7 @@ function reasonLine({ first, members }: Cause<CellResult>, width: number): strin
   const { sign } = KIND_TEXTS[first.verdict === 'passed' ? 'works' : first.verdict];
   const froms = [...new Set(members.map(({ cell }) => cell.from))];
   const what = members.length === 1 ? first.cell.id : `${members.length} cells from ${listed(froms)}`;
-  return wrap(`${sign} ${what}: ${first.detail ?? 'no reason given'}`, width, '      ', '  ');
+  return wrap(`${sign} ${what}: ${describeFinding(first) ?? 'no reason given'}`, width, '      ', '  ');
 }
 
 function listed(froms: readonly string[]): string {

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { type Check, checkSchema } from '../bgp/checks/check.ts';
+import { differenceSchema, findingSchema, OUTCOMES, proofSchema } from '../matrix/findings.ts';
 import type { CellResult } from '../matrix/types.ts';
-import { CHAIN_LAYERS, OUTCOMES, VERDICTS } from '../matrix/types.ts';
+import { CHAIN_LAYERS, VERDICTS } from '../matrix/types.ts';
+import { describeEvidence, describeFinding, describeProof } from './cell-text.ts';
 import { type CheckText, describeCheck } from './check-text.ts';
 import type { LabRun } from './run.ts';
 import { summarize } from './summary.ts';
@@ -30,6 +32,11 @@ const chainStepSchema = z.strictObject({
 });
 
 const evidenceSchema = z.strictObject({
+  difference: differenceSchema,
+  chance: z
+    .strictObject({ lost: count, tries: count })
+    .optional()
+    .describe('Where chance chooses the way: how many of the tries went wrong.'),
   sentence: z.string().describe('The first hop that differs from the predicted way.'),
   hops: z.array(
     z.strictObject({
@@ -80,11 +87,13 @@ const cellSchema = z.strictObject({
     .array(z.string())
     .optional()
     .describe('The cells that must fail for which it was added as positive control; nobody asked for it.'),
-  detail: z.string().optional().describe('What is worth knowing about a cell that did not simply pass.'),
+  finding: findingSchema.optional().describe('Why a cell did not simply pass.'),
+  detail: z.string().optional().describe('The same as a sentence.'),
   proof: z
     .array(z.string())
     .optional()
     .describe('Cells that rightly failed: what proves that they failed where they had to, a sentence each.'),
+  proofs: z.array(proofSchema).readonly().optional().describe('The same as data.'),
   evidence: evidenceSchema
     .optional()
     .describe('Failed cells that were tried again while every hop was watched.'),
@@ -172,14 +181,9 @@ function optionalParts({ chosenFrom, aborted, moved, bgpTables, timings }: LabRu
   };
 }
 
-function cellOf({
-  cell,
-  observed,
-  verdict,
-  detail,
-  proof,
-  evidence,
-}: CellResult): LabReport['cells'][number] {
+function cellOf(result: CellResult): LabReport['cells'][number] {
+  const { cell, observed, verdict, finding, proof, evidence } = result;
+  const detail = describeFinding(result);
   const { id, from, to, address, port, protocol, expected, controlOf } = cell;
   return {
     id,
@@ -210,13 +214,15 @@ function cellOf({
           },
     verdict,
     ...(controlOf === undefined ? {} : { controlOf: [...controlOf] }),
+    ...(finding === null ? {} : { finding }),
     ...(detail === null ? {} : { detail }),
-    ...(proof === undefined ? {} : { proof: [...proof] }),
+    ...(proof === undefined ? {} : { proof: proof.map(describeProof), proofs: proof }),
     ...(evidence === undefined
       ? {}
       : {
           evidence: {
             ...evidence,
+            sentence: describeEvidence(evidence),
             hops: evidence.hops.map((hop) => ({ ...hop, detail: [...hop.detail] })),
           },
         }),
@@ -234,5 +240,8 @@ export function reportJsonSchema(): string {
     // Said of properties, it means something else in JSON Schema than readonly in TypeScript.
     override: ({ jsonSchema }) => delete jsonSchema.readOnly,
   });
-  return `${JSON.stringify({ title: 'labtest report', ...schema }, null, 2)}\n`;
+  const text = JSON.stringify({ title: 'labtest report', ...schema }, null, 2);
+  // What holds nothing else is one line.
+  const innermost = /[{[]\n[^{}[\]]*[}\]]/g;
+  return `${text.replaceAll(innermost, (part) => part.replaceAll(/\n\s*/g, ' '))}\n`;
 }

@@ -1,6 +1,7 @@
 import junitReportBuilder, { type Builder, type TestSuite } from 'junit-report-builder';
 import type { Check } from '../bgp/checks/check.ts';
 import type { CellResult } from '../matrix/types.ts';
+import { describeEvidence, describeFinding } from './cell-text.ts';
 import { describeCheck } from './check-text.ts';
 import type { LabRun } from './run.ts';
 import { describeExpected, describeObserved } from './words.ts';
@@ -35,11 +36,9 @@ export function toJunit(run: LabRun): string {
   return report.build();
 }
 
-function addCell(
-  suite: TestSuite,
-  from: string,
-  { cell, observed, verdict, detail, evidence }: CellResult,
-): void {
+function addCell(suite: TestSuite, from: string, result: CellResult): void {
+  const { cell, observed, verdict, evidence } = result;
+  const detail = describeFinding(result);
   const testCase = suite.testCase().className(from).name(cell.id);
   if (observed?.connectMs != null) testCase.time(observed.connectMs / 1000);
   const story = [
@@ -47,7 +46,7 @@ function addCell(
     `observed: ${describeObserved(observed)}`,
     ...(detail === null ? [] : [`detail: ${detail}`]),
     `why: ${cell.expected.why}`,
-    ...(evidence === undefined ? [] : [`where: ${evidence.sentence}`]),
+    ...(evidence === undefined ? [] : [`where: ${describeEvidence(evidence)}`]),
     ...cell.expected.chain.map(({ at, layer, text }) => `  ${at} (${layer}): ${text}`),
   ].join('\n');
   switch (verdict) {

@@ -1,6 +1,7 @@
 import type { Check } from '../bgp/checks/check.ts';
 import type { CellResult, Verdict } from '../matrix/types.ts';
 import { type Cause, cellCauses, countText, reasonCauses } from './causes.ts';
+import { describeEvidence, describeFinding, describeProof } from './cell-text.ts';
 import { checkGroups } from './check-lines.ts';
 import { describeCheck, spreadsOf } from './check-text.ts';
 import { type ColumnGroup, columnKey, groupColumns } from './columns.ts';
@@ -108,7 +109,8 @@ function troubles(results: readonly CellResult[]): string[] {
 }
 
 function causeBlock({ first, members }: Cause<CellResult>): string {
-  const { cell, observed, detail, evidence } = first;
+  const { cell, observed, evidence } = first;
+  const detail = describeFinding(first);
   const { sign } = KIND_TEXTS[kindOf(first)];
   const others = members.length === 1 ? '' : ` and ${countText(members.length - 1, 'more cell')} like it`;
   return [
@@ -116,7 +118,7 @@ function causeBlock({ first, members }: Cause<CellResult>): string {
     [
       `- **expected:** ${md(describeExpected(cell.expected))}`,
       `- **observed:** ${md(describeObserved(observed))}${detail === null ? '' : `: ${md(detail)}`}`,
-      ...(evidence === undefined ? [] : [`- **where:** ${md(evidence.sentence)}`]),
+      ...(evidence === undefined ? [] : [`- **where:** ${md(describeEvidence(evidence))}`]),
       `- **why:** ${md(cell.expected.why)}`,
     ].join('\n'),
     ...(members.length === 1 ? [] : [details(`all ${members.length} cells`, cellList(members))]),
@@ -128,7 +130,7 @@ function causeBlock({ first, members }: Cause<CellResult>): string {
 function reasonBlock({ first, members }: Cause<CellResult>): string {
   const { sign } = KIND_TEXTS[kindOf(first)];
   return [
-    `- ${sign} ${countText(members.length, 'cell')}: ${md(first.detail ?? 'no reason given')}`,
+    `- ${sign} ${countText(members.length, 'cell')}: ${md(describeFinding(first) ?? 'no reason given')}`,
     details('which', cellList(members)),
   ].join('\n\n');
 }
@@ -208,7 +210,7 @@ function proofs(results: readonly CellResult[]): string[] {
   if (proven.length === 0) return [];
   const lines = cellCauses(proven, 'passed').map(({ first: { cell, proof = [] }, members }) => {
     const others = members.length === 1 ? '' : ` and ${countText(members.length - 1, 'more cell')} like it`;
-    return `- ${KIND_TEXTS['fails-as-expected'].sign} ${code(cell.id)}${others}: ${md(proof.join('; '))}`;
+    return `- ${KIND_TEXTS['fails-as-expected'].sign} ${code(cell.id)}${others}: ${md(proof.map(describeProof).join('; '))}`;
   });
   return [details(`what proves that ${countText(proven.length, 'cell')} rightly failed`, lines.join('\n'))];
 }

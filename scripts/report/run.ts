@@ -44,7 +44,7 @@ export function abortedRun(known: LabRun, reason: string, planned: readonly Cell
     cell,
     observed: null,
     verdict: 'skipped',
-    detail: 'not tried: the run was aborted',
+    finding: { reason: 'aborted' },
   });
   return {
     ...known,

@@ -1,3 +1,7 @@
+import type { Check } from '../bgp/checks/check.ts';
+import type { Difference, Finding } from '../matrix/findings.ts';
+import type { Outcome } from '../matrix/types.ts';
+
 /** Where an action runs: a machine by name, or the lab's kubectl. */
 export interface Action {
   readonly on: string;
@@ -7,20 +11,47 @@ export interface Action {
 /** The `on` of actions that kubectl runs; argv then lacks the program. */
 export const KUBECTL = 'kubectl';
 
-/** An action that is repeated until its output matches. */
+/** An action that is repeated until its output matches, or until the machine is out of reach. */
 export interface Condition extends Action {
   readonly what: string;
-  readonly until: RegExp;
+  readonly until: RegExp | 'unreachable';
 }
 
+/**
+ * What a finding must hold: each key that is named, each item of a list somewhere in the list. A regular expression is for
+ * the words of other programs only; what labtest finds is a code.
+ */
+export type Pattern =
+  | string
+  | number
+  | null
+  | RegExp
+  | readonly Pattern[]
+  | { readonly [key: string]: Pattern | undefined };
+
 /** One cell or check that a fault must turn red, and what it must say. */
-export interface ExpectedRed {
-  readonly kind: 'cell' | 'check';
+export type ExpectedRed = ExpectedCell | ExpectedCheck;
+
+interface Expected {
   /** Of the id; `*` stands for anything. */
   readonly id: string;
   readonly verdict: 'failed' | 'harness' | 'blocked';
-  /** What the verdict's text must match. */
-  readonly sentence: RegExp;
+}
+
+interface ExpectedCell extends Expected {
+  readonly kind: 'cell';
+  readonly outcome?: Outcome;
+  readonly finding: { readonly reason: Finding['reason']; readonly [key: string]: Pattern };
+  /** What was seen when it was tried again. */
+  readonly difference?: { readonly reason: Difference['reason']; readonly [key: string]: Pattern };
+}
+
+interface ExpectedCheck extends Expected {
+  readonly kind: 'check';
+  readonly reason: Check['reason'];
+  readonly wanted?: Pattern;
+  readonly seen?: Pattern;
+  readonly blockedBy?: string;
 }
 
 /** A known fault as data: how it is made, how it is undone, and what labtest must say about it. */
@@ -35,7 +66,7 @@ export interface Fault {
   /** When the fault has come to effect, in order. */
   readonly effective?: readonly Condition[];
   /** What prints something that matches while the fault is there, where its owner may put it right at any time. */
-  readonly standing?: Action & Pick<Condition, 'until'>;
+  readonly standing?: Action & { readonly until: RegExp };
   /** Ids of the cells that are tried: those that must turn red, and some that must not. */
   readonly cells: readonly string[];
   readonly expect: readonly ExpectedRed[];

@@ -3,7 +3,7 @@ import { indexMachine } from '../matrix/expect/machine.ts';
 import { CALICO_GATEWAY } from '../plan/addressing.ts';
 import type { Fault, InapplicableFault } from './fault.ts';
 import { lookFor, putBack, takeAway } from './placed-rules.ts';
-import { literally, nodePortWays, pick, type Scene } from './scene.ts';
+import { nodePortWays, pick, type Scene } from './scene.ts';
 
 /** Faults of the pod network. */
 export function podFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
@@ -40,13 +40,13 @@ function gatewayRouteMissing(scene: Scene): Fault | InapplicableFault {
         kind: 'check',
         id: checkId('pod-gateway', { machine: on }),
         verdict: 'failed',
-        sentence: new RegExp(literally(`no route to ${CALICO_GATEWAY}`)),
+        reason: 'missing',
       },
       {
         kind: 'cell',
         id: way.cell.id,
         verdict: 'blocked',
-        sentence: new RegExp(literally(`not tried: ${checkId('pod-gateway', { machine: on })} failed`)),
+        finding: { reason: 'blocked', by: checkId('pod-gateway', { machine: on }) },
       },
     ],
     // Cluster DNS may run there.
@@ -93,17 +93,16 @@ function natOutgoingMissing({ plan, state, cells, picture }: Scene): Fault | Ina
     expect: [
       {
         kind: 'check',
-        id: `pod-network.${on}`,
+        id: checkId('masquerading', { machine: on }),
         verdict: 'failed',
-        sentence: new RegExp(
-          `^nothing is masqueraded, not what comes from ${literally(plan.kubernetes.podCidr)} is`,
-        ),
+        reason: 'missing',
+        wanted: { sources: [plan.kubernetes.podCidr] },
       },
       {
         kind: 'cell',
         id: masqueraded.id,
         verdict: 'blocked',
-        sentence: new RegExp(literally(`not tried: pod-network.${on} failed`)),
+        finding: { reason: 'blocked', by: checkId('masquerading', { machine: on }) },
       },
     ],
     alsoRed: [],

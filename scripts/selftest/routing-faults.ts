@@ -1,3 +1,4 @@
+import { checkId } from '../bgp/checks/check.ts';
 import { nodesOf, routerPeers } from '../bgp/checks/expected.ts';
 import { externalAddresses } from '../matrix/endpoints.ts';
 import { worldOf } from '../matrix/expect/world.ts';
@@ -82,15 +83,18 @@ function missingNextHop(scene: Scene): Fault | InapplicableFault {
     expect: [
       {
         kind: 'check',
-        id: `bgp.route.${router}.bgp.${address}/32`,
+        id: checkId('route', { machine: router, table: 'bgp', prefix: `${address}/32` }),
         verdict: 'failed',
-        sentence: new RegExp(`^${literally(`${left.join(', ')}, not ${hops.join(', ')}`)}$`),
+        reason: 'wrong-next-hops',
+        wanted: { nextHops: hops },
+        seen: { nextHops: left },
       },
       {
         kind: 'check',
-        id: `bgp.route.${router}.kernel.${address}/32`,
+        id: checkId('route', { machine: router, table: 'kernel', prefix: `${address}/32` }),
         verdict: 'blocked',
-        sentence: new RegExp(literally(`follows from bgp.route.${router}.bgp.${address}/32`)),
+        reason: 'wrong-next-hops',
+        blockedBy: checkId('route', { machine: router, table: 'bgp', prefix: `${address}/32` }),
       },
     ],
     // Cells that need the next hop are blocked by the check.
@@ -144,7 +148,8 @@ function sessionDown(scene: Scene): Fault | InapplicableFault {
         kind: 'check',
         id: `bgp.session.*${peer.name}*`,
         verdict: 'failed',
-        sentence: new RegExp(`${literally(router.name)}: Idle`),
+        reason: 'not-established',
+        seen: { ends: [{ machine: router.name, state: /^Idle/ }] },
       },
     ],
     // Cells that need its routes are blocked by the session.
@@ -169,9 +174,11 @@ function hashPolicy(scene: Scene): Fault | InapplicableFault {
     expect: [
       {
         kind: 'check',
-        id: `ecmp.policy.${router}`,
+        id: checkId('hash-policy', { machine: router }),
         verdict: 'failed',
-        sentence: /fib_multipath_hash_policy 0 \(by addresses\), not .* 1 \(by addresses and ports\)/,
+        reason: 'other-policy',
+        wanted: { policy: 1 },
+        seen: { policy: 0 },
       },
     ],
     alsoRed: [],
@@ -212,9 +219,10 @@ function blackhole(scene: Scene): Fault | InapplicableFault {
     expect: [
       {
         kind: 'check',
-        id: `bgp.route.${router}.nothing-else`,
+        id: checkId('unplanned-routes', { machine: router }),
         verdict: 'failed',
-        sentence: new RegExp(`^${literally(prefix)}, not none$`),
+        reason: 'unwanted',
+        seen: { prefixes: [prefix] },
       },
     ],
     alsoRed: [`${router}>*`],
@@ -237,7 +245,7 @@ function unreadyPod(scene: Scene): Fault | InapplicableFault {
     return { id, title, skipped: TOO_FEW_HOPS };
   const { address, hops } = spread;
   const own = nodesOf(plan).find(({ name }) => name === node)?.address ?? '';
-  const right = hops.filter((hop) => hop !== own).join(', ');
+  const right = hops.filter((hop) => hop !== own);
   // kubelet's readiness probe comes from the node itself.
   const how = ['-d', endpoint.ip, '-p', 'tcp', '-j', 'REJECT', '--reject-with', 'tcp-reset'];
   const { add, remove } = ownRule(scene, node, 'filter', 'OUTPUT', how);
@@ -271,9 +279,11 @@ function unreadyPod(scene: Scene): Fault | InapplicableFault {
     expect: [
       {
         kind: 'check',
-        id: `bgp.route.${node}.bird.${address}/32`,
+        id: checkId('route', { machine: node, table: 'bird', prefix: `${address}/32` }),
         verdict: 'failed',
-        sentence: new RegExp(`^${literally(`blackhole, not ${right}`)}$`),
+        reason: 'wrong-next-hops',
+        wanted: { nextHops: right },
+        seen: { nextHops: ['blackhole'] },
       },
     ],
     alsoRed: [`bgp.route.*.${address}/32`, ...others],

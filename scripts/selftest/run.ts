@@ -116,10 +116,12 @@ async function effective(condition: Condition, lab: Surroundings, emit: Emit): P
     signal: lab.signal,
     emit,
     look: async () => {
-      const said = await lab.act(condition).catch((error: unknown) => `unreachable: ${messageOf(error)}`);
-      return condition.until.test(said)
-        ? { done: true, value: undefined }
-        : { done: false, why: said.trim() || 'nothing was printed' };
+      const { until } = condition;
+      const said = await lab.act(condition).catch((error: unknown) => ({ failed: messageOf(error) }));
+      const isReached = typeof said === 'string';
+      if (isReached ? until !== 'unreachable' && until.test(said) : until === 'unreachable')
+        return { done: true, value: undefined };
+      return { done: false, why: isReached ? said.trim() || 'nothing was printed' : said.failed };
     },
   });
 }

@@ -1,8 +1,9 @@
+import { checkId } from '../bgp/checks/check.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { nthAddress, parseCidr, sizeOf } from '../shared/ip.ts';
-import type { Fault, InapplicableFault } from './fault.ts';
+import type { ExpectedRed, Fault, InapplicableFault } from './fault.ts';
 import { MARK } from './fault.ts';
-import { letGo, literally, type NodePortWay, nodePortWays, ownRule, pick, type Scene } from './scene.ts';
+import { letGo, type NodePortWay, nodePortWays, ownRule, pick, type Scene } from './scene.ts';
 
 /** Faults on the way of single connections: rules, servers, clients. */
 export function trafficFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
@@ -53,9 +54,15 @@ function withWay(
   return 'skipped' in made ? { id, title, ...made } : { id, title, moment: 'before', alsoRed: [], ...made };
 }
 
-/** What evidence says about a rule that stops packets: where, and which. */
-function stoppedBy(chain: string, target: string, on: string): RegExp {
-  return new RegExp(`(?=.*${literally(on)}).*[Rr]ule ${chain} "${MARK}".*${target}.*stopped it`);
+/** A cell that got no answer because this rule of ours stopped it. */
+function stoppedBy(id: string, at: string, chain: string, target: string): ExpectedRed {
+  return {
+    kind: 'cell',
+    id,
+    verdict: 'failed',
+    finding: { reason: 'other-outcome' },
+    difference: { reason: 'stopped', at, rule: { chain, target, comment: MARK } },
+  };
 }
 
 /** A rule of a worker that stops what it forwards to a pod. */
@@ -63,12 +70,11 @@ function stopping(target: string, ...how: readonly string[]) {
   return ({ cell, node, clientAddress, podAddress }: NodePortWay, other: NodePortWay, scene: Scene): Made => {
     const rule = ['-s', clientAddress, '-d', podAddress, '-p', 'tcp', '-j', target, ...how];
     const { add, remove } = ownRule(scene, node, 'filter', 'FORWARD', rule);
-    const sentence = stoppedBy('FORWARD', target, node);
     return {
       inject: [add],
       revert: [remove],
       cells: [cell.id, other.cell.id],
-      expect: [{ kind: 'cell', id: cell.id, verdict: 'failed', sentence }],
+      expect: [stoppedBy(cell.id, node, 'FORWARD', target)],
     };
   };
 }
@@ -78,12 +84,12 @@ function snat(way: NodePortWay, other: NodePortWay, scene: Scene): Made {
   const how = ['-j', 'SNAT', '--to-source', nodeAddress];
   const rule = ['-s', clientAddress, '-d', podAddress, '-p', 'tcp', ...how];
   const { add, remove } = ownRule(scene, node, 'nat', 'POSTROUTING', rule);
-  const sentence = `wrong-source, the server saw ${nodeAddress}, not ${clientAddress}`;
+  const finding = { reason: 'wrong-source', client: nodeAddress, wanted: [clientAddress] } as const;
   return {
     inject: [add],
     revert: [remove],
     cells: [cell.id, other.cell.id],
-    expect: [{ kind: 'cell', id: cell.id, verdict: 'failed', sentence: new RegExp(literally(sentence)) }],
+    expect: [{ kind: 'cell', id: cell.id, verdict: 'failed', finding }],
   };
 }
 
@@ -96,12 +102,12 @@ function wrongBackend(way: NodePortWay, other: NodePortWay, scene: Scene): Made 
   // Without it the answer would not come back this way.
   const masquerade = [...from, '-d', other.podAddress, '-j', 'MASQUERADE'];
   const back = ownRule(scene, node, 'nat', 'POSTROUTING', masquerade);
-  const sentence = `wrong-backend, answered by ${other.podAddress}, not by ${way.podAddress}`;
+  const finding = { reason: 'wrong-backend', server: other.podAddress, wanted: [way.podAddress] } as const;
   return {
     inject: [back.add, redirect.add],
     revert: [redirect.remove, back.remove],
     cells: [cell.id, other.cell.id],
-    expect: [{ kind: 'cell', id: cell.id, verdict: 'failed', sentence: new RegExp(literally(sentence)) }],
+    expect: [{ kind: 'cell', id: cell.id, verdict: 'failed', finding }],
   };
 }
 
@@ -118,7 +124,9 @@ function stoppedServer({ cell, node }: NodePortWay, other: NodePortWay): Made {
         kind: 'cell',
         id: cell.id,
         verdict: 'failed',
-        sentence: /timeout, connected, but the header did not come in time/,
+        outcome: 'timeout',
+        finding: { reason: 'other-outcome' },
+        difference: { reason: 'server-silent' },
       },
     ],
   };
@@ -169,9 +177,13 @@ function wrongAnswer(way: NodePortWay, other: NodePortWay, scene: Scene): Made {
         kind: 'cell',
         id: cell.id,
         verdict: 'failed',
-        sentence: new RegExp(
-          `a program on ${literally(node)} itself answered it, to which rule PREROUTING "${MARK}" -j REDIRECT.*corrupt, .*\\(got b'hello`,
-        ),
+        outcome: 'corrupt',
+        finding: { reason: 'other-outcome' },
+        difference: {
+          reason: 'answered-locally',
+          at: node,
+          rule: { chain: 'PREROUTING', comment: MARK, target: 'REDIRECT' },
+        },
       },
     ],
   };
@@ -184,14 +196,7 @@ function denied({ cell }: NodePortWay, other: NodePortWay, scene: Scene): Made {
     inject: [add],
     revert: [remove],
     cells: [cell.id, other.cell.id],
-    expect: [
-      {
-        kind: 'cell',
-        id: cell.id,
-        verdict: 'failed',
-        sentence: stoppedBy('OUTPUT', 'DROP', ''),
-      },
-    ],
+    expect: [stoppedBy(cell.id, cell.from, 'OUTPUT', 'DROP')],
   };
 }
 
@@ -206,7 +211,14 @@ function staleConntrack(way: NodePortWay, other: NodePortWay, { plan }: Scene): 
   const reply = ['-r', gone, '-q', clientAddress, '--reply-port-src', String(podPort)];
   const entry = [...tuple, ...ports, ...reply, '--reply-port-dst', String(KEPT_PORT), '-t', '120'];
   const remove = 'if conntrack -L "$@" 2>/dev/null | grep -q .; then conntrack -D "$@"; fi';
-  const sentence = `${clientAddress}:${KEPT_PORT} to ${nodeAddress}:${cell.port} goes to ${gone}, which is no endpoint of ${cell.service}`;
+  const stale = {
+    client: clientAddress,
+    clientPort: KEPT_PORT,
+    destination: nodeAddress,
+    port: cell.port,
+    backend: gone,
+    service: cell.service,
+  };
   return {
     inject: [{ on: node, argv: ['conntrack', '-I', ...entry] }],
     revert: [{ on: node, argv: ['sh', '-c', remove, 'sh', ...tuple, ...ports] }],
@@ -214,9 +226,10 @@ function staleConntrack(way: NodePortWay, other: NodePortWay, { plan }: Scene): 
     expect: [
       {
         kind: 'check',
-        id: `conntrack.udp.${node}`,
+        id: checkId('udp-flows', { machine: node }),
         verdict: 'failed',
-        sentence: new RegExp(literally(sentence)),
+        reason: 'stale',
+        seen: { stale: [stale] },
       },
     ],
   };
@@ -264,7 +277,7 @@ function getsThrough(scene: Scene, ways: readonly NodePortWay[]): Fault | Inappl
         kind: 'cell',
         id: closed.id,
         verdict: 'failed',
-        sentence: new RegExp(literally(`it got through to ${way.podAddress} as`)),
+        finding: { reason: 'got-through', server: way.podAddress },
       },
     ],
     alsoRed: [],

@@ -128,3 +128,18 @@ export function barrels(sources: readonly Source[]): readonly string[] {
     })
     .map(({ path }) => path);
 }
+
+/** Where the sentences about findings are made, and what shows them beside report/ and cli/: progress, and a selftest. */
+const SENTENCES = /^scripts\/report\/(.*-text|words)\.ts$/;
+const SHOWN_BY = ['scripts/commands/up/cluster.ts', 'scripts/selftest/judge.ts'];
+
+/** Imports of the sentences about findings where they are not shown: a finding is data, and nothing matches on its text. */
+export function sentenceImports(sources: readonly Source[]): readonly string[] {
+  return sources
+    .filter(({ path }) => !['report', 'cli', 'bins'].includes(folderOf(path)) && !SHOWN_BY.includes(path))
+    .flatMap((source) =>
+      projectImports(source)
+        .filter((target) => SENTENCES.test(target))
+        .map((target) => `${source.path} imports ${target}`),
+    );
+}

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { explanationLines } from '../../scripts/cli/explain-text.ts';
+import { describeEvidence } from '../../scripts/report/cell-text.ts';
 import { buildReport } from '../../scripts/report/json.ts';
 import { NEGATIVE, POSITIVE } from '../report/fixtures.ts';
 import { EVIDENCE, TROUBLED } from '../report/samples.ts';
@@ -30,7 +31,7 @@ describe('the text of lab explain', () => {
 
   it('says where a wrong cell went wrong, and speaks of no proof there', () => {
     const text = explained(POSITIVE, 1000).join('\n');
-    expect(text).toContain(`where it went wrong: ${EVIDENCE.sentence}`);
+    expect(text).toContain(`where it went wrong: ${describeEvidence(EVIDENCE)}`);
     expect(text).toContain(`everything that was seen: ${EVIDENCE.file}`);
     expect(text).not.toContain('what proves');
   });

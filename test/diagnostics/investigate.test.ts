@@ -8,7 +8,7 @@ import type { ProbeSource } from '../../scripts/matrix/probe-sources.ts';
 import type { Cell, CellResult } from '../../scripts/matrix/types.ts';
 import { HarnessError, Interrupted } from '../../scripts/shared/errors.ts';
 import { endpointsOf, lineOf, planOf, rightly } from '../matrix/fixtures.ts';
-import { syn } from './sightings.ts';
+import { sentenceOf, syn } from './sightings.ts';
 
 const state = endpointsOf();
 const cells = buildCells(planOf(), state);
@@ -143,7 +143,7 @@ describe('investigate', () => {
     expect(told.jobs.get('ubuntu')?.lookups[0]).not.toHaveProperty('from');
     const file = 'ubuntu_echo-np-tcp_k8sworker1_31234_tcp.json';
     expect(of(red)?.evidence).toMatchObject({
-      sentence: 'The packet left ubuntu by eth0 for k8sworker1, where it never arrived.',
+      difference: { reason: 'lost-on-link', at: 'ubuntu', interface: 'eth0', to: ['k8sworker1'] },
       file: `/reports/evidence/${file}`,
     });
     expect(saved.get(file)?.attempts).toHaveLength(2);
@@ -159,7 +159,7 @@ describe('investigate', () => {
       [probeSource('k8sworker1', told, fails)],
       [machine('k8sworker1', told, packets)],
     );
-    expect(of(spread)?.evidence?.sentence).toBe(
+    expect(sentenceOf(of(spread)?.evidence)).toBe(
       'The packet left k8sworker1 by eth0 for k8sworker2, where it never arrived.',
     );
     expect([...saved.values()][0]?.attempts).toHaveLength(12);
@@ -174,7 +174,7 @@ describe('investigate', () => {
             cell: { ...red, chance: 'chance decides between ok and timeout' },
             observed: null,
             verdict: 'failed' as const,
-            detail: null,
+            finding: null,
           }
         : result,
     );
@@ -184,7 +184,7 @@ describe('investigate', () => {
       [probeSource('ubuntu', told, fails)],
       [machine('ubuntu', told, packets)],
     );
-    expect(found.find(({ cell }) => cell.id === red.id)?.evidence?.sentence).toBe(
+    expect(sentenceOf(found.find(({ cell }) => cell.id === red.id)?.evidence)).toBe(
       '8 of 12 tries were not answered. One of them: The packet left ubuntu by eth0 for k8sworker1, where it never arrived.',
     );
   });
@@ -196,7 +196,7 @@ describe('investigate', () => {
       [probeSource('ubuntu', told, () => ({}))],
       [machine('ubuntu', told)],
     );
-    expect(of(red)?.evidence?.sentence).toBe(
+    expect(sentenceOf(of(red)?.evidence)).toBe(
       '2 more tries while everything was watched all ended as they have to.',
     );
   });
@@ -221,7 +221,7 @@ describe('investigate', () => {
         ]),
       ],
     );
-    expect(of(negative)?.evidence?.sentence).toContain(
+    expect(sentenceOf(of(negative)?.evidence)).toContain(
       'but k8smaster1 sent it on to echo-server1 (10.255.0.74) by eth0.',
     );
   });
@@ -230,7 +230,7 @@ describe('investigate', () => {
     const told: Told = { events: [], jobs: new Map() };
     const broken: ProbeSource = { name: 'ubuntu', run: () => Promise.reject(new HarnessError('ssh: lost')) };
     const { of } = await run(results(red), [broken], [machine('ubuntu', told)]);
-    expect(of(red)?.evidence?.sentence).toBe(
+    expect(sentenceOf(of(red)?.evidence)).toBe(
       'The connection could not be made again: the probe could not be run: ssh: lost.',
     );
   });
@@ -254,7 +254,7 @@ describe('investigate', () => {
       ],
       [machine('k8sworker1', told)],
     );
-    expect(of(name)?.evidence?.sentence).toBe(
+    expect(sentenceOf(of(name)?.evidence)).toBe(
       `pod/echo-client1 could not resolve ${name.address}: no answer from 10.96.0.10.`,
     );
   });

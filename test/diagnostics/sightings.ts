@@ -1,6 +1,13 @@
 import type { Sightings } from '../../scripts/diagnostics/flow.ts';
 import { blind, type Packet, type RouteAnswer, type Watched } from '../../scripts/diagnostics/watch.ts';
 import { parseCounters } from '../../scripts/matrix/proof-counters.ts';
+import type { Evidence } from '../../scripts/matrix/types.ts';
+import { describeEvidence } from '../../scripts/report/cell-text.ts';
+
+/** What a reader is told of it. */
+export function sentenceOf(evidence: Evidence | undefined): string | undefined {
+  return evidence === undefined ? undefined : describeEvidence(evidence);
+}
 
 /** "192.0.2.1:20001 > 10.0.0.1:1234". */
 type Ends = string;

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import type { Handlers } from '../../scripts/cli/handlers.ts';
 import { type BinName, program } from '../../scripts/cli/program.ts';
-import { OUTCOMES } from '../../scripts/matrix/types.ts';
+import { OUTCOMES } from '../../scripts/matrix/findings.ts';
 import { EXIT } from '../../scripts/shared/errors.ts';
 import { loadSpec } from '../../scripts/spec/load.ts';
 import { FOLDERS } from '../architecture/import-rules.ts';

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { buildCells } from '../../scripts/matrix/cells.ts';
+import { OUTCOMES } from '../../scripts/matrix/findings.ts';
 import { cellsToRetry, judgeCells } from '../../scripts/matrix/judge.ts';
 import type { ProbeSource } from '../../scripts/matrix/probe-sources.ts';
 import { withControls } from '../../scripts/matrix/proof-control.ts';
 import { notObserved } from '../../scripts/matrix/run.ts';
 import { testCells } from '../../scripts/matrix/test-cells.ts';
 import type { Cell, Observation } from '../../scripts/matrix/types.ts';
-import { OUTCOMES } from '../../scripts/matrix/types.ts';
 import { endpointsOf, fakeProbeSource, lineOf, planOf, rightly } from './fixtures.ts';
 
 const cells = buildCells(planOf(), endpointsOf());
@@ -33,20 +33,28 @@ function judge(cell: Cell, seen: Partial<Observation>, others: readonly Cell[] =
 
 describe('judgeCells', () => {
   it('passes what is as expected', () => {
-    expect(judge(positive, {})).toMatchObject({ verdict: 'passed', detail: null });
-    expect(judge(negative, {}, [positive])).toMatchObject({ verdict: 'passed', detail: null });
+    expect(judge(positive, {})).toMatchObject({ verdict: 'passed', finding: null });
+    expect(judge(negative, {}, [positive])).toMatchObject({ verdict: 'passed', finding: null });
   });
 
   it('derives wrong-backend from a server that may not answer', () => {
     const result = judge(positive, { server: '10.255.0.202' });
     expect(result).toMatchObject({ verdict: 'failed', observed: { outcome: 'wrong-backend' } });
-    expect(result.detail).toBe('answered by 10.255.0.202, not by 10.255.0.74');
+    expect(result.finding).toEqual({
+      reason: 'wrong-backend',
+      server: '10.255.0.202',
+      wanted: ['10.255.0.74'],
+    });
   });
 
   it('derives wrong-source from a client address that may not be seen', () => {
     const result = judge(positive, { client: '192.168.13.35' });
     expect(result).toMatchObject({ verdict: 'failed', observed: { outcome: 'wrong-source' } });
-    expect(result.detail).toBe('the server saw 192.168.13.35, not 192.168.13.104');
+    expect(result.finding).toEqual({
+      reason: 'wrong-source',
+      client: '192.168.13.35',
+      wanted: ['192.168.13.104'],
+    });
   });
 
   it('does not take an answer without addresses for a success', () => {
@@ -66,15 +74,17 @@ describe('judgeCells', () => {
     const result = judge(negative, { outcome: 'ok', server: '10.255.0.74', client: '192.168.13.30' }, [
       positive,
     ]);
-    expect(result.detail).toBe('it got through to 10.255.0.74 as 192.168.13.30');
+    expect(result.finding).toEqual({
+      reason: 'got-through',
+      server: '10.255.0.74',
+      client: '192.168.13.30',
+    });
   });
 
   it('needs a success from the same source to believe a failure', () => {
     const alone = judge(negative, {}, [named('routed>echo-np-tcp/k8sworker1:31234/tcp')]);
     expect(alone.verdict).toBe('harness');
-    expect(alone.detail).toBe(
-      'nothing got through from ubuntu in this run, so a failure there proves nothing',
-    );
+    expect(alone.finding).toEqual({ reason: 'no-control', from: 'ubuntu' });
   });
 
   it('blocks a failure by what blocks every success from there', () => {
@@ -82,7 +92,7 @@ describe('judgeCells', () => {
     const result = judgeCells([blocked, negative], new Map([[negative.id, rightly(negative)]]))[1];
     expect(result).toMatchObject({
       verdict: 'blocked',
-      detail: 'nothing could get through from ubuntu: bgp.session.bgp-k8sworker1 failed',
+      finding: { reason: 'source-blocked', from: 'ubuntu', by: 'bgp.session.bgp-k8sworker1' },
     });
   });
 
@@ -94,7 +104,7 @@ describe('judgeCells', () => {
   it('does not judge blocked cells', () => {
     const [result] = judgeCells([{ ...positive, blockedBy: 'workloads.client-pod' }], new Map());
     expect(result).toMatchObject({ verdict: 'blocked', observed: null });
-    expect(result?.detail).toContain('workloads.client-pod');
+    expect(result?.finding).toEqual({ reason: 'blocked', by: 'workloads.client-pod' });
   });
 });
 
@@ -103,7 +113,12 @@ describe('a cell that is skipped', () => {
 
   it('is not judged, and says why', () => {
     expect(judgeCells([skipped], new Map())).toEqual([
-      { cell: skipped, observed: null, verdict: 'skipped', detail: skipped.skipped },
+      {
+        cell: skipped,
+        observed: null,
+        verdict: 'skipped',
+        finding: { reason: 'not-modelled', what: skipped.skipped },
+      },
     ]);
   });
 
@@ -128,7 +143,7 @@ describe('a cell that chance decides', () => {
       cell: chance,
       observed: null,
       verdict: 'failed',
-      detail: 'chance decides between ok and timeout, so one try would prove nothing',
+      finding: { reason: 'chance', what: 'chance decides between ok and timeout' },
     });
   });
 
@@ -151,7 +166,10 @@ describe('a harness error', () => {
       [cell.id, notObserved('ssh: connection lost')],
     ]);
     const result = judgeCells([positive, cell], observed)[1];
-    expect(result).toMatchObject({ verdict: 'harness', detail: 'ssh: connection lost' });
+    expect(result).toMatchObject({
+      verdict: 'harness',
+      finding: { reason: 'probe-failed', said: 'ssh: connection lost' },
+    });
   });
 
   it('is no reason to try again', () => {
@@ -176,7 +194,7 @@ describe('testCells', () => {
     expect(JSON.parse(probeSource.inputs[1] ?? '').cells.map(({ id }: Cell) => id)).toEqual([positive.id]);
     const result = results.find(({ cell }) => cell === positive);
     expect(result).toMatchObject({ verdict: 'flaky', observed: { outcome: 'ok', attempts: 2 } });
-    expect(result?.detail).toContain('first try: timeout');
+    expect(result?.finding).toMatchObject({ reason: 'second-try', outcome: 'timeout' });
   });
 
   it('keeps a cell failed that fails twice, with both attempts', async () => {

@@ -347,7 +347,7 @@ describe('DNS', () => {
     cell,
     observed: rightly(cell, seen),
     verdict,
-    detail: null,
+    finding: null,
   });
 
   it('that does not answer is one cause, and blocks the cells whose names it is asked for', () => {
@@ -358,7 +358,7 @@ describe('DNS', () => {
     expect(checks.map(({ verdict }) => verdict)).toEqual(['failed', 'blocked']);
     expect(results[0]).toMatchObject({
       verdict: 'blocked',
-      detail: 'its name did not resolve: dns.a.headless.echo-server.svc.cluster.local failed',
+      finding: { reason: 'name-blocked', by: 'dns.a.headless.echo-server.svc.cluster.local' },
     });
   });
 

@@ -103,11 +103,18 @@ describe('a connection that rightly failed', () => {
     const of = prove();
     expect(of(dropped)).toMatchObject({ verdict: 'passed' });
     expect(of(dropped).proof).toEqual([
-      `${positive.id} got through in the same run`,
-      `${XLB_TCP} on k8smaster1, "echo-server/echo-np-tcp:tcp has no local endpoints": the rule matched 4 packets from 2 cells`,
+      { reason: 'control', cell: positive.id, sameHost: false },
+      {
+        reason: 'counted',
+        node: 'k8smaster1',
+        chain: XLB_TCP,
+        comment: 'echo-server/echo-np-tcp:tcp has no local endpoints',
+        packets: 4,
+        cells: 2,
+      },
     ]);
-    expect(of(datagram).proof?.[1]).toBe("what it sent (ddd) is in no server's log");
-    expect(of(datagram).proof?.[2]).toContain('matched 1 packet from 1 cell');
+    expect(of(datagram).proof?.[1]).toEqual({ reason: 'not-in-logs', nonce: 'ddd' });
+    expect(of(datagram).proof?.[2]).toMatchObject({ reason: 'counted', packets: 1, cells: 1 });
     expect(of(noRoute).proof).toHaveLength(1);
     expect(of(positive)).toMatchObject({ verdict: 'passed' });
   });
@@ -116,7 +123,10 @@ describe('a connection that rightly failed', () => {
     const of = prove({ after: counters(rules(8, 6)) });
     for (const cell of [dropped, droppedToo]) {
       expect(of(cell).verdict).toBe('harness');
-      expect(of(cell).detail).toContain('matched 3 of at least 4 packets from 2 cells');
+      expect(of(cell).finding).toMatchObject({
+        reason: 'unproven',
+        gap: { reason: 'counted-too-few', packets: 3, least: 4, cells: 2 },
+      });
     }
     expect(of(datagram).verdict).toBe('passed');
   });
@@ -124,36 +134,56 @@ describe('a connection that rightly failed', () => {
   it('proves nothing where there is no such rule', () => {
     const without = prove({ after: counters('*nat\nCOMMIT\n') });
     expect(without(dropped).verdict).toBe('harness');
-    expect(without(dropped).detail).toContain('k8smaster1 has no rule that stops it');
+    expect(without(dropped).finding).toMatchObject({
+      reason: 'unproven',
+      gap: { reason: 'no-rule', node: 'k8smaster1' },
+    });
   });
 
   it('proves nothing where rules cannot be read', () => {
     const broken: CountersByNode = new Map([
       ['k8smaster1', { ok: false, fault: 'lab', detail: 'not found' }],
     ]);
-    expect(prove({ after: broken })(dropped).detail).toContain('could not be read: not found');
-    expect(prove({ before: new Map() })(dropped).detail).toContain('it was not asked');
+    expect(prove({ after: broken })(dropped).finding).toMatchObject({
+      reason: 'unproven',
+      gap: { reason: 'rules-not-read', said: 'not found' },
+    });
+    expect(prove({ before: new Map() })(dropped).finding).toMatchObject({
+      reason: 'unproven',
+      gap: { reason: 'rules-not-read' },
+    });
   });
 
   it('fails where a server got what it sent', () => {
     const of = prove({ logs: logs(logLine('aaa'), logLine('bbb'), logLine('ddd', 'echo-server2')) });
     expect(of(datagram)).toMatchObject({
       verdict: 'failed',
-      detail: 'nothing came back, but pod echo-server2 got what ubuntu sent, from 192.168.13.104:40000',
+      finding: {
+        reason: 'received',
+        pod: 'echo-server2',
+        from: 'ubuntu',
+        client: '192.168.13.104:40000',
+      },
     });
   });
 
   it('proves nothing by logs that lack what was answered', () => {
     const of = prove({ logs: logs(logLine('aaa')) });
     expect(of(datagram).verdict).toBe('harness');
-    expect(of(datagram).detail).toContain(`lack what ${bgpPositive.id} sent, though it was answered`);
+    expect(of(datagram).finding).toMatchObject({
+      reason: 'unproven',
+      gap: { reason: 'logs-incomplete', cell: bgpPositive.id },
+    });
     // No payload could leave: the logs do not matter.
     expect(of(dropped).verdict).toBe('passed');
   });
 
   it('proves nothing by logs that cannot be read', () => {
     const of = prove({ logs: { ok: false, fault: 'harness', detail: 'kubectl failed' } });
-    expect(of(datagram).detail).toContain('kubectl failed');
+    expect(of(datagram).finding).toMatchObject({
+      reason: 'unproven',
+      gap: { reason: 'logs-not-read', said: 'kubectl failed' },
+    });
     expect(of(positive).verdict).toBe('passed');
   });
 
@@ -175,12 +205,19 @@ describe('an answer', () => {
   it('from another server than it says is wrong', () => {
     const of = prove({ logs: logs(logLine('aaa', 'echo-server2', '10.255.0.138'), logLine('bbb')) });
     expect(of(positive)).toMatchObject({ verdict: 'failed', observed: { outcome: 'corrupt' } });
-    expect(of(positive).detail).toContain('in the log of 10.255.0.138 (pod echo-server2)');
+    expect(of(positive).finding).toMatchObject({
+      reason: 'other-server',
+      logged: '10.255.0.138',
+      pod: 'echo-server2',
+    });
   });
 
   it('to something that came twice is wrong', () => {
     const of = prove({ logs: logs(logLine('aaa'), logLine('aaa'), logLine('bbb')) });
-    expect(of(positive)).toMatchObject({ verdict: 'failed', detail: 'it was received 2 times' });
+    expect(of(positive)).toMatchObject({
+      verdict: 'failed',
+      finding: { reason: 'received-often', times: 2 },
+    });
   });
 });
 
@@ -363,7 +400,10 @@ describe('testCells with witnesses', () => {
       ['bgp', 'passed'],
       ['bgp', 'harness'],
     ]);
-    expect(results[3]?.detail).toContain('matched 0 of at least 1 packet from 1 cell');
+    expect(results[3]?.finding).toMatchObject({
+      reason: 'unproven',
+      gap: { reason: 'counted-too-few', packets: 0, least: 1, cells: 1 },
+    });
     expect(probeSources.map(({ inputs }) => inputs.length)).toEqual([2, 2]);
   });
 

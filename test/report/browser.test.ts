@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { describeEvidence, describeProof } from '../../scripts/report/cell-text.ts';
 import { toHtml } from '../../scripts/report/html/page.ts';
 import { NEGATIVE, POSITIVE } from './fixtures.ts';
-import { HOSTILE, TROUBLED, TWENTY } from './samples.ts';
+import { EVIDENCE, HOSTILE, TROUBLED, TWENTY } from './samples.ts';
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const FLAGS = [
@@ -88,7 +89,7 @@ describe.skipIf(!isThere)('the HTML report in Chromium', () => {
     await cell(POSITIVE).click();
     const text = await panel().innerText();
     expect(text).toContain(POSITIVE);
-    expect(text).toContain('KUBE-EXTERNAL-SERVICES dropped the packet');
+    expect(text).toContain(describeEvidence(EVIDENCE));
     expect(await panel().locator('.chain > li .at').allInnerTexts()).toEqual([
       'ubuntu',
       'k8sworker1',
@@ -106,7 +107,7 @@ describe.skipIf(!isThere)('the HTML report in Chromium', () => {
   it('shows what proves that a connection rightly failed', async () => {
     await open(hashOf(NEGATIVE));
     const proof = TROUBLED.cells.find(({ cell }) => cell.id === NEGATIVE)?.proof;
-    expect(await panel().locator('.proof > li').allInnerTexts()).toEqual(proof);
+    expect(await panel().locator('.proof > li').allInnerTexts()).toEqual(proof?.map(describeProof));
     expect(await panel().getByRole('heading', { name: 'What proves that it fails there' }).isVisible()).toBe(
       true,
     );

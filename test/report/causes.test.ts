@@ -37,7 +37,13 @@ describe('causes', () => {
     expect(one?.members).toHaveLength(nodePorts.length);
     const apart = cells.map((result, index) =>
       result.verdict === 'failed'
-        ? { ...result, evidence: { ...EVIDENCE, sentence: index % 2 === 0 ? 'a rule' : 'a route' } }
+        ? {
+            ...result,
+            evidence: {
+              ...EVIDENCE,
+              difference: { reason: 'nothing-seen' as const, at: index % 2 === 0 ? 'a' : 'b' },
+            },
+          }
         : result,
     );
     expect(cellCauses(apart, 'failed')).toHaveLength(2);

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { describeEvidence, describeProof } from '../../scripts/report/cell-text.ts';
 import { buildReport, reportJsonSchema, reportSchema, reportText } from '../../scripts/report/json.ts';
 import { packageRoot } from '../../scripts/shared/assets.ts';
 import { CELLS, NEGATIVE, POSITIVE, runOf, TIMEOUT } from './fixtures.ts';
@@ -65,6 +66,7 @@ describe('the JSON report', () => {
     expect(cellOf('routed>echo-lb-tcp/2.2.2.2:1234/tcp')).toMatchObject({
       verdict: 'harness',
       observed: { outcome: 'harness-error' },
+      finding: { reason: 'probe-failed', said: 'the probe could not be run: connection lost' },
       detail: 'the probe could not be run: connection lost',
     });
     expect(cellOf('bgp>echo-lb-tcp/2.2.2.2:1234/tcp')).toMatchObject({ verdict: 'blocked', observed: null });
@@ -81,9 +83,15 @@ describe('the JSON report', () => {
   it('has the optional parts of a run that has them', () => {
     const report = reportSchema.parse(JSON.parse(reportText(buildReport(TROUBLED))));
     expect(Object.keys(report)).toEqual(expect.arrayContaining(['moved', 'bgpTables', 'timings']));
-    expect(report.cells.find(({ id }) => id === POSITIVE)?.evidence).toEqual(EVIDENCE);
+    expect(report.cells.find(({ id }) => id === POSITIVE)?.evidence).toEqual({
+      ...EVIDENCE,
+      sentence: describeEvidence(EVIDENCE),
+    });
     const negative = TROUBLED.cells.find(({ cell }) => cell.id === NEGATIVE);
-    expect(report.cells.find(({ id }) => id === NEGATIVE)?.proof).toEqual(negative?.proof);
+    expect(report.cells.find(({ id }) => id === NEGATIVE)?.proofs).toEqual(negative?.proof);
+    expect(report.cells.find(({ id }) => id === NEGATIVE)?.proof).toEqual(
+      negative?.proof?.map(describeProof),
+    );
     expect(negative?.proof).toHaveLength(2);
     expect(report.cells.find(({ id }) => id === POSITIVE)).not.toHaveProperty('proof');
     expect(buildReport({ ...TROUBLED, aborted: 'interrupted' }).aborted).toBe('interrupted');

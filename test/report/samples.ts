@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type Check, checkId, makeCheck } from '../../scripts/bgp/checks/check.ts';
+import type { Proof } from '../../scripts/matrix/findings.ts';
 import type { Evidence, Observation } from '../../scripts/matrix/types.ts';
 import type { LabPlan } from '../../scripts/plan/types.ts';
 import type { LabRun } from '../../scripts/report/run.ts';
@@ -12,8 +13,18 @@ export const HOSTILE =
   '</script><script>globalThis.pwned = true</script><img src=x onerror="pwned=true"> & "quoted"';
 
 export const EVIDENCE: Evidence = {
-  sentence:
-    'k8sworker1: KUBE-EXTERNAL-SERVICES dropped the packet, but the chain says that it goes to 10.255.0.74.',
+  difference: {
+    reason: 'stopped',
+    at: 'k8sworker1',
+    interface: 'eth0',
+    rule: {
+      chain: 'KUBE-EXTERNAL-SERVICES',
+      rule: '-A KUBE-EXTERNAL-SERVICES -p tcp -m comment --comment "echo-np-tcp has no local endpoints" -j DROP',
+      target: 'DROP',
+      comment: 'echo-np-tcp has no local endpoints',
+      moved: 3,
+    },
+  },
   hops: [
     {
       at: 'ubuntu',
@@ -136,20 +147,27 @@ function ecmp(plan: LabPlan, skewed: boolean): readonly Check[] {
   ];
 }
 
-/** What proves each connection that rightly failed, in the sentences of a real run. */
+/** What proves each connection that rightly failed, as in a real run. */
 function proven(results: LabRun['cells']): LabRun['cells'] {
   return results.map((result, index) => {
-    const { from, expected, node } = result.cell;
+    const { from, expected, node = '', protocol } = result.cell;
     if (result.verdict !== 'passed' || expected.outcome === 'ok') return result;
-    const control = `${from}>echo-np-tcp/k8sworker2:31234/tcp got through in the same run`;
-    const nonce = `what it sent (n-${String(index).padStart(4, '0')}-5f0c) is in no server's log`;
-    const rule = `KUBE-FIREWALL on ${node}, "kubernetes firewall for dropping marked packets": the rule matched 24 packets from 12 cells`;
-    const proof =
-      expected.outcome !== 'timeout'
-        ? [control]
-        : result.cell.protocol === 'udp'
-          ? [control, nonce, rule]
-          : [control, rule];
+    const control: Proof = {
+      reason: 'control',
+      cell: `${from}>echo-np-tcp/k8sworker2:31234/tcp`,
+      sameHost: false,
+    };
+    const absent: Proof = { reason: 'not-in-logs', nonce: `n-${String(index).padStart(4, '0')}-5f0c` };
+    const rule: Proof = {
+      reason: 'counted',
+      node,
+      chain: 'KUBE-FIREWALL',
+      comment: 'kubernetes firewall for dropping marked packets',
+      packets: 24,
+      cells: 12,
+    };
+    const isSilent = expected.outcome === 'timeout';
+    const proof = [control, ...(isSilent && protocol === 'udp' ? [absent] : []), ...(isSilent ? [rule] : [])];
     return { ...result, proof };
   });
 }
@@ -214,7 +232,12 @@ export const TROUBLED: LabRun = (() => {
         ? result.cell.id === POSITIVE
           ? { ...result, evidence: EVIDENCE }
           : result
-        : { ...result, observed: null, verdict: 'skipped', detail: result.cell.skipped },
+        : {
+            ...result,
+            observed: null,
+            verdict: 'skipped',
+            finding: { reason: 'not-modelled', what: result.cell.skipped },
+          },
     ),
     moved: ['EndpointSlice echo-np-tcp went from generation 3 to 4', `pod ${HOSTILE} was deleted`],
   };

@@ -1,9 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import type { Fault } from '../../scripts/selftest/fault.ts';
-import { globMatches, judgeFault, redsOf } from '../../scripts/selftest/judge.ts';
+import type { ExpectedRed, Fault } from '../../scripts/selftest/fault.ts';
+import { globMatches, holds, judgeFault, redsOf } from '../../scripts/selftest/judge.ts';
 import { parsePending, pendingText } from '../../scripts/selftest/pending.ts';
 import { CHECKS, POSITIVE, runOf, TIMEOUT } from '../report/fixtures.ts';
 
+const EXPECTED: ExpectedRed = {
+  kind: 'cell',
+  id: POSITIVE,
+  verdict: 'failed',
+  outcome: 'timeout',
+  finding: { reason: 'other-outcome' },
+};
 const FAULT: Fault = {
   id: 'drop',
   title: 'a rule drops packets',
@@ -11,13 +18,13 @@ const FAULT: Fault = {
   inject: [],
   revert: [{ on: 'k8sworker1', argv: ['true'] }],
   cells: [POSITIVE],
-  expect: [{ kind: 'cell', id: POSITIVE, verdict: 'failed', sentence: /no answer to the connection/ }],
+  expect: [EXPECTED],
   alsoRed: [],
 };
 const RED = runOf({ first: { [POSITIVE]: TIMEOUT }, second: { [POSITIVE]: TIMEOUT } });
 
 describe('judgeFault', () => {
-  it('finds a fault where the right cell is red with the right sentence', () => {
+  it('finds a fault where the right cell is red for the right reason', () => {
     expect(judgeFault(FAULT, RED)).toEqual({
       found: true,
       text: `${POSITIVE}: timeout, no answer to the connection request within 1500 ms`,
@@ -27,10 +34,10 @@ describe('judgeFault', () => {
   it.each([
     ['nothing is red', FAULT, runOf(), /did not turn red/],
     [
-      'the sentence is another one',
-      { ...FAULT, expect: FAULT.expect.map((each) => ({ ...each, sentence: /refused/ })) },
+      'the outcome is another one',
+      { ...FAULT, expect: [{ ...EXPECTED, outcome: 'refused' as const }] },
       RED,
-      /says "timeout, .*", which is not failed with \/refused\//,
+      /says "timeout, .*", which is not failed with {"outcome":"refused"/,
     ],
     [
       'the verdict is another one',
@@ -54,17 +61,17 @@ describe('judgeFault', () => {
     expect(judgeFault(fault, run)).toMatchObject({ found: false, text: expect.stringMatching(text) });
   });
 
-  it('takes the sentence of the evidence', () => {
+  it('asks for what was seen when it was tried again', () => {
+    const difference = { reason: 'nothing-seen', at: 'k8sworker1' } as const;
     const cells = RED.cells.map((result) =>
-      result.cell.id === POSITIVE
-        ? { ...result, evidence: { sentence: 'k8sworker1 FORWARD dropped it', hops: [] } }
-        : result,
+      result.cell.id === POSITIVE ? { ...result, evidence: { difference, hops: [] } } : result,
     );
-    const fault = {
-      ...FAULT,
-      expect: FAULT.expect.map((each) => ({ ...each, sentence: /k8sworker1 FORWARD dropped it/ })),
-    };
-    expect(judgeFault(fault, { ...RED, cells })).toMatchObject({ found: true });
+    const found = (at: string) =>
+      judgeFault(
+        { ...FAULT, expect: [{ ...EXPECTED, difference: { reason: 'nothing-seen', at } }] },
+        { ...RED, cells },
+      ).found;
+    expect([found('k8sworker1'), found('k8sworker2')]).toEqual([true, false]);
   });
 
   it('lets what is allowed be red', () => {
@@ -85,6 +92,18 @@ it.each([
   ['a+b', 'aab', false],
 ])('%s on %s: %s', (pattern, text, matches) => {
   expect(globMatches(pattern, text)).toBe(matches);
+});
+
+it.each([
+  [{ a: 1 }, { a: 1, b: 2 }, true],
+  [{ a: 1 }, { a: '1' }, false],
+  [{ a: [{ b: 'x' }] }, { a: [{ b: 'y' }, { b: 'x', c: 1 }] }, true],
+  [{ a: ['x', 'z'] }, { a: ['x', 'y'] }, false],
+  [{ a: /^Idle/ }, { a: 'Idle (Admin)' }, true],
+  [{ a: null }, { a: {} }, false],
+  [{ a: { b: 1 } }, { a: null }, false],
+])('%j in %j: %s', (pattern, value, is) => {
+  expect(holds(pattern, value)).toBe(is);
 });
 
 describe('what is to be undone', () => {

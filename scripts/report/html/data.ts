@@ -1,4 +1,5 @@
 import type { CellResult, Evidence } from '../../matrix/types.ts';
+import { describeEvidence, describeFinding, describeProof } from '../cell-text.ts';
 import { KIND_TEXTS, type Kind, kindOf } from '../kinds.ts';
 import type { LabRun } from '../run.ts';
 import { describeControl } from '../words.ts';
@@ -30,7 +31,7 @@ export interface PageCell {
   readonly chain: readonly number[];
   /** What proves that it failed where it had to. */
   readonly proof?: readonly string[];
-  readonly evidence?: Evidence;
+  readonly evidence?: Evidence & { readonly sentence: string };
 }
 
 interface Side {
@@ -52,7 +53,7 @@ function pageCell(
   texts: Table<string>,
   steps: Table<PageData['steps'][number]>,
 ): PageCell {
-  const { cell, observed, detail, proof, evidence } = result;
+  const { cell, observed, proof, evidence } = result;
   const { outcome, servers, clients, why, chain } = cell.expected;
   return {
     id: cell.id,
@@ -73,11 +74,11 @@ function pageCell(
             connectMs: observed.connectMs,
           },
     ...(cell.controlOf === undefined ? {} : { added: describeControl(cell.controlOf) }),
-    detail,
+    detail: describeFinding(result),
     why: texts.indexOf(why),
     chain: chain.map(({ at, layer, text }) => steps.indexOf([at, layer, texts.indexOf(text)])),
-    ...(proof === undefined ? {} : { proof }),
-    ...(evidence === undefined ? {} : { evidence }),
+    ...(proof === undefined ? {} : { proof: proof.map(describeProof) }),
+    ...(evidence === undefined ? {} : { evidence: { ...evidence, sentence: describeEvidence(evidence) } }),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { CellResult, Verdict } from '../../matrix/types.ts';
 import { type Cause, cellCauses, countText, reasonCauses } from '../causes.ts';
+import { describeEvidence, describeFinding } from '../cell-text.ts';
 import { KIND_TEXTS, kindOf } from '../kinds.ts';
 import type { LabRun } from '../run.ts';
 import { describeExpected, describeObserved } from '../words.ts';
@@ -22,13 +23,14 @@ ${cards}`;
 
 function storyCard(cause: Cause<CellResult>): Markup {
   const { first, members } = cause;
-  const { cell, observed, detail, evidence } = first;
+  const { cell, observed, evidence } = first;
+  const detail = describeFinding(first);
   const kind = kindOf(first);
   return html`<article class="cause ${kind}">
 <h3><span class="sign ${kind}" aria-hidden="true">${KIND_TEXTS[kind].sign}</span> ${
     members.length === 1 ? cellLink(cell.id) : html`${members.length} cells ${KIND_TEXTS[kind].text}`
   }</h3>
-${evidence !== undefined && html`<p class="sentence">${evidence.sentence}</p>`}
+${evidence !== undefined && html`<p class="sentence">${describeEvidence(evidence)}</p>`}
 <dl class="story">
 ${members.length > 1 && html`<dt>e.g.</dt><dd><code>${cell.id}</code></dd>`}
 <dt>expected</dt><dd>${describeExpected(cell.expected)}</dd>
@@ -45,7 +47,7 @@ function reasonCard({ first, members }: Cause<CellResult>): Markup {
   const kind = kindOf(first);
   return html`<article class="cause ${kind}">
 <h3><span class="sign ${kind}" aria-hidden="true">${KIND_TEXTS[kind].sign}</span> ${countText(members.length, 'cell')} ${KIND_TEXTS[kind].text}</h3>
-<p>${first.detail ?? 'No reason given.'}</p>
+<p>${describeFinding(first) ?? 'No reason given.'}</p>
 ${cellLinks(members)}
 </article>
 `;
