@@ -3,6 +3,7 @@ import { buildCells } from '../../matrix/cells.ts';
 import { movedParts } from '../../matrix/state/fingerprint.ts';
 import { readState } from '../../matrix/state/read.ts';
 import type { ObservedState } from '../../matrix/state/types.ts';
+import { describeCheck } from '../../report/check-text.ts';
 import type { LabRun } from '../../report/run.ts';
 import type { Fault, InapplicableFault } from '../../selftest/fault.ts';
 import { faultsFor } from '../../selftest/faults.ts';
@@ -155,7 +156,17 @@ function surroundingsOf(deps: Deps, lab: OpenLab): Surroundings {
   };
 }
 
-function requireRight(run: LabRun, message: string): void {
+/** Throws UserError where labtest cannot judge the lab, LabFailure where the lab is not right. */
+export function requireRight(run: LabRun, message: string): void {
+  const unmodelled = run.checks.filter(({ reason }) => reason === 'not-modelled').map(describeCheck);
+  if (unmodelled.length > 0)
+    throw new UserError(
+      'Selftest cannot begin: labtest does not know what must happen in this lab, so it would not see a fault.',
+      {
+        details: unmodelled.map(({ expected, observed }) => `${observed}; modelled: ${expected}`),
+        next: 'npx labtest   (tests what it can judge)',
+      },
+    );
   const reds = redsOf(run);
   if (reds.length > 0)
     throw new LabFailure(message, {
