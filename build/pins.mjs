@@ -3,7 +3,6 @@
 //   npm run pins -- --set calico=v3.33.1 [--write]  the same of another version; --write writes it, with its sums
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { httpsClient } from '../dist/scripts/artifacts/online/https.js';
 import {
   addSums,
   COMPONENTS,
@@ -11,7 +10,8 @@ import {
   newerReleases,
   publishedSums,
   UNKNOWN_SUM,
-} from '../dist/scripts/artifacts/online/pins.js';
+} from '../dist/bench/build/pins.js';
+import { httpsClient } from '../dist/bench/scripts/artifacts/online/https.js';
 
 const { values } = parseArgs({
   options: { set: { type: 'string', multiple: true, default: [] }, write: { type: 'boolean' } },

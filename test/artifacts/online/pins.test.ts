@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type HttpsClient, httpsClient } from '../../../scripts/artifacts/online/https.ts';
 import {
   addSums,
   COMPONENTS,
@@ -11,7 +10,8 @@ import {
   newerThan,
   publishedSums,
   UNKNOWN_SUM,
-} from '../../../scripts/artifacts/online/pins.ts';
+} from '../../../build/pins.ts';
+import { type HttpsClient, httpsClient } from '../../../scripts/artifacts/online/https.ts';
 import { loadVersions } from '../../../scripts/artifacts/online/versions.ts';
 import { EXIT } from '../../../scripts/shared/errors.ts';
 import { makeCertificates, missingPrograms } from '../../fakes/certificates.ts';

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { type Document, isScalar, type Node, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
-import { messageOf, UserError } from '../../shared/errors.ts';
-import { findChecksum } from './checksums.ts';
-import { type HttpsClient, readAll } from './https.ts';
-import { type Component, loadVersions, type PinnedImage } from './versions.ts';
+import { findChecksum } from '../scripts/artifacts/online/checksums.ts';
+import { type HttpsClient, readAll } from '../scripts/artifacts/online/https.ts';
+import { type Component, loadVersions, type PinnedImage } from '../scripts/artifacts/online/versions.ts';
+import { messageOf, UserError } from '../scripts/shared/errors.ts';
 
 /** Where the releases of each component are listed. */
 const REPOSITORIES = {
