@@ -1,21 +1,15 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { messageOf, UserError } from '../shared/errors.ts';
+import { writeAtomic } from '../shared/write-atomic.ts';
 
 /** Writes a file that the user asked for: all of it or none. Throws UserError, naming the option, where it cannot be written. */
 export async function saveFile(path: string, content: string, what: string, option: string): Promise<void> {
-  const temporary = `${path}.new`;
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(temporary, content);
-    await rename(temporary, path);
-  } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {});
+  await writeAtomic(path, content).catch((cause: unknown) => {
     throw new UserError(`The ${what} cannot be written: ${messageOf(cause)}`, {
       next: `give ${option} another path`,
       cause,
     });
-  }
+  });
 }
 
 /** The text of a file that the user named. Throws UserError, naming the option, where it cannot be read. */

@@ -6,6 +6,7 @@ import type { SshTarget } from '../exec/ssh.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { UserError } from '../shared/errors.ts';
 import type { Secrets } from '../shared/secrets.ts';
+import { writeAtomic } from '../shared/write-atomic.ts';
 import type { DistributionName, DriverName } from '../spec/types.ts';
 
 /** One line of the journal: what a step of which command did, and how long it took. */
@@ -110,9 +111,7 @@ export class LabState {
 
   /** Writes a file of the state folder atomically with mode 0600. */
   async write(name: string, content: string): Promise<void> {
-    const temporary = this.path(`${name}.new`);
-    await writeFile(temporary, content, { mode: 0o600 });
-    await rename(temporary, this.path(name));
+    await writeAtomic(this.path(name), content, 0o600);
   }
 
   async read(name: string): Promise<string | undefined> {

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { CommandError } from '../../exec/command-error.ts';
 import { LabError, messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
+import { writeAtomic } from '../../shared/write-atomic.ts';
 import { sha256File } from '../cache.ts';
 import { loadVersions } from '../online/versions.ts';
 import type { Bundle } from './bundle.ts';
@@ -68,7 +69,7 @@ export async function bundleProblems(bundle: Bundle, options: CheckOptions): Pro
   }
   problems.push(...missingImages(manifest, contents, loadVersions()));
   problems.push(...extra.map((path) => `${path}: not listed in ${BUNDLE_FILE}`));
-  if (problems.length === 0) await writeNote(note, seen);
+  if (problems.length === 0) await writeAtomic(note, JSON.stringify(seen));
   return problems;
 }
 
@@ -145,12 +146,6 @@ async function readNote(path: string): Promise<Readonly<Record<string, Seen>>> {
   } catch {
     return {};
   }
-}
-
-async function writeNote(path: string, seen: Readonly<Record<string, Seen>>): Promise<void> {
-  await mkdir(join(path, '..'), { recursive: true });
-  await writeFile(`${path}.${process.pid}`, JSON.stringify(seen));
-  await rename(`${path}.${process.pid}`, path);
 }
 
 async function filesBelow(folder: string): Promise<readonly string[]> {

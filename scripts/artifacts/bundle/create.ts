@@ -1,10 +1,11 @@
 import { constants } from 'node:fs';
-import { copyFile, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { type FileRole, NODE_ROLES, type Software, type SoftwareFile } from '../../plan/software.ts';
 import { LabFailure, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
+import { writeAtomic } from '../../shared/write-atomic.ts';
 import { softwareProblems } from './check.ts';
 import type { ReadOptions } from './contents.ts';
 import { BUNDLE_FILE, BUNDLE_VERSION, type BundleFile, type BundleManifest } from './manifest.ts';
@@ -101,8 +102,7 @@ export async function createBundle(
     // Copy on write where the file system can: never a link, which would let a changed bundle change the cache.
     await copyFile(source, join(target, path), constants.COPYFILE_FICLONE);
   }
-  await writeFile(join(target, `${BUNDLE_FILE}.new`), renderBundle(manifest));
-  await rename(join(target, `${BUNDLE_FILE}.new`), join(target, BUNDLE_FILE));
+  await writeAtomic(join(target, BUNDLE_FILE), renderBundle(manifest));
   await rm(join(target, UNFINISHED));
   return manifest;
 }

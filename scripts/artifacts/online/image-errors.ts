@@ -3,44 +3,61 @@ import { LabError, messageOf, UserError } from '../../shared/errors.ts';
 import { WITHOUT_INTERNET } from './https.ts';
 import type { DownloadRecord } from './records.ts';
 
-/** What skopeo says, by what it means. The texts are those of containers/image and of Go's net and crypto/tls. */
-const MEANINGS: readonly {
+interface Meaning {
   readonly said: RegExp;
-  readonly means: keyof typeof NEXT;
-  readonly again: boolean;
-}[] = [
+  readonly next: string;
+  /** Whether another try may end otherwise. */
+  readonly again?: true;
+  readonly message?: (reference: string) => string;
+}
+
+/** What skopeo says, and what to do about it. The texts are those of containers/image and of Go's net and crypto/tls. */
+const MEANINGS: readonly Meaning[] = [
   {
     said: /manifest unknown|name unknown|not found|repository name not known/i,
-    means: 'absent',
-    again: false,
+    message: (reference) => `Image ${reference} does not exist in its registry.`,
+    next: 'Correct its tag or digest in versions.yaml (docs/development.md, "How to move a pin"), then run labup again.',
   },
-  { said: /no image found in manifest list|no image found in image index/i, means: 'platform', again: false },
-  { said: /unauthorized|authentication required|denied/i, means: 'denied', again: false },
-  { said: /toomanyrequests|too many requests/i, means: 'limit', again: true },
-  { said: /x509:|certificate|tls: /i, means: 'tls', again: false },
-  { said: /no such host/i, means: 'network', again: false },
-  { said: /no space left/i, means: 'disk', again: false },
-  { said: /policy\.json/i, means: 'policy', again: false },
+  {
+    said: /no image found in manifest list|no image found in image index/i,
+    next: 'It is not made for this architecture: choose another version in versions.yaml.',
+  },
+  {
+    said: /unauthorized|authentication required|denied/i,
+    next: `Registries hide what does not exist: look at its name and tag in versions.yaml. ${WITHOUT_INTERNET}`,
+  },
+  {
+    said: /toomanyrequests|too many requests/i,
+    next: 'The registry limits this address: run labup again in an hour.',
+    again: true,
+  },
+  {
+    said: /x509:|certificate|tls: /i,
+    next: `Look at the clock of this host (date), and at a proxy that opens TLS: its CA belongs to this host's certificates (update-ca-certificates). ${WITHOUT_INTERNET}`,
+  },
+  {
+    said: /no such host/i,
+    next: `Look at this host's DNS, network and HTTPS_PROXY, then run labup again. ${WITHOUT_INTERNET}`,
+  },
+  {
+    said: /no space left/i,
+    next: 'Make room on the disk of the cache (~/.cache/k8s-bgp-lab), then run labup again.',
+  },
+  {
+    said: /policy\.json/i,
+    next: 'Install the package containers-common, or repair /etc/containers/policy.json, then run labup again.',
+  },
+  {
+    said: /^/,
+    next: `Run labup again: the images that are whole are kept. ${WITHOUT_INTERNET}`,
+    again: true,
+  },
 ];
-
-const NEXT = {
-  absent:
-    'Correct its tag or digest in versions.yaml (docs/development.md, "How to move a pin"), then run labup again.',
-  platform: 'It is not made for this architecture: choose another version in versions.yaml.',
-  denied: `Registries hide what does not exist: look at its name and tag in versions.yaml. ${WITHOUT_INTERNET}`,
-  limit: 'The registry limits this address: run labup again in an hour.',
-  tls: `Look at the clock of this host (date), and at a proxy that opens TLS: its CA belongs to this host's certificates (update-ca-certificates). ${WITHOUT_INTERNET}`,
-  network: `Look at this host's DNS, network and HTTPS_PROXY, then run labup again. ${WITHOUT_INTERNET}`,
-  disk: 'Make room on the disk of the cache (~/.cache/k8s-bgp-lab), then run labup again.',
-  policy:
-    'Install the package containers-common, or repair /etc/containers/policy.json, then run labup again.',
-  other: `Run labup again: the images that are whole are kept. ${WITHOUT_INTERNET}`,
-} as const;
 
 /** Whether another try may end otherwise: a network that was away for a moment, not an image that does not exist. */
 export function mayImprove(error: unknown): boolean {
   if (!(error instanceof CommandError) || error.outcome.exitCode === 127) return false;
-  return meaningOf(error)?.again ?? true;
+  return meaningOf(error)?.again === true;
 }
 
 /** A copy that failed for good: which image, what skopeo said, and the next command. */
@@ -49,14 +66,11 @@ export function imageError(reference: string, error: unknown, tries: number): La
     if (error instanceof LabError) return error;
     return new UserError(`Copying image ${reference} failed.`, { details: [messageOf(error)], cause: error });
   }
-  const means = meaningOf(error)?.means ?? 'other';
-  const message =
-    means === 'absent'
-      ? `Image ${reference} does not exist in its registry.`
-      : `Copying image ${reference} failed${tries > 1 ? ` ${tries} times` : ''}.`;
-  return new UserError(message, {
+  const meaning = meaningOf(error);
+  const failed = `Copying image ${reference} failed${tries > 1 ? ` ${tries} times` : ''}.`;
+  return new UserError(meaning?.message?.(reference) ?? failed, {
     details: [error.message, ...error.details],
-    next: NEXT[means],
+    ...(meaning && { next: meaning.next }),
     cause: error,
   });
 }

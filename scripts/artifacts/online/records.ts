@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
+import { writeAtomic } from '../../shared/write-atomic.ts';
 import { sha256File } from '../cache.ts';
 
 /** What is known of a file of the cache that came from outside. */
@@ -71,9 +72,7 @@ export async function writeRecord(
     recordedAt: new Date().toISOString(),
   };
   const path = recordPath(cache, about.source);
-  await mkdir(dirname(path), { recursive: true });
-  await writeFile(`${path}.new`, `${JSON.stringify(record, undefined, 2)}\n`, { flush: true });
-  await rename(`${path}.new`, path);
+  await writeAtomic(path, `${JSON.stringify(record, undefined, 2)}\n`);
 }
 
 /**

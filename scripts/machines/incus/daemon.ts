@@ -1,13 +1,15 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackgroundProcess, backgroundWith, isRunning, startBackground } from '../../exec/background.ts';
 import type { Executor } from '../../exec/executor.ts';
-import { UserError } from '../../shared/errors.ts';
+import type { DaemonFact } from '../../plan/host-facts.ts';
+import { messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { RUN_DIR } from '../../shared/labels.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
+import { writeAtomic } from '../../shared/write-atomic.ts';
 import { DAEMON_LOG, type IncusApi, incusApi } from './api.ts';
 
 const UNMOUNT_MS = 15_000;
@@ -83,7 +85,7 @@ export interface Daemon {
 }
 
 /** The answer to GET /1.0, as far as the lab reads it. */
-export interface ServerInfo {
+interface ServerInfo {
   readonly auth: string;
   readonly environment: {
     readonly server_version: string;
@@ -91,16 +93,35 @@ export interface ServerInfo {
   };
 }
 
+/** For one answer, in milliseconds: a daemon that is starting opens its socket before it answers. */
+const ANSWER_TIMEOUT_MS = 10_000;
+
+const socketOf = ({ stateDir }: DaemonKind): string => join(stateDir, 'unix.socket');
+
+/** What the socket of a daemon says. */
+export async function askSocket(
+  kind: DaemonKind,
+): Promise<Pick<DaemonFact, 'socket' | 'why' | 'version' | 'storageDrivers'>> {
+  const path = socketOf(kind);
+  if (!existsSync(path)) return { socket: 'absent' };
+  try {
+    const info = await incusApi(path, ANSWER_TIMEOUT_MS).get<ServerInfo>('/1.0');
+    if (info?.auth !== 'trusted') return { socket: 'untrusted' };
+    const { server_version: version, storage_supported_drivers: drivers } = info.environment;
+    return { socket: 'answers', version, storageDrivers: (drivers ?? []).map(({ Name }) => Name) };
+  } catch (error) {
+    const cause = error instanceof Error ? error.cause : undefined;
+    const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+    return code === 'EACCES' ? { socket: 'denied' } : { socket: 'silent', why: messageOf(cause ?? error) };
+  }
+}
+
 /** The daemon that answers on this host, Incus first; undefined where none does. */
 export async function findDaemon(host: DaemonHost = THIS_HOST): Promise<Daemon | undefined> {
-  for (const { name, stateDir } of host.kinds) {
-    const socket = join(stateDir, 'unix.socket');
-    if (!existsSync(socket)) continue;
-    const api = incusApi(socket);
-    const info = await api.get<ServerInfo>('/1.0').catch(() => undefined);
-    if (info?.auth !== 'trusted') continue;
-    const storageDrivers = (info.environment.storage_supported_drivers ?? []).map((driver) => driver.Name);
-    return { kind: name, version: info.environment.server_version, storageDrivers, api };
+  for (const kind of host.kinds) {
+    const { socket, version = '', storageDrivers = [] } = await askSocket(kind);
+    if (socket === 'answers')
+      return { kind: kind.name, version, storageDrivers, api: incusApi(socketOf(kind)) };
   }
   return undefined;
 }
@@ -139,8 +160,7 @@ export async function ensureDaemon(
     if ((await ourDaemon(host)) === undefined) {
       await mkdir(host.runDir, { recursive: true, mode: 0o755 });
       const process = await startBackground(kind.start, log);
-      await writeFile(`${markerIn(host)}.new`, JSON.stringify(process));
-      await rename(`${markerIn(host)}.new`, markerIn(host));
+      await writeAtomic(markerIn(host), JSON.stringify(process));
     }
   }
   const daemon = await waitFor({
@@ -158,20 +178,12 @@ export async function ensureDaemon(
 
 /** Throws UserError where a daemon answers that this user may not use: another one must not be started beside it. */
 async function requireAllowed(host: DaemonHost): Promise<void> {
-  for (const { name, stateDir } of host.kinds) {
-    const socket = join(stateDir, 'unix.socket');
-    if (!existsSync(socket)) continue;
-    const denied = await incusApi(socket)
-      .get<ServerInfo>('/1.0')
-      .then(
-        (info) => info?.auth !== 'trusted',
-        (error: Error) => (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EACCES',
-      );
-    if (denied) {
-      throw new UserError(`The socket of ${name} may not be used by this user: ${socket}`, {
-        next: 'run the command as root, or as a user of the group that owns the socket',
-      });
-    }
+  for (const kind of host.kinds) {
+    const { socket } = await askSocket(kind);
+    if (socket !== 'denied' && socket !== 'untrusted') continue;
+    throw new UserError(`The socket of ${kind.name} may not be used by this user: ${socketOf(kind)}`, {
+      next: 'run the command as root, or as a user of the group that owns the socket',
+    });
   }
 }
 

@@ -7,6 +7,7 @@ import { OWNER_KEY, RECIPE_KEY } from '../../shared/labels.ts';
 import { macOf } from '../../shared/mac.ts';
 import { waitFor } from '../../shared/wait.ts';
 import type { CloudInit, MachineImage } from '../driver.ts';
+import { notDone, onEach } from '../on-each.ts';
 import type { IncusApi } from './api.ts';
 import { inProject, poolOf, projectOf } from './names.ts';
 
@@ -40,35 +41,23 @@ export async function ensureInstances(
   const jobs = plan.machines.map((machine) => {
     const documents = cloudInit.get(machine.name);
     if (documents === undefined) throw new Error(`no cloud-init documents for ${machine.name}`);
-    return { machine, documents, recipe: recipeOf(image, documents), seen: existing.get(machine.name) };
+    const { name } = machine;
+    return { name, machine, documents, recipe: recipeOf(image, documents), seen: existing.get(name) };
   });
   for (const { machine, recipe, seen } of jobs) refuseOther(plan, machine, recipe, seen);
-  const made = await Promise.allSettled(
-    jobs.map(async ({ machine, documents, recipe, seen }) => {
-      if (seen?.status === 'Running') return false;
-      if (seen === undefined) {
-        emit({ type: 'note', text: `creating ${machine.name}` });
-        await api.post(
-          inProject(plan.lab, '/1.0/instances'),
-          instanceBody(plan, machine, documents, recipe, fingerprint),
-        );
-      }
-      emit({ type: 'note', text: `starting ${machine.name}` });
-      await startInstance(api, plan.lab, machine.name);
-      return true;
-    }),
-  );
-  const failures = made.flatMap((each, index) =>
-    each.status === 'rejected' ? [{ name: jobs[index]?.machine.name, reason: each.reason as unknown }] : [],
-  );
-  if (failures.length > 0) {
-    throw new LabFailure(`Not made: ${failures.map(({ name }) => name).join(', ')}.`, {
-      details: failures.map(({ name, reason }) => `${name}: ${messageOf(reason)}`),
-      next: 'npx labup --yes   (continues where this one stopped)',
-      cause: failures[0]?.reason,
-    });
-  }
-  return made.some((each) => each.status === 'fulfilled' && each.value);
+  const { done, failed } = await onEach(jobs, async ({ name, machine, documents, recipe, seen }) => {
+    if (seen?.status === 'Running') return false;
+    if (seen === undefined) {
+      emit({ type: 'note', text: `creating ${name}` });
+      const body = instanceBody(plan, machine, documents, recipe, fingerprint);
+      await api.post(inProject(plan.lab, '/1.0/instances'), body);
+    }
+    emit({ type: 'note', text: `starting ${name}` });
+    await startInstance(api, plan.lab, name);
+    return true;
+  });
+  if (failed.length > 0) throw notDone('Not made', failed);
+  return done.includes(true);
 }
 
 /**

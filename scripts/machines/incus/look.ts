@@ -1,13 +1,7 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { DaemonFact, OtherLab } from '../../plan/host-facts.ts';
-import { messageOf } from '../../shared/errors.ts';
 import { OWNER_KEY } from '../../shared/labels.ts';
-import { incusApi } from './api.ts';
-import { type DaemonHost, type DaemonKind, findDaemon, type ServerInfo, THIS_HOST } from './daemon.ts';
-
-/** For one answer, in milliseconds: a daemon that is starting opens its socket before it answers. */
-const ANSWER_TIMEOUT_MS = 10_000;
+import { askSocket, type DaemonHost, findDaemon, THIS_HOST } from './daemon.ts';
 
 /** What there is of every daemon that this host may have. Starts none. */
 export async function lookAtDaemons(host: DaemonHost = THIS_HOST): Promise<readonly DaemonFact[]> {
@@ -18,28 +12,9 @@ export async function lookAtDaemons(host: DaemonHost = THIS_HOST): Promise<reado
       unit: kind.unit,
       installed: existsSync(kind.program),
       startable: existsSync(host.systemdDir) || kind.start.length > 0,
-      ...(await lookAtSocket(kind)),
+      ...(await askSocket(kind)),
     })),
   );
-}
-
-async function lookAtSocket({
-  stateDir,
-}: DaemonKind): Promise<Pick<DaemonFact, 'socket' | 'why' | 'version' | 'storageDrivers'>> {
-  const path = join(stateDir, 'unix.socket');
-  if (!existsSync(path)) return { socket: 'absent' };
-  try {
-    const info = await incusApi(path, ANSWER_TIMEOUT_MS).get<ServerInfo>('/1.0');
-    if (info?.auth !== 'trusted') return { socket: 'untrusted' };
-    const { server_version: version, storage_supported_drivers: drivers } = info.environment;
-    return { socket: 'answers', version, storageDrivers: (drivers ?? []).map(({ Name }) => Name) };
-  } catch (error) {
-    const cause = error instanceof Error ? error.cause : undefined;
-    const code = (cause as NodeJS.ErrnoException | undefined)?.code;
-    return code === 'EACCES'
-      ? { socket: 'denied' }
-      : { socket: 'silent', why: cause === undefined ? messageOf(error) : messageOf(cause) };
-  }
 }
 
 /**

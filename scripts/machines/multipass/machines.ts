@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import pLimit from 'p-limit';
 import { isAtLeast } from '../../plan/doctor/versions.ts';
 import type { LabPlan, MachinePlan } from '../../plan/types.ts';
-import { detailsOf, Interrupted, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
+import { Interrupted, LabFailure, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { macOf } from '../../shared/mac.ts';
 import type { CloudInit } from '../driver.ts';
+import { type Failed, notDone } from '../on-each.ts';
 import type { LaunchOptions } from './client.ts';
 import { ASKED_AT_ONCE, listInstances, type MultipassHost, multipassOf, versionOf } from './host.ts';
 import { answering, ensureRunning, launchMachine, provisioned, requireNoErrors } from './instance.ts';
@@ -182,30 +183,18 @@ function anyChanged(
   jobs: readonly Job[],
   ended: readonly PromiseSettledResult<boolean | undefined>[],
 ): boolean {
-  const failures: { name: string; reason: unknown }[] = [];
+  const failed: Failed[] = [];
   const notBegun: string[] = [];
   for (const [index, each] of ended.entries()) {
     const name = jobs[index]?.machine.name ?? '';
-    if (each.status === 'rejected') failures.push({ name, reason: each.reason });
+    if (each.status === 'rejected') failed.push({ name, reason: each.reason });
     else if (each.value === undefined) notBegun.push(name);
   }
-  const [first] = failures;
+  const [first] = failed;
   if (first === undefined) return ended.some((each) => each.status === 'fulfilled' && each.value === true);
-  const hopeless = failures.find(
-    ({ reason }) => reason instanceof UserError || reason instanceof Interrupted,
-  );
+  const hopeless = failed.find(({ reason }) => reason instanceof UserError || reason instanceof Interrupted);
   if (hopeless !== undefined) throw hopeless.reason;
-  const { reason } = first;
-  const next = reason instanceof LabFailure ? reason.next : undefined;
-  throw new LabFailure(`Not made: ${failures.map(({ name }) => name).join(', ')}.`, {
-    details: [
-      ...failures.flatMap(({ name, reason: each }) => [
-        `${name}: ${messageOf(each)}`,
-        ...detailsOf(each).map((line) => `  ${line}`),
-      ]),
-      ...(notBegun.length === 0 ? [] : [`not begun after that: ${notBegun.join(', ')}`]),
-    ],
-    next: next ?? 'npx labup --yes   (continues where this one stopped)',
-    cause: reason,
-  });
+  const next = first.reason instanceof LabFailure ? first.reason.next : undefined;
+  const rest = notBegun.length === 0 ? [] : [`not begun after that: ${notBegun.join(', ')}`];
+  throw notDone('Not made', failed, next, rest);
 }

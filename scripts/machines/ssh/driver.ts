@@ -4,12 +4,13 @@ import { isNode } from '../../plan/addressing.ts';
 import type { LabPlan, MachinePlan } from '../../plan/types.ts';
 import { packagesOf } from '../../render/software.ts';
 import { readAsset } from '../../shared/assets.ts';
-import { LabError, LabFailure, messageOf, UserError } from '../../shared/errors.ts';
+import { LabError, messageOf, UserError } from '../../shared/errors.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import type { SshSpec } from '../../spec/types.ts';
 import type { Connect } from '../connect.ts';
 import type { MachineDriver, ObservedThing } from '../driver.ts';
 import { withHostLock } from '../host-lock.ts';
+import { type Failed, notDone, onEach } from '../on-each.ts';
 import { claim, inspect } from './claim.ts';
 import { jumpOf } from './jump.ts';
 import { login, targetOf, throughText } from './login.ts';
@@ -90,14 +91,7 @@ export function sshDriver(
         );
         if (failed.length > 0) {
           throwShared(failed, machines.length);
-          throw new LabFailure(`Not prepared: ${failed.map(({ name }) => name).join(', ')}.`, {
-            details: failed.flatMap(({ name, reason }) => [
-              `${name}: ${messageOf(reason)}`,
-              ...detailsOf(reason),
-            ]),
-            next: 'npx labup --yes   (continues where this one stopped)',
-            cause: failed[0]?.reason,
-          });
+          throw notDone('Not prepared', failed);
         }
         return done.includes(true);
       }),
@@ -145,10 +139,7 @@ export function sshDriver(
         );
         throwShared(failed, machines.length);
         if (failed.length > 0)
-          throw new LabFailure('Not every machine could be put back.', {
-            details: failed.map(({ name, reason }) => `${name}: ${messageOf(reason)}`),
-            next: 'npx labdown --yes   (goes on where this one stopped)',
-          });
+          throw notDone('Not put back', failed, 'npx labdown --yes   (goes on where this one stopped)');
         await registry.note(lab, []);
       }),
 
@@ -206,11 +197,6 @@ function isJumpOf({ host, port }: SshSpec, behind: SshSpec): boolean {
   return jump !== undefined && jump.address === host && jump.port === port;
 }
 
-interface Failed {
-  readonly name: string;
-  readonly reason: unknown;
-}
-
 /** Reasons that say different things: what is wrong with a jump host is said once, not for each machine behind it. */
 function differing(failed: readonly Failed[]): readonly unknown[] {
   const byText = new Map(failed.map(({ reason }) => [messageOf(reason), reason] as const));
@@ -221,28 +207,6 @@ function differing(failed: readonly Failed[]): readonly unknown[] {
 function throwShared(failed: readonly Failed[], machines: number): void {
   const [reason, ...others] = differing(failed);
   if (machines > 1 && failed.length === machines && others.length === 0) throw reason;
-}
-
-/** Does the work on all machines at once, and waits for all of them. */
-async function onEach<T>(
-  machines: readonly Registered[],
-  work: (machine: Registered) => Promise<T>,
-): Promise<{
-  readonly done: readonly T[];
-  readonly failed: readonly Failed[];
-}> {
-  const ended = await Promise.allSettled(machines.map(work));
-  return {
-    done: ended.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : [])),
-    failed: machines.flatMap(({ name }, index) => {
-      const each = ended[index];
-      return each?.status === 'rejected' ? [{ name, reason: each.reason as unknown }] : [];
-    }),
-  };
-}
-
-function detailsOf(error: unknown): readonly string[] {
-  return error instanceof LabError ? error.details.map((line) => `  ${line}`) : [];
 }
 
 async function within<T>(
