@@ -1,4 +1,5 @@
 import type { Finding } from './findings.ts';
+import { controlsFrom } from './proof-control.ts';
 import { notObserved } from './run.ts';
 import type { Cell, CellResult, Observation, Verdict } from './types.ts';
 
@@ -16,7 +17,7 @@ export function cellsToRetry(
 /**
  * One verdict per cell, in the order of `cells`. `first` must hold every cell that is tried; a missing one is a harness error. A cell
  * that chance decides is failed. A failed cell whose retry is right is flaky. A cell that rightly fails proves something only if
- * another cell from the same source got through in the same run; otherwise its verdict is harness, or blocked
+ * a control from the same source (proof-control.ts) passed in the same run; otherwise its verdict is harness, or blocked
  * where those that had to get through are blocked.
  */
 export function judgeCells(
@@ -25,10 +26,10 @@ export function judgeCells(
   retried: ReadonlyMap<string, Observation> = new Map(),
 ): readonly CellResult[] {
   const results = cells.map((cell) => judgeCell(cell, first.get(cell.id), retried.get(cell.id)));
+  const passed = new Set(results.flatMap(({ cell, verdict }) => (verdict === 'passed' ? [cell.id] : [])));
+  const sources = [...new Set(cells.map(({ from }) => from))];
   const controlled = new Set(
-    results
-      .filter(({ cell, verdict }) => verdict === 'passed' && cell.expected.outcome === 'ok')
-      .map(({ cell }) => cell.from),
+    sources.filter((from) => controlsFrom(from, cells).some(({ id }) => passed.has(id))),
   );
   const blocked = new Map(
     cells.flatMap(({ from, expected, blockedBy }): [string, string][] =>

@@ -1,5 +1,17 @@
 import { type Cell, type CellResult, isTried } from './types.ts';
 
+/**
+ * The cells of a source that show, if they pass, that what it sends gets to other machines: those that must be answered, or,
+ * where nothing can answer because no server is ready, those that another machine must refuse. Pure.
+ */
+export function controlsFrom(from: string, cells: readonly Cell[]): readonly Cell[] {
+  const own = cells.filter((cell) => cell.from === from);
+  const answered = own.filter(mustGetThrough);
+  return answered.length > 0
+    ? answered
+    : own.filter(({ expected: { outcome, chain } }) => outcome === 'refused' && chain.at(-1)?.at !== from);
+}
+
 /** A connection that got through, from the same source in the same run. */
 export interface Control {
   readonly cell: Cell;
@@ -9,12 +21,12 @@ export interface Control {
 
 /** The best control for a cell that failed; undefined where nothing got through. */
 export function controlFor(cell: Cell, results: readonly CellResult[]): Control | undefined {
-  const good = results
-    .filter(
-      ({ cell: other, verdict }) =>
-        verdict === 'passed' && other.expected.outcome === 'ok' && other.from === cell.from,
-    )
-    .map((result) => result.cell);
+  const passed = new Set(results.flatMap((each) => (each.verdict === 'passed' ? [each.cell.id] : [])));
+  const controls = controlsFrom(
+    cell.from,
+    results.map((result) => result.cell),
+  );
+  const good = controls.filter(({ id }) => passed.has(id));
   const best = nearest(cell, good);
   return best === undefined ? undefined : { cell: best, sameHost: isSameHost(cell, best) };
 }
@@ -30,7 +42,7 @@ export function withControls(matrix: readonly Cell[], chosen: readonly Cell[]): 
     const negatives = chosen.filter((cell) => cell.from === from && isTried(cell) && !mustGetThrough(cell));
     const [first] = negatives;
     if (first === undefined) continue;
-    const positives = matrix.filter((cell) => cell.from === from && mustGetThrough(cell));
+    const positives = controlsFrom(from, matrix);
     const open = positives.filter(isTried);
     const usable = open.length > 0 ? open : positives.filter(({ blockedBy }) => blockedBy !== undefined);
     if (usable.some(({ id }) => chosen.some((cell) => cell.id === id))) continue;

@@ -28,12 +28,13 @@ type Attempt =
  * Demands proof of every connection that rightly failed: another one from the same source got through; what it
  * sent is in no server's log, in a search that finds what was answered; and where a node's rule had to drop or reject
  * it, that rule counted it. Without proof the verdict is `harness`; where the log shows that a server got it all the
- * same, or that another server than it says has answered, it is `failed`. Pure.
+ * same, or that another server than it says has answered, it is `failed`. `controls` are all results of the run. Pure.
  */
 export function proveResults(
   state: ObservedState,
   results: readonly CellResult[],
   witness: Witness,
+  controls = results,
 ): readonly CellResult[] {
   const search = searchOf(results, witness.logs);
   const drops = dropProofs(state, results, witness);
@@ -42,7 +43,7 @@ export function proveResults(
     if (verdict !== 'passed' && verdict !== 'flaky') return result;
     if (cell.expected.outcome === 'ok') return checkedAnswer(result, witness.logs);
     const proofs = [
-      control(result, results),
+      control(result, controls),
       ...absence(result, witness.logs, search),
       ...(drops.get(cell.id) ?? []),
     ];
@@ -72,9 +73,13 @@ export function cellsToProve(
 
 function control({ cell }: CellResult, results: readonly CellResult[]): Attempt {
   const found = controlFor(cell, results);
-  return found === undefined
-    ? { kind: 'unproven', gap: { reason: 'no-control', from: cell.from } }
-    : { kind: 'proven', proof: { reason: 'control', cell: found.cell.id, sameHost: found.sameHost } };
+  if (found === undefined) return { kind: 'unproven', gap: { reason: 'no-control', from: cell.from } };
+  const { cell: other, sameHost } = found;
+  const refused = other.expected.outcome === 'refused';
+  return {
+    kind: 'proven',
+    proof: { reason: 'control', cell: other.id, sameHost, ...(refused ? { refused } : {}) },
+  };
 }
 
 /** Whether the search for nonces finds those that must be there; undefined where it does. */
@@ -86,6 +91,8 @@ function searchOf(results: readonly CellResult[], logs: Answer<ServerLogs>): Gap
       ? []
       : [{ id: cell.id, nonce: observed.trace.nonce }],
   );
+  // Where no server is ready there is nothing that the search could be tried with.
+  if (results.every(({ cell }) => cell.expected.outcome !== 'ok')) return undefined;
   if (sent.length === 0) return { reason: 'nothing-answered' };
   const lost = sent.find(({ nonce }) => !logs.value.has(nonce));
   return lost === undefined ? undefined : { reason: 'logs-incomplete', cell: lost.id };

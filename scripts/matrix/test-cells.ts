@@ -78,7 +78,7 @@ async function prove(
       ({ cell }) => cell.expected.outcome === 'ok' || own.some(({ id }) => id === cell.id),
     );
     const counted = { before: last, after: now, logs, waitedMs: COUNTED_MS };
-    for (const result of proveResults(state, alone, counted))
+    for (const result of proveResults(state, alone, counted, results))
       if (own.some(({ id }) => id === result.cell.id)) proven.set(result.cell.id, result);
     last = now;
   }

@@ -70,7 +70,7 @@ function gapText(gap: Gap): string {
 export function describeProof(proof: Proof): string {
   switch (proof.reason) {
     case 'control':
-      return `${proof.cell}${proof.sameHost ? ', to the same host,' : ''} got through in the same run`;
+      return `${proof.cell}${proof.sameHost ? ', to the same host,' : ''} ${proof.refused ? 'was refused by another machine' : 'got through'} in the same run`;
     case 'not-in-logs':
       return `what it sent (${proof.nonce}) is in no server's log`;
     case 'counted':

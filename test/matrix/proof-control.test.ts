@@ -53,6 +53,17 @@ describe('withControls', () => {
     expect(new Set(Object.values(tried(patterns)))).toEqual(new Set(['asked for']));
   });
 
+  it('adds one that another machine refuses where no server is ready', () => {
+    const none = buildCells(planOf(), endpointsOf({ ready: ['echo-client1'] }));
+    const refused = 'ubuntu>echo-lb-tcp/k8smaster1:32153/tcp';
+    expect(tried([EXTERNAL], none)).toEqual({ [EXTERNAL]: 'asked for', [refused]: [EXTERNAL] });
+    // Its own refusal shows nothing of the network.
+    const own = 'k8sworker1>echo-lb-tcp/k8sworker1:32153/tcp';
+    expect(Object.keys(tried([own], none)).filter((id) => id !== own)).toEqual([
+      'k8sworker1>echo-lb-tcp/k8smaster1:32153/tcp',
+    ]);
+  });
+
   it('keeps the order of the matrix', () => {
     const ids = Object.keys(tried([EXTERNAL]));
     expect(ids).toEqual(matrix.map(({ id }) => id).filter((id) => ids.includes(id)));

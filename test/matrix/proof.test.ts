@@ -255,6 +255,37 @@ describe('Kubernetes 1.24 and later', () => {
   });
 });
 
+describe('without any ready server', () => {
+  const none = endpointsOf({ ready: ['echo-client1'] });
+  const cells = buildCells(planOf(), none).filter(({ from }) => from === 'ubuntu');
+  const judgedAs = (of: (cell: Cell) => Partial<Observation>) =>
+    judgeCells(cells, new Map(cells.map((cell) => [cell.id, seen(cell, 'nonce', of(cell))])));
+  const witness = { before: new Map(), after: new Map(), logs: logs(), waitedMs: 1500 };
+
+  it('the refusals of other machines are the control of what must fail', () => {
+    const results = judgedAs(() => ({}));
+    expect(new Set(results.map(({ verdict }) => verdict))).toEqual(new Set(['passed']));
+    const proven = proveResults(none, results, witness).filter(
+      ({ cell: { expected } }) => expected.outcome === 'no-route',
+    );
+    expect(proven.length).toBeGreaterThan(0);
+    for (const { verdict, proof } of proven) {
+      expect(verdict).toBe('passed');
+      expect(proof).toMatchObject([
+        { reason: 'control', refused: true },
+        { reason: 'not-in-logs', nonce: 'nonce' },
+      ]);
+    }
+  });
+
+  it('nothing is known where they do not come', () => {
+    const results = judgedAs(({ expected }) =>
+      expected.outcome === 'refused' ? { outcome: 'timeout' } : {},
+    );
+    expect(new Set(results.map(({ verdict }) => verdict))).toEqual(new Set(['failed', 'harness']));
+  });
+});
+
 describe('counters', () => {
   it('are read with table, chain and target', () => {
     expect(parseCounters(rules(5, 7)).map(({ table, packets, target }) => [table, packets, target])).toEqual([
