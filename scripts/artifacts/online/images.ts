@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { CommandError } from '../../exec/command-error.ts';
 import type { Executor } from '../../exec/executor.ts';
@@ -137,6 +138,8 @@ async function copy(image: ImageWanted, digest: string, source: string, options:
     return host.run([...argv, ...from, `docker-archive:${part}:${referenceOf(image)}`], {
       timeoutMs: COPY_MS,
       signal,
+      // What skopeo notes of layers, for root else in /var/lib/containers: it is asked to keep it as another user would.
+      env: { XDG_DATA_HOME: join(cache, 'skopeo'), _CONTAINERS_ROOTLESS_UID: '1' },
     });
   });
   const config = await host.run(['skopeo', 'inspect', '--config', `docker-archive:${part}`], { signal });

@@ -78,6 +78,8 @@ describe.skipIf(missing.length > 0)(
         expect(archive[manifest.Layers[0]]).toContain(`two for ${architecture}`);
         expect(files[index]?.path).toContain(`${files[index]?.sha256}-localhost_`);
       }
+      // Not in /var/lib/containers.
+      expect(readdirSync(join(cache, 'skopeo/containers/cache'))).toHaveLength(1);
       const before = ran.length;
       expect((await get(wanted)).map(({ fresh, path }) => ({ fresh, path }))).toEqual(
         files.map(({ path }) => ({ fresh: false, path })),
