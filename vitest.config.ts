@@ -26,6 +26,7 @@ export default defineConfig({
           // No test changes a module, so that files can share those that are loaded: a third less time on two cores.
           isolate: false,
           testTimeout: 20_000,
+          hookTimeout: 20_000,
         },
       },
       labs('lab'),

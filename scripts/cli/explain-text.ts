@@ -43,12 +43,12 @@ function wordsFor({ expected, blockedBy, skipped, chance }: Cell): string {
   return `${describeExpected(expected)}${chance === undefined ? '' : `, but ${chance}`}`;
 }
 
-/** A cell's expectation with the packet's way, then what the last run saw of it. */
+/** A cell's expectation with the packet's path, then what the last run saw of it. */
 export function explanationLines({ cell, last }: Explanation, width: number): readonly string[] {
   return [...explainCell(cell).flatMap((line) => wrapped(line, width)), ...lastLines(last, width)];
 }
 
-/** A step of the way continues below its own text, any other line a little to the right. */
+/** A step of the path continues below its own text, any other line a little to the right. */
 function wrapped(line: string, width: number): readonly string[] {
   if (line.length <= width) return [line];
   const step = /^ +\d+\. +\S+ +\S+ +/.exec(line)?.[0].length;

@@ -117,7 +117,7 @@ function defineVerbs(root: Command, handlers: Handlers): void {
     .option('--only <pattern...>', "only cells whose id contains a pattern, or matches one with '*' or '?'")
     .action((options) => handlers.predict(options));
   withLab(root.command('explain'))
-    .description("Show a packet's way, step by step, and what the last labtest saw of it.")
+    .description("Show a packet's path, step by step, and what the last labtest saw of it.")
     .argument('<cell>', 'the id of a cell, a part of it, or a pattern with * or ?')
     .action((cell, options) => handlers.explain(cell, options));
   defineSelftest(root.command('selftest'), handlers);

@@ -4,7 +4,7 @@ import { UserError } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import type { DistributionName } from '../spec/types.ts';
-import { distributionOf } from './distributions.ts';
+import { distributionOf } from './choose-distribution.ts';
 
 /** The file in which a worker's kubelet is told its address, and the unit that it runs in. */
 const TOLD: Readonly<Record<DistributionName, { readonly file: string; readonly unit: string }>> = {

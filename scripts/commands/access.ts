@@ -9,7 +9,7 @@ import { type LabPlan, theMachine } from '../plan/types.ts';
 import { HarnessError, LabError, messageOf, UserError } from '../shared/errors.ts';
 import { silent } from '../shared/events.ts';
 import { artifactsOf, type Deps } from './deps.ts';
-import type { LabState, Reach } from './state.ts';
+import type { LabState, SshReach } from './state.ts';
 
 /** How to reach every machine of the lab over SSH, in plan order: as labup noted it, else as the driver says. */
 export async function sshTargets(
@@ -51,7 +51,7 @@ export async function noteReach(
 }
 
 /** Writes key, known_hosts and ssh_config, so that plain `ssh -F .lab/<name>/ssh_config MACHINE` works, keys pinned. */
-async function writeSshFiles(state: LabState, reach: readonly Reach[], privateKey: string): Promise<void> {
+async function writeSshFiles(state: LabState, reach: readonly SshReach[], privateKey: string): Promise<void> {
   await state.write('id_ed25519', privateKey);
   const jumps = jumpHostsOf(reach);
   const keyOf = ({ hostKey }: { hostKey: string }) => hostKey.split(' ').slice(0, 2).join(' ');
@@ -97,7 +97,7 @@ async function writeSshFiles(state: LabState, reach: readonly Reach[], privateKe
 }
 
 /** The jump hosts of a lab, each under a name that no machine can have. */
-function jumpHostsOf(reach: readonly Reach[]): readonly (readonly [string, JumpHost])[] {
+function jumpHostsOf(reach: readonly SshReach[]): readonly (readonly [string, JumpHost])[] {
   const jumps = reach.flatMap(({ jump }) => (jump === undefined ? [] : [jump]));
   return jumps
     .filter((jump, index) => !jumps.slice(0, index).some((other) => isDeepStrictEqual(other, jump)))

@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { assetPath } from '../shared/assets.ts';
 import { UserError } from '../shared/errors.ts';
-import { nameFault } from '../spec/formats.ts';
+import { nameProblem } from '../spec/formats.ts';
 import { loadSpec } from '../spec/load.ts';
 import type { Deps } from './deps.ts';
 
@@ -36,12 +36,12 @@ export function labName(deps: Pick<Deps, 'cwd'>, options: LabOptions): string {
     return only !== undefined && more.length === 0 ? only : loadSpec(path).name;
   }
   // The name becomes a path below .lab/, which labdown removes.
-  const fault = nameFault(name);
+  const fault = nameProblem(name);
   if (fault !== undefined) throw new UserError(`--name: ${fault.message}`, { next: fault.hint });
   return name;
 }
 
 function labsIn(cwd: string): readonly string[] {
   const folder = join(cwd, '.lab');
-  return existsSync(folder) ? readdirSync(folder).filter((name) => nameFault(name) === undefined) : [];
+  return existsSync(folder) ? readdirSync(folder).filter((name) => nameProblem(name) === undefined) : [];
 }

@@ -20,7 +20,7 @@ export interface JournalEntry {
 }
 
 /** How a machine is reached over SSH, without the key that is in the secrets. */
-export type Reach = Omit<SshTarget, 'privateKey'>;
+export type SshReach = Omit<SshTarget, 'privateKey'>;
 
 /** What the command line said of a lab that cannot be changed while it exists: later commands go on with it. */
 export interface KeptFlags {
@@ -101,11 +101,11 @@ export class LabState {
   }
 
   /** How labup reached the machines when it last saw them; undefined where it never did. */
-  async loadReach(): Promise<readonly Reach[] | undefined> {
-    return this.readJson<readonly Reach[]>('reach.json');
+  async loadReach(): Promise<readonly SshReach[] | undefined> {
+    return this.readJson<readonly SshReach[]>('reach.json');
   }
 
-  async saveReach(reach: readonly Reach[]): Promise<void> {
+  async saveReach(reach: readonly SshReach[]): Promise<void> {
     await this.write('reach.json', `${JSON.stringify(reach, null, 2)}\n`);
   }
 

@@ -1,7 +1,7 @@
 import { UserError } from '../shared/errors.ts';
 import { contains, networkOf, overlaps, parseCidr } from '../shared/ip.ts';
 import { isHostAddress } from '../spec/defaults.ts';
-import { cidrFault } from '../spec/formats.ts';
+import { cidrProblem } from '../spec/formats.ts';
 import { SUBNET_LENGTHS } from '../spec/schema.ts';
 import { apiServerAt, checkedCidr, namedPrefixes } from './addressing.ts';
 import { peeringsOf } from './peering.ts';
@@ -90,7 +90,7 @@ export function planAtLast(plan: LabPlan, last: LabPlan | undefined): LabPlan {
 export function requireFit(plan: LabPlan): void {
   const { subnet, hostAddress } = plan.network;
   const next = 'npx labdown --yes, change lab.yaml, then npx labup --yes';
-  const fault = cidrFault(subnet, ...SUBNET_LENGTHS);
+  const fault = cidrProblem(subnet, ...SUBNET_LENGTHS);
   if (fault !== undefined)
     throw new UserError('The lab cannot be in the network that its machines were given.', {
       details: [fault.message],

@@ -1,6 +1,6 @@
 import { isIPv4 } from '../shared/ip.ts';
 import type { LinkAddress } from '../shared/ip-json.ts';
-import type { Fault } from '../spec/formats.ts';
+import type { FormatProblem } from '../spec/formats.ts';
 
 /** An IPv4 route of the host. */
 export interface HostRoute {
@@ -45,7 +45,7 @@ export interface MultipassFact {
   /** What makes the machines: qemu, applevz, lxd ... */
   readonly driver?: string;
   /** Why it cannot be used, and the cure. */
-  readonly refusal?: Fault;
+  readonly refusal?: FormatProblem;
 }
 
 /** A lab of another name that the container daemon knows. */

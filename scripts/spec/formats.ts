@@ -2,7 +2,7 @@ import { type Cidr, networkOf, overlaps, parseCidr } from '../shared/ip.ts';
 import { show } from './problems.ts';
 
 /** Why one value is not acceptable, and what to write instead. */
-export interface Fault {
+export interface FormatProblem {
   readonly message: string;
   readonly hint: string;
 }
@@ -37,7 +37,7 @@ const UNUSABLE: readonly (readonly [string, string])[] = [
 ];
 
 /** A machine's or lab's name: a DNS label that is also an instance name. */
-export function nameFault(name: string): Fault | undefined {
+export function nameProblem(name: string): FormatProblem | undefined {
   if (new RegExp(NAME_PATTERN).test(name)) return undefined;
   const length = name.length > 63 ? `; it has ${name.length} characters, 63 at most` : '';
   return {
@@ -54,7 +54,7 @@ function asName(text: string): string {
 }
 
 /** The name of the lab's bridge: a Linux interface name that Incus accepts too. */
-export function bridgeFault(name: string): Fault | undefined {
+export function bridgeProblem(name: string): FormatProblem | undefined {
   const hint = 'use 2 to 15 letters, digits, "-", "_" or ".", for example "labbr0"';
   if (name.length > 15) {
     return {
@@ -73,7 +73,7 @@ export function bridgeFault(name: string): Fault | undefined {
 }
 
 /** One usable IPv4 address. */
-export function addressFault(text: string): Fault | undefined {
+export function addressProblem(text: string): FormatProblem | undefined {
   const cidr = /^[0-9.]+$/.test(text) ? strictCidr(`${text}/32`) : undefined;
   if (cidr === undefined) {
     return {
@@ -81,11 +81,11 @@ export function addressFault(text: string): Fault | undefined {
       hint: 'write four numbers of 0 to 255, like 192.168.13.35',
     };
   }
-  return unusableFault(cidr, text, 'choose a unicast address');
+  return unusableProblem(cidr, text, 'choose a unicast address');
 }
 
 /** An IPv4 prefix with its host bits clear and a length in [shortest, longest]. */
-export function cidrFault(text: string, shortest: number, longest: number): Fault | undefined {
+export function cidrProblem(text: string, shortest: number, longest: number): FormatProblem | undefined {
   const cidr = strictCidr(text);
   if (cidr === undefined) {
     return { message: `${show(text)} is no IPv4 prefix`, hint: 'write address/length, like 192.168.13.0/24' };
@@ -102,10 +102,10 @@ export function cidrFault(text: string, shortest: number, longest: number): Faul
   if (networkOf(cidr) !== text) {
     return { message: `${text} has host bits set`, hint: `write ${networkOf(cidr)}` };
   }
-  return unusableFault(cidr, text, 'choose a unicast prefix');
+  return unusableProblem(cidr, text, 'choose a unicast prefix');
 }
 
-function unusableFault(cidr: Cidr, text: string, hint: string): Fault | undefined {
+function unusableProblem(cidr: Cidr, text: string, hint: string): FormatProblem | undefined {
   for (const [prefix, meaning] of UNUSABLE) {
     const range = parseCidr(prefix);
     if (range !== undefined && overlaps(range, cidr)) {
@@ -128,7 +128,7 @@ export function asdotNumber(text: string): number | undefined {
 }
 
 /** An AS number that a BGP speaker may use, of 16 or 32 bits. */
-export function asnFault(asn: number): Fault | undefined {
+export function asnProblem(asn: number): FormatProblem | undefined {
   const hint = 'private numbers are 64512 to 65534 and 4200000000 to 4294967294';
   const reserved = RESERVED_ASNS.get(asn);
   if (reserved !== undefined) return { message: `AS ${asn} is reserved (${reserved})`, hint };

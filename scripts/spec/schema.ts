@@ -4,15 +4,15 @@ import {
   ASDOT_PATTERN,
   ASN_MAX,
   ASN_MIN,
-  addressFault,
-  asnFault,
+  addressProblem,
+  asnProblem,
   BRIDGE_PATTERN,
-  bridgeFault,
+  bridgeProblem,
   CIDR_PATTERN,
-  cidrFault,
-  type Fault,
+  cidrProblem,
+  type FormatProblem,
   NAME_PATTERN,
-  nameFault,
+  nameProblem,
 } from './formats.ts';
 import {
   ARTIFACTS_NAMES,
@@ -36,8 +36,8 @@ const ROUTER_PREFIX_LENGTHS = [8, 32] as const;
 /** Far below maximum-prefix, at which a session is closed. */
 const ROUTER_PREFIXES_MAX = 64;
 
-/** Reports a Fault through zod; the fix travels in `params.hint`. */
-function faultCheck<T>(find: (value: T) => Fault | undefined): z.core.CheckFn<T> {
+/** Reports a FormatProblem through zod; the fix travels in `params.hint`. */
+function faultCheck<T>(find: (value: T) => FormatProblem | undefined): z.core.CheckFn<T> {
   return (context) => {
     const fault = find(context.value);
     if (fault === undefined) return;
@@ -50,22 +50,25 @@ function faultCheck<T>(find: (value: T) => Fault | undefined): z.core.CheckFn<T>
 function cidr([shortest, longest]: readonly [number, number], description: string) {
   return z
     .string()
-    .check(faultCheck((text) => cidrFault(text, shortest, longest)))
+    .check(faultCheck((text) => cidrProblem(text, shortest, longest)))
     .meta({ description, pattern: CIDR_PATTERN });
 }
 
 function address(description: string) {
-  return z.string().check(faultCheck(addressFault)).meta({ description, pattern: ADDRESS_PATTERN });
+  return z.string().check(faultCheck(addressProblem)).meta({ description, pattern: ADDRESS_PATTERN });
 }
 
 function name(description: string) {
-  return z.string().check(faultCheck(nameFault)).meta({ description, pattern: NAME_PATTERN, maxLength: 63 });
+  return z
+    .string()
+    .check(faultCheck(nameProblem))
+    .meta({ description, pattern: NAME_PATTERN, maxLength: 63 });
 }
 
 function asn(description: string) {
   return z
     .number()
-    .check(faultCheck(asnFault))
+    .check(faultCheck(asnProblem))
     .meta({
       description,
       type: ['number', 'string'],
@@ -125,7 +128,7 @@ const networkSchema = z.strictObject({
   ).optional(),
   bridge: z
     .string()
-    .check(faultCheck(bridgeFault))
+    .check(faultCheck(bridgeProblem))
     .meta({
       description: 'Interface name of the lab bridge on the host.',
       pattern: BRIDGE_PATTERN,

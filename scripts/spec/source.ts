@@ -25,7 +25,7 @@ export interface Position {
 }
 
 /** A YAML file that was read: its value, and where each part of it stands. */
-export interface Source {
+export interface YamlSource {
   readonly value: unknown;
   /** Where a path stands, or the nearest part above it that exists. */
   position(path: readonly PathPart[], at?: 'key' | 'value'): Position;
@@ -36,9 +36,9 @@ export interface Source {
 /** A complaint whose place is known already. */
 export type PlacedComplaint = Complaint & Position;
 
-/** Source is absent where the text gives no value that could be looked at further. */
+/** YamlSource is absent where the text gives no value that could be looked at further. */
 export interface ReadSource {
-  readonly source?: Source;
+  readonly source?: YamlSource;
   readonly complaints: readonly PlacedComplaint[];
 }
 
@@ -202,7 +202,11 @@ function pathTo(ancestors: readonly unknown[], node: unknown): PathPart[] {
   return path;
 }
 
-function sourceOf(document: Document.Parsed, value: unknown, place: (offset: number) => Position): Source {
+function sourceOf(
+  document: Document.Parsed,
+  value: unknown,
+  place: (offset: number) => Position,
+): YamlSource {
   const find = (path: readonly PathPart[]): { key?: unknown; node: unknown; depth: number } => {
     let key: unknown;
     let node: unknown = document.contents;

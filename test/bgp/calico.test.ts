@@ -6,7 +6,7 @@ import { parsePodBlocks, readPodBlocks } from '../../scripts/bgp/calico/ipam.ts'
 import { ensureRequestedIpsOnly } from '../../scripts/bgp/calico/load-balancer.ts';
 import { unsettled } from '../../scripts/bgp/calico/node-status.ts';
 import { calicoCni } from '../../scripts/bgp/calico.ts';
-import { birdCni, cniOf } from '../../scripts/bgp/cnis.ts';
+import { birdCni, cniOf } from '../../scripts/bgp/choose-cni.ts';
 import type { ClusterContext } from '../../scripts/cluster/distribution.ts';
 import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
 import type { FileRole, Software } from '../../scripts/plan/software.ts';

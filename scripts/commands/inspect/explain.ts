@@ -15,7 +15,7 @@ export interface Explanation {
 const MOST = 10;
 
 /**
- * `lab explain CELL`: the packet's way for every cell that the pattern names, with what the last run saw. Throws UserError
+ * `lab explain CELL`: the packet's path for every cell that the pattern names, with what the last run saw. Throws UserError
  * for a pattern that names no cell, or too many.
  */
 export async function explainLab(

@@ -19,7 +19,7 @@ import type { Deps } from '../deps.ts';
 import type { OpenLab } from './open-lab.ts';
 
 /** What a test starts from: the state, and whether sessions, routes and rules are what it calls for. */
-export interface Seen {
+export interface Reading {
   readonly state: ObservedState;
   readonly bgp: ReadonlyMap<string, BgpObservation>;
   /** Every rule of every node, with how many packets it had matched. */
@@ -42,7 +42,7 @@ export async function lookWhenConverged(
   lab: OpenLab,
   patienceMs: number,
   emit: Emit,
-): Promise<Seen> {
+): Promise<Reading> {
   let seen = await look(deps, lab);
   let failing = failingText(seen);
   let since = performance.now();
@@ -67,14 +67,14 @@ export async function lookWhenConverged(
   });
 }
 
-function failingText({ layered }: Seen): string {
+function failingText({ layered }: Reading): string {
   return layered.checks
     .filter(({ verdict }) => verdict === 'failed' || verdict === 'blocked')
     .map(({ id, seen, problem }) => JSON.stringify([id, seen, problem]))
     .join('\n');
 }
 
-async function look(deps: Deps, lab: OpenLab): Promise<Seen> {
+async function look(deps: Deps, lab: OpenLab): Promise<Reading> {
   const { plan, machines } = lab;
   const [state, bgp, counters] = await Promise.all([
     readLabState(deps, lab),

@@ -24,7 +24,7 @@ import {
   lookWhenConverged,
   movedSince,
   PATIENCE_MS,
-  type Seen,
+  type Reading,
   waitUntilAtRest,
 } from './read-lab.ts';
 import { saveEvidence, type TestResult } from './reports.ts';
@@ -155,7 +155,7 @@ interface Tested {
 }
 
 /** Predicts and probes one state. */
-async function testState(deps: Deps, lab: OpenLab, seen: Seen, options: RunOptions): Promise<Tested> {
+async function testState(deps: Deps, lab: OpenLab, seen: Reading, options: RunOptions): Promise<Tested> {
   const { plan } = lab;
   const { state, layered } = seen;
   const { select = (cells) => cells } = options;

@@ -1,4 +1,4 @@
-import { distributionOf } from '../../cluster/distributions.ts';
+import { distributionOf } from '../../cluster/choose-distribution.ts';
 import { kubectlWith } from '../../cluster/kubectl.ts';
 import { requireSameAddress } from '../../cluster/node-address.ts';
 import { newSecrets } from '../../exec/keys.ts';

@@ -2,6 +2,7 @@ import { readPodBlocks } from '../../bgp/calico/ipam.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
 import type { Executor } from '../../exec/executor.ts';
 import type { LabPlan } from '../../plan/types.ts';
+import type { Endpoints } from '../endpoints.ts';
 import { parseClusterObjects } from './cluster.ts';
 import { readMachine, unknownMachine } from './machine.ts';
 import { proxySettings } from './proxy.ts';
@@ -74,4 +75,13 @@ export async function readState(
     readMachines(plan, executors, signal),
   ]);
   return { ...cluster, machines };
+}
+
+/** Asks the API server for the services and pods of the echo namespace, and with Calico for the pod blocks. */
+export async function readEndpoints(kubectl: Kubectl, plan: LabPlan): Promise<Endpoints> {
+  const [{ stdout }, blocks] = await Promise.all([
+    kubectl.run(['get', OBSERVED_KINDS, '-n', plan.echo.namespace, '-o', 'json']),
+    readBlocks(kubectl, plan),
+  ]);
+  return { ...parseClusterObjects(stdout), ...blocks };
 }

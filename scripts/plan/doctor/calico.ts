@@ -1,5 +1,5 @@
 import type { LabPlan } from '../types.ts';
-import { type Finding, hostWarning, skipped } from './check.ts';
+import { type HostFinding, hostWarning, skipped } from './check.ts';
 
 /**
  * The Kubernetes minors that each Calico minor is tested with, first and last, by
@@ -12,7 +12,7 @@ const TESTED: Readonly<Record<string, readonly [first: number, last: number]>> =
 };
 
 /** Whether Calico is tested with the Kubernetes of this lab. */
-export function judgeCalico({ calico, kubernetes }: LabPlan): Finding {
+export function judgeCalico({ calico, kubernetes }: LabPlan): HostFinding {
   if (calico === undefined) return skipped('the CNI is another one');
   const found = `${calico.version} with Kubernetes ${kubernetes.version}`;
   const warning = calicoWarning(kubernetes.version, calico.version);

@@ -19,7 +19,7 @@ export interface DoctorCheck {
 }
 
 /** What a check makes of the facts: what it saw, what is wrong with that, or why there was nothing to see. */
-export interface Finding {
+export interface HostFinding {
   readonly found: string;
   readonly problems?: readonly HostProblem[];
   readonly skipped?: true;
@@ -35,7 +35,7 @@ export interface Precondition {
   readonly calicoOnly?: true;
   /** Whether it is about what only Linux has. Elsewhere it is not shown. */
   readonly linuxOnly?: true;
-  readonly judge: (plan: LabPlan, facts: HostFacts) => Finding;
+  readonly judge: (plan: LabPlan, facts: HostFacts) => HostFinding;
 }
 
 /** Makes a check. */
@@ -61,7 +61,7 @@ export function hostWarning(message: string, hint: string): HostProblem {
 }
 
 /** The finding of a check whose facts could not be looked at: a warning, because labup may still work. */
-export function unseen(what: string, why: string, hint: string): Finding {
+export function unseen(what: string, why: string, hint: string): HostFinding {
   return {
     found: `not known: ${why}`,
     problems: [hostWarning(`${what} could not be looked at: ${why}`, hint)],
@@ -69,6 +69,6 @@ export function unseen(what: string, why: string, hint: string): Finding {
 }
 
 /** The finding of a check that has nothing to look at. */
-export function skipped(why: string): Finding {
+export function skipped(why: string): HostFinding {
   return { found: why, skipped: true };
 }

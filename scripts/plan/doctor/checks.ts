@@ -2,7 +2,7 @@ import type { HostFacts } from '../host-facts.ts';
 import { type HostProblem, isError } from '../host-problem.ts';
 import type { LabPlan } from '../types.ts';
 import { judgeCalico } from './calico.ts';
-import { type DoctorCheck, examine, type Finding, hostFault, type Precondition } from './check.ts';
+import { type DoctorCheck, examine, type HostFinding, hostFault, type Precondition } from './check.ts';
 import { judgeDaemon } from './daemon.ts';
 import { KERNEL_CHECKS } from './kernel.ts';
 import { judgeMultipass } from './multipass.ts';
@@ -83,7 +83,7 @@ export function problemsOf(checks: readonly DoctorCheck[]): HostProblem[] {
   return [...problems.filter(isError), ...problems.filter((problem) => !isError(problem))];
 }
 
-function judgeLab({ lab, machines, choices }: LabPlan, facts: HostFacts): Finding {
+function judgeLab({ lab, machines, choices }: LabPlan, facts: HostFacts): HostFinding {
   const { existingMachines, differences, unseen } = facts;
   if (unseen.lab !== undefined) {
     const message = `what exists of lab "${lab}" could not be looked at: ${unseen.lab}`;

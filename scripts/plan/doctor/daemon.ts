@@ -1,13 +1,13 @@
 import type { DaemonFact, HostFacts } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
-import { type Finding, hostFault } from './check.ts';
+import { type HostFinding, hostFault } from './check.ts';
 import { isAtLeast } from './versions.ts';
 
 /** The oldest daemons whose API has what the driver uses. */
 const FLOORS: Readonly<Record<DaemonFact['kind'], string>> = { incus: '6', lxd: '5' };
 
 /** Whether a container daemon answers, lets us in and is not too old; or whether labup can start or install one. */
-export function judgeDaemon(_plan: LabPlan, { daemons, apt }: HostFacts): Finding {
+export function judgeDaemon(_plan: LabPlan, { daemons, apt }: HostFacts): HostFinding {
   const answering = daemons.find(({ socket }) => socket === 'answers');
   if (answering !== undefined) return judgeVersion(answering);
   const closed = daemons.find(({ socket }) => socket === 'denied' || socket === 'untrusted');
@@ -26,7 +26,7 @@ export function judgeDaemon(_plan: LabPlan, { daemons, apt }: HostFacts): Findin
   return { found: `${kind} ${state}`, problems: [hostFault(message, `start its service ${unit}`)] };
 }
 
-function judgeVersion({ kind, version = 'unknown' }: DaemonFact): Finding {
+function judgeVersion({ kind, version = 'unknown' }: DaemonFact): HostFinding {
   const found = `${kind} ${version}`;
   const floor = FLOORS[kind];
   if (isAtLeast(version, floor)) return { found: `${found} answers` };
@@ -39,7 +39,7 @@ function judgeVersion({ kind, version = 'unknown' }: DaemonFact): Finding {
   };
 }
 
-function judgeClosed({ kind, socket }: DaemonFact): Finding {
+function judgeClosed({ kind, socket }: DaemonFact): HostFinding {
   const group = kind === 'incus' ? 'incus-admin' : 'lxd';
   const what = socket === 'denied' ? 'does not let this user in' : 'does not trust this user';
   return {

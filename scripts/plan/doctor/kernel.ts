@@ -1,6 +1,6 @@
 import type { HostFacts, KernelFact } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
-import { type Finding, hostFault, hostWarning, type Precondition, unseen } from './check.ts';
+import { type HostFinding, hostFault, hostWarning, type Precondition, unseen } from './check.ts';
 
 /** A part of the kernel that the lab uses, under the names of Kconfig. */
 interface Part {
@@ -121,7 +121,7 @@ export const KERNEL_CHECKS: readonly Precondition[] = FEATURES.map((feature) => 
   judge: (_plan: LabPlan, facts: HostFacts) => judgeFeature(feature, facts),
 }));
 
-function judgeFeature(feature: Feature, { kernel, unseen: not }: HostFacts): Finding {
+function judgeFeature(feature: Feature, { kernel, unseen: not }: HostFacts): HostFinding {
   const modules = feature.parts.flatMap(({ module }) => (module === undefined ? [] : [module]));
   const load = `modprobe -a ${modules.join(' ')}`;
   if (kernel === undefined) return unseen(feature.title, not.kernel ?? 'this host has no Linux kernel', load);

@@ -1,7 +1,7 @@
-import type { Fault } from '../../spec/formats.ts';
+import type { FormatProblem } from '../../spec/formats.ts';
 import type { HostFacts, MultipassFact } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
-import { type Finding, hostFault } from './check.ts';
+import { type HostFinding, hostFault } from './check.ts';
 import { isAtLeast } from './versions.ts';
 
 /** The oldest Multipass that the lab speaks to: extra NICs on Linux and `delete --purge` as a hard power-off. */
@@ -11,7 +11,7 @@ const FLOOR = '1.15';
 const BACKENDS = ['qemu', 'applevz'];
 
 /** What is wrong with the version of `program`, multipass or multipassd, as it tells it. */
-export function versionFault(program: string, version: string): Fault | undefined {
+export function versionFault(program: string, version: string): FormatProblem | undefined {
   if (isAtLeast(version, FLOOR)) return undefined;
   return {
     message: `${program} ${version} is too old; ${FLOOR} or later is needed`,
@@ -20,7 +20,7 @@ export function versionFault(program: string, version: string): Fault | undefine
 }
 
 /** What is wrong with what Multipass makes machines with (its setting local.driver). */
-export function backendFault(backend: string): Fault | undefined {
+export function backendFault(backend: string): FormatProblem | undefined {
   if (BACKENDS.includes(backend)) return undefined;
   return {
     message: `Multipass makes machines with "${backend}"; the lab needs qemu`,
@@ -30,7 +30,7 @@ export function backendFault(backend: string): Fault | undefined {
 }
 
 /** Whether Multipass is there, not too old, runs and lets us in. */
-export function judgeMultipass(_plan: LabPlan, { multipass = {} }: HostFacts): Finding {
+export function judgeMultipass(_plan: LabPlan, { multipass = {} }: HostFacts): HostFinding {
   const { daemon, driver } = multipass;
   const fault = faultOf(multipass);
   if (fault !== undefined) {
@@ -44,7 +44,7 @@ function whatIsThere({ client, daemon }: MultipassFact): string {
   return daemon === undefined ? `${client}; the daemon does not answer` : daemon;
 }
 
-function faultOf({ client, daemon, driver, refusal }: MultipassFact): Fault | undefined {
+function faultOf({ client, daemon, driver, refusal }: MultipassFact): FormatProblem | undefined {
   const versions = { multipass: client, multipassd: daemon };
   for (const [program, version] of Object.entries(versions)) {
     const fault = version === undefined ? undefined : versionFault(program, version);

@@ -4,13 +4,13 @@ import { findsAddresses } from '../found.ts';
 import type { HostFacts, OtherLab } from '../host-facts.ts';
 import type { HostProblem } from '../host-problem.ts';
 import type { LabPlan } from '../types.ts';
-import { type Finding, hostWarning, skipped, unseen } from './check.ts';
+import { type HostFinding, hostWarning, skipped, unseen } from './check.ts';
 import { prefixOverlaps, resolverOverlaps, subnetOverlaps } from './overlaps.ts';
 
 const LOOK = 'ip route; ip addr   (compare them with lab.yaml)';
 
 /** Whether the name of the lab's bridge is free, or the bridge the lab's own. */
-export function judgeBridge(plan: LabPlan, facts: HostFacts): Finding {
+export function judgeBridge(plan: LabPlan, facts: HostFacts): HostFinding {
   const { bridge } = plan.network;
   if (facts.unseen.network !== undefined) return unseen('the links', facts.unseen.network, LOOK);
   if (!facts.links.includes(bridge)) return { found: `${bridge} is free` };
@@ -25,7 +25,7 @@ export function judgeBridge(plan: LabPlan, facts: HostFacts): Finding {
  * network and is not for it (firewall_config.cpp of canonical/multipass), and with br_netfilter that is also what one
  * machine sends another for a lab prefix, which then seems to come from the host.
  */
-export function judgeBridgeNetfilter(plan: LabPlan, { bridgeNetfilter }: HostFacts): Finding {
+export function judgeBridgeNetfilter(plan: LabPlan, { bridgeNetfilter }: HostFacts): HostFinding {
   if (!findsAddresses(plan)) return skipped("only matters where the lab's addresses are Multipass' own");
   if (!bridgeNetfilter) return { found: 'bridged packets do not pass the NAT rules' };
   const message =
@@ -36,7 +36,7 @@ export function judgeBridgeNetfilter(plan: LabPlan, { bridgeNetfilter }: HostFac
 }
 
 /** Whether the lab's subnet is free. */
-export function judgeSubnet(plan: LabPlan, facts: HostFacts): Finding {
+export function judgeSubnet(plan: LabPlan, facts: HostFacts): HostFinding {
   if (findsAddresses(plan)) return skipped('it is the network that Multipass gives its machines');
   if (facts.unseen.network !== undefined) return unseen('the routes', facts.unseen.network, LOOK);
   const { subnet } = plan.network;
@@ -45,7 +45,7 @@ export function judgeSubnet(plan: LabPlan, facts: HostFacts): Finding {
 }
 
 /** Whether the host has networks behind the prefixes that only the lab's machines use. */
-export function judgePrefixes(plan: LabPlan, facts: HostFacts): Finding {
+export function judgePrefixes(plan: LabPlan, facts: HostFacts): HostFinding {
   if (facts.unseen.network !== undefined) return unseen('the routes', facts.unseen.network, LOOK);
   const problems = prefixOverlaps(plan, facts);
   const { podCidr, serviceCidr } = plan.kubernetes;
@@ -54,7 +54,7 @@ export function judgePrefixes(plan: LabPlan, facts: HostFacts): Finding {
 }
 
 /** Whether the host's name servers stay reachable. */
-export function judgeResolvers(plan: LabPlan, facts: HostFacts): Finding {
+export function judgeResolvers(plan: LabPlan, facts: HostFacts): HostFinding {
   return {
     found: facts.resolvers.join(', ') || 'no IPv4 name server',
     problems: resolverOverlaps(plan, facts),
@@ -62,7 +62,7 @@ export function judgeResolvers(plan: LabPlan, facts: HostFacts): Finding {
 }
 
 /** Whether a tunnel takes all of the host's traffic: the software behind it may filter local networks too. */
-export function judgeVpn(_plan: LabPlan, facts: HostFacts): Finding {
+export function judgeVpn(_plan: LabPlan, facts: HostFacts): HostFinding {
   if (facts.unseen.network !== undefined) return unseen('the links', facts.unseen.network, LOOK);
   const { tunnels, routes } = facts;
   if (tunnels.length === 0) return { found: 'none' };
@@ -79,7 +79,7 @@ export function judgeVpn(_plan: LabPlan, facts: HostFacts): Finding {
 }
 
 /** Whether another lab of this host has this one's bridge or subnet, also while its bridge does not exist. */
-export function judgeOtherLabs(plan: LabPlan, facts: HostFacts): Finding {
+export function judgeOtherLabs(plan: LabPlan, facts: HostFacts): HostFinding {
   if (facts.unseen['other labs'] !== undefined) {
     return skipped(facts.unseen['other labs']);
   }

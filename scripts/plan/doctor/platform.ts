@@ -1,9 +1,9 @@
 import type { HostFacts } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
-import { type Finding, hostFault, hostWarning } from './check.ts';
+import { type HostFinding, hostFault, hostWarning } from './check.ts';
 
 /** Whether the lab can run on this kind of host with this driver. */
-export function judgePlatform({ choices }: LabPlan, { platform }: HostFacts): Finding {
+export function judgePlatform({ choices }: LabPlan, { platform }: HostFacts): HostFinding {
   if (platform === 'linux') return { found: platform };
   if (choices.driver.value === 'incus') {
     const message = `system containers need a Linux kernel, and this host runs ${platform}`;

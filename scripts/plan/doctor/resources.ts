@@ -1,11 +1,11 @@
 import { type DiskFact, type HostFacts, nameOf } from '../host-facts.ts';
 import type { HostProblem } from '../host-problem.ts';
 import type { LabPlan } from '../types.ts';
-import { type Finding, hostFault, hostWarning, skipped, unseen } from './check.ts';
+import { type HostFinding, hostFault, hostWarning, skipped, unseen } from './check.ts';
 import { gib, hostNeeds } from './needs.ts';
 
 /** Whether the machines that are still to be made fit in memory. */
-export function judgeMemory(plan: LabPlan, facts: HostFacts): Finding {
+export function judgeMemory(plan: LabPlan, facts: HostFacts): HostFinding {
   const { memoryBytes: needed } = hostNeeds(plan, facts);
   if (facts.unseen.memory !== undefined) {
     return unseen('memory', facts.unseen.memory, `see to it that ${gib(needed)} are free`);
@@ -17,7 +17,7 @@ export function judgeMemory(plan: LabPlan, facts: HostFacts): Finding {
 }
 
 /** Whether state, cache and machines fit on their disks; what lies on one disk shares its room. */
-export function judgeDisk(plan: LabPlan, facts: HostFacts): Finding {
+export function judgeDisk(plan: LabPlan, facts: HostFacts): HostFinding {
   if (facts.unseen.disk !== undefined) {
     return unseen('disk', facts.unseen.disk, 'see to it that there is room: df -h');
   }
@@ -48,7 +48,7 @@ function diskProblems({ parts, needed, free }: Disk): HostProblem[] {
 }
 
 /** Whether the package mirror answers, where something must come from it. */
-export function judgeMirror({ choices }: LabPlan, facts: HostFacts): Finding {
+export function judgeMirror({ choices }: LabPlan, facts: HostFacts): HostFinding {
   const { missingArtifacts, missingPackages, networkReachable } = facts;
   const [wanted, must] =
     missingArtifacts.length > 0
@@ -74,7 +74,7 @@ export function judgeMirror({ choices }: LabPlan, facts: HostFacts): Finding {
 }
 
 /** Whether the host's own programs are there; what is missing is installed by labup, once it is allowed to. */
-export function judgePackages(_plan: LabPlan, facts: HostFacts): Finding {
+export function judgePackages(_plan: LabPlan, facts: HostFacts): HostFinding {
   const { missingPackages, apt } = facts;
   if (missingPackages.length === 0) return { found: 'everything is installed' };
   const names = missingPackages.map((need) => need.package).join(' ');

@@ -1,6 +1,6 @@
 import type { HostFacts } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
-import { type Finding, hostFault, hostWarning, skipped, unseen } from './check.ts';
+import { type HostFinding, hostFault, hostWarning, skipped, unseen } from './check.ts';
 import { isAtLeast } from './versions.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -13,7 +13,7 @@ const FEW_INOTIFY_WATCHES = 8192;
 const KIND_INOTIFY_WATCHES = 524288;
 
 /** Whether this Node.js is one that the package supports. */
-export function judgeNode(_plan: LabPlan, { node }: HostFacts): Finding {
+export function judgeNode(_plan: LabPlan, { node }: HostFacts): HostFinding {
   const found = `${node.version}; ${node.floor} or later is needed`;
   if (isAtLeast(node.version, node.floor)) return { found };
   return {
@@ -28,7 +28,7 @@ export function judgeNode(_plan: LabPlan, { node }: HostFacts): Finding {
 }
 
 /** Whether the user may make bridges and containers. */
-export function judgeUser(_plan: LabPlan, { uid }: HostFacts): Finding {
+export function judgeUser(_plan: LabPlan, { uid }: HostFacts): HostFinding {
   if (uid === 0) return { found: 'root' };
   return {
     found: `user ${uid}`,
@@ -42,7 +42,7 @@ export function judgeUser(_plan: LabPlan, { uid }: HostFacts): Finding {
 }
 
 /** Whether the clock can be right, as far as that can be told without asking anybody. */
-export function judgeClock(_plan: LabPlan, { clock }: HostFacts): Finding {
+export function judgeClock(_plan: LabPlan, { clock }: HostFacts): HostFinding {
   const { now, newestFile } = clock;
   const text = (time: number) => `${new Date(time).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
   const found = text(now);
@@ -60,7 +60,7 @@ export function judgeClock(_plan: LabPlan, { clock }: HostFacts): Finding {
 }
 
 /** Whether root's inotify instances are enough for all machines, which share them. */
-export function judgeInotifyInstances(_plan: LabPlan, { inotify, uid, unseen: not }: HostFacts): Finding {
+export function judgeInotifyInstances(_plan: LabPlan, { inotify, uid, unseen: not }: HostFacts): HostFinding {
   const command = `sysctl -w fs.inotify.max_user_instances=${INOTIFY_INSTANCES}`;
   if (inotify === undefined) return unseen('the limit', not.inotify ?? 'not on this host', command);
   const { instances, writable } = inotify;
@@ -76,7 +76,7 @@ export function judgeInotifyInstances(_plan: LabPlan, { inotify, uid, unseen: no
 }
 
 /** Whether the user's inotify watches are more than the number that is known to be too small. */
-export function judgeInotifyWatches(_plan: LabPlan, { inotify, unseen: not }: HostFacts): Finding {
+export function judgeInotifyWatches(_plan: LabPlan, { inotify, unseen: not }: HostFacts): HostFinding {
   const command = `sysctl -w fs.inotify.max_user_watches=${KIND_INOTIFY_WATCHES}`;
   if (inotify === undefined) return unseen('the limit', not.inotify ?? 'not on this host', command);
   const found = String(inotify.watches);
@@ -86,7 +86,7 @@ export function judgeInotifyWatches(_plan: LabPlan, { inotify, unseen: not }: Ho
 }
 
 /** Whether /dev/kmsg can be given to the machines. */
-export function judgeKmsg(_plan: LabPlan, { kmsg }: HostFacts): Finding {
+export function judgeKmsg(_plan: LabPlan, { kmsg }: HostFacts): HostFinding {
   if (kmsg) return { found: '/dev/kmsg is there' };
   const message = '/dev/kmsg is missing, and kubelet does not start without it';
   return {
@@ -96,7 +96,7 @@ export function judgeKmsg(_plan: LabPlan, { kmsg }: HostFacts): Finding {
 }
 
 /** Whether virtual machines can run at the processor's own speed. */
-export function judgeKvm(_plan: LabPlan, { kvm, multipass }: HostFacts): Finding {
+export function judgeKvm(_plan: LabPlan, { kvm, multipass }: HostFacts): HostFinding {
   const driver = multipass?.driver;
   if (driver !== undefined && driver !== 'qemu') return skipped(`Multipass makes machines with ${driver}`);
   // multipassd opens it as root, so a user who may not is no obstacle.
