@@ -40,6 +40,14 @@ interface Red {
   readonly text: string;
 }
 
+/** What of the lab labtest has no model of, one line each. */
+export function notModelled({ checks }: LabRun): readonly string[] {
+  return checks
+    .filter(({ reason }) => reason === 'not-modelled')
+    .map(describeCheck)
+    .map(({ expected, observed }) => `${observed}; modelled: ${expected}`);
+}
+
 /** Everything of a run that is neither right nor left out on purpose. */
 export function redsOf(run: LabRun): readonly Red[] {
   const isRed = ({ verdict }: { readonly verdict: string }) => !['passed', 'skipped'].includes(verdict);

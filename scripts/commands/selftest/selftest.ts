@@ -3,11 +3,10 @@ import { buildCells } from '../../matrix/cells.ts';
 import { movedParts } from '../../matrix/state/fingerprint.ts';
 import { readState } from '../../matrix/state/read.ts';
 import type { ObservedState } from '../../matrix/state/types.ts';
-import { describeCheck } from '../../report/check-text.ts';
 import type { LabRun } from '../../report/run.ts';
 import type { Fault, InapplicableFault } from '../../selftest/fault.ts';
 import { faultsFor } from '../../selftest/faults.ts';
-import { redsOf } from '../../selftest/judge.ts';
+import { notModelled, redsOf } from '../../selftest/judge.ts';
 import { PENDING_FILE } from '../../selftest/pending.ts';
 import { differences, type Picture, takePicture } from '../../selftest/picture.ts';
 import { type FaultResult, runFault, type Surroundings } from '../../selftest/run.ts';
@@ -158,12 +157,12 @@ function surroundingsOf(deps: Deps, lab: OpenLab): Surroundings {
 
 /** Throws UserError where labtest cannot judge the lab, LabFailure where the lab is not right. */
 export function requireRight(run: LabRun, message: string): void {
-  const unmodelled = run.checks.filter(({ reason }) => reason === 'not-modelled').map(describeCheck);
+  const unmodelled = notModelled(run);
   if (unmodelled.length > 0)
     throw new UserError(
       'Selftest cannot begin: labtest does not know what must happen in this lab, so it would not see a fault.',
       {
-        details: unmodelled.map(({ expected, observed }) => `${observed}; modelled: ${expected}`),
+        details: unmodelled,
         next: 'npx labtest   (tests what it can judge)',
       },
     );
