@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type Check, checkSchema } from '../bgp/checks/check.ts';
 import { differenceSchema, findingSchema, OUTCOMES, proofSchema } from '../matrix/findings.ts';
-import type { CellResult } from '../matrix/types.ts';
+import type { CellResult, Observation } from '../matrix/types.ts';
 import { CHAIN_LAYERS, VERDICTS } from '../matrix/types.ts';
 import { describeEvidence, describeFinding, describeProof } from './cell-text.ts';
 import { type CheckText, describeCheck } from './check-text.ts';
@@ -9,6 +9,8 @@ import type { LabRun } from './run.ts';
 import { summarize } from './summary.ts';
 
 const count = z.int().nonnegative();
+const texts = z.array(z.string()).readonly();
+const list = <T extends z.ZodRawShape>(shape: T) => z.array(z.strictObject(shape)).readonly();
 
 const sentences = {
   title: z.string(),
@@ -25,10 +27,7 @@ const chainStepSchema = z.strictObject({
   at: z.string().describe('A machine, or pod/NAME.'),
   layer: z.enum(CHAIN_LAYERS).describe('What decides there.'),
   text: z.string(),
-  chains: z
-    .array(z.string())
-    .optional()
-    .describe('Rules only: the iptables chains that the packet meets, in order.'),
+  chains: texts.optional().describe('Rules only: the iptables chains that the packet meets, in order.'),
 });
 
 const evidenceSchema = z.strictObject({
@@ -38,14 +37,12 @@ const evidenceSchema = z.strictObject({
     .optional()
     .describe('Where chance chooses the way: how many of the tries went wrong.'),
   sentence: z.string().describe('The first hop that differs from the predicted way.'),
-  hops: z.array(
-    z.strictObject({
-      at: z.string(),
-      agrees: z.boolean().describe('Whether this hop did what the predicted way says.'),
-      text: z.string(),
-      detail: z.array(z.string()).describe('Counters, routes, captured packets: what the sentence rests on.'),
-    }),
-  ),
+  hops: list({
+    at: z.string(),
+    agrees: z.boolean().describe('Whether this hop did what the predicted way says.'),
+    text: z.string(),
+    detail: texts.describe('Counters, routes, captured packets: what the sentence rests on.'),
+  }),
   file: z.string().optional().describe('Where all of it is kept.'),
 });
 
@@ -58,13 +55,12 @@ const cellSchema = z.strictObject({
   protocol: z.enum(['tcp', 'udp']),
   expected: z.strictObject({
     outcome: z.enum(OUTCOMES),
-    servers: z.array(z.string()).describe('Pod addresses that may answer; empty unless the outcome is ok.'),
-    clients: z
-      .array(z.string())
-      .describe('Client addresses that the server may see; empty unless the outcome is ok.'),
+    servers: texts.describe('Pod addresses that may answer; empty unless the outcome is ok.'),
+    clients: texts.describe('Client addresses that the server may see; empty unless the outcome is ok.'),
     why: z.string().describe('The rule or route that makes it so.'),
     chain: z
       .array(chainStepSchema)
+      .readonly()
       .optional()
       .describe("The packet's predicted way, in order, to the answering pod or to where it ends."),
   }),
@@ -83,14 +79,12 @@ const cellSchema = z.strictObject({
     .nullable()
     .describe('null where nothing was tried: cells that are blocked or skipped, or that chance decides.'),
   verdict: z.enum(VERDICTS),
-  controlOf: z
-    .array(z.string())
+  controlOf: texts
     .optional()
     .describe('The cells that must fail for which it was added as positive control; nobody asked for it.'),
   finding: findingSchema.optional().describe('Why a cell did not simply pass.'),
   detail: z.string().optional().describe('The same as a sentence.'),
-  proof: z
-    .array(z.string())
+  proof: texts
     .optional()
     .describe('Cells that rightly failed: what proves that they failed where they had to, a sentence each.'),
   proofs: z.array(proofSchema).readonly().optional().describe('The same as data.'),
@@ -102,12 +96,10 @@ const cellSchema = z.strictObject({
 const bgpTableSchema = z.strictObject({
   machine: z.string(),
   table: z.string().describe('bgp, rib, fib and kernel on the router; bird and kernel on a node.'),
-  routes: z.array(
-    z.strictObject({
-      prefix: z.string(),
-      nextHops: z.array(z.string()).describe('Addresses, or how the route ends, e.g. blackhole.'),
-    }),
-  ),
+  routes: list({
+    prefix: z.string(),
+    nextHops: texts.describe('Addresses, or how the route ends, e.g. blackhole.'),
+  }),
 });
 
 /** What `labtest --json` prints and report.schema.json publishes. */
@@ -133,13 +125,15 @@ export const reportSchema = z.strictObject({
     .optional()
     .describe('How many cells the whole matrix has, where only some of them were chosen.'),
   aborted: z.string().optional().describe('Why the run ended early; what it did not get to is skipped.'),
-  moved: z
-    .array(z.string())
+  moved: texts
     .optional()
     .describe('What changed in the lab during the run; expectations follow the state after it.'),
-  bgpTables: z.array(bgpTableSchema).optional().describe('The routing tables of every BGP speaker, as seen.'),
-  timings: z
-    .array(z.strictObject({ step: z.string(), ms: z.number().nonnegative() }))
+  bgpTables: z
+    .array(bgpTableSchema)
+    .readonly()
+    .optional()
+    .describe('The routing tables of every BGP speaker, as seen.'),
+  timings: list({ step: z.string(), ms: z.number().nonnegative() })
     .optional()
     .describe('How long each step took.'),
 });
@@ -151,82 +145,49 @@ export type LabReport = z.infer<typeof reportSchema>;
  * HarnessError where results and plan do not match.
  */
 export function buildReport(run: LabRun, planned?: readonly { readonly id: string }[]): LabReport {
+  // The plan is for the drawing only; a part that a run does not have stays absent.
+  const { lab, startedAt, durationMs, checks, cells, plan: _plan, ...parts } = run;
   return {
     schemaVersion: 2,
-    lab: run.lab,
-    startedAt: run.startedAt.toISOString(),
-    durationMs: Math.round(run.durationMs),
+    lab,
+    startedAt: startedAt.toISOString(),
+    durationMs: Math.round(durationMs),
     summary: summarize(run, planned),
-    checks: run.checks.map((check) => ({ ...check, ...describeCheck(check) })),
-    cells: run.cells.map(cellOf),
-    ...optionalParts(run),
-  };
-}
-
-/** Those parts of a run that not every run has, by name; an absent one stays absent. */
-function optionalParts({ chosenFrom, aborted, moved, bgpTables, timings }: LabRun): Partial<LabReport> {
-  return {
-    ...(chosenFrom === undefined ? {} : { chosenFrom }),
-    ...(aborted === undefined ? {} : { aborted }),
-    ...(moved === undefined ? {} : { moved: [...moved] }),
-    ...(bgpTables === undefined
-      ? {}
-      : {
-          bgpTables: bgpTables.map(({ routes, ...table }) => ({
-            ...table,
-            routes: routes.map(({ prefix, nextHops }) => ({ prefix, nextHops: [...nextHops] })),
-          })),
-        }),
-    ...(timings === undefined ? {} : { timings: timings.map((timing) => ({ ...timing })) }),
+    checks: checks.map((check) => ({ ...check, ...describeCheck(check) })),
+    cells: cells.map(cellOf),
+    ...parts,
   };
 }
 
 function cellOf(result: CellResult): LabReport['cells'][number] {
   const { cell, observed, verdict, finding, proof, evidence } = result;
+  const { id, from, to, address, port, protocol, controlOf } = cell;
+  const { outcome, servers, clients, why, chain: steps } = cell.expected;
+  const chain = steps.map(({ at, layer, text, chains }) => ({
+    ...{ at, layer, text },
+    ...(chains === undefined ? {} : { chains }),
+  }));
   const detail = describeFinding(result);
-  const { id, from, to, address, port, protocol, expected, controlOf } = cell;
   return {
-    id,
-    from,
-    to,
-    address,
-    port,
-    protocol,
-    expected: {
-      outcome: expected.outcome,
-      servers: [...expected.servers],
-      clients: [...expected.clients],
-      why: expected.why,
-      chain: expected.chain.map(({ chains, ...step }) => ({
-        ...step,
-        ...(chains === undefined ? {} : { chains: [...chains] }),
-      })),
-    },
-    observed:
-      observed === null
-        ? null
-        : {
-            outcome: observed.outcome,
-            server: observed.server,
-            client: observed.client,
-            attempts: observed.attempts,
-            connectMs: observed.connectMs,
-          },
+    ...{ id, from, to, address, port, protocol },
+    expected: { outcome, servers, clients, why, chain },
+    observed: observed === null ? null : seenOf(observed),
     verdict,
-    ...(controlOf === undefined ? {} : { controlOf: [...controlOf] }),
+    ...(controlOf === undefined ? {} : { controlOf }),
     ...(finding === null ? {} : { finding }),
     ...(detail === null ? {} : { detail }),
     ...(proof === undefined ? {} : { proof: proof.map(describeProof), proofs: proof }),
-    ...(evidence === undefined
-      ? {}
-      : {
-          evidence: {
-            ...evidence,
-            sentence: describeEvidence(evidence),
-            hops: evidence.hops.map((hop) => ({ ...hop, detail: [...hop.detail] })),
-          },
-        }),
+    ...(evidence === undefined ? {} : { evidence: { ...evidence, sentence: describeEvidence(evidence) } }),
   };
+}
+
+/** What was seen, without what only helps to find it again. */
+function seenOf({
+  detail: _detail,
+  trace: _trace,
+  ...seen
+}: Observation): LabReport['cells'][number]['observed'] {
+  return seen;
 }
 
 /** The report as text: one JSON document with a final newline. */
