@@ -2,7 +2,8 @@
 """Echo server: tells a client where it landed and who it looks like, then echoes.
 
     echo_server.py tcp PORT     one connection = header, then every byte back until EOF
-    echo_server.py udp PORT     one datagram   = one datagram back: header, then the payload
+    echo_server.py udp PORT     one datagram   = one datagram back: header, then the payload; where the payload's first
+                                line ends with " same-size", cut off to the size of the datagram
 
 The header is three lines and an empty one:
 
@@ -26,6 +27,7 @@ from typing import Any, Optional
 CHUNK = 65536
 PAUSE_READING_AT = 4 * CHUNK  # bytes waiting for a slow reader; above this its sender has to wait too
 FIRST_LINE_MAX = 200  # bytes of the payload's first line that are logged
+SAME_SIZE = b" same-size"
 MAX_UDP_PAYLOAD = 65507  # 65535 - 20 (IPv4 header) - 8 (UDP header)
 IP_PKTINFO = 8  # linux/in.h; the socket module has the name only since Python 3.12
 
@@ -190,7 +192,8 @@ class UdpServer:
         info = next(data for level, kind, data in control if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO))
         _interface, local, _destination = struct.unpack("=I4s4s", info)
         server = (socket.inet_ntoa(local), self.address[1])
-        reply = (header(server, client) + payload)[:MAX_UDP_PAYLOAD]
+        is_same_size = payload.split(b"\n", 1)[0].endswith(SAME_SIZE)
+        reply = (header(server, client) + payload)[:len(payload) if is_same_size else MAX_UDP_PAYLOAD]
         source = struct.pack("=I4s4s", 0, local, bytes(4))
         note = ""
         try:

@@ -5,7 +5,7 @@ import selectors
 import socket
 import struct
 import time
-from typing import Any, Generator, Optional
+from typing import Any, Callable, Generator, NamedTuple, Optional
 
 from resolver import is_address
 from scheduler import Task, Wait
@@ -73,7 +73,12 @@ def bind_source(sock: socket.socket, port: int) -> None:
             raise failed_with(error.errno or 0, f"source port {port}") from None
 
 
-def tcp(address: str, port: int, timeout: float, result: dict[str, Any], source_port: int = 0) -> Task:
+# What is tried once the conversation was right, on its socket: full_size.py.
+After = Callable[[socket.socket, str, int, float], Generator[Wait, bool, dict[str, Any]]]
+
+
+def tcp(address: str, port: int, timeout: float, result: dict[str, Any], source_port: int = 0,
+        after: Optional[After] = None) -> Task:
     """Connects, reads the header, sends a nonce line and wants the same line back. Fills `result`, raises Failed.
 
     `timeout` (seconds) is for the connection, and again for the conversation: a SYN that needed its retransmission
@@ -108,6 +113,8 @@ def tcp(address: str, port: int, timeout: float, result: dict[str, Any], source_
         if echoed != nonce or rest:
             raise Failed("corrupt", f"sent {nonce!r}, got back {(echoed + rest)[:80]!r}")
         result["rttMs"] = milliseconds(time.monotonic() - started)
+        if after:
+            result["fullSize"] = yield from after(sock, address, port, timeout)
 
 
 def note_local(sock: socket.socket, result: dict[str, Any]) -> None:
@@ -136,7 +143,8 @@ def read_until(sock: socket.socket, end: bytes, deadline: float, what: str,
     return before, after
 
 
-def udp(address: str, port: int, timeout: float, result: dict[str, Any], source_port: int = 0) -> Task:
+def udp(address: str, port: int, timeout: float, result: dict[str, Any], source_port: int = 0,
+        after: Optional[After] = None) -> Task:
     """Sends one nonce from a fresh port (or the given one); the reply has to carry it and to come from the address that was probed.
 
     The socket is not connected, so that a reply from another address is seen and can be named; ICMP errors come from
@@ -165,6 +173,8 @@ def udp(address: str, port: int, timeout: float, result: dict[str, Any], source_
         if payload != nonce + b"\n":
             raise Failed("corrupt", f"sent {nonce!r}, got back {payload[:80]!r}")
         result["rttMs"] = rtt
+        if after:
+            result["fullSize"] = yield from after(sock, address, port, timeout)
 
 
 def receive(sock: socket.socket, deadline: float) -> Generator[Wait, bool, tuple[bytes, tuple[str, int]]]:
@@ -181,14 +191,29 @@ def receive(sock: socket.socket, deadline: float) -> Generator[Wait, bool, tuple
             raise failed_with(error.errno or 0, "receive") from None
 
 
+class QueuedError(NamedTuple):
+    """What an ICMP message said, and who sent it."""
+
+    errno: int
+    text: str
+    mtu: int  # the next link's, where errno is EMSGSIZE
+
+
 def raise_queued_error(sock: socket.socket) -> None:
-    """Raises the error in the socket's queue, if any, naming the ICMP sender: struct sock_extended_err, ip(7)."""
+    """Raises the error in the socket's queue, if any."""
+    if queued := queued_error(sock):
+        raise failed_with(queued.errno, queued.text)
+
+
+def queued_error(sock: socket.socket) -> Optional[QueuedError]:
+    """The error in the socket's queue, if any, naming the ICMP sender: struct sock_extended_err, ip(7)."""
     try:
         _data, control, _flags, _to = sock.recvmsg(256, 512, socket.MSG_ERRQUEUE)
     except BlockingIOError:
-        return
+        return None
     for level, kind, data in control:
         if (level, kind) == (socket.IPPROTO_IP, IP_RECVERR):
-            number, _origin, icmp_type, code = struct.unpack_from("=IBBB", data)
+            number, _origin, icmp_type, code, mtu = struct.unpack_from("=IBBBxI", data)
             offender = socket.inet_ntoa(data[20:24])  # the 16 bytes of sock_extended_err, then a sockaddr_in
-            raise failed_with(number, f"ICMP type {icmp_type} code {code} from {offender}")
+            return QueuedError(number, f"ICMP type {icmp_type} code {code} from {offender}", mtu)
+    return None

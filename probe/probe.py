@@ -5,13 +5,14 @@ Standard input is ONE JSON document, standard output one JSON line per finished 
 
     {"timeoutMs": 1500, "concurrency": 500,
      "cells": [{"id": "a", "protocol": "tcp"|"udp", "host": "name or address", "port": 1234, "tries": 1,
-                "sourcePort": 20001, "delayMs": 0}],
+                "sourcePort": 20001, "delayMs": 0, "fullSize": true}],
      "dns":   [{"id": "b", "name": "headless.echo-server", "type": "A"|"CNAME"|"SRV"|"PTR", "server": "10.96.0.10"}]}
 
 timeoutMs limits each wait: per full name, per TCP connection (the default leaves room for one SYN and its
 retransmission after 1 s), per TCP conversation after it, per UDP reply. A timeout, the only inconclusive outcome, is
 tried again up to `tries` times in all. The kernel chooses the source port, unless `sourcePort` does, so that the flow is
-known before it starts. A cell is begun `delayMs` after the others. Input that makes no sense gives {"error": ...} and exit code 2.
+known before it starts. A cell is begun `delayMs` after the others. With
+`fullSize` a cell that is ok goes on with packets as large as the path takes (full_size.py). Input that makes no sense gives {"error": ...} and exit code 2.
 """
 import errno
 import json
@@ -21,6 +22,7 @@ import sys
 import time
 from typing import Any, Callable
 
+import full_size
 from conversations import Failed, milliseconds, tcp, udp
 from resolver import TYPES, DnsFailure, Resolver, is_address
 from scheduler import Scheduler, Task, Wait
@@ -28,7 +30,7 @@ from scheduler import Scheduler, Task, Wait
 DEFAULT_TIMEOUT_MS = 1500
 RESERVED_FDS = 32  # standard streams, the selector, a UDP cell's second socket
 CELL_FIELDS = ("server", "serverPort", "client", "clientPort", "connectMs", "rttMs", "attempts", "errno", "address",
-               "localAddress", "localPort", "nonce", "detail")
+               "localAddress", "localPort", "nonce", "detail", "fullSize")
 
 
 def probe_cell(cell: dict[str, Any], timeout: float, resolver: Resolver) -> Task:
@@ -44,8 +46,9 @@ def probe_cell(cell: dict[str, Any], timeout: float, resolver: Resolver) -> Task
         for attempt in range(1, cell.get("tries", 1) + 1):
             result = blank | {"address": address, "attempts": attempt}
             try:
-                talk = tcp if cell["protocol"] == "tcp" else udp
-                yield from talk(address, cell["port"], timeout, result, cell.get("sourcePort", 0))
+                talk, after = (tcp, full_size.tcp) if cell["protocol"] == "tcp" else (udp, full_size.udp)
+                yield from talk(address, cell["port"], timeout, result, cell.get("sourcePort", 0),
+                                after if cell.get("fullSize") else None)
                 break
             except Failed as failed:
                 result |= {"outcome": failed.outcome, "detail": failed.detail,
@@ -87,7 +90,7 @@ def word(value: Any) -> bool:
 CELL_RULES: dict[str, Check] = {
     "id": word, "protocol": lambda value: value in ("tcp", "udp"), "host": word, "port": whole(1, 65535),
     "tries": whole(1, 100), "sourcePort": whole(1, 65535),
-    "delayMs": whole(0, 600_000),
+    "delayMs": whole(0, 600_000), "fullSize": lambda value: isinstance(value, bool),
 }
 DNS_RULES: dict[str, Check] = {
     "id": word, "name": word, "type": lambda value: value in tuple(TYPES),
@@ -119,7 +122,7 @@ def read_job(text: str) -> dict[str, Any]:
     check(document, JOB_RULES, tuple(JOB_RULES), "job")
     job: dict[str, Any] = {"timeoutMs": DEFAULT_TIMEOUT_MS, "cells": [], "dns": []} | document
     for index, cell in enumerate(job["cells"]):
-        check(cell, CELL_RULES, ("tries", "sourcePort", "delayMs"), f"cells[{index}]")
+        check(cell, CELL_RULES, ("tries", "sourcePort", "delayMs", "fullSize"), f"cells[{index}]")
     for index, item in enumerate(job["dns"]):
         check(item, DNS_RULES, ("server",), f"dns[{index}]")
     ids = [item["id"] for item in (*job["cells"], *job["dns"])]

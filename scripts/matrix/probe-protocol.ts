@@ -8,6 +8,7 @@ export const PROBE_TIMEOUT_MS = 1500;
 export type ProbeCell = Pick<Cell, 'id' | 'protocol' | 'address' | 'port'> & {
   readonly sourcePort?: number;
   readonly delayMs?: number | undefined;
+  readonly fullSize?: boolean | undefined;
 };
 
 /** What probe/probe.py reads from standard input. */
@@ -18,13 +19,14 @@ export function probeInput(
 ): string {
   return JSON.stringify({
     timeoutMs,
-    cells: cells.map(({ id, protocol, address, port, sourcePort, delayMs }) => ({
+    cells: cells.map(({ id, protocol, address, port, sourcePort, delayMs, fullSize }) => ({
       id,
       protocol,
       host: address,
       port,
       sourcePort,
       delayMs,
+      fullSize,
     })),
     dns: dns.map(({ id, name, type, server }) => ({ id, name, type, server })),
   });
@@ -65,6 +67,13 @@ const cellLine = z.object({
   address: text,
   localAddress: text,
   localPort: z.number().nullish().default(null),
+  fullSize: z
+    .object({
+      bytes: z.number(),
+      lost: z.enum(['there', 'back', 'somewhere']).nullable(),
+      detail: z.string().nullable(),
+    })
+    .nullish(),
 });
 const dnsLine = z.object({
   outcome: z.enum(['ok', 'dns-nxdomain', 'dns-error', 'harness-error']),
@@ -97,12 +106,15 @@ function cellOf(item: z.output<typeof anyLine>, garbage: ProbeLine): ProbeLine {
   const { outcome, server, client, attempts, connectMs, errno, detail } = parsed.data;
   const named = detail ?? (errno === null ? null : String(errno));
   const withErrno = detail !== null && errno !== null ? `${detail} (${errno})` : named;
-  const { nonce, address, localAddress, localPort } = parsed.data;
+  const { nonce, address, localAddress, localPort, fullSize } = parsed.data;
   const trace: ProbeTrace = { nonce, address, localAddress, localPort };
   return {
     kind: 'cell',
     id: item.id,
-    observation: { outcome, server, client, attempts, connectMs, detail: withErrno, trace },
+    observation: {
+      ...{ outcome, server, client, attempts, connectMs, detail: withErrno, trace },
+      ...(fullSize == null ? {} : { fullSize }),
+    },
   };
 }
 

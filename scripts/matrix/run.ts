@@ -11,10 +11,16 @@ export interface ProbeResults {
 }
 
 /** A cell to be tried, from a source port of our choice where it must be known beforehand, begun after the others. */
-export type CellToRun = Cell & { readonly sourcePort?: number; readonly delayMs?: number | undefined };
+export type CellToRun = Cell & {
+  readonly sourcePort?: number;
+  readonly delayMs?: number | undefined;
+  readonly fullSize?: boolean;
+};
 
 export interface RunCellsOptions {
   readonly dns?: readonly DnsQuestion[];
+  /** Goes on with packets as large as the path takes where an answer is expected and comes. */
+  readonly fullSize?: boolean;
   /** One wait of the probe, in milliseconds. */
   readonly timeoutMs?: number;
   /** Called for each cell as its result comes in. */
@@ -36,14 +42,19 @@ export async function runCells(
   refuseDuplicates([...cells, ...dns].map(({ id }) => id));
   const names = [...new Set([...cells, ...dns].map(({ from }) => from))];
   const delays = delaysOf(cells);
+  const isFullSize = ({ expected }: Cell) => options.fullSize === true && expected.outcome === 'ok';
   const all = await Promise.all(
     names.map((name) =>
       runSource(
         probeSources.get(name),
         name,
-        cells.flatMap((cell) =>
-          cell.from === name ? [{ ...cell, delayMs: delays.get(cell.id) ?? cell.delayMs }] : [],
-        ),
+        cells
+          .filter(({ from }) => from === name)
+          .map((cell) => ({
+            ...cell,
+            delayMs: delays.get(cell.id) ?? cell.delayMs,
+            ...(isFullSize(cell) ? { fullSize: true } : {}),
+          })),
         dns.filter(({ from }) => from === name),
         options,
       ),

@@ -1,6 +1,7 @@
 import type { Answer } from '../bgp/checks/ask.ts';
 import { Interrupted } from '../shared/errors.ts';
 import { waitFor } from '../shared/wait.ts';
+import { isLost } from './full-size.ts';
 import { cellsToRetry, judgeCells } from './judge.ts';
 import { PROBE_TIMEOUT_MS } from './probe-protocol.ts';
 import type { ProbeSource } from './probe-sources.ts';
@@ -10,12 +11,14 @@ import type { ServerLogs } from './proof-logs.ts';
 import type { RunCellsOptions } from './run.ts';
 import { runCells } from './run.ts';
 import type { ObservedState } from './state/types.ts';
-import { type Cell, type CellResult, type DnsAnswer, isTried } from './types.ts';
+import { type Cell, type CellResult, type DnsAnswer, type FullSize, isTried } from './types.ts';
 
 export interface MatrixResults {
   /** One result per cell, in the order of the cells. */
   readonly results: readonly CellResult[];
   readonly dns: ReadonlyMap<string, DnsAnswer>;
+  /** What became of full-size packets, by id of the cells that carried small ones. */
+  readonly sizes: ReadonlyMap<string, FullSize>;
 }
 
 /** Who was there beside the probes: the nodes' rule counters and the servers' logs. */
@@ -44,17 +47,26 @@ export async function testCells(
 ): Promise<MatrixResults> {
   const open = cells.filter(isTried);
   const { dns: questions = [], ...withoutDns } = options;
-  const first = await runCells(open, probeSources, options);
-  const cellsAgain = cellsToRetry(open, first.cells);
+  const first = await runCells(open, probeSources, { ...options, fullSize: true });
+  const failed = cellsToRetry(open, first.cells);
+  const cellsAgain = open.filter(
+    (cell) => failed.includes(cell) || isLost(first.cells.get(cell.id)?.fullSize),
+  );
   // A resolver asks more than once, too, before it takes silence for an answer.
   const dnsAgain = questions.filter(({ id }) => first.dns.get(id)?.outcome === 'dns-error');
-  const retried = await runCells(cellsAgain, probeSources, { ...withoutDns, dns: dnsAgain });
+  const retried = await runCells(cellsAgain, probeSources, { ...withoutDns, dns: dnsAgain, fullSize: true });
   const results = judgeCells(cells, first.cells, retried.cells);
   const dns = new Map([...first.dns, ...retried.dns]);
-  if (options.witnesses === undefined) return { results, dns };
+  const sizes = new Map(
+    [...first.cells, ...retried.cells].flatMap(([id, { fullSize }]): [string, FullSize][] =>
+      fullSize === undefined ? [] : [[id, fullSize]],
+    ),
+  );
+  if (options.witnesses === undefined) return { results, dns, sizes };
   return {
     results: await prove(results, probeSources, { ...withoutDns, witnesses: options.witnesses }),
     dns,
+    sizes,
   };
 }
 

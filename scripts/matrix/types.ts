@@ -115,6 +115,17 @@ export interface Observation {
   readonly detail: string | null;
   /** What the attempt can be found again by in logs and captures; absent where no attempt was made. */
   readonly trace?: ProbeTrace;
+  /** Absent where it was not tried. */
+  readonly fullSize?: FullSize;
+}
+
+/** What became of packets as large as the path takes, on a connection that was right with small ones. */
+export interface FullSize {
+  /** What was sent: bytes of a stream, or of one packet. */
+  readonly bytes: number;
+  /** Where it got lost; null where all of it came back. */
+  readonly lost: 'there' | 'back' | 'somewhere' | null;
+  readonly detail: string | null;
 }
 
 /** The marks of one attempt. */

@@ -89,6 +89,7 @@ const GROUPS: Readonly<Record<CheckKind, string>> = {
   'pod-gateway': 'pod network',
   'service-rules': 'rules',
   'udp-flows': 'conntrack',
+  'full-size': 'full-size packets',
   dns: 'DNS',
   'hash-policy': 'ECMP',
   spread: 'ECMP',

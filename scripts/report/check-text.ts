@@ -270,6 +270,24 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
     why: ({ wanted: { service, node } }) =>
       `${service} has sessionAffinity ClientIP, so ${node} leads a client's address to the pod that it got first.`,
   },
+  'full-size': {
+    title: () => 'packets of full size pass wherever small ones do',
+    expected: ({ wanted: { streamBytes } }) =>
+      `${streamBytes} bytes each way over TCP, one packet of the path MTU each way over UDP`,
+    observed: ({ ways, holes }) =>
+      holes
+        .map(({ machines, link, lost, cell, detail }) => {
+          const where = `${machines.length === 1 ? 'at' : 'on the way over'} ${listed(machines, 'no machine that is known')}`;
+          const how =
+            link === undefined
+              ? ''
+              : ` (its ${link.name} takes packets of ${link.mtu} bytes, other machines' links ${link.usualMtu}, and the senders are not told)`;
+          return `${lost} of ${ways} ways lose packets of full size ${where}${how}, e.g. ${cell}: ${detail}`;
+        })
+        .join('; ') || `all ${ways} ways carry them`,
+    why: () =>
+      'A link with a smaller MTU whose message "fragmentation needed" does not reach the sender loses large packets without a sign.',
+  },
   run: {
     title: () => 'labtest runs to its end',
     expected: () => 'a result for every cell',

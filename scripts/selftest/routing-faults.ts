@@ -9,7 +9,14 @@ import { letGo, literally, nodePortWays, ownRule, pick, type Scene } from './sce
 
 /** Faults of routing: what the router learns, how it spreads, and what is announced. */
 export function routingFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
-  return [missingNextHop(scene), sessionDown(scene), hashPolicy(scene), blackhole(scene), unreadyPod(scene)];
+  return [
+    missingNextHop(scene),
+    sessionDown(scene),
+    hashPolicy(scene),
+    mtuHole(scene),
+    blackhole(scene),
+    unreadyPod(scene),
+  ];
 }
 
 /** An external address that the router spreads over at least two nodes. */
@@ -179,6 +186,47 @@ function hashPolicy(scene: Scene): Fault | InapplicableFault {
         reason: 'other-policy',
         wanted: { policy: 1 },
         seen: { policy: 0 },
+      },
+    ],
+    alsoRed: [],
+  };
+}
+
+/** Less than any link of a lab, and what every IPv6 link takes. */
+const SMALL_MTU = 1280;
+const USUAL_MTU = 1500;
+
+function mtuHole(scene: Scene): Fault | InapplicableFault {
+  const id = 'mtu-hole';
+  const title = "the router's link takes smaller packets, and the message that says so is lost";
+  const { name: router, address } = theMachine(scene.plan, 'router');
+  const over = scene.cells.filter(
+    ({ from, protocol, expected: { outcome, chain } }) =>
+      protocol === 'tcp' && outcome === 'ok' && from !== router && chain.some(({ at }) => at === router),
+  );
+  const link = scene.state.machines
+    .get(router)
+    ?.interfaces.find(({ addresses }) => addresses.some((each) => each.address === address));
+  if (over.length === 0 || link === undefined)
+    return { id, title, skipped: 'it takes a connection that leads over the router' };
+  const { add, remove } = ownRule(scene, router, 'filter', 'OUTPUT', [
+    ...['-p', 'icmp', '--icmp-type', 'fragmentation-needed', '-j', 'DROP'],
+  ]);
+  const set = (mtu: number) => ({ on: router, argv: ['ip', 'link', 'set', link.name, 'mtu', String(mtu)] });
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [add, set(SMALL_MTU)],
+    revert: [set(link.mtu ?? USUAL_MTU), remove],
+    cells: over.map((cell) => cell.id),
+    expect: [
+      {
+        kind: 'check',
+        id: checkId('full-size', {}),
+        verdict: 'failed',
+        reason: 'small-link',
+        seen: { holes: [{ machines: [router], link: { name: link.name, mtu: SMALL_MTU } }] },
       },
     ],
     alsoRed: [],

@@ -153,6 +153,15 @@ class Udp(unittest.TestCase):
             assert match, data
             self.assertEqual(data[match.end():], payload[:65507 - match.end()])
 
+    def test_answers_with_as_many_bytes_as_it_got_where_it_is_asked_to(self) -> None:
+        for line, is_cut in ((b"nonce same-size", True), (b"nonce  same-sized", False)):
+            self.sock.sendto(line + b"\n" + b"x" * 1000, ("127.0.0.1", self.port))
+            data = self.sock.recv(65535)
+            match = HEADER.match(data)
+            assert match, data
+            self.assertTrue(data[match.end():].startswith(line + b"\nx"))
+            self.assertEqual(len(data), len(line) + 1001 + (0 if is_cut else match.end()))
+
     def test_logs_the_first_line_and_ends_on_sigterm(self) -> None:
         self.sock.sendto(b"nonce-7\nmore", ("127.0.0.1", self.port))
         self.assertTrue(self.program.line("nonce-7").endswith('first="nonce-7"'))

@@ -145,6 +145,76 @@ class Routes(unittest.TestCase):
             self.assertEqual(probe("10.2.0.2", protocol, 9)["outcome"], "refused")
 
 
+class FullSize(unittest.TestCase):
+    """Links whose MTU is smaller, with and without the message that says so."""
+
+    def results(self, host: str = "10.2.0.2", prefix: tuple[str, ...] = CLIENT) -> dict[str, dict[str, Any]]:
+        cells = [{"id": protocol, "protocol": protocol, "host": host, "port": port, "fullSize": True}
+                 for protocol, port in PORTS.items()]
+        _, lines = run_probe({"timeoutMs": 600, "cells": cells}, prefix)
+        self.assertEqual([line["outcome"] for line in lines[:-1]], ["ok", "ok"], lines)
+        return {line["id"]: line["fullSize"] for line in lines[:-1]}
+
+    def narrow(self, namespace: str, link: str, mtu: int = 1280) -> None:
+        sh(f"ip -n {namespace} link set {link} mtu {mtu}")
+        self.addCleanup(sh, f"""
+            ip -n {namespace} link set {link} mtu 1500
+            ip -n client route flush cache
+            ip -n server route flush cache
+        """)
+
+    def silence(self) -> None:
+        """The router does not say any more that a packet is too long."""
+        rule = "OUTPUT -p icmp --icmp-type fragmentation-needed -j DROP"
+        iptables = "ip netns exec router iptables -w"
+        added = subprocess.run(f"{iptables} -A {rule}".split(), capture_output=True, text=True, check=False)
+        if added.returncode != 0:
+            self.skipTest(f"no iptables here: {added.stderr.strip()}")
+        self.addCleanup(sh, f"{iptables} -D {rule}")
+
+    def test_they_pass(self) -> None:
+        self.assertEqual(self.results(), {"tcp": {"bytes": 65536, "lost": None, "detail": None},
+                                          "udp": {"bytes": 1500, "lost": None, "detail": None}})
+
+    def test_they_pass_to_the_machine_itself(self) -> None:
+        results = self.results("10.2.0.2", ("ip", "netns", "exec", "server"))
+        self.assertEqual([full["lost"] for full in results.values()], [None, None], results)
+
+    def test_they_pass_through_address_translation_also_of_the_node_itself(self) -> None:
+        iptables = "ip netns exec router iptables -w -t nat"
+        rules = [f"{chain} -d 10.1.0.1 -p {protocol} --dport {port} -j DNAT --to-destination 10.2.0.2:{port}"
+                 for chain in ("PREROUTING", "OUTPUT") for protocol, port in PORTS.items()]
+        for rule in (*rules, "POSTROUTING -d 10.2.0.2 -j MASQUERADE"):
+            added = subprocess.run(f"{iptables} -A {rule}".split(), capture_output=True, text=True, check=False)
+            if added.returncode != 0:
+                self.skipTest(f"no iptables here: {added.stderr.strip()}")
+            self.addCleanup(sh, f"{iptables} -D {rule}")
+        for prefix in (CLIENT, ("ip", "netns", "exec", "router")):
+            self.assertEqual({key: (full["bytes"], full["lost"]) for key, full in
+                              self.results("10.1.0.1", prefix).items()},
+                             {"tcp": (65536, None), "udp": (1500, None)})
+
+    def test_a_smaller_link_that_is_told_of_is_no_fault(self) -> None:
+        self.narrow("router", "s")
+        results = self.results()
+        self.assertEqual({key: full["lost"] for key, full in results.items()}, {"tcp": None, "udp": None}, results)
+        self.assertEqual(results["udp"]["bytes"], 1280)
+
+    def test_a_smaller_link_that_nothing_is_told_of_loses_them(self) -> None:
+        self.narrow("router", "s")
+        self.silence()
+        results = self.results("10.2.0.3")
+        self.assertEqual({key: full["lost"] for key, full in results.items()}, {"tcp": "there", "udp": "somewhere"})
+        self.assertIn("of 65536 bytes 0 arrived and 0 came back", results["tcp"]["detail"])
+        self.assertIn("no answer to a packet of 1500 bytes", results["udp"]["detail"])
+
+    def test_a_smaller_link_on_the_way_back_loses_them(self) -> None:
+        self.narrow("router", "c")
+        self.silence()
+        # Segments to the router that are still joined are taken whatever the MTU of its end of the link is.
+        self.assertEqual(self.results()["tcp"]["lost"], "back")
+
+
 class Filters(unittest.TestCase):
     """A REJECT or DROP rule in each place a Kubernetes lab has them."""
 

@@ -1,4 +1,5 @@
 """probe/probe.py as its caller sees it: documents in, lines out, against real and misbehaving servers on loopback."""
+import contextlib
 import json
 import resource
 import socket
@@ -38,7 +39,7 @@ class Outcomes(WithEcho):
                 self.assertEqual(result, {
                     "id": "x", "outcome": "ok", "server": "127.0.0.4", "serverPort": self.ports[protocol],
                     "client": "127.0.0.1", "clientPort": local["localPort"], "attempts": 1, "errno": None,
-                    "address": "127.0.0.4", "detail": None})
+                    "address": "127.0.0.4", "detail": None, "fullSize": None})
                 self.assertEqual(local["localAddress"], "127.0.0.1")
                 self.assertGreater(local["rttMs"], 0)
                 self.assertEqual(local["connectMs"] is None, protocol == "udp")
@@ -107,14 +108,14 @@ class Outcomes(WithEcho):
 class Misbehaviour(unittest.TestCase):
     """Servers that are no echo servers."""
 
-    def tcp(self, serve: Callable[[socket.socket], None]) -> dict[str, Any]:
+    def tcp(self, serve: Callable[[socket.socket], None], **cell: Any) -> dict[str, Any]:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             def run() -> None:
                 sock, _ = listener.accept()
                 with sock:
                     serve(sock)
             threading.Thread(target=run, daemon=True).start()
-            return probe_one(protocol="tcp", host="127.0.0.1", port=listener.getsockname()[1])
+            return probe_one(protocol="tcp", host="127.0.0.1", port=listener.getsockname()[1], **cell)
 
     def udp(self, serve: Callable[[socket.socket, bytes, Any], None], **cell: Any) -> dict[str, Any]:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -160,6 +161,33 @@ class Misbehaviour(unittest.TestCase):
         result = self.tcp(serve)
         self.assert_outcome(result, "corrupt", "got back")
         self.assertEqual((result["server"], result["serverPort"]), ("10.0.0.1", 1234))
+
+    def test_an_echo_that_ends_or_changes_in_the_middle_carries_no_full_size_packets(self) -> None:
+        def serve(answer: Callable[[bytes], bytes]) -> Callable[[socket.socket], None]:
+            def run(sock: socket.socket) -> None:
+                sock.sendall(self.HEADER)
+                sock.sendall(sock.recv(100))
+                data = b""
+                while len(data) < 65536:
+                    data += sock.recv(65536)
+                sock.sendall(answer(data))
+            return run
+        for answer, what in ((lambda data: data[:1000], "the peer closed the connection after 1000 of 65536 bytes"),
+                             (lambda data: data[:999] + bytes(1) + data[1000:], "something else came back after ")):
+            result = self.tcp(serve(answer), fullSize=True)
+            self.assertEqual((result["outcome"], result["fullSize"]["lost"]), ("ok", "somewhere"))
+            self.assertIn(what, result["fullSize"]["detail"])
+
+    def test_a_server_that_reads_all_and_sends_nothing_back_loses_it_on_the_way_back(self) -> None:
+        def serve(sock: socket.socket) -> None:
+            sock.sendall(self.HEADER)
+            sock.sendall(sock.recv(100))
+            with contextlib.suppress(ConnectionResetError):
+                while sock.recv(65536):
+                    pass
+        result = self.tcp(serve, fullSize=True)
+        self.assertEqual((result["outcome"], result["fullSize"]["lost"]), ("ok", "back"))
+        self.assertIn("of 65536 bytes 65536 arrived and 0 came back", result["fullSize"]["detail"])
 
     def test_a_datagram_without_our_nonce_is_corrupt(self) -> None:
         result = self.udp(lambda sock, data, client: sock.sendto(self.HEADER + b"other\n", client))

@@ -205,6 +205,26 @@ const affinity = about('affinity', ['several-pods', 'unanswered'], {
   wanted: { from: text, to: text, service: text, node: text },
   seen: { flows: count, counts: lists({ answer: text, count }) },
 });
+const fullSize = about('full-size', ['small-link', 'lost'], {
+  subject: {},
+  wanted: { streamBytes: count.describe('Each way over TCP; over UDP one packet of the path MTU each way.') },
+  seen: {
+    ways: count.describe('Connections that were right with small packets.'),
+    holes: lists({
+      machines: texts.describe(
+        'The machine that loses them, or what the ways that lose them have in common.',
+      ),
+      link: z
+        .strictObject({ name: text, mtu: count, usualMtu: count })
+        .readonly()
+        .optional()
+        .describe('The interface of that machine, where it takes smaller packets than those of others.'),
+      lost: count.describe('How many ways lose full-size packets there.'),
+      cell: text.describe('One of them.'),
+      detail: text.nullable(),
+    }),
+  },
+});
 const run = about('run', [], { subject: {}, wanted: {}, seen: {} });
 
 const KINDS = [
@@ -224,6 +244,7 @@ const KINDS = [
   hashPolicy,
   spread,
   affinity,
+  fullSize,
   run,
 ] as const;
 
@@ -253,6 +274,7 @@ const IDS: { readonly [K in CheckKind]: (subject: Subject<K>) => string } = {
   'hash-policy': ({ machine }) => `ecmp.policy.${machine}`,
   spread: ({ from, target }) => `ecmp.spread.${from}>${target}`,
   affinity: ({ cell }) => `affinity.${cell}`,
+  'full-size': () => 'full-size',
   run: () => 'labtest',
 };
 

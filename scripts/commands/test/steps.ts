@@ -6,6 +6,7 @@ import { checkAffinity, planAffinity } from '../../matrix/affinity.ts';
 import { buildCells } from '../../matrix/cells.ts';
 import { dnsChecks, judgeDns } from '../../matrix/dns.ts';
 import { checkHashPolicies, judgeEcmp, planEcmp } from '../../matrix/ecmp.ts';
+import { checkFullSize } from '../../matrix/full-size.ts';
 import { blockCells, layerDns } from '../../matrix/layer-cells.ts';
 import { MACHINE_PROBE, POD_PROBE } from '../../matrix/probe-files.ts';
 import { machineSource, type ProbeSource, podProbe } from '../../matrix/probe-sources.ts';
@@ -167,7 +168,7 @@ async function testState(deps: Deps, lab: OpenLab, seen: Reading, options: RunOp
   const probeSources = probeSourcesOf(deps, lab);
   const questions = dnsChecks(plan, state);
   const flows = planEcmp(plan, state, planned);
-  const [{ results, dns }, { cells: flowResults }] = await Promise.all([
+  const [{ results, dns, sizes }, { cells: flowResults }] = await Promise.all([
     testCells(planned, probeSources, {
       dns: questions.map(({ question }) => question),
       witnesses: {
@@ -198,6 +199,7 @@ async function testState(deps: Deps, lab: OpenLab, seen: Reading, options: RunOp
       ...checkHashPolicies(plan, state),
       ...flows.map((each) => judgeEcmp(each, state, flowResults)),
       ...checkAffinity(state, affinity, again),
+      ...checkFullSize(plan, state, results, sizes),
     ],
     cells: names.results,
     probeSources,

@@ -184,6 +184,7 @@ function byGateway(a: Hop, b: Hop): number {
 
 const kernelInterface = z.looseObject({
   ifname: z.string().optional(),
+  mtu: z.number().optional(),
   addr_info: z
     .array(z.looseObject({ local: z.string(), prefixlen: z.number(), scope: z.string().default('global') }))
     .default([]),
@@ -191,13 +192,14 @@ const kernelInterface = z.looseObject({
 
 /** Reads `ip -j -4 addr`, in the kernel's order. Throws where it is no list. */
 export function parseInterfaces(text: string, leaveOut: LeaveOut = () => {}): readonly Interface[] {
-  return itemsOf(kernelInterface, text, leaveOut).flatMap(({ ifname, addr_info }) =>
+  return itemsOf(kernelInterface, text, leaveOut).flatMap(({ ifname, mtu, addr_info }) =>
     // iproute2 prints an empty object for every interface that a filter has left out.
     ifname === undefined
       ? []
       : [
           {
             name: ifname,
+            ...(mtu === undefined ? {} : { mtu }),
             addresses: addr_info.map(({ local, prefixlen, scope }) => ({
               address: local,
               length: prefixlen,

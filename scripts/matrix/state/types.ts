@@ -74,6 +74,8 @@ export interface MachineState {
 
 export interface Interface {
   readonly name: string;
+  /** The largest packet that it takes, in bytes. */
+  readonly mtu?: number;
   readonly addresses: readonly {
     readonly address: string;
     readonly length: number;
