@@ -10,6 +10,7 @@ import { lockWhenFree } from './lock.ts';
 import { BuildProgress } from './progress.ts';
 import { assetFiles, type Recipe, type RecipeId, recipeKey } from './recipe.ts';
 import { recipes } from './recipes.ts';
+import { together } from './together.ts';
 
 /** What a lab is made of. */
 export interface Artifacts {
@@ -136,29 +137,20 @@ export async function ensureArtifacts(options: EnsureOptions): Promise<Artifacts
 type Prepared = Required<Pick<EnsureOptions, 'host' | 'emit' | 'cache' | 'verify'>> &
   Pick<EnsureOptions, 'signal'> & { readonly keys: ReadonlyMap<RecipeId, string> };
 
-// Starts every recipe as soon as those that it needs are done. The first failure ends the others.
+// Starts every recipe as soon as those that it needs are done.
 async function buildAll(missing: readonly Recipe[], prepared: Prepared): Promise<void> {
-  const failed = new AbortController();
-  const signal = prepared.signal ? AbortSignal.any([prepared.signal, failed.signal]) : failed.signal;
   const progress = new BuildProgress(missing, prepared.emit);
   const debian = await findDebianSource(prepared.host);
-  const building = new Map<RecipeId, Promise<void>>();
-  const errors: unknown[] = [];
-  for (const recipe of missing) {
-    const needed = recipe.needs.map((id) => building.get(id));
-    const work = Promise.all(needed)
-      .then(() =>
-        buildOne(recipe, prepared, progress, (onLine) => ({ ...prepared, debian, signal, onLine }), signal),
-      )
-      .catch((error: unknown) => {
-        errors.push(error);
-        failed.abort();
-        throw error;
-      });
-    building.set(recipe.id, work);
-  }
-  await Promise.allSettled(building.values());
-  if (errors.length > 0) throw errors[0];
+  await together<unknown[]>(prepared.signal, (signal) => {
+    const building = new Map<RecipeId, Promise<void>>();
+    for (const recipe of missing) {
+      const needed = Promise.all(recipe.needs.map((id) => building.get(id)));
+      const environment = (onLine: () => void) => ({ ...prepared, debian, signal, onLine });
+      const work = needed.then(() => buildOne(recipe, prepared, progress, environment, signal));
+      building.set(recipe.id, work);
+    }
+    return [...building.values()];
+  });
 }
 
 async function buildOne(

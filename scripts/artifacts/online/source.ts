@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import type { Software, SoftwareFile } from '../../plan/software.ts';
 import { Interrupted } from '../../shared/errors.ts';
+import { together } from '../together.ts';
 import { type BaseOptions, ensureBase } from './base.ts';
 import { type DownloadOptions, downloadAll, type Fetched } from './download.ts';
 import { type OnlineChoice, type OnlineFile, onlineFacts, onlineFiles } from './files.ts';
@@ -30,23 +31,13 @@ export interface OnlineSoftware {
 export async function fetchOnline(options: FetchOptions): Promise<OnlineSoftware> {
   const { lock, choice, signal: outer } = options;
   const files = onlineFiles(lock, choice);
-  const failed = new AbortController();
-  const signal = outer === undefined ? failed.signal : AbortSignal.any([outer, failed.signal]);
-  const inside = { ...options, signal };
-  const errors: unknown[] = [];
-  const end = (error: unknown): never => {
-    errors.push(error);
-    failed.abort();
-    throw error;
-  };
-  const [downloaded, copied, base] = await Promise.all([
-    downloadAll(files.flatMap(downloadOf), inside).catch(end),
-    fetchImages(files.flatMap(imageOf), inside).catch(end),
-    ensureBase(inside).catch(end),
-  ]).catch(() => {
-    if (outer?.aborted) throw new Interrupted();
-    // The others were ended because of the first.
-    throw errors[0];
+  const [downloaded, copied, base] = await together(outer, (signal) => {
+    const inside = { ...options, signal };
+    return [
+      downloadAll(files.flatMap(downloadOf), inside),
+      fetchImages(files.flatMap(imageOf), inside),
+      ensureBase(inside),
+    ] as const;
   });
   const software: SoftwareFile[] = [];
   const bundlePaths = new Map<string, string>();

@@ -1,6 +1,7 @@
 import pLimit from 'p-limit';
 import pRetry from 'p-retry';
 import { Interrupted } from '../../shared/errors.ts';
+import { together } from '../together.ts';
 
 const TRIES = 3;
 const BACKOFF_MS = 1000;
@@ -14,22 +15,11 @@ export async function fetchAll<Item, Result>(
   { atOnce, signal: outer }: { readonly atOnce: number; readonly signal?: AbortSignal | undefined },
   getOne: (item: Item, signal: AbortSignal) => Promise<Result>,
 ): Promise<readonly Result[]> {
-  const failed = new AbortController();
-  const signal = outer === undefined ? failed.signal : AbortSignal.any([outer, failed.signal]);
   const limit = pLimit(atOnce);
-  const errors: unknown[] = [];
-  const results = await Promise.all(
-    items.map((item) =>
-      limit(async () => (signal.aborted ? [] : [await getOne(item, signal)])).catch((error: unknown) => {
-        errors.push(error);
-        failed.abort();
-        return [];
-      }),
-    ),
+  const results = await together<(Result | undefined)[]>(outer, (signal) =>
+    items.map((item) => limit(async () => (signal.aborted ? undefined : getOne(item, signal)))),
   );
-  if (outer?.aborted) throw new Interrupted();
-  if (errors.length > 0) throw errors[0];
-  return results.flat();
+  return results as Result[];
 }
 
 export interface TriesOptions {
