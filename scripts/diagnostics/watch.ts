@@ -4,7 +4,7 @@ import { PROBE_DIR } from '../matrix/probe-files.ts';
 import { parseCounters, type RuleCounters } from '../matrix/proof-counters.ts';
 import { type IpSets, parseSets } from '../matrix/state/nat.ts';
 import type { Protocol } from '../matrix/types.ts';
-import { HarnessError, Interrupted, LabError, messageOf } from '../shared/errors.ts';
+import { HarnessError, LabError, messageOf, rethrowIfInterrupted } from '../shared/errors.ts';
 
 /** What one machine is to watch (probe/watch.py). */
 export interface WatchJob {
@@ -136,7 +136,7 @@ export function startWatch(executor: Executor, job: WatchJob, signal?: AbortSign
     })
     .then(({ stdout }) => parseWatched(stdout))
     .catch((error: unknown): Watched => {
-      if (error instanceof Interrupted) throw error;
+      rethrowIfInterrupted(error);
       const last = error instanceof LabError ? error.details.at(-1) : undefined;
       return blind(`it could not be watched: ${messageOf(error)}${last === undefined ? '' : ` ${last}`}`);
     })

@@ -11,7 +11,7 @@ import {
 } from '../plan/host-facts.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { assetPath, readAsset } from '../shared/assets.ts';
-import { Interrupted, messageOf } from '../shared/errors.ts';
+import { messageOf, rethrowIfInterrupted } from '../shared/errors.ts';
 import type { ObservedThing } from './driver.ts';
 import { lookAtNetworks, type NetworkFacts } from './host-network.ts';
 import { type DaemonHost, THIS_HOST } from './incus/daemon.ts';
@@ -53,7 +53,7 @@ export async function gatherHostFacts(
   const unseen: Partial<Record<Unseen, string>> = {};
   const look = async <T>(what: Unseen, looked: Promise<T>): Promise<T | undefined> =>
     looked.catch((error: unknown) => {
-      if (error instanceof Interrupted) throw error;
+      rethrowIfInterrupted(error);
       unseen[what] = messageOf(error);
       return undefined;
     });

@@ -1,4 +1,5 @@
 import { UserError } from '../shared/errors.ts';
+import { globMatches } from '../shared/glob.ts';
 import type { Cell } from './types.ts';
 
 /** A cell's expectation in lines of text: what, why, and the packet's way step by step. */
@@ -39,8 +40,8 @@ const SUGGESTIONS = 5;
 export function findCells(cells: readonly Cell[], pattern: string): readonly Cell[] {
   const exact = cells.filter(({ id }) => id === pattern);
   if (exact.length > 0) return exact;
-  const matches = /[*?]/.test(pattern) ? globOf(pattern) : (id: string) => id.includes(pattern);
-  const found = cells.filter(({ id }) => matches(id));
+  const isGlob = /[*?]/.test(pattern);
+  const found = cells.filter(({ id }) => (isGlob ? globMatches(pattern, id) : id.includes(pattern)));
   if (found.length > 0) return found;
   throw new UserError(`No cell is called ${JSON.stringify(pattern)}.`, {
     details: nearest(
@@ -49,16 +50,6 @@ export function findCells(cells: readonly Cell[], pattern: string): readonly Cel
     ).map((id) => `did you mean ${id} ?`),
     next: 'npx lab predict',
   });
-}
-
-function globOf(pattern: string): (id: string) => boolean {
-  const source = [...pattern]
-    .map((character) =>
-      character === '*' ? '.*' : character === '?' ? '.' : character.replace(/[\\^$.|+()[\]{}]/, '\\$&'),
-    )
-    .join('');
-  const expression = new RegExp(`^${source}$`);
-  return (id) => expression.test(id);
 }
 
 /** The ids that share most pairs of neighbouring characters with the pattern. */

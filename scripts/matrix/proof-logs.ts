@@ -1,6 +1,6 @@
 import type { Answer } from '../bgp/checks/ask.ts';
 import type { Kubectl } from '../cluster/kubectl.ts';
-import { Interrupted, messageOf } from '../shared/errors.ts';
+import { messageOf, rethrowIfInterrupted } from '../shared/errors.ts';
 
 /** One connection or datagram in the log of an echo server (echo/echo_server.py). */
 export interface LogEntry {
@@ -39,7 +39,7 @@ export async function readServerLogs(
     const { stdout } = await kubectl.run([...what, ...how], { signal });
     return { ok: true, value: parseServerLogs(stdout) };
   } catch (error) {
-    if (error instanceof Interrupted) throw error;
+    rethrowIfInterrupted(error);
     return { ok: false, fault: 'harness', detail: messageOf(error) };
   }
 }

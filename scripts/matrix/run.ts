@@ -1,4 +1,4 @@
-import { HarnessError, Interrupted, LabError, messageOf } from '../shared/errors.ts';
+import { HarnessError, LabError, messageOf, rethrowIfInterrupted } from '../shared/errors.ts';
 import { delaysOf } from './pace.ts';
 import { parseProbeLine, probeInput } from './probe-protocol.ts';
 import type { ProbeSource } from './probe-sources.ts';
@@ -91,7 +91,7 @@ async function runSource(
       const lastBegins = Math.max(0, ...cells.map(({ delayMs = 0 }) => delayMs));
       await probeSource.run(input, (line) => collector.take(line), lastBegins);
     } catch (error) {
-      if (error instanceof Interrupted) throw error;
+      rethrowIfInterrupted(error);
       failure = `the probe could not be run: ${reasonOf(error)}`;
     }
   }

@@ -1,5 +1,5 @@
 import type { Answer } from '../bgp/checks/ask.ts';
-import { Interrupted } from '../shared/errors.ts';
+import { rethrowIfInterrupted } from '../shared/errors.ts';
 import { waitFor } from '../shared/wait.ts';
 import { isLost } from './full-size.ts';
 import { cellsToRetry, judgeCells } from './judge.ts';
@@ -130,7 +130,7 @@ async function completeLogs(
       },
     });
   } catch (error) {
-    if (error instanceof Interrupted) throw error;
+    rethrowIfInterrupted(error);
     return last;
   }
 }

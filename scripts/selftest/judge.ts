@@ -2,6 +2,7 @@ import type { CellResult } from '../matrix/types.ts';
 import { describeEvidence, describeFinding } from '../report/cell-text.ts';
 import { describeCheck } from '../report/check-text.ts';
 import type { LabRun } from '../report/run.ts';
+import { globMatches } from '../shared/glob.ts';
 import type { ExpectedRed, Fault, Pattern } from './fault.ts';
 
 /** Whether labtest saw a fault for what it is. */
@@ -99,13 +100,4 @@ function missingText({ kind, id, verdict, ...wanted }: ExpectedRed, candidates: 
   if (first === undefined) return `${kind} ${id} did not turn red`;
   const says = JSON.stringify(wanted, (_, each) => (each instanceof RegExp ? String(each) : each));
   return `${first.id} is ${first.verdict} and says "${first.text}", which is not ${verdict} with ${says}`;
-}
-
-/** True if the pattern, in which `*` stands for anything, is the whole of the text. */
-export function globMatches(pattern: string, text: string): boolean {
-  const source = pattern
-    .split('*')
-    .map((part) => part.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&'))
-    .join('.*');
-  return new RegExp(`^${source}$`).test(text);
 }

@@ -72,3 +72,8 @@ export function messageOf(error: unknown): string {
 export function detailsOf(error: unknown): readonly string[] {
   return error instanceof LabError ? error.details : [];
 }
+
+/** Ends what catches errors to go on: the user's interruption is never one of them. */
+export function rethrowIfInterrupted(error: unknown): void {
+  if (error instanceof Interrupted) throw error;
+}

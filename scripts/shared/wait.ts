@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Interrupted, LabError, LabFailure, messageOf } from './errors.ts';
+import { Interrupted, LabError, LabFailure, messageOf, rethrowIfInterrupted } from './errors.ts';
 import type { Emit } from './events.ts';
 import { POLL_MS } from './timeouts.ts';
 
@@ -34,7 +34,7 @@ export async function waitFor<T>(options: WaitOptions<T>): Promise<T> {
   for (;;) {
     if (signal?.aborted) throw new Interrupted(options.next);
     const seen = await look().catch((error: unknown) => {
-      if (error instanceof Interrupted) throw error;
+      rethrowIfInterrupted(error);
       const details = error instanceof LabError ? error.details : [];
       return { done: false as const, why: messageOf(error).replace(/\.$/, ''), details };
     });

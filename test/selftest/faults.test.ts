@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { type Fault, type InapplicableFault, MARK } from '../../scripts/selftest/fault.ts';
 import { faultsFor } from '../../scripts/selftest/faults.ts';
-import { globMatches } from '../../scripts/selftest/judge.ts';
 import type { Picture } from '../../scripts/selftest/picture.ts';
 import { type PlacedRule, parseIptables, parseNft } from '../../scripts/selftest/placed-rules.ts';
 import { nodePortWays } from '../../scripts/selftest/scene.ts';
+import { globMatches } from '../../scripts/shared/glob.ts';
 import { endpointsOf, planOf } from '../matrix/fixtures.ts';
 
 const PLAN = planOf();

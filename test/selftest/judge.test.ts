@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { ExpectedRed, Fault } from '../../scripts/selftest/fault.ts';
-import { globMatches, holds, judgeFault, redsOf } from '../../scripts/selftest/judge.ts';
+import { holds, judgeFault, redsOf } from '../../scripts/selftest/judge.ts';
 import { parsePending, pendingText } from '../../scripts/selftest/pending.ts';
+import { globMatches } from '../../scripts/shared/glob.ts';
 import { CHECKS, POSITIVE, runOf, TIMEOUT } from '../report/fixtures.ts';
 
 const EXPECTED: ExpectedRed = {

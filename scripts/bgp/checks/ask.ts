@@ -1,6 +1,6 @@
 import type { Executor } from '../../exec/executor.ts';
 import { quoteArgv } from '../../exec/quote.ts';
-import { Interrupted, messageOf } from '../../shared/errors.ts';
+import { messageOf, rethrowIfInterrupted } from '../../shared/errors.ts';
 
 /**
  * One answer. `fault` says whose failure it is: the lab's where the command ran and failed (its daemon is down), the
@@ -35,7 +35,7 @@ export async function ask<K extends string>(
     const { stdout, stderr } = await executor.run(['sh', '-c', script], options);
     answers = split(stdout, stderr, keys.length);
   } catch (error) {
-    if (error instanceof Interrupted) throw error;
+    rethrowIfInterrupted(error);
     const failure = { ok: false as const, fault: 'harness' as const, detail: messageOf(error) };
     answers = keys.map(() => failure);
   }

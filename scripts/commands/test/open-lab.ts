@@ -11,6 +11,7 @@ import {
   LabError,
   LabFailure,
   messageOf,
+  rethrowIfInterrupted,
   UserError,
 } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
@@ -156,7 +157,7 @@ export async function prepareProbes({ machines }: OpenLab, emit: Emit): Promise<
   await Promise.all(
     [...machines.values()].map((machine) =>
       ensureProbe(machine).catch((error: unknown) => {
-        if (error instanceof Interrupted) throw error;
+        rethrowIfInterrupted(error);
         emit({
           type: 'warning',
           text: `the probe could not be put on ${machine.name}: ${messageOf(error)}`,
@@ -169,7 +170,7 @@ export async function prepareProbes({ machines }: OpenLab, emit: Emit): Promise<
 /** Asks the API server and makes sure that it is this lab's. */
 async function requireOwnCluster(kubectl: Kubectl, plan: LabPlan): Promise<void> {
   const cluster = await readCluster(kubectl, plan).catch((error: unknown) => {
-    if (error instanceof Interrupted) throw error;
+    rethrowIfInterrupted(error);
     throw apiError(kubectl, plan, error);
   });
   const problem = foreignNodes(plan, cluster);

@@ -5,7 +5,7 @@ import type { DoctorCheck } from '../../plan/doctor/check.ts';
 import { examineHost } from '../../plan/doctor/checks.ts';
 import type { MissingPackage } from '../../plan/host-facts.ts';
 import type { LabPlan } from '../../plan/types.ts';
-import { Interrupted, messageOf } from '../../shared/errors.ts';
+import { messageOf, rethrowIfInterrupted } from '../../shared/errors.ts';
 import { artifactsOf, type Deps, workFor } from '../deps.ts';
 
 /** What was found before anything is touched. */
@@ -59,7 +59,7 @@ async function attempt<T>(looked: Promise<T>): Promise<{ readonly value?: T; rea
   try {
     return { value: await looked };
   } catch (error) {
-    if (error instanceof Interrupted) throw error;
+    rethrowIfInterrupted(error);
     return { why: messageOf(error) };
   }
 }
