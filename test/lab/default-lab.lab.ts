@@ -2,13 +2,13 @@
  * The real lab on this machine: brought up, proven, broken, repaired, removed. In the order written; each part leaves
  * the lab as the next one needs it. Needs root on Debian and, for the first run, a package mirror.
  */
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { reportSchema } from '../../scripts/report/json.ts';
 import { proveCalicoResources } from './calico-crds.ts';
-import { capture, type Ended, host, hostSnapshot, until, Workplace } from './support.ts';
+import { capture, type Ended, host, hostSnapshot, until, Workplace, writtenSince } from './support.ts';
 
 const canRun = process.platform === 'linux' && process.getuid?.() === 0;
 if (!canRun) console.warn('SKIPPED: the lab tier needs root on a Linux host');
@@ -19,6 +19,8 @@ describe.skipIf(!canRun)('the default lab', () => {
   const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
   const place = new Workplace({ HOME: home, XDG_CACHE_HOME: cache });
   const { dir } = place;
+  /** As old as the second labup. */
+  const marker = join(dir, 'marker');
 
   afterAll(async () => {
     await place.run('labdown', '--yes');
@@ -43,6 +45,7 @@ describe.skipIf(!canRun)('the default lab', () => {
     expectPass(await place.run('labup', '--yes'));
     expectPass(await place.run('labdown', '--yes'));
     before = hostSnapshot();
+    writeFileSync(marker, '');
     expectPass(await place.run('labup', '--yes'));
   });
 
@@ -59,6 +62,12 @@ describe.skipIf(!canRun)('the default lab', () => {
     console.info(`labtest: ${report.summary.planned} cells in ${report.durationMs} ms`);
     expect(report.summary.planned).toBeGreaterThanOrEqual(90);
     expect(report.summary.passed).toBe(report.summary.planned);
+  });
+
+  it('labup, labtest and kubectl write nothing outside .lab/ and the cache', async () => {
+    expectPass(await place.kubectl('get', 'nodes'));
+    expectPass(await place.run('lab', 'status'));
+    expect([...writtenSince(marker), ...readdirSync(home, { recursive: true })]).toEqual([]);
   });
 
   proveCalicoResources(place);
@@ -215,7 +224,7 @@ describe.skipIf(!canRun)('the default lab', () => {
       rmSync(join(dir, '.lab'), { recursive: true });
       expectPass(await place.run('labdown', '--yes'));
       expect(hostSnapshot()).toEqual(before);
-      expect(readdirSync(home, { recursive: true })).toEqual([]);
+      expect([...writtenSince(marker), ...readdirSync(home, { recursive: true })]).toEqual([]);
     });
 
     it('on nothing is no error', async () => {

@@ -94,6 +94,14 @@ export function hostSnapshot(): Readonly<Record<string, readonly string[]>> {
   };
 }
 
+/** Files where programs keep things on this host, written after another file, but for those of daemons themselves. */
+export function writtenSince(marker: string): readonly string[] {
+  const daemons = /^\/var\/lib\/(lxd|lxcfs|incus|systemd|apt|dpkg|chrony|dhcp|NetworkManager)\//;
+  const folders = ['/etc', '/opt', '/srv', '/usr/local', '/var/lib'];
+  const found = host('find', ...folders, '-xdev', '-newer', marker, '!', '-type', 'd').split('\n');
+  return found.filter((path) => path !== '' && !daemons.test(path)).sort();
+}
+
 /**
  * Keeps packets that only cross a bridge out of this host's NAT, as on a host without br_netfilter: what `lab doctor`
  * advises for mode dhcp, for one bridge. Returns what takes it back.
