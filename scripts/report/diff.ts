@@ -22,6 +22,8 @@ export interface ReportDiff {
   readonly fixed: readonly Change<ReportCell>[];
   /** Another change of verdict: passed to flaky, failed to blocked, anything to or from skipped. */
   readonly otherVerdict: readonly Change<ReportCell>[];
+  /** Wrong in both, but for another reason. */
+  readonly otherReason: readonly Change<ReportCell>[];
   /** Another outcome, other servers or other client addresses are expected. A cell can be here and in a list above. */
   readonly changedExpectation: readonly Change<ReportCell>[];
   readonly onlyBefore: readonly ReportCell[];
@@ -31,6 +33,7 @@ export interface ReportDiff {
   readonly checks: {
     readonly newFailures: readonly Change<ReportCheck>[];
     readonly fixed: readonly Change<ReportCheck>[];
+    readonly otherReason: readonly Change<ReportCheck>[];
     readonly onlyBefore: readonly ReportCheck[];
     readonly onlyAfter: readonly ReportCheck[];
   };
@@ -50,17 +53,21 @@ export function diffReports(before: LabReport, after: LabReport): ReportDiff {
   const otherVerdict = cells.both.filter(
     (each) => each.before.verdict !== each.after.verdict && !goesWrong(each) && !goesRight(each),
   );
+  const otherReason = cells.both.filter((each) => staysWrong(each, cellReason));
   const changedExpectation = cells.both.filter(
     (each) => expectationKey(each.before) !== expectationKey(each.after),
   );
   const changed = new Set(
-    [newFailures, fixed, otherVerdict, changedExpectation].flatMap((list) => list.map(({ id }) => id)),
+    [newFailures, fixed, otherVerdict, otherReason, changedExpectation].flatMap((list) =>
+      list.map(({ id }) => id),
+    ),
   );
   return {
     labs: [before.lab, after.lab],
     newFailures,
     fixed,
     otherVerdict,
+    otherReason,
     changedExpectation,
     onlyBefore: fewerAfter ? [] : cells.onlyBefore,
     onlyAfter: fewerBefore ? [] : cells.onlyAfter,
@@ -71,6 +78,7 @@ export function diffReports(before: LabReport, after: LabReport): ReportDiff {
     checks: {
       newFailures: checks.both.filter((each) => goesWrong(each)),
       fixed: checks.both.filter((each) => goesRight(each)),
+      otherReason: checks.both.filter((each) => staysWrong(each, ({ reason }) => reason)),
       onlyBefore: checks.onlyBefore,
       onlyAfter: checks.onlyAfter,
     },
@@ -80,10 +88,10 @@ export function diffReports(before: LabReport, after: LabReport): ReportDiff {
 
 /** Whether anything is different. */
 export function hasChanges(diff: ReportDiff): boolean {
-  const { newFailures, fixed, otherVerdict, changedExpectation, onlyBefore, onlyAfter, checks } = diff;
-  const lists = [newFailures, fixed, otherVerdict, changedExpectation, onlyBefore, onlyAfter];
-  const others = [checks.newFailures, checks.fixed, checks.onlyBefore, checks.onlyAfter];
-  return [...lists, ...others].some((list) => list.length > 0);
+  const { newFailures, fixed, otherVerdict, otherReason, changedExpectation, checks } = diff;
+  const lists = [newFailures, fixed, otherVerdict, otherReason, changedExpectation];
+  const gone = [diff.onlyBefore, diff.onlyAfter];
+  return [...lists, ...gone, ...Object.values(checks)].some((list) => list.length > 0);
 }
 
 /** The differences for people. No line is longer than `width`, but for a word that is. */
@@ -127,6 +135,8 @@ export function renderDiff(
     ...section(paint.green('Fixed'), diff.fixed, verdict),
     ...section(paint.green('Fixed checks'), diff.checks.fixed, verdict),
     ...section('Other changes of verdict', diff.otherVerdict, verdict),
+    ...section('Wrong for another reason', diff.otherReason, cell),
+    ...section('Checks that fail for another reason', diff.checks.otherReason, check),
     ...section('Changed expectations', diff.changedExpectation, expectation),
     ...section('Cells that are gone', diff.onlyBefore, only),
     ...section('New cells', diff.onlyAfter, only),
@@ -171,6 +181,19 @@ function goesWrong({ before, after }: HasVerdict): boolean {
 
 function goesRight({ before, after }: HasVerdict): boolean {
   return WRONG.includes(before.verdict) && RIGHT.includes(after.verdict);
+}
+
+/** Wrong before and after, and not for the same reason. */
+function staysWrong<T extends { readonly verdict: string }>(
+  { before, after }: Change<T>,
+  reasonOf: (item: T) => string,
+): boolean {
+  const isWrong = [before, after].every(({ verdict }) => WRONG.includes(verdict));
+  return isWrong && reasonOf(before) !== reasonOf(after);
+}
+
+function cellReason({ observed, finding }: ReportCell): string {
+  return [observed?.outcome, finding?.reason].join(' ');
 }
 
 /** Servers and clients are sets. */

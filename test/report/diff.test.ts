@@ -37,6 +37,26 @@ describe('diffReports', () => {
     expect(diffReports(healthy, flaky)).toMatchObject({ newFailures: [], otherVerdict: [{ id: POSITIVE }] });
   });
 
+  it('tells what is wrong for another reason', () => {
+    const refused = buildReport(
+      runOf({
+        first: { [POSITIVE]: { ...TIMEOUT, outcome: 'refused' } },
+        checks: CHECKS.map((check, index) =>
+          index === 1 ? wrongly(check, 'not-read', 'connection lost') : check,
+        ),
+      }),
+    );
+    const diff = diffReports(broken, refused);
+    expect(diff).toMatchObject({
+      newFailures: [],
+      otherVerdict: [],
+      otherReason: [{ id: POSITIVE }],
+      checks: { newFailures: [], otherReason: [{ id: 'bgp.route.bgp.kernel.2.2.2.2/32' }] },
+      unchanged: 247,
+    });
+    expect(renderDiff(diff, { color: false })).toContain('Wrong for another reason: 1\n');
+  });
+
   it('shows what is expected now and was not before, whatever became of it', () => {
     const [first, ...rest] = CELLS;
     if (first === undefined) throw new Error('no cells');

@@ -29,7 +29,7 @@ export function checkState({ machines, proxy }: ObservedState): readonly Check[]
       {},
       {
         verdict: isModelled ? 'passed' : 'skipped',
-        reason: isModelled ? 'as-wanted' : 'not-modelled',
+        reason: isModelled ? 'as-wanted' : proxy.problem === undefined ? 'not-modelled' : 'not-read',
         wanted: { mode: 'iptables' },
         seen: { mode: proxy.mode },
         ...(proxy.problem === undefined ? {} : { problem: proxy.problem }),
