@@ -48,9 +48,9 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
         const { daemon, changed } = await ensureDaemon(local, emit, host);
         emit({ type: 'note', text: `${daemon.kind} ${daemon.version}` });
         const made = await ensureResources(daemon, plan);
-        const guarded = await ensurePolicyRule(local, plan.network.bridge);
+        const ruleAdded = await ensurePolicyRule(local, plan.network.bridge);
         const raised = await ensureHostLimits(host);
-        return made || guarded || raised || changed;
+        return made || ruleAdded || raised || changed;
       }),
     ensureImage: (plan, image) =>
       exclusively(plan.lab, async () => ensureImage((await theDaemon()).api, plan.lab, theImage(image))),
