@@ -1,5 +1,6 @@
-import type { Machine } from '../matrix/expect/machine.ts';
-import { type World, worldOf } from '../matrix/expect/world.ts';
+import { networkOf } from '../matrix/expect/network-state.ts';
+import type { NetworkState } from '../matrix/expect/types.ts';
+import { walkRoutes } from '../matrix/expect/walk.ts';
 import type { ObservedState } from '../matrix/state/types.ts';
 import type { Cell, Observation } from '../matrix/types.ts';
 import type { FlowSighting, Sightings, Story, Visit } from './flow.ts';
@@ -25,9 +26,9 @@ export function watchedAt({ sightings }: Case, machine: string): Watched {
 /** The pod that a packet was handed to; undefined where it was not. */
 export function podBehind({ state, cell }: Case, visit: Visit | undefined): string | undefined {
   if (visit === undefined) return undefined;
-  const world = worldOf(state);
+  const network = networkOf(state);
   const address = visit.left?.destination ?? visit.arrived?.destination ?? '';
-  const pod = world.podsAt(address).find(({ node }) => node === visit.machine);
+  const pod = network.podsAt(address).find(({ node }) => node === visit.machine);
   if (pod === undefined) return undefined;
   const isHandedOver = visit.left !== undefined || (pod.hostNetwork && visit.arrived !== undefined);
   return isHandedOver && cell.from !== `pod/${pod.name}`
@@ -38,15 +39,12 @@ export function podBehind({ state, cell }: Case, visit: Visit | undefined): stri
 }
 
 /** The machines that a machine's routes, as they were read, lead a packet to. */
-export function nextHops(
-  world: World,
-  machine: Machine | undefined,
-  packet: FlowSighting,
-): readonly string[] {
-  const found = machine?.lookup(packet.destination);
-  if (found?.kind !== 'route') return [];
-  return found.route.hops.flatMap(({ gateway }) => {
-    const name = world.ownerOf(gateway ?? packet.destination) ?? world.nodeOf(gateway ?? packet.destination);
-    return name === undefined ? [] : [name];
-  });
+export function nextHops(network: NetworkState, name: string, packet: FlowSighting): readonly string[] {
+  const machine = network.machine(name);
+  if (machine === undefined) return [];
+  const { decision } = walkRoutes(network, machine, packet.destination);
+  if (decision.kind !== 'route') return [];
+  return decision.hops.flatMap((hop) =>
+    hop.kind === 'machine' ? hop.machine : hop.kind === 'pod' ? name : [],
+  );
 }

@@ -1,9 +1,9 @@
-import type { World } from '../matrix/expect/world.ts';
+import type { NetworkState } from '../matrix/expect/types.ts';
 import type { Cell, Observation } from '../matrix/types.ts';
 
 /** A pod by name and address, any other address as it is. */
-export function nameOf(world: World, address: string): string {
-  const [pod] = world.podsAt(address);
+export function nameOf(network: NetworkState, address: string): string {
+  const [pod] = network.podsAt(address);
   return pod === undefined ? address : `${pod.name} (${address})`;
 }
 

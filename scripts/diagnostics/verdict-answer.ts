@@ -1,4 +1,4 @@
-import { worldOf } from '../matrix/expect/world.ts';
+import { networkOf } from '../matrix/expect/network-state.ts';
 import type { Difference } from '../matrix/findings.ts';
 import { type Case, nextHops, watchedAt } from './case.ts';
 import { endsText, type FlowSighting, type Visit } from './flow.ts';
@@ -68,8 +68,8 @@ function lostAnswer(given: Case, end: Visit, pod: string): Difference {
   const watched = watchedAt(given, end.machine);
   const [rule] = end.arrived === undefined ? [] : stoppingRulesOf(watched, answersAt(given, end.arrived));
   if (end.left === undefined) return { reason: 'answer-stopped', at: end.machine, pod, ...by(rule) };
-  const world = worldOf(state);
-  const leads = nextHops(world, world.machine(end.machine), end.left);
+  const network = networkOf(state);
+  const leads = nextHops(network, end.machine, end.left);
   return {
     reason: 'answer-lost-on-link',
     at: end.machine,

@@ -1,4 +1,4 @@
-import { worldOf } from '../matrix/expect/world.ts';
+import { networkOf } from '../matrix/expect/network-state.ts';
 import type { Difference } from '../matrix/findings.ts';
 import type { Cell } from '../matrix/types.ts';
 import { type Case, nextHops, podBehind, watchedAt } from './case.ts';
@@ -31,11 +31,11 @@ export function firstDifference(given: Case): Difference {
 
 /** The packet came to a machine that the routes, as they were read, do not lead to. */
 function wrongTurn({ state, story, cell }: Case): Difference | undefined {
-  const world = worldOf(state);
+  const network = networkOf(state);
   for (const [index, { machine, left }] of story.forward.entries()) {
     const next = story.forward[index + 1];
     if (next === undefined || left === undefined) continue;
-    const leads = nextHops(world, world.machine(machine), left);
+    const leads = nextHops(network, machine, left);
     if (leads.length === 0 || leads.includes(next.machine)) continue;
     return {
       reason: 'wrong-next-machine',
@@ -54,7 +54,7 @@ function wrongDestination(given: Case): Difference | undefined {
   const { cell, state, story } = given;
   const { servers, clients, outcome } = cell.expected;
   if (outcome !== 'ok') return undefined;
-  const world = worldOf(state);
+  const network = networkOf(state);
   for (const [index, visit] of story.forward.entries()) {
     const { machine, arrived, left } = visit;
     if (left === undefined) continue;
@@ -64,8 +64,8 @@ function wrongDestination(given: Case): Difference | undefined {
       return {
         reason: 'wrong-destination',
         at: machine,
-        destination: nameOf(world, left.destination),
-        wanted: servers.map((ip) => nameOf(world, ip)),
+        destination: nameOf(network, left.destination),
+        wanted: servers.map((ip) => nameOf(network, ip)),
         ...by(rule),
         ...cameFrom(story, index, cell),
       };
@@ -109,8 +109,8 @@ function endsEarly(given: Case, last: Visit): Difference {
   const watched = watchedAt(given, machine);
   const [error] = story.errors;
   if (left !== undefined) {
-    const world = worldOf(state);
-    const leads = nextHops(world, world.machine(machine), left);
+    const network = networkOf(state);
+    const leads = nextHops(network, machine, left);
     const to = leads.length === 0 ? [left.destination] : leads;
     return { reason: 'lost-on-link', at: machine, interface: left.interface, to };
   }
@@ -178,7 +178,7 @@ function notStopped(given: Case, last: Visit): Difference {
   const visit = story.forward.find(({ machine }) => machine === end?.at);
   if (end === undefined) return endsEarly(given, last);
   if (visit?.left !== undefined) {
-    const to = nameOf(worldOf(state), visit.left.destination);
+    const to = nameOf(networkOf(state), visit.left.destination);
     return { reason: 'sent-on', at: end.at, to, interface: visit.left.interface, predicted: end.text };
   }
   const [rule] = stoppingRulesOf(watchedAt(given, end.at), packetsAt(given, visit ?? { machine: end.at }));

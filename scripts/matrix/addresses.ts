@@ -1,53 +1,155 @@
-import { parseCidr } from '../shared/ip.ts';
+import ipaddr from 'ipaddr.js';
 
-const numbers = new Map<string, number>();
+/** An IPv4 or IPv6 address as text, as the kernel and the API server write it. */
+export type Address = string;
 
-/** An IPv4 address as an unsigned 32-bit number. Each is worked out once: a matrix asks for the same few over and over. */
-export function numberOf(address: string): number {
-  const before = numbers.get(address);
-  if (before !== undefined) return before;
-  const value = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-  numbers.set(address, value);
-  return value;
+/** The bits of an address: a number for IPv4, a bigint for IPv6, so that those of two families are never the same. */
+type Bits = number | bigint;
+
+/** The bits of an address that ends at `end`; undefined for what is no address. */
+function bitsOf(text: string, end = text.length): Bits | undefined {
+  return ipv4Bits(text, end) ?? (text.includes(':') ? ipv6Bits(text.slice(0, end)) : undefined);
 }
 
-/** The first address of the prefix of this length that holds the address. */
-export function networkNumber(address: number, length: number): number {
-  return length === 0 ? 0 : (address & (-1 << (32 - length))) >>> 0;
+function ipv6Bits(text: string): bigint | undefined {
+  if (!ipaddr.IPv6.isValid(text)) return undefined;
+  return ipaddr.IPv6.parse(text)
+    .toByteArray()
+    .reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
 }
 
-/** IPv4 addresses in numeric order, each once. */
-export function sorted(addresses: Iterable<string>): readonly string[] {
-  return [...new Set(addresses)].sort((a, b) => numberOf(a) - numberOf(b));
+/** By hand: a lab of a thousand nodes has a million routes. */
+function ipv4Bits(text: string, end: number): number | undefined {
+  let bits = 0;
+  let part = -1;
+  let dots = 0;
+  for (let index = 0; index < end; index++) {
+    const code = text.charCodeAt(index);
+    if (code === 46 && part >= 0) {
+      bits = bits * 256 + part;
+      part = -1;
+      dots += 1;
+    } else if (code >= 48 && code <= 57) {
+      part = Math.max(part, 0) * 10 + code - 48;
+      if (part > 255) return undefined;
+    } else return undefined;
+  }
+  return dots === 3 && part >= 0 ? bits * 256 + part : undefined;
 }
 
-/** True if one of the prefixes (or plain addresses) contains the address. What is no IPv4 prefix contains nothing. */
-export function inAny(prefixes: readonly string[], address: string): boolean {
-  const number = numberOf(address);
-  return prefixes.some((prefix) => {
-    const known = prefixOf(prefix);
-    return known !== undefined && networkNumber(number, known.length) === known.network;
-  });
+/** The first bits, the others cleared. */
+function masked(bits: Bits, length: number): Bits {
+  if (typeof bits === 'number') return length === 0 ? 0 : (bits & (-1 << (32 - length))) >>> 0;
+  const rest = BigInt(128 - length);
+  return (bits >> rest) << rest;
 }
 
-/** A prefix as numbers. */
-export interface Prefix {
-  readonly network: number;
+/** A prefix that addresses can be looked for in. */
+interface Prefix {
+  readonly network: Bits;
   readonly length: number;
 }
 
-/** Null for what is no prefix. */
-const prefixes = new Map<string, Prefix | null>();
+/** A prefix or a plain address; undefined for what is neither. */
+function prefixOf(text: string): Prefix | undefined {
+  const slash = text.indexOf('/');
+  const bits = bitsOf(text, slash < 0 ? text.length : slash);
+  if (bits === undefined) return undefined;
+  const most = typeof bits === 'number' ? 32 : 128;
+  const length = slash < 0 ? most : Number(text.slice(slash + 1));
+  if (!Number.isInteger(length) || length < 0 || length > most) return undefined;
+  return { network: masked(bits, length), length };
+}
 
-/** Reads a prefix or a plain address, each text once. Undefined for what is no IPv4 prefix. */
-export function prefixOf(text: string): Prefix | undefined {
-  const before = prefixes.get(text);
-  if (before !== undefined) return before ?? undefined;
-  const cidr = parseCidr(text.includes('/') ? text : `${text}/32`);
-  const prefix =
-    cidr === undefined
-      ? undefined
-      : { network: networkNumber(numberOf(cidr.address), cidr.length), length: cidr.length };
-  prefixes.set(text, prefix ?? null);
-  return prefix;
+function holds({ network, length }: Prefix, bits: Bits): boolean {
+  return typeof bits === typeof network && masked(bits, length) === network;
+}
+
+/** True for an IPv4 or IPv6 address. */
+export function isAddress(text: string): boolean {
+  return bitsOf(text) !== undefined;
+}
+
+/** True for an address of the loopback interface. */
+export function isLoopback(address: Address): boolean {
+  return address.startsWith('127.') || address === '::1';
+}
+
+/** The order of addresses: IPv4 before IPv6, then by number. */
+export function compareAddresses(a: Address, b: Address): number {
+  return compareBits(bitsOf(a), bitsOf(b));
+}
+
+function compareBits(a: Bits = -1, b: Bits = -1): number {
+  if (typeof a !== typeof b) return typeof a === 'number' ? -1 : 1;
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** Addresses in order, each once. */
+export function sorted(addresses: Iterable<Address>): readonly Address[] {
+  const each = [...new Set(addresses)];
+  if (each.length < 2) return each;
+  return each
+    .map((address) => ({ address, bits: bitsOf(address) }))
+    .sort((a, b) => compareBits(a.bits, b.bits))
+    .map(({ address }) => address);
+}
+
+/** A question that is asked many times: whether one of the prefixes (or plain addresses) holds an address. */
+export function holderOf(prefixes: readonly string[]): (address: Address) => boolean {
+  const known = prefixes.flatMap((prefix) => prefixOf(prefix) ?? []);
+  return (address) => {
+    const bits = known.length === 0 ? undefined : bitsOf(address);
+    return bits !== undefined && known.some((prefix) => holds(prefix, bits));
+  };
+}
+
+/** True if one of the prefixes (or plain addresses) holds the address. What is no prefix holds nothing. */
+export function inAny(prefixes: readonly string[], address: Address): boolean {
+  return holderOf(prefixes)(address);
+}
+
+/** The length of a prefix: 24 for 10.0.0.0/24, and that of the whole address for a plain one. */
+export function lengthOf(prefix: string): number {
+  return prefixOf(prefix)?.length ?? -1;
+}
+
+/** Items by prefix, to be found by longest match. */
+export interface PrefixTable<T> {
+  /** The item of the longest prefix that holds the address; with `beyondDefault` none of length 0. */
+  find(address: Address, beyondDefault?: boolean): T | undefined;
+}
+
+/** Of items with the same prefix the first that is `better` than all others is kept. What has no prefix is left out. */
+export function prefixTable<T>(
+  items: readonly T[],
+  prefix: (item: T) => string,
+  better: (item: T, than: T) => boolean,
+): PrefixTable<T> {
+  const tables = new Map<number, Map<Bits, T>>();
+  for (const item of items) {
+    const known = prefixOf(prefix(item));
+    if (known === undefined) continue;
+    let table = tables.get(known.length);
+    if (table === undefined) {
+      table = new Map();
+      tables.set(known.length, table);
+    }
+    const before = table.get(known.network);
+    if (before === undefined || better(item, before)) table.set(known.network, item);
+  }
+  const longestFirst = [...tables].sort(([a], [b]) => b - a);
+  return {
+    find: (address, beyondDefault = false) => {
+      const bits = bitsOf(address);
+      if (bits === undefined) return undefined;
+      const most = typeof bits === 'number' ? 32 : 128;
+      for (const [length, table] of longestFirst) {
+        if (length > most || (beyondDefault && length === 0)) continue;
+        const item = table.get(masked(bits, length));
+        if (item !== undefined) return item;
+      }
+      return undefined;
+    },
+  };
 }

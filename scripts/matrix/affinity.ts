@@ -1,6 +1,6 @@
 import { type Check, makeCheck } from '../bgp/checks/check.ts';
 import { MISS_PROBABILITY } from './ecmp.ts';
-import { worldOf } from './expect/world.ts';
+import { networkOf } from './expect/network-state.ts';
 import type { CellToRun } from './run.ts';
 import type { ObservedState } from './state/types.ts';
 import type { Cell, CellResult, Observation } from './types.ts';
@@ -31,10 +31,10 @@ export function attemptsFor(pods: number, missProbability = MISS_PROBABILITY): n
  * then each node has remembered a pod for each client, and which connection came first does not matter any more. Pure.
  */
 export function planAffinity(state: ObservedState, results: readonly CellResult[]): readonly AffinityPlan[] {
-  const world = worldOf(state);
+  const network = networkOf(state);
   return results.flatMap(({ cell, verdict }): AffinityPlan[] => {
     const { service = '', expected, controlOf, id } = cell;
-    if (world.service(service)?.affinity !== 'ClientIP' || controlOf !== undefined) return [];
+    if (network.service(service)?.affinity !== 'ClientIP' || controlOf !== undefined) return [];
     if (verdict !== 'passed' || expected.servers.length < 2) return [];
     const nodes = new Set(
       expected.chain
@@ -58,14 +58,14 @@ export function checkAffinity(
   plans: readonly AffinityPlan[],
   seen: ReadonlyMap<string, Observation>,
 ): readonly Check[] {
-  const world = worldOf(state);
+  const network = networkOf(state);
   return plans.map(({ cell, node, flows: [, ...flows] }): Check => {
     const observations = flows.map(({ id }) => seen.get(id));
     const counts = new Map<string, number>();
     for (const observed of observations) {
       const name =
         observed?.outcome === 'ok' && observed.server !== null
-          ? (world.podsAt(observed.server)[0]?.name ?? observed.server)
+          ? (network.podsAt(observed.server)[0]?.name ?? observed.server)
           : (observed?.outcome ?? 'harness-error');
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }

@@ -1,6 +1,8 @@
 import type { LabPlan } from '../plan/types.ts';
 import { machinesOf } from '../plan/types.ts';
 import { type EchoPod, type EchoService, externalAddresses, serverPods } from './endpoints.ts';
+import { networkOf } from './expect/network-state.ts';
+import type { NetworkState } from './expect/types.ts';
 import { predict } from './expect.ts';
 import type { NodeState, ObservedState } from './state/types.ts';
 import type { Cell, FlowSource, Protocol, Target } from './types.ts';
@@ -8,18 +10,19 @@ import { CLIENT_POD_CHECK } from './workloads.ts';
 
 /** The whole matrix: every source to every target, each cell with its expectation. Ids are unique. */
 export function buildCells(plan: LabPlan, state: ObservedState): readonly Cell[] {
+  const network = networkOf(state);
   const targets = buildTargets(state);
-  return flowSources(plan, state).flatMap((from) => targets.map((target) => cellOf(state, from, target)));
+  return flowSources(plan, state).flatMap((from) => targets.map((target) => cellOf(network, from, target)));
 }
 
 /** One cell, predicted. */
-export function cellOf(state: ObservedState, from: FlowSource, target: Target): Cell {
+export function cellOf(network: NetworkState, from: FlowSource, target: Target): Cell {
   const isAbsent = from.kind === 'pod' && from.address === undefined;
   return {
     id: `${from.name}>${target.to}:${target.port}/${target.protocol}`,
     from: from.name,
     ...target,
-    ...predict(state, from, target),
+    ...predict(network, from, target),
     ...(isAbsent ? { blockedBy: CLIENT_POD_CHECK } : {}),
   };
 }

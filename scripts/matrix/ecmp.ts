@@ -1,10 +1,13 @@
 import { type Check, type CheckOf, makeCheck, unseenCheck } from '../bgp/checks/check.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { machinesOf } from '../plan/types.ts';
-import { type World, worldOf } from './expect/world.ts';
+import { flowSources } from './cells.ts';
+import { networkOf } from './expect/network-state.ts';
+import type { NetworkState, Trace } from './expect/types.ts';
+import { walk } from './expect/walk.ts';
 import { notObserved } from './run.ts';
 import type { ObservedState } from './state/types.ts';
-import { type Cell, isTried, type Observation } from './types.ts';
+import { type Cell, type FlowSource, isTried, type Observation } from './types.ts';
 
 /** How likely it may be that a next hop that is used is not seen to be used. */
 export const MISS_PROBABILITY = 1e-6;
@@ -42,28 +45,27 @@ export function flowsFor(nextHops: number, missProbability = MISS_PROBABILITY): 
  * external address must work, as many as the next hops need.
  */
 export function planEcmp(plan: LabPlan, state: ObservedState, cells: readonly Cell[]): readonly EcmpPlan[] {
-  const world = worldOf(state);
-  const outside = new Set(machinesOf(plan, 'router', 'client').map(({ name }) => name));
-  return cells
-    .filter(
-      (cell) =>
-        cell.kind === 'external-ip' &&
-        outside.has(cell.from) &&
-        cell.expected.outcome === 'ok' &&
-        cell.controlOf === undefined &&
-        isTried(cell),
-    )
-    .map((cell) => planOf(world, cell));
+  const network = networkOf(state);
+  const outside = new Map(
+    flowSources(plan, state)
+      .filter(({ kind }) => kind === 'router' || kind === 'client')
+      .map((source) => [source.name, source]),
+  );
+  return cells.flatMap((cell) => {
+    const { kind, expected, controlOf } = cell;
+    const from = outside.get(cell.from);
+    if (from === undefined || kind !== 'external-ip' || controlOf !== undefined) return [];
+    return expected.outcome === 'ok' && isTried(cell) ? [planOf(network, from, cell)] : [];
+  });
 }
 
-function planOf(world: World, cell: Cell): EcmpPlan {
-  const { from, to, port, protocol } = cell;
-  const { chooser, nodes, choices } = spread(world, from, cell.address);
-  const policy = world.machine(chooser)?.state.hashPolicy ?? 0;
+function planOf(network: NetworkState, from: FlowSource, cell: Cell): EcmpPlan {
+  const { to, port, protocol } = cell;
+  const { chooser, policy, nodes, choices } = choiceOf(walk(network, from, cell));
   const skipped = choices > 1 ? 'several-choosers' : policy > 1 ? 'policy-not-modelled' : undefined;
   const count = skipped === undefined ? flowsFor(nodes.length) : 0;
   return {
-    from,
+    from: cell.from,
     target: `${to}:${port}/${protocol}`,
     chooser,
     policy,
@@ -76,30 +78,24 @@ function planOf(world: World, cell: Cell): EcmpPlan {
 
 interface Choice {
   readonly chooser: string;
+  readonly policy: number;
   readonly nodes: readonly string[];
-  /** How many machines on the way have a choice. */
+  /** How many machines on the path have a choice. */
   readonly choices: number;
 }
 
-/** Follows the routes from a machine until they reach nodes. */
-function spread(world: World, from: string, address: string): Choice {
-  let at = from;
-  let found: Choice | undefined;
-  const passed = new Set<string>();
-  while (!passed.has(at)) {
-    passed.add(at);
-    const looked = world.machine(at)?.lookup(address);
-    if (looked?.kind !== 'route') break;
-    const next = looked.route.hops.flatMap(({ gateway }) => world.ownerOf(gateway ?? address) ?? []);
-    const [only] = next;
-    if (only === undefined) break;
-    const choices = (found?.choices ?? 0) + (next.length > 1 ? 1 : 0);
-    if (next.length > 1 || found === undefined || found.nodes.length === 1)
-      found = { chooser: at, nodes: [...next].sort(), choices };
-    if (next.some((name) => world.machine(name)?.node !== undefined)) break;
-    at = only;
-  }
-  return found ?? { chooser: from, nodes: [], choices: 0 };
+/** The machine on a connection's path that chooses among next hops, or else the last that sends it on by a route. */
+function choiceOf({ at, decision, next }: Trace, before?: Choice): Choice {
+  if (decision.kind !== 'route') return before ?? { chooser: at, policy: 0, nodes: [], choices: 0 };
+  const { hops, hashPolicy } = decision;
+  const nodes = hops.flatMap((hop) => (hop.kind === 'machine' ? hop.machine : [])).sort();
+  const choices = (before?.choices ?? 0) + (nodes.length > 1 ? 1 : 0);
+  const here =
+    before === undefined || before.nodes.length === 1 || nodes.length > 1
+      ? { chooser: at, policy: hashPolicy, nodes, choices }
+      : before;
+  const [rest] = next;
+  return rest === undefined ? here : choiceOf(rest, here);
 }
 
 type Spread = CheckOf<'spread'>;
@@ -128,7 +124,7 @@ export function judgeEcmp(
   const stranger = observations.find(({ server }) => server !== null && !servers.includes(server))?.server;
   const spread = {
     flows: flows.length,
-    counts: histogram(worldOf(state), observations),
+    counts: histogram(networkOf(state), observations),
     lost: lost.length,
     ...(first === undefined
       ? {}
@@ -144,15 +140,15 @@ export function judgeEcmp(
   });
 }
 
-function histogram(world: World, observations: readonly Observation[]): Seen['counts'] {
+function histogram(network: NetworkState, observations: readonly Observation[]): Seen['counts'] {
   const counts = new Map<string, { node: string; pod: string; count: number }>();
   for (const { outcome, server, client } of observations) {
     if (outcome !== 'ok' || server === null) continue;
-    const pod = world.podsAt(server)[0]?.name ?? server;
+    const pod = network.podsAt(server)[0]?.name ?? server;
     // A node that masquerades shows itself; one that does not has the pod.
-    const masquerader = client === null ? undefined : world.ownerOf(client);
-    const isNode = masquerader !== undefined && world.machine(masquerader)?.node !== undefined;
-    const node = (isNode ? masquerader : world.nodeOf(server)) ?? 'unknown';
+    const masquerader = client === null ? undefined : network.ownerOf(client);
+    const isNode = masquerader !== undefined && network.machine(masquerader)?.node !== undefined;
+    const node = (isNode ? masquerader : network.nodeOf(server)) ?? 'unknown';
     const key = `${node} ${pod}`;
     counts.set(key, { node, pod, count: (counts.get(key)?.count ?? 0) + 1 });
   }

@@ -2,8 +2,8 @@ import { type Check, makeCheck, unseenCheck } from '../bgp/checks/check.ts';
 import { CALICO_GATEWAY } from '../plan/addressing.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { machinesOf } from '../plan/types.ts';
-import type { Machine } from './expect/machine.ts';
-import { worldOf } from './expect/world.ts';
+import { networkOf } from './expect/network-state.ts';
+import type { Machine } from './expect/types.ts';
 import type { ObservedState } from './state/types.ts';
 
 /**
@@ -12,7 +12,7 @@ import type { ObservedState } from './state/types.ts';
  */
 export function checkPodNetwork(plan: LabPlan, state: ObservedState): readonly Check[] {
   return machinesOf(plan, 'control-plane', 'worker').flatMap(({ name }): Check[] => {
-    const machine = worldOf(state).machine(name);
+    const machine = networkOf(state).machine(name);
     if (machine === undefined || machine.state.problem !== undefined) return [];
     return [
       checkMasquerading(plan, machine),

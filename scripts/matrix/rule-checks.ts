@@ -4,9 +4,8 @@ import type { EchoService, Endpoint, ServicePort } from './endpoints.ts';
 import { externalAddresses } from './endpoints.ts';
 import { backendsOf } from './expect/backends.ts';
 import { serviceChain } from './expect/chain-names.ts';
-import type { Machine } from './expect/machine.ts';
-import { usesExt } from './expect/rules.ts';
-import { type World, worldOf } from './expect/world.ts';
+import { networkOf } from './expect/network-state.ts';
+import type { Machine, NetworkState } from './expect/types.ts';
 import { type CountersByNode, optionOf, type RuleCounters } from './proof-counters.ts';
 import type { ObservedState } from './state/types.ts';
 
@@ -16,25 +15,25 @@ import type { ObservedState } from './state/types.ts';
  */
 export function checkRules(state: ObservedState, counters: CountersByNode): readonly ServiceRules[] {
   if (state.proxy.mode !== 'iptables') return [];
-  const world = worldOf(state);
+  const network = networkOf(state);
   return state.nodes.flatMap(({ name }) => {
-    const machine = world.machine(name);
+    const machine = network.machine(name);
     const answer = counters.get(name);
     if (machine === undefined || answer === undefined) return [];
     return state.services
       .filter(({ clusterIp }) => clusterIp !== undefined)
-      .map((service) => checkService(world, machine, service, answer));
+      .map((service) => checkService(network, machine, service, answer));
   });
 }
 
 function checkService(
-  world: World,
+  network: NetworkState,
   machine: Machine,
   service: EchoService,
   answer: Answer<RuleCounters>,
 ): ServiceRules {
   const subject = { machine: machine.name, service: service.name };
-  const wanted = { chains: service.ports.flatMap((port) => wantedChains(world, machine, service, port)) };
+  const wanted = { chains: service.ports.flatMap((port) => wantedChains(network, machine, service, port)) };
   if (!answer.ok) return unseenCheck('service-rules', subject, wanted, answer);
   const seen = {
     chains: wanted.chains.map(({ chain }) => ({ chain, backends: leadsTo(answer.value, chain) })),
@@ -59,18 +58,18 @@ export function wrongChains({ wanted, seen }: Pick<ServiceRules, 'wanted' | 'see
 }
 
 function wantedChains(
-  world: World,
+  network: NetworkState,
   machine: Machine,
   service: EchoService,
   port: ServicePort,
 ): readonly WantedChain[] {
-  const { all, local } = backendsOf(world, service, port, machine);
+  const { all, local } = backendsOf(network, service, port, machine);
   const isExternal = port.nodePort !== undefined || externalAddresses(service).length > 0;
-  const hasExt = usesExt(machine);
-  const isLocalInside = hasExt && service.internalPolicy === 'Local';
+  const rules = machine.kubeProxy?.rules;
+  const isLocalInside = rules?.hasLocalDrops === true && service.internalPolicy === 'Local';
   const cluster = { chain: serviceChain('SVC', service, port), backends: addresses(all, port) };
   const own = {
-    chain: serviceChain(hasExt ? 'SVL' : 'XLB', service, port),
+    chain: serviceChain(rules?.localChain ?? 'SVL', service, port),
     backends: addresses(local, port),
   };
   return [

@@ -1,7 +1,7 @@
 import { checkId } from '../bgp/checks/check.ts';
 import { nodesOf, routerPeers } from '../bgp/checks/expected.ts';
 import { externalAddresses } from '../matrix/endpoints.ts';
-import { worldOf } from '../matrix/expect/world.ts';
+import { networkOf } from '../matrix/expect/network-state.ts';
 import { theMachine } from '../plan/types.ts';
 import type { Fault, InapplicableFault } from './fault.ts';
 import { KUBECTL, MARK } from './fault.ts';
@@ -22,7 +22,7 @@ export function routingFaults(scene: Scene): readonly (Fault | InapplicableFault
 /** An external address that the router spreads over at least two nodes. */
 function spreadAddress({ plan, state }: Scene) {
   const router = theMachine(plan, 'router');
-  const machine = worldOf(state).machine(router.name);
+  const machine = networkOf(state).machine(router.name);
   for (const service of state.services) {
     for (const address of externalAddresses(service)) {
       const found = machine?.lookup(address);

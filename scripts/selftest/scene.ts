@@ -1,4 +1,4 @@
-import { worldOf } from '../matrix/expect/world.ts';
+import { networkOf } from '../matrix/expect/network-state.ts';
 import type { ObservedState } from '../matrix/state/types.ts';
 import { type Cell, isTried } from '../matrix/types.ts';
 import type { LabPlan } from '../plan/types.ts';
@@ -29,7 +29,7 @@ export interface NodePortWay {
 
 /** The ways of one protocol from the clients, one per node, those of one client first. */
 export function nodePortWays({ plan, state, cells }: Scene, protocol: 'tcp' | 'udp'): readonly NodePortWay[] {
-  const world = worldOf(state);
+  const network = networkOf(state);
   // A client without routes to the lab first: it shows that node ports need none.
   const clients = [...machinesOf(plan, 'client')].sort((a, b) => a.routes.length - b.routes.length);
   return clients.flatMap(({ name, address: clientAddress }) =>
@@ -38,7 +38,7 @@ export function nodePortWays({ plan, state, cells }: Scene, protocol: 'tcp' | 'u
       const { node } = cell;
       const isWay =
         cell.from === name && cell.kind === 'node-port' && cell.protocol === protocol && node !== undefined;
-      if (!isWay || podAddress === undefined || others.length > 0 || world.nodeOf(podAddress) !== node)
+      if (!isWay || podAddress === undefined || others.length > 0 || network.nodeOf(podAddress) !== node)
         return [];
       const service = state.services.find((each) => each.name === cell.service);
       const endpoint = service?.endpoints.find(({ ip }) => ip === podAddress);

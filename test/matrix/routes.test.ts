@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { networkOf } from '../../scripts/matrix/expect/network-state.ts';
 import { predict } from '../../scripts/matrix/expect.ts';
 import type { MachineState } from '../../scripts/matrix/state/types.ts';
 import { dead, via } from './network-of.ts';
@@ -125,7 +126,7 @@ describe('kube-proxy without a clusterCIDR', () => {
   const state = (lab: LabWish = {}) => withoutClusterCidr(syntheticLab(lab));
   const outcome = (lab: LabWish, from: string, to: string) => {
     const seen = state(lab);
-    return predict(seen, flowSource(seen, from), targetNamed(seen, to));
+    return predict(networkOf(seen), flowSource(seen, from), targetNamed(seen, to));
   };
 
   it('keeps the source of a connection to a ClusterIP', () => {

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { networkOf } from '../../scripts/matrix/expect/network-state.ts';
 import { predict } from '../../scripts/matrix/expect.ts';
 import type { MachineState, Route } from '../../scripts/matrix/state/types.ts';
 import {
@@ -55,7 +56,7 @@ export function testRows(rows: readonly Row[]): void {
   );
   it.each(cases)('$name', ({ from, to, version, lab = {}, outcome, servers = [], clients = [] }) => {
     const state = syntheticLab({ ...lab, version });
-    const prediction = predict(state, flowSource(state, from), targetNamed(state, to));
+    const prediction = predict(networkOf(state), flowSource(state, from), targetNamed(state, to));
     const { why, chain, ...expected } = prediction.expected;
     expect({ ...expected, skipped: prediction.skipped }).toEqual({
       outcome,
@@ -79,5 +80,5 @@ export function rerouted(name: string, route: Route): (machine: MachineState) =>
 /** Predicts one connection of a synthetic lab. */
 export function outcomeOf(lab: LabWish, from: string, to: string) {
   const state = syntheticLab(lab);
-  return predict(state, flowSource(state, from), targetNamed(state, to));
+  return predict(networkOf(state), flowSource(state, from), targetNamed(state, to));
 }

@@ -4,16 +4,20 @@ import type { EchoService, ServicePort } from '../endpoints.ts';
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 const HASH_LENGTH = 16;
 
+/** What kube-proxy makes a chain of its own for, per service port. */
+export type ServiceChain = 'SVC' | 'SVL' | 'XLB' | 'EXT' | 'FW';
+
 /**
  * The names of a service port's iptables chains (pkg/proxy/iptables/proxier.go, portProtoHash): the first 16 characters
  * of base32(sha256(NAMESPACE/NAME:PORTNAME + protocol)). Seen on Kubernetes 1.20.2.
  */
-export function serviceChain(
-  kind: 'SVC' | 'SVL' | 'XLB' | 'EXT' | 'FW',
-  service: EchoService,
-  port: ServicePort,
-) {
-  return `KUBE-${kind}-${hash(`${servicePortName(service, port)}${port.protocol}`)}`;
+export function serviceChain(kind: ServiceChain, service: EchoService, port: ServicePort): string {
+  return `KUBE-${kind}-${serviceHash(service, port)}`;
+}
+
+/** What the names of a service port's chains end in. */
+export function serviceHash(service: EchoService, port: ServicePort): string {
+  return hash(`${servicePortName(service, port)}${port.protocol}`);
 }
 
 /** The name of the chain that sends a service port's connections to one endpoint. Seen on Kubernetes 1.20.2. */
@@ -26,14 +30,8 @@ export function servicePortName({ namespace, name }: EchoService, port: ServiceP
   return port.name === '' ? `${namespace}/${name}` : `${namespace}/${name}:${port.name}`;
 }
 
-const known = new Map<string, string>();
-
 function hash(text: string): string {
-  const before = known.get(text);
-  if (before !== undefined) return before;
-  const name = base32(createHash('sha256').update(text).digest(), HASH_LENGTH);
-  known.set(text, name);
-  return name;
+  return base32(createHash('sha256').update(text).digest(), HASH_LENGTH);
 }
 
 /** The first `length` characters of RFC 4648 base32. */

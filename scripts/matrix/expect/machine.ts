@@ -1,57 +1,36 @@
-import { networkNumber, numberOf, prefixOf } from '../addresses.ts';
-import type { Hop, MachineState, NodeState, Route } from '../state/types.ts';
-import type { Reach } from './packet.ts';
-
-/** Where a machine sends what is addressed to one address. */
-export type Lookup =
-  | { readonly kind: 'local' }
-  | { readonly kind: 'route'; readonly route: Route }
-  | { readonly kind: 'none' };
-
-/** A machine with its routes in a form that can be asked. */
-export interface Machine {
-  readonly name: string;
-  readonly state: MachineState;
-  /** Present on Kubernetes nodes, which run kube-proxy. */
-  readonly node?: NodeState;
-  /** The longest matching prefix, after the machine's own addresses; the smallest metric among equals. */
-  lookup(address: string): Lookup;
-  /** True for the machine's own addresses and 127.0.0.0/8: iptables' addrtype LOCAL. */
-  isOwn(address: string): boolean;
-  /** The source that a connection of the machine itself gets. */
-  sourceFor(address: string): string | undefined;
-  /** The address that MASQUERADE puts in what leaves by this hop. */
-  masqueradeSource(hop: Hop, destination: string): string | undefined;
-  /** What reach() has worked out, by address. */
-  readonly reached: Map<string, Reach>;
-}
+import { type Address, holderOf, isLoopback, type PrefixTable, prefixTable } from '../addresses.ts';
+import type { Hop, MachineState, NodeState, ProxySettings, Route } from '../state/types.ts';
+import { kubeProxyOf } from './kube-proxy.ts';
+import type { Lookup, Machine } from './types.ts';
 
 const LOCAL: Lookup = { kind: 'local' };
 const NONE: Lookup = { kind: 'none' };
 
 /** Indexes a machine's routes at the first question. */
-export function indexMachine(state: MachineState, node: NodeState | undefined): Machine {
+export function indexMachine(state: MachineState, node?: NodeState, proxy?: ProxySettings): Machine {
   const own = new Set(state.interfaces.flatMap(({ addresses }) => addresses.map(({ address }) => address)));
   const usable = usableAddresses(state);
-  let tables: readonly (readonly [length: number, table: ReadonlyMap<number, Route>])[] | undefined;
+  let table: PrefixTable<Route> | undefined;
   // The kernel answers for such a rule what it answers where there is no route: ENETUNREACH (fib_rules.c).
-  const guards = state.guarded.flatMap((text) => prefixOf(text) ?? []);
-  const isOwn = (address: string) => own.has(address) || address.startsWith('127.');
-  const lookup = (address: string): Lookup => {
+  const isGuarded = holderOf(state.guarded);
+  const isOwn = (address: Address) => own.has(address) || isLoopback(address);
+  const lookup = (address: Address): Lookup => {
     if (isOwn(address)) return LOCAL;
-    tables ??= routeTables(state.routes);
-    const number = numberOf(address);
-    const guarded = guards.some(({ length, network }) => networkNumber(number, length) === network);
-    for (const [length, table] of tables) {
-      const route = table.get(networkNumber(number, length));
-      if (route !== undefined && !(guarded && length === 0)) return { kind: 'route', route };
-    }
-    return NONE;
+    table ??= prefixTable(
+      state.routes,
+      ({ prefix }) => prefix,
+      (route, than) => route.metric < than.metric,
+    );
+    const route = table.find(address, isGuarded(address));
+    return route === undefined ? NONE : { kind: 'route', route };
   };
+  const isPodNetwork = holderOf(state.natOutgoing?.sources ?? []);
+  const isExcepted = holderOf(state.natOutgoing?.except ?? []);
   return {
     name: state.name,
     state,
     ...(node === undefined ? {} : { node }),
+    ...(node === undefined || proxy === undefined ? {} : { kubeProxy: kubeProxyOf(proxy, node) }),
     lookup,
     isOwn,
     sourceFor: (address) => {
@@ -62,31 +41,15 @@ export function indexMachine(state: MachineState, node: NodeState | undefined): 
       return found.route.source ?? (hop === undefined ? undefined : addressOf(usable, hop, address));
     },
     masqueradeSource: (hop, destination) => addressOf(usable, hop, destination),
-    reached: new Map(),
+    leavesPodNetwork: (source, destination) =>
+      state.natOutgoing !== undefined && isPodNetwork(source) && !isExcepted(destination),
   };
 }
 
-/** Longest prefixes first. */
-function routeTables(routes: readonly Route[]) {
-  const tables = new Map<number, Map<number, Route>>();
-  for (const route of routes) {
-    const prefix = prefixOf(route.prefix);
-    if (prefix === undefined) continue;
-    let table = tables.get(prefix.length);
-    if (table === undefined) {
-      table = new Map();
-      tables.set(prefix.length, table);
-    }
-    const before = table.get(prefix.network);
-    if (before === undefined || route.metric < before.metric) table.set(prefix.network, route);
-  }
-  return [...tables].sort(([a], [b]) => b - a);
-}
-
 interface UsableAddress {
-  readonly address: string;
-  readonly length: number;
-  readonly network: number;
+  readonly address: Address;
+  /** True for what lies in the same prefix. */
+  readonly isNear: (other: Address) => boolean;
 }
 
 /** The addresses of each interface that are valid beyond the host. */
@@ -96,11 +59,7 @@ function usableAddresses({ interfaces }: MachineState): ReadonlyMap<string, read
       name,
       addresses
         .filter(({ scope }) => scope === 'global')
-        .map(({ address, length }) => ({
-          address,
-          length,
-          network: networkNumber(numberOf(address), length),
-        })),
+        .map(({ address, length }) => ({ address, isNear: holderOf([`${address}/${length}`]) })),
     ]),
   );
 }
@@ -112,14 +71,12 @@ function usableAddresses({ interfaces }: MachineState): ReadonlyMap<string, read
 function addressOf(
   usable: ReadonlyMap<string, readonly UsableAddress[]>,
   hop: Hop,
-  destination: string,
-): string | undefined {
-  const next = numberOf(hop.gateway ?? destination);
+  destination: Address,
+): Address | undefined {
+  const next = hop.gateway ?? destination;
   const onInterface = usable.get(hop.interface) ?? [];
-  for (const { address, length, network } of onInterface)
-    if (networkNumber(next, length) === network) return address;
-  const [first] = onInterface;
-  if (first !== undefined) return first.address;
+  const found = onInterface.find(({ isNear }) => isNear(next)) ?? onInterface[0];
+  if (found !== undefined) return found.address;
   for (const [any] of usable.values()) if (any !== undefined) return any.address;
   return undefined;
 }

@@ -1,86 +1,166 @@
+import type { Address } from '../addresses.ts';
 import type { Hop, Route } from '../state/types.ts';
-import type { ChainStep, Outcome, Protocol } from '../types.ts';
-import { deliver, leavesPodNetwork } from './deliver.ts';
-import { type FilterVerdict, filter } from './filter-rules.ts';
-import type { Machine } from './machine.ts';
-import { bothWays } from './one-sided.ts';
-import type { Packet } from './packet.ts';
-import { answersArrive, notObserved, unobserved } from './reach.ts';
-import { BGP_PROTOCOLS, deadEnd, ownAddressStep, routeSteps } from './route-steps.ts';
-import { translate } from './rules.ts';
-import { after, answered, ended, listed, merged, unknown, type Ways } from './ways.ts';
-import type { World } from './world.ts';
+import type { FlowSource, Outcome, Target } from '../types.ts';
+import { answersStraight, chooseBackends } from './choose.ts';
+import { endpointName } from './network-state.ts';
+import { filter, translate } from './node-rules.ts';
+import { findOneSided, onePath, passedBy } from './one-sided.ts';
+import { answered, arrived, decided, ended, lostAnswer, unknown } from './trace.ts';
+import type {
+  Decision,
+  FilterVerdict,
+  Machine,
+  NetworkState,
+  NextHop,
+  Packet,
+  RuleMet,
+  Trace,
+  Translation,
+  Unknown,
+} from './types.ts';
 
-export interface Destination {
-  readonly address: string;
-  readonly port: number;
-  readonly protocol: Protocol;
+/**
+ * How a machine outside the cluster fails to resolve a cluster name. The lab's machines have no name server, and a stub
+ * resolver without an answer cannot say that a name does not exist (seen with probe.py in a network namespace: empty
+ * resolv.conf, one with a silent server and one with an unroutable server all give dns-error, none dns-nxdomain).
+ */
+export const MACHINE_DNS_OUTCOME: Outcome = 'dns-error';
+
+const NONE: readonly never[] = [];
+
+/**
+ * Follows the first packet of a connection through everything that is known of the network, and its answer back: name,
+ * route at the source, next hops, the rules of each node, the route to the endpoint. Where the resolver, a kernel or a
+ * node's rules choose, every choice is followed. Pure.
+ */
+export function walk(network: NetworkState, from: FlowSource, target: Target): Trace {
+  if (target.kind !== 'name') return connect(network, from, target, target.address);
+  const { address: name, pods = [] } = target;
+  const at = from.name;
+  if (from.kind !== 'pod' || podOf(network, at)?.usesClusterDns !== true)
+    return ended(at, MACHINE_DNS_OUTCOME, { kind: 'no-name-server', name });
+  if (pods.length === 0) return ended(at, 'dns-nxdomain', { kind: 'no-such-name', name });
+  return decided(
+    at,
+    { kind: 'name', name, addresses: pods },
+    pods.map((pod) => connect(network, from, target, pod)),
+  );
+}
+
+/**
+ * Where routes alone lead from a machine: the path of an answer, or of a packet of a connection that all machines know.
+ * Worked out once per machine and address.
+ */
+export function walkRoutes(network: NetworkState, machine: Machine, destination: Address): Trace {
+  const { name } = machine;
+  const { routed } = network.memory;
+  let known = routed.get(name);
+  if (known === undefined) {
+    known = new Map();
+    routed.set(name, known);
+  }
+  const before = known.get(destination);
+  if (before !== undefined) return before;
+  // What asks again before the answer is known has come around in a circle.
+  known.set(destination, ended(name, 'host-unreachable', { kind: 'loop', visited: [name] }));
+  const trace = firstOfRoutes(network, machine, destination);
+  known.set(destination, trace);
+  return trace;
+}
+
+/** The same without remembering it, for those who remember what they make of it. */
+function firstOfRoutes(network: NetworkState, machine: Machine, destination: Address): Trace {
+  const problem = notKnown(machine.name, machine);
+  if (problem !== undefined) return unknown(machine.name, problem);
+  return pass(network, machine, {
+    isEstablished: true,
+    source: '',
+    destination,
+    port: 0,
+    protocol: 'tcp',
+    visited: NONE,
+    forwarders: NONE,
+  });
+}
+
+function podOf({ state }: NetworkState, source: string) {
+  return state.pods.find(({ name }) => `pod/${name}` === source);
+}
+
+function connect(network: NetworkState, from: FlowSource, target: Target, destination: Address): Trace {
+  const to = { destination, port: target.port, protocol: target.protocol };
+  const at = from.name;
+  if (from.kind !== 'pod') return originate(network, at, to);
+  if (from.address === undefined)
+    return unknown(at, notModelled(`${at} does not run, so it connects to nothing`));
+  if (podOf(network, at)?.hostNetwork === true) return originate(network, from.node, to);
+  // A pod that connects to itself does not leave its own network.
+  if (destination === from.address) return answered(at, { kind: 'itself' }, destination, destination);
+  const packet = { ...to, source: from.address, visited: NONE, forwarders: NONE };
+  return decided(at, { kind: 'pod-route', node: from.node }, [arrive(network, from.node, packet)]);
 }
 
 /** A connection of a machine's own process: route, then OUTPUT. */
-export function originate(world: World, name: string, to: Destination): Ways {
-  const machine = world.machine(name);
-  const unseen = machine === undefined ? notObserved(name) : unobserved(machine);
-  if (machine === undefined || unseen !== undefined) return unknown(unseen ?? notObserved(name));
-  const found = machine.lookup(to.address);
-  if (found.kind === 'none') return noRoute(name, to.address);
-  if (found.kind === 'route' && found.route.hops.length === 0) return refusedByRoute(name, found.route);
-  const step =
-    found.kind === 'local'
-      ? ownAddressStep(name, to.address)
-      : routeSteps(world, machine, found.route, to.address);
-  const source = to.address.startsWith('127.') ? '127.0.0.1' : machine.sourceFor(to.address);
+function originate(
+  network: NetworkState,
+  name: string,
+  to: Pick<Packet, 'destination' | 'port' | 'protocol'>,
+): Trace {
+  const machine = network.machine(name);
+  const problem = notKnown(name, machine);
+  if (machine === undefined || problem !== undefined) return unknown(name, problem ?? notObserved(name));
+  const { destination } = to;
+  const found = machine.lookup(destination);
+  if (found.kind === 'none') return ended(name, 'no-route', { kind: 'no-route', destination, isOwn: true });
+  if (found.kind === 'route' && found.route.hops.length === 0) {
+    const { route } = found;
+    return ended(name, refusal(route), { kind: 'dead-route', route, destination, isOwn: true });
+  }
+  const source = destination.startsWith('127.') ? '127.0.0.1' : machine.sourceFor(destination);
   if (source === undefined)
-    return unknown({ kind: 'not-modelled', reason: `${name} has no address that it could send from` });
-  const packet: Packet = { ...destinationOf(to), source, visited: [name], forwarders: [] };
-  if (machine.node === undefined)
-    return after(
-      step,
-      found.kind === 'local' ? listener(world, machine, packet) : send(world, machine, found.route, packet),
-    );
-
-  const verdict = translate(world, machine, packet);
-  if (verdict.kind === 'unknown') return unknown({ kind: 'not-modelled', reason: verdict.reason });
-  if (verdict.kind === 'translate') return after(step, deliver(world, machine, packet, verdict, 'own'));
-  const left = verdict.kind === 'left' ? [ruleStep(name, verdict.chains, verdict.text)] : [];
-  const sent = verdict.kind === 'left' ? marked(packet, verdict.dropReason) : packet;
-  const stopped = filter(world, machine, sent, 'output');
-  if (stopped !== undefined)
-    return after([...step, ...left], filtered(name, stopped, ownFailure(stopped, to)));
-  const rest = found.kind === 'local' ? enter(world, machine, sent) : send(world, machine, found.route, sent);
-  return after([...step, ...left], rest);
+    return unknown(name, notModelled(`${name} has no address that it could send from`));
+  const packet: Packet = { ...to, source, visited: [name], forwarders: NONE };
+  /** It has a route, but rules or the machine itself take it. */
+  const taken = (next: Trace) =>
+    found.kind === 'local'
+      ? decided(name, { kind: 'own-address', address: destination }, [next])
+      : decided(name, routeDecision(machine, found.route, destination, []), [next]);
+  const verdict = translate(network, machine, packet);
+  if (verdict.kind === 'unknown') return unknown(name, notModelled(verdict.reason), verdict.matches);
+  if (verdict.kind === 'translate') return taken(deliver(network, machine, packet, verdict, undefined));
+  const rule = verdict.kind === 'left' ? verdict : undefined;
+  const sent = marked(packet, rule?.dropReason);
+  const met = (next: Trace) => (rule === undefined ? next : ruleMet(machine, rule, next));
+  const stopped = filter(network, machine, sent, 'output');
+  if (stopped !== undefined) return taken(met(filtered(machine, stopped, ownFailure(stopped, packet))));
+  if (found.kind === 'local') return taken(met(enter(network, machine, sent)));
+  return send(network, machine, found.route, sent, rule);
 }
 
 /** A packet that comes in from a pod of the node or from another machine: PREROUTING, route, INPUT or FORWARD. */
-export function arrive(world: World, name: string, packet: Packet): Ways {
-  const machine = world.machine(name);
-  const unseen = machine === undefined ? notObserved(name) : unobserved(machine);
-  if (machine === undefined || unseen !== undefined) return unknown(unseen ?? notObserved(name));
-  if (packet.visited.length > 0 && machine.isOwn(packet.source))
-    return ended(
-      'timeout',
-      { text: '{at} drops what comes in with its own address as the source', at: name },
-      [{ at: name, layer: 'route', text: `${packet.source} is its own address: dropped as martian` }],
-    );
-  if (packet.visited.includes(name))
-    return ended('host-unreachable', { text: 'the routes lead in a circle, back to {at}', at: name }, [
-      { at: name, layer: 'route', text: `back again: ${[...packet.visited, name].join(' > ')}` },
-    ]);
-  const here = { ...packet, visited: [...packet.visited, name] };
-  if (machine.node === undefined) return pass(world, machine, here);
-  const verdict = translate(world, machine, here);
+function arrive(network: NetworkState, name: string, packet: Packet): Trace {
+  const machine = network.machine(name);
+  const problem = notKnown(name, machine);
+  if (machine === undefined || problem !== undefined) return unknown(name, problem ?? notObserved(name));
+  if (packet.isEstablished)
+    return machine.state.ipForward || machine.isOwn(packet.destination)
+      ? walkRoutes(network, machine, packet.destination)
+      : ended(name, 'timeout', { kind: 'not-forwarding' });
+  const { source, visited } = packet;
+  if (visited.length > 0 && machine.isOwn(source)) return ended(name, 'timeout', { kind: 'martian', source });
+  if (visited.includes(name))
+    return ended(name, 'host-unreachable', { kind: 'loop', visited: [...visited, name] });
+  const here = { ...packet, visited: [...visited, name] };
+  const verdict = translate(network, machine, here);
   switch (verdict.kind) {
     case 'unknown':
-      return unknown({ kind: 'not-modelled', reason: verdict.reason });
+      return unknown(name, notModelled(verdict.reason), verdict.matches);
     case 'translate':
-      return deliver(world, machine, here, verdict, 'forwarded');
+      return deliver(network, machine, here, verdict, source);
     case 'left':
-      return after(
-        [ruleStep(name, verdict.chains, verdict.text)],
-        pass(world, machine, marked(here, verdict.dropReason)),
-      );
+      return ruleMet(machine, verdict, pass(network, machine, marked(here, verdict.dropReason)));
     case 'none':
-      return pass(world, machine, here);
+      return pass(network, machine, here);
   }
 }
 
@@ -89,215 +169,246 @@ function marked(packet: Packet, dropReason: string | undefined): Packet {
 }
 
 /** The routing decision about a packet that came in, and what follows. */
-function pass(world: World, machine: Machine, packet: Packet): Ways {
+function pass(network: NetworkState, machine: Machine, packet: Packet): Trace {
   const { name } = machine;
-  const found = machine.lookup(packet.destination);
-  if (found.kind === 'local') return enter(world, machine, packet);
-  if (!machine.state.ipForward)
-    return ended('timeout', { text: '{at} does not forward packets', at: name }, [
-      { at: name, layer: 'route', text: 'net.ipv4.ip_forward is 0: dropped' },
-    ]);
-  if (found.kind === 'none')
-    return ended(
-      'no-route',
-      { text: '{at} has no route to it and says so (ICMP network unreachable)', at: name },
-      [{ at: name, layer: 'route', text: `no route to ${packet.destination}: ICMP network unreachable` }],
-    );
+  const { destination, isEstablished = false } = packet;
+  const found = machine.lookup(destination);
+  if (found.kind === 'local')
+    return isEstablished ? arrived(name, destination) : enter(network, machine, packet);
+  if (!isEstablished && !machine.state.ipForward) return ended(name, 'timeout', { kind: 'not-forwarding' });
+  if (found.kind === 'none') return ended(name, 'no-route', { kind: 'no-route', destination, isOwn: false });
   const { route } = found;
-  const stopped = machine.node === undefined ? undefined : filter(world, machine, packet, 'forward');
-  // A node that has no pod of its own for it says why it comes to such a route.
-  const dropReason = packet.dropReason ?? (stopped?.action === 'drop' ? stopped.reason : undefined);
-  if (route.hops.length === 0) return deadEnd(name, route, dropReason);
-  const step = routeSteps(world, machine, route, packet.destination);
+  const stopped = isEstablished ? undefined : filter(network, machine, packet, 'forward');
+  if (route.hops.length === 0) {
+    // A node that has no pod of its own for it says why it comes to such a route.
+    const dropReason = packet.dropReason ?? (stopped?.action === 'drop' ? stopped.reason : undefined);
+    const cause = { kind: 'dead-route' as const, route, destination, isOwn: false };
+    return ended(name, routeFailure(route), dropReason === undefined ? cause : { ...cause, dropReason });
+  }
   if (stopped !== undefined)
-    return after(step, filtered(name, stopped, stopped.action === 'reject' ? 'refused' : 'timeout'));
-  return after(step, send(world, machine, route, { ...packet, forwarders: [...packet.forwarders, name] }));
+    return decided(name, routeDecision(machine, route, destination, []), [
+      filtered(machine, stopped, stopped.action === 'reject' ? 'refused' : 'timeout'),
+    ]);
+  const sent = isEstablished ? packet : { ...packet, forwarders: [...packet.forwarders, name] };
+  return send(network, machine, route, sent);
 }
 
-/** POSTROUTING and the wire: to each of the next hops. */
-function send(world: World, machine: Machine, route: Route, packet: Packet): Ways {
-  const problem = machine.state.natOutgoing?.problem;
-  if (problem !== undefined && world.nodeOf(packet.source) !== undefined)
-    return unknown({ kind: 'not-modelled', reason: problem });
-  const choices = route.hops.map((hop) => sendBy(world, machine, hop, packet));
-  const [only] = choices;
-  const [hop] = route.hops;
-  if (choices.length === 1 && only !== undefined)
-    return after([], only, passing(world, machine, hop?.gateway));
-  const names = route.hops.map(({ gateway }) => world.ownerOf(gateway ?? '') ?? gateway ?? '');
-  const ways = merged(choices, 'each of them');
-  const spreads = `${machine.name} spreads connections over ${listed(names)}`;
-  const losing = choices.filter(({ ends }) => ends.length > 0);
-  if (ways.servers.length === 0 || losing.length === 0) return after([], ways, `${spreads}, and `);
-  // What can go wrong is the finding; that the others answer is not.
-  const lost = listed(names.filter((_, index) => losing.includes(choices[index] ?? ways)));
-  return after(
-    [],
-    { ...ways, reason: merged(losing, 'each of them').reason },
-    `${spreads}, of which ${lost} lose it: `,
+/** POSTROUTING and the wire: to each of the next hops. `rule`: what a machine's own packet has met before. */
+function send(network: NetworkState, machine: Machine, route: Route, packet: Packet, rule?: RuleMet): Trace {
+  const { name, state } = machine;
+  const { destination, source, isEstablished } = packet;
+  const problem = isEstablished ? undefined : state.natOutgoing?.problem;
+  if (problem !== undefined && network.nodeOf(source) !== undefined)
+    return unknown(name, notModelled(problem));
+  const hops: NextHop[] = [];
+  const next: Trace[] = [];
+  for (const hop of route.hops) {
+    const to = nextHopOf(network, machine, hop, destination);
+    hops.push(to);
+    if (!isEstablished) next.push(leave(network, machine, hop, to, packet));
+    else if (to.kind !== 'pod') next.push(carry(network, machine, to, packet));
+  }
+  return decided(name, routeDecision(machine, route, destination, hops, rule), next);
+}
+
+function leave(network: NetworkState, machine: Machine, hop: Hop, to: NextHop, packet: Packet): Trace {
+  const { destination, source } = packet;
+  const instead = machine.leavesPodNetwork(source, destination)
+    ? machine.masqueradeSource(hop, destination)
+    : undefined;
+  if (instead === undefined) return carry(network, machine, to, packet);
+  const sent = carry(network, machine, to, { ...packet, source: instead, forwarders: [] });
+  return decided(
+    machine.name,
+    { kind: 'masquerade', chain: machine.state.natOutgoing?.chain ?? '', source, instead },
+    [to.kind === 'machine' ? withAnswer(network, machine.name, packet, sent) : sent],
   );
 }
 
-function sendBy(world: World, machine: Machine, hop: Hop, packet: Packet): Ways {
-  const { name } = machine;
-  const { destination, source } = packet;
-  const masked = leavesPodNetwork(machine, source, destination)
-    ? machine.masqueradeSource(hop, destination)
-    : undefined;
-  const nat: readonly ChainStep[] =
-    masked === undefined
-      ? []
-      : [
-          {
-            at: name,
-            layer: 'rule',
-            text: `${machine.state.natOutgoing?.chain}: leaves the pod network, so the source becomes ${masked}`,
-            chains: [machine.state.natOutgoing?.chain ?? ''],
-          },
-        ];
-  const sent = masked === undefined ? packet : { ...packet, source: masked, forwarders: [] };
-  const before =
-    masked === undefined
-      ? undefined
-      : `${name} masquerades it with its own address, because it leaves the pod network; `;
-  if (hop.gateway === undefined && world.nodeOf(destination) === name)
-    return after(nat, atPod(world, machine, sent), before);
-  const next = world.ownerOf(hop.gateway ?? destination);
-  if (next === undefined)
-    return after(
-      nat,
-      ended(
-        'timeout',
-        { text: `nobody on the link of {at} has the address ${hop.gateway ?? destination}`, at: name },
-        [{ at: name, layer: 'link', text: `no answer to ARP for ${hop.gateway ?? destination}` }],
-      ),
-      before,
-    );
-  const ways = arrive(world, next, sent);
-  return after(nat, masked === undefined ? ways : bothWays(world, name, packet, ways), before);
+/** The packet at the end of one hop. */
+function carry(network: NetworkState, machine: Machine, to: NextHop, packet: Packet): Trace {
+  switch (to.kind) {
+    case 'pod':
+      return atPod(network, machine, packet);
+    case 'nobody':
+      // Nobody answers ARP; the three seconds until the kernel says so are longer than a probe waits.
+      return ended(machine.name, 'timeout', { kind: 'nobody-on-link', address: to.address });
+    case 'machine':
+      return arrive(network, to.machine, packet);
+  }
 }
 
-/** A gateway that only forwards is worth a clause; one that runs kube-proxy has a clause of its own. */
-function passing(world: World, { name }: Machine, gateway: string | undefined): string | undefined {
-  const next = gateway === undefined ? undefined : world.ownerOf(gateway);
-  if (next === undefined || world.machine(next)?.node !== undefined) return undefined;
-  return `${name} sends it to ${next}; `;
+/** Where one hop of a machine's route leads. */
+function nextHopOf(
+  network: NetworkState,
+  { name }: Machine,
+  { gateway }: Hop,
+  destination: Address,
+): NextHop {
+  if (gateway === undefined && network.nodeOf(destination) === name) return { kind: 'pod' };
+  const address = gateway ?? destination;
+  const machine = network.ownerOf(address);
+  return machine === undefined ? { kind: 'nobody', address } : { kind: 'machine', machine, gateway };
 }
 
 /** The packet is for a pod of this node, at the pod's end of its link. */
-function atPod(world: World, machine: Machine, packet: Packet): Ways {
+function atPod(network: NetworkState, { name }: Machine, packet: Packet): Trace {
   const { destination, source, port } = packet;
-  const [pod] = world.podsAt(destination);
+  const [pod] = network.podsAt(destination);
   const at = pod === undefined ? destination : `pod/${pod.name}`;
-  const steps: readonly ChainStep[] = [
-    { at, layer: 'endpoint', text: `${destination}:${port}, on ${machine.name}` },
-    { at, layer: 'source', text: `the server sees ${source}` },
-  ];
-  return arriving(
-    world,
-    machine,
-    packet,
-    answered(
-      [destination],
-      [source],
-      { text: 'the packet is routed to the pod, and nothing translates it', at: machine.name },
-      steps,
-    ),
-  );
-}
-
-function arriving(world: World, machine: Machine, packet: Packet, ways: Ways): Ways {
-  const { source } = packet;
-  if (answersArrive(world, machine.name, source)) return bothWays(world, machine.name, packet, ways);
-  return ended('timeout', { text: `{at} has no route back to ${source} for the answer`, at: machine.name }, [
-    ...ways.steps,
-    { at: machine.name, layer: 'route', text: `the answer to ${source} finds no way` },
-  ]);
+  const trace = answered(at, { kind: 'pod', machine: name, port }, destination, source);
+  const back = answerPath(network, name, source);
+  return back === undefined
+    ? lostAnswer(name, { kind: 'no-route-back', client: source }, trace)
+    : withAnswer(network, name, packet, trace);
 }
 
 /** INPUT. */
-function enter(world: World, machine: Machine, packet: Packet): Ways {
-  const stopped = machine.node === undefined ? undefined : filter(world, machine, packet, 'input');
-  if (stopped === undefined) return bothWays(world, machine.name, packet, listener(world, machine, packet));
-  return filtered(machine.name, stopped, stopped.action === 'reject' ? 'refused' : 'timeout');
+function enter(network: NetworkState, machine: Machine, packet: Packet): Trace {
+  const stopped = filter(network, machine, packet, 'input');
+  return stopped === undefined
+    ? withAnswer(network, machine.name, packet, listener(network, machine, packet))
+    : filtered(machine, stopped, stopped.action === 'reject' ? 'refused' : 'timeout');
 }
 
 /** A pod in the node's own network, or nobody. */
-function listener(world: World, machine: Machine, packet: Packet): Ways {
-  const { name } = machine;
+function listener(network: NetworkState, { name }: Machine, packet: Packet): Trace {
   const { destination, port, protocol, source } = packet;
-  const pods = world.hostPodsOn(name);
+  const pods = network.hostPodsOn(name);
   const pod = pods.find(({ ports }) =>
     ports.some((each) => each.port === port && each.protocol === protocol),
   );
   if (pod !== undefined)
     return answered(
-      [destination],
-      [source],
-      {
-        text: `pod ${pod.name} listens in the network of {at}, its node, and nothing translates the packet`,
-        at: name,
-      },
-      [
-        {
-          at: `pod/${pod.name}`,
-          layer: 'endpoint',
-          text: `${destination}:${port}, in the network of ${name}`,
-        },
-        { at: `pod/${pod.name}`, layer: 'source', text: `the server sees ${source}` },
-      ],
+      `pod/${pod.name}`,
+      { kind: 'host-pod', machine: name, pod: pod.name, port },
+      destination,
+      source,
     );
   const silent = pods.find(({ ports }) => ports.length === 0);
-  if (silent !== undefined)
-    return unknown({
-      kind: 'not-modelled',
-      reason: `pod ${silent.name} in the network of ${name} does not say which ports it listens on`,
-    });
-  return ended('refused', { text: `nothing on {at} listens on port ${port}/${protocol}`, at: name }, [
-    { at: name, layer: 'endpoint', text: `nothing listens on ${destination}:${port}/${protocol}` },
-  ]);
+  return silent === undefined
+    ? ended(name, 'refused', { kind: 'nothing-listens', destination, port, protocol })
+    : unknown(
+        name,
+        notModelled(`pod ${silent.name} in the network of ${name} does not say which ports it listens on`),
+      );
 }
 
-function filtered(at: string, { chains, text, reason }: FilterVerdict, outcome: Outcome): Ways {
-  return ended(outcome, { text: reason, at }, [ruleStep(at, chains, text)]);
+/** A node's rules replace the destination by one of several endpoints. `client`: whoever sent it, unless the node did. */
+function deliver(
+  network: NetworkState,
+  machine: Machine,
+  packet: Packet,
+  translation: Translation,
+  client: Address | undefined,
+): Trace {
+  const { name, state } = machine;
+  const { masquerade } = translation;
+  const problem = state.natOutgoing?.problem;
+  if (problem !== undefined && !masquerade && network.nodeOf(packet.source) !== undefined)
+    return unknown(name, notModelled(problem));
+  const choices = chooseBackends(network, machine, packet, translation, firstOfRoutes, walkRoutes);
+  const { failure } = choices;
+  const isLost =
+    client === undefined && failure?.kind === 'no-route' && choices.outcomes.servers.length === 0;
+  const outcomes =
+    isLost && choices.outcomes.unknown === undefined
+      ? {
+          ...choices.outcomes,
+          unknown: notModelled(
+            `${name} has no route to ${endpointName(failure.endpoint)}, which its own rules choose`,
+          ),
+        }
+      : choices.outcomes;
+  const trace: Trace = {
+    at: name,
+    decision: { kind: 'translate', translation, choices, ...(client === undefined ? {} : { client }) },
+    next: [],
+    outcomes,
+  };
+  return client === undefined ? trace : withAnswer(network, name, packet, trace);
+}
+
+/** The path of an answer; undefined where it does not arrive. */
+function answerPath(network: NetworkState, from: string, to: Address): Trace | undefined {
+  const machine = network.machine(from);
+  const trace = machine === undefined ? undefined : walkRoutes(network, machine, to);
+  return trace === undefined || trace.outcomes.ends.length > 0 || trace.outcomes.unknown !== undefined
+    ? undefined
+    : trace;
+}
+
+/**
+ * What becomes of an answered connection, if the answers go from `name` to the packet's source by the routes that are
+ * there: the same, or a node in between drops it.
+ */
+function withAnswer(network: NetworkState, name: string, packet: Packet, trace: Trace): Trace {
+  const { source, forwarders, protocol } = packet;
+  if (protocol !== 'tcp' || trace.outcomes.servers.length === 0 || network.machine(name) === undefined)
+    return trace;
+  const sender = network.ownerOf(source) ?? network.nodeOf(source) ?? name;
+  const ends = [name, sender];
+  const isStraight = sender === name || answersStraight(network, name, source, sender);
+  if (isStraight && forwarders.every((each) => ends.includes(each))) return trace;
+  const back = answerPath(network, name, source);
+  const found =
+    back === undefined ? undefined : findOneSided(network, onePath(forwarders), passedBy(back), ends);
+  return found === undefined ? trace : lostAnswer(found.machine, { kind: 'one-sided', ...found }, trace);
+}
+
+function routeDecision(
+  { state: { hashPolicy } }: Machine,
+  route: Route,
+  destination: Address,
+  hops: readonly NextHop[],
+  rule?: RuleMet,
+): Decision {
+  const decision = { kind: 'route' as const, route, destination, hops, hashPolicy };
+  return rule === undefined ? decision : { ...decision, rule };
+}
+
+function ruleMet({ name }: Machine, rule: RuleMet, next: Trace): Trace {
+  return decided(name, { ...rule, kind: 'rule' }, [next]);
+}
+
+function filtered({ name }: Machine, verdict: FilterVerdict, outcome: Outcome): Trace {
+  return ended(name, outcome, { kind: 'filtered', verdict });
+}
+
+function notModelled(reason: string): Unknown {
+  return { kind: 'not-modelled', reason };
+}
+
+/** A machine that nobody looked at. */
+function notObserved(machine: string, problem = 'it is no machine of the lab'): Unknown {
+  return { kind: 'not-observed', reason: `${machine} could not be looked at: ${problem}`, machine };
+}
+
+/** Why nothing can be said about what a machine does with packets. */
+function notKnown(name: string, machine: Machine | undefined): Unknown | undefined {
+  if (machine === undefined) return notObserved(name);
+  if (machine.state.problem !== undefined) return notObserved(name, machine.state.problem);
+  const [rule] = machine.state.policyRules;
+  return rule === undefined
+    ? undefined
+    : notModelled(`policy routing is not modelled: ${name} has the rule "${rule}"`);
+}
+
+/** How a route that leads nowhere ends a connection that a machine forwards: by ICMP, or in silence. */
+function routeFailure({ type }: Route): Outcome {
+  return type === 'unreachable' || type === 'prohibit' ? 'host-unreachable' : 'timeout';
+}
+
+/** How it ends one of the machine's own: EHOSTUNREACH, EACCES (prohibit), EINVAL (blackhole). */
+function refusal({ type }: Route): Outcome {
+  return type === 'unreachable' ? 'host-unreachable' : type === 'prohibit' ? 'denied' : 'no-route';
 }
 
 /**
  * How a rule of OUTPUT shows to the sender: a dropped or rejected datagram is EPERM at once, a rejected SYN is
  * ECONNREFUSED, a dropped one only times out.
  */
-function ownFailure({ action }: FilterVerdict, { protocol }: Destination): Outcome {
+function ownFailure({ action }: FilterVerdict, { protocol }: Packet): Outcome {
   if (protocol === 'udp') return 'denied';
   return action === 'reject' ? 'refused' : 'timeout';
-}
-
-function ruleStep(at: string, chains: readonly string[], text: string): ChainStep {
-  return { at, layer: 'rule', text: `${chains.join(' > ')}; ${text}`, chains };
-}
-
-function noRoute(name: string, address: string): Ways {
-  return ended('no-route', { text: '{at} has no route to this address and no default route', at: name }, [
-    { at: name, layer: 'route', text: `no route to ${address}: ENETUNREACH` },
-  ]);
-}
-
-/** What a process gets for a route that leads nowhere: EINVAL (blackhole), EHOSTUNREACH, EACCES (prohibit). */
-function refusedByRoute(name: string, { prefix, type, protocol }: Route): Ways {
-  const [outcome, error]: readonly [Outcome, string] =
-    type === 'unreachable'
-      ? ['host-unreachable', 'EHOSTUNREACH']
-      : type === 'prohibit'
-        ? ['denied', 'EACCES']
-        : ['no-route', 'EINVAL'];
-  const text =
-    type === 'blackhole' && BGP_PROTOCOLS.includes(protocol)
-      ? `{at} announces this address and therefore holds a blackhole route for it, which its own processes run into (EINVAL)`
-      : `{at} has a route of type ${type} for it (${error})`;
-  return ended(outcome, { text, at: name }, [
-    { at: name, layer: 'route', text: `${prefix}: ${type} (${protocol}), ${error}` },
-  ]);
-}
-
-function destinationOf({ address, port, protocol }: Destination) {
-  return { destination: address, port, protocol };
 }

@@ -3,7 +3,7 @@ import type { Answer } from '../../bgp/checks/ask.ts';
 import { ask, type LeaveOut, read } from '../../bgp/checks/ask.ts';
 import { withLength } from '../../bgp/checks/tables.ts';
 import type { Executor } from '../../exec/executor.ts';
-import { numberOf } from '../addresses.ts';
+import { compareAddresses } from '../addresses.ts';
 import { parsePodsToHost, parseServiceLoop } from './calico-filter.ts';
 import { parseDropsInvalid, parseNatOutgoing, parseSets } from './nat.ts';
 import type { Hop, Interface, MachineState, Route } from './types.ts';
@@ -179,7 +179,7 @@ export function parseRoutes(text: string, leaveOut: LeaveOut = () => {}): readon
 }
 
 function byGateway(a: Hop, b: Hop): number {
-  return numberOf(a.gateway ?? '0.0.0.0') - numberOf(b.gateway ?? '0.0.0.0');
+  return compareAddresses(a.gateway ?? '', b.gateway ?? '');
 }
 
 const kernelInterface = z.looseObject({

@@ -1,50 +1,16 @@
-import type { EchoPod, EchoService, Endpoint, ServicePort } from '../endpoints.ts';
+import type { EchoService, Endpoint } from '../endpoints.ts';
 import { externalAddresses } from '../endpoints.ts';
 import type { ObservedState } from '../state/types.ts';
-import type { Protocol } from '../types.ts';
-import { indexMachine, type Machine } from './machine.ts';
+import { type ServiceChain, serviceHash } from './chain-names.ts';
+import { indexMachine } from './machine.ts';
+import { Memo } from './memo.ts';
+import type { Match, NetworkState } from './types.ts';
 
-/** What a service port is reached by. */
-export interface Match {
-  readonly role: 'cluster-ip' | 'external-ip' | 'load-balancer-ip' | 'node-port';
-  readonly service: EchoService;
-  readonly port: ServicePort;
-}
-
-/** The observed state with an index for every question that following a packet asks. */
-export interface World {
-  readonly state: ObservedState;
-  /** undefined where nothing of that name was looked at. */
-  machine(name: string): Machine | undefined;
-  /** The machine that has the address on one of its interfaces. */
-  ownerOf(address: string): string | undefined;
-  /** The node that the pod with this address runs on. */
-  nodeOf(address: string): string | undefined;
-  podsAt(address: string): readonly EchoPod[];
-  hostPodsOn(node: string): readonly EchoPod[];
-  service(name: string): EchoService | undefined;
-  /** Rules for an address and port, in the order of kube-proxy's rules for one service. */
-  byAddress(address: string, port: number, protocol: Protocol): readonly Match[];
-  byNodePort(port: number, protocol: Protocol): Match | undefined;
-  /** Results that were worked out before, by whoever asks. */
-  readonly memory: Map<string, unknown>;
-}
-
-const worlds = new WeakMap<ObservedState, World>();
-
-/** The index of a state, made once per state. */
-export function worldOf(state: ObservedState): World {
-  const before = worlds.get(state);
-  if (before !== undefined) return before;
-  const world = buildWorld(state);
-  worlds.set(state, world);
-  return world;
-}
-
-function buildWorld(state: ObservedState): World {
+/** Indexes an observed state. What follows many packets makes it once. */
+export function networkOf(state: ObservedState): NetworkState {
   const nodes = new Map(state.nodes.map((node) => [node.name, node]));
   const machines = new Map(
-    [...state.machines].map(([name, machine]) => [name, indexMachine(machine, nodes.get(name))]),
+    [...state.machines].map(([name, machine]) => [name, indexMachine(machine, nodes.get(name), state.proxy)]),
   );
   const owners = new Map<string, string>();
   for (const { name, interfaces } of state.machines.values())
@@ -73,13 +39,20 @@ function buildWorld(state: ObservedState): World {
     machine: (name) => machines.get(name),
     ownerOf: (address) => owners.get(address),
     nodeOf: (address) => podNodes.get(address),
+    isPodAddress: (address) => podNodes.has(address) && !owners.has(address),
     podsAt: (address) => podsByIp.get(address) ?? [],
     hostPodsOn: (node) => hostPods.get(node) ?? [],
     service: (name) => services.get(name),
     byAddress: (address, port, protocol) =>
       (byAddress.get(`${address}:${port}/${protocol}`) ?? []).map(({ match }) => match),
     byNodePort: (port, protocol) => byNodePort.get(`:${port}/${protocol}`),
-    memory: new Map(),
+    memory: {
+      endpoints: new Memo(),
+      hinted: new Memo(),
+      endpointChains: new Memo(),
+      routed: new Map(),
+      choices: new Memo(),
+    },
   };
 }
 
@@ -87,9 +60,11 @@ function matchesOf(service: EchoService): readonly { readonly key: string; reado
   const { clusterIp, externalIps } = service;
   const external = externalAddresses(service);
   return service.ports.flatMap((port) => {
+    const hash = serviceHash(service, port);
+    const chain = (kind: ServiceChain) => `KUBE-${kind}-${hash}`;
     const at = (address: string, role: Match['role'], number = port.port) => ({
       key: `${address}:${number}/${port.protocol}`,
-      match: { role, service, port },
+      match: { role, service, port, chain },
     });
     return [
       ...(clusterIp === undefined ? [] : [at(clusterIp, 'cluster-ip')]),
@@ -111,14 +86,6 @@ function grouped<T>(items: readonly T[], keyOf: (item: T) => string | undefined)
     else group.push(item);
   }
   return groups;
-}
-
-/** Works a value out at the first question and remembers it with the world. */
-export function remembered<T>(world: World, key: string, make: () => T): T {
-  if (world.memory.has(key)) return world.memory.get(key) as T;
-  const value = make();
-  world.memory.set(key, value);
-  return value;
 }
 
 /** "echo-server1", or the address of an endpoint that is no pod. */

@@ -1,0 +1,186 @@
+import { type Address, sorted } from '../addresses.ts';
+import type { Endpoint } from '../endpoints.ts';
+import type { Outcome } from '../types.ts';
+import { endpointChain } from './chain-names.ts';
+import { findOneSided, passedBy } from './one-sided.ts';
+import type {
+  BackendChoice,
+  BackendChoices,
+  BackendFailure,
+  Machine,
+  NetworkState,
+  OneSided,
+  Outcomes,
+  Packet,
+  Some,
+  Trace,
+  Translation,
+} from './types.ts';
+
+/** How many endpoints have a step, and a chain, of their own. */
+export const SHOWN_ENDPOINTS = 4;
+
+type Routes = (network: NetworkState, machine: Machine, destination: Address) => Trace;
+
+/**
+ * What each backend would see and do that a node's rules can choose for a packet. `routes` and `answerRoutes` follow the
+ * routes to it and back; the second is asked for the same again and again.
+ */
+export function chooseBackends(
+  network: NetworkState,
+  machine: Machine,
+  packet: Packet,
+  translation: Translation,
+  routes: Routes,
+  answerRoutes: Routes,
+): BackendChoices {
+  const { masquerade, chains } = translation;
+  const { choices } = network.memory;
+  const make = () => allChoices({ network, machine, packet, masquerade, routes, answerRoutes }, translation);
+  const key = `${machine.name} ${chains.join(' ')}`;
+  // What is masqueraded looks the same wherever it comes from, but for what does not leave the node.
+  const known = masquerade ? choices.get(key, make) : undefined;
+  return known === undefined || known.hows.includes('kept')
+    ? choices.get(`${key} ${packet.source}`, make)
+    : known;
+}
+
+function allChoices(choosing: Choosing, { endpoints, match }: Translation): BackendChoices {
+  const all = () => endpoints.map((endpoint) => choose(choosing, endpoint));
+  const choices = all();
+  const failure = failureOf(choices);
+  const arriving = choices.filter(({ path }) => path.outcomes.ends.length === 0);
+  const isHere = ({ path }: BackendChoice) => path.next.length === 0 && path.outcomes.ends.length === 0;
+  return {
+    all,
+    outcomes: outcomesOf(choices, failure),
+    ...(failure === undefined ? {} : { failure }),
+    first: choices.slice(0, SHOWN_ENDPOINTS),
+    here: someOf(choices.filter(isHere)),
+    away: someOf(choices.filter((choice) => !isHere(choice))),
+    hows: [...new Set(choices.map(({ how }) => how))],
+    sources: sorted((arriving.length > 0 ? arriving : choices).map(({ source }) => source)),
+    endpointChains: endpoints.slice(0, SHOWN_ENDPOINTS).map(({ ip, ports }) => {
+      const address = `${ip}:${ports[match.port.name]}`;
+      return choosing.network.memory.endpointChains.get(`${match.chain('SVC')} ${address}`, () =>
+        endpointChain(match.service, match.port, address),
+      );
+    }),
+  };
+}
+
+function someOf(choices: readonly BackendChoice[]): Some<BackendChoice> {
+  return { count: choices.length, first: choices.slice(0, SHOWN_ENDPOINTS) };
+}
+
+interface Choosing {
+  readonly network: NetworkState;
+  readonly machine: Machine;
+  readonly packet: Packet;
+  readonly masquerade: boolean;
+  readonly routes: Routes;
+  readonly answerRoutes: Routes;
+}
+
+function choose(choosing: Choosing, endpoint: Endpoint): BackendChoice {
+  const { network, machine, packet, routes } = choosing;
+  const path = routes(network, machine, endpoint.ip);
+  const node = endpoint.node ?? network.nodeOf(endpoint.ip) ?? machine.name;
+  const { source, how } = seenSource(choosing, endpoint, path);
+  const returns = answersPass(choosing, node, source);
+  const choice = { endpoint, node, path, source, how, returns };
+  const oneSided =
+    packet.protocol === 'tcp' && returns ? findBetween(choosing, path, node, source) : undefined;
+  return oneSided === undefined ? choice : { ...choice, oneSided };
+}
+
+/** POSTROUTING. It is not passed by what the node keeps for itself (a pod in the node's network). */
+function seenSource(
+  { machine, packet: { source }, masquerade }: Choosing,
+  { ip }: Endpoint,
+  { decision }: Trace,
+): Pick<BackendChoice, 'source' | 'how'> {
+  const [hop] = decision.kind === 'route' ? decision.route.hops : [];
+  const own = hop === undefined ? undefined : machine.masqueradeSource(hop, ip);
+  if (own === undefined) return { source, how: 'kept' };
+  if (masquerade) return { source: own, how: 'masqueraded' };
+  if (ip === source) return { source: own, how: 'hairpin' };
+  return machine.leavesPodNetwork(source, ip)
+    ? { source: own, how: 'nat-outgoing' }
+    : { source, how: 'kept' };
+}
+
+/**
+ * True if answers from an endpoint on `node` to `source` pass the machine that translated the connection. Otherwise they
+ * arrive with the endpoint's own address, and the client does not know what to do with them.
+ */
+function answersPass(choosing: Choosing, node: string, source: Address): boolean {
+  const { network, machine: translator } = choosing;
+  if (node === translator.name) return true;
+  const state = network.machine(node)?.state;
+  if (state === undefined || state.problem !== undefined || state.policyRules.length > 0) return false;
+  if (answersStraight(network, node, source, translator.name)) return true;
+  const back = answerPath(choosing, node, source);
+  return back !== undefined && passedBy(back).some.has(translator.name);
+}
+
+/** True if the machine is the only next hop of answers from `node`, or has the address itself: nearly always so. */
+export function answersStraight(
+  network: NetworkState,
+  node: string,
+  source: Address,
+  machine: string,
+): boolean {
+  const found = network.machine(node)?.lookup(source);
+  const [hop, another] = found?.kind === 'route' ? found.route.hops : [];
+  return hop !== undefined && another === undefined && network.ownerOf(hop.gateway ?? source) === machine;
+}
+
+/** The path of an answer; undefined where it does not arrive. */
+function answerPath({ network, answerRoutes }: Choosing, node: string, source: Address): Trace | undefined {
+  const machine = network.machine(node);
+  const back = machine === undefined ? undefined : answerRoutes(network, machine, source);
+  return back === undefined || back.outcomes.ends.length > 0 || back.outcomes.unknown !== undefined
+    ? undefined
+    : back;
+}
+
+/** A node between the one that translates and that of the endpoint which sees one direction only. */
+function findBetween(choosing: Choosing, path: Trace, node: string, source: Address): OneSided | undefined {
+  const { network, machine: translator } = choosing;
+  if (node === translator.name) return undefined;
+  const isDirect = path.next.every(({ next }) => next.length === 0);
+  if (isDirect && answersStraight(network, node, source, translator.name)) return undefined;
+  const back = answerPath(choosing, node, source);
+  if (back === undefined) return undefined;
+  return findOneSided(network, passedBy(path), passedBy(back, translator.name), [translator.name, node]);
+}
+
+function outcomesOf(choices: readonly BackendChoice[], failure: BackendFailure | undefined): Outcomes {
+  const unknown = choices.find(({ path }) => path.outcomes.unknown !== undefined)?.path.outcomes.unknown;
+  if (unknown !== undefined) return { servers: [], clients: [], ends: [], unknown };
+  const good = choices.filter(
+    ({ path: { outcomes }, returns, oneSided }) =>
+      outcomes.ends.length === 0 && returns && oneSided?.certain !== true,
+  );
+  return {
+    // Endpoints are in the order of their addresses.
+    servers: [...new Set(good.map(({ endpoint: { ip } }) => ip))],
+    clients: sorted(good.map(({ source }) => source)),
+    ends: failure === undefined ? [] : [failure.outcome],
+  };
+}
+
+/** How those choices end that get no answer; undefined where all do. */
+function failureOf(choices: readonly BackendChoice[]): BackendFailure | undefined {
+  const lost = choices.find(({ path }) => path.outcomes.ends.length > 0);
+  if (lost !== undefined) return { kind: 'no-route', endpoint: lost.endpoint, outcome: endOf(lost.path) };
+  if (choices.some(({ returns }) => !returns)) return { kind: 'answer-past-translator', outcome: 'timeout' };
+  const oneSided = choices.find((choice) => choice.oneSided !== undefined)?.oneSided;
+  return oneSided === undefined ? undefined : { kind: 'one-sided', oneSided, outcome: 'timeout' };
+}
+
+function endOf({ outcomes: { ends } }: Trace): Outcome {
+  const [end] = ends;
+  return end === 'no-route' || end === 'host-unreachable' ? end : 'timeout';
+}

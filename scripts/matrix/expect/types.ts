@@ -1,0 +1,366 @@
+import type { Address } from '../addresses.ts';
+import type { EchoPod, EchoService, Endpoint, ServicePort } from '../endpoints.ts';
+import type { Hop, MachineState, NodeState, ObservedState, Route } from '../state/types.ts';
+import type { Outcome, Protocol } from '../types.ts';
+import type { ServiceChain } from './chain-names.ts';
+import type { Memo } from './memo.ts';
+
+/** The first packet of a connection at one machine, or one that conntrack knows already. */
+export interface Packet {
+  readonly source: Address;
+  readonly destination: Address;
+  readonly port: number;
+  readonly protocol: Protocol;
+  /** conntrack knows its connection: no rule is asked, routes alone decide. */
+  readonly isEstablished?: boolean;
+  /** Why KUBE-MARK-DROP marked it, as a clause about the machine {at}. */
+  readonly dropReason?: string;
+  /** The machines that it came through. */
+  readonly visited: readonly string[];
+  /** Those of them that forwarded it with the source and destination that it has now. */
+  readonly forwarders: readonly string[];
+}
+
+/**
+ * What can become of a connection from one point on. `next` is what follows the decision taken here: nothing at an end, one
+ * trace where all is certain, several where chance chooses. Traces are shared: several connections lead into one.
+ */
+export interface Trace {
+  /** A machine, or pod/NAME. */
+  readonly at: string;
+  readonly decision: Decision;
+  readonly next: readonly Trace[];
+  /** All that can come of it, whatever chance chooses. */
+  readonly outcomes: Outcomes;
+}
+
+export interface Outcomes {
+  /** The addresses that may answer, and those that they may see, in order. */
+  readonly servers: readonly Address[];
+  readonly clients: readonly Address[];
+  /** How it can end without an answer. */
+  readonly ends: readonly Outcome[];
+  readonly unknown?: Unknown;
+}
+
+/** What cannot be said, and whose fault that is. */
+export interface Unknown {
+  /** `not-observed`: a machine could not be looked at. `not-modelled`: looking again would not help. */
+  readonly kind: 'not-modelled' | 'not-observed';
+  readonly reason: string;
+  /** not-observed only. */
+  readonly machine?: string;
+}
+
+/** Where one hop of a route leads. */
+export type NextHop =
+  | { readonly kind: 'machine'; readonly machine: string; readonly gateway: Address | undefined }
+  /** A pod of the machine itself. */
+  | { readonly kind: 'pod' }
+  /** Nothing on the link has the address. */
+  | { readonly kind: 'nobody'; readonly address: Address };
+
+/** Rules that a packet meets. */
+export interface RuleMet {
+  readonly chains: readonly string[];
+  /** A chain that is not there, but would lead on if it were. */
+  readonly missing?: string;
+  readonly text: string;
+}
+
+/** What is decided at one point. */
+export type Decision =
+  /** The resolver gives these addresses, of which the client takes one. */
+  | { readonly kind: 'name'; readonly name: string; readonly addresses: readonly Address[] }
+  /** A pod sends to its node. */
+  | { readonly kind: 'pod-route'; readonly node: string }
+  | { readonly kind: 'own-address'; readonly address: Address }
+  /** `hops` that the packet is sent by, one for each of `next`; empty where rules keep the packet. */
+  | {
+      readonly kind: 'route';
+      readonly route: Route;
+      readonly destination: Address;
+      /** Of a machine's own packet: the rules of OUTPUT that it meets before it is sent, and that do not translate it. */
+      readonly rule?: RuleMet;
+      readonly hops: readonly NextHop[];
+      /** fib_multipath_hash_policy, which chooses among several. */
+      readonly hashPolicy: number;
+    }
+  /** The pod network's rule replaces the source. */
+  | {
+      readonly kind: 'masquerade';
+      readonly chain: string;
+      readonly source: Address;
+      readonly instead: Address;
+    }
+  /** Rules that the packet meets and that do not translate it. */
+  | ({ readonly kind: 'rule' } & RuleMet)
+  /** Rules choose one of several endpoints; each has a path of its own. */
+  | {
+      readonly kind: 'translate';
+      readonly translation: Translation;
+      readonly choices: BackendChoices;
+      /** Where a client's answers go back to; absent for the node's own connection. */
+      readonly client?: Address;
+    }
+  | { readonly kind: 'answer'; readonly by: AnsweredBy; readonly server: Address; readonly client: Address }
+  /** What follows is answered, but the answer is lost. */
+  | { readonly kind: 'lost-answer'; readonly cause: LostAnswer }
+  | { readonly kind: 'end'; readonly cause: EndCause }
+  /** `matches`: the service ports whose rules are not known, where it is for these. */
+  | { readonly kind: 'unknown'; readonly matches: readonly Match[] };
+
+export type AnsweredBy =
+  | { readonly kind: 'pod'; readonly machine: string; readonly port: number }
+  /** A pod in the network of its node. */
+  | { readonly kind: 'host-pod'; readonly machine: string; readonly pod: string; readonly port: number }
+  /** A pod that connects to itself. */
+  | { readonly kind: 'itself' };
+
+export type LostAnswer =
+  | { readonly kind: 'no-route-back'; readonly client: Address }
+  | ({ readonly kind: 'one-sided' } & OneSided);
+
+/** A node that sees one direction of a connection only (one-sided.ts). */
+export interface OneSided {
+  readonly machine: string;
+  /** The direction that it sees. */
+  readonly sees: 'request' | 'answer';
+  /** False where chance decides whether the other direction passes the node. */
+  readonly certain: boolean;
+}
+
+export type EndCause =
+  | { readonly kind: 'no-name-server'; readonly name: string }
+  | { readonly kind: 'no-such-name'; readonly name: string }
+  | { readonly kind: 'no-route'; readonly destination: Address; readonly isOwn: boolean }
+  | {
+      readonly kind: 'dead-route';
+      readonly route: Route;
+      readonly destination: Address;
+      readonly isOwn: boolean;
+      readonly dropReason?: string;
+    }
+  | { readonly kind: 'martian'; readonly source: Address }
+  | { readonly kind: 'loop'; readonly visited: readonly string[] }
+  | { readonly kind: 'not-forwarding' }
+  | { readonly kind: 'nobody-on-link'; readonly address: Address }
+  | { readonly kind: 'filtered'; readonly verdict: FilterVerdict }
+  | {
+      readonly kind: 'nothing-listens';
+      readonly destination: Address;
+      readonly port: number;
+      readonly protocol: Protocol;
+    };
+
+/** The backends that one node's rules can choose for a source. */
+export interface BackendChoices {
+  /** Every one of them. Followed anew at each call: a thousand nodes with a hundred pods each are too many to keep. */
+  readonly all: () => readonly BackendChoice[];
+  readonly outcomes: Outcomes;
+  /** Why some of them do not answer. */
+  readonly failure?: BackendFailure;
+  /** The first few, those of them on the node itself, and those to which a route has to lead. */
+  readonly first: readonly BackendChoice[];
+  readonly here: Some<BackendChoice>;
+  readonly away: Some<BackendChoice>;
+  /** What becomes of the source. */
+  readonly hows: readonly BackendChoice['how'][];
+  /** The addresses that they see, in order. */
+  readonly sources: readonly Address[];
+  /** The names of the chains of the first few endpoints. */
+  readonly endpointChains: readonly string[];
+}
+
+/** The first few of many. */
+export interface Some<T> {
+  readonly count: number;
+  readonly first: readonly T[];
+}
+
+export interface BackendChoice {
+  readonly endpoint: Endpoint;
+  /** The machine that the endpoint is on. */
+  readonly node: string;
+  /** By routes, from the node that translates. */
+  readonly path: Trace;
+  /** The address that the endpoint sees. */
+  readonly source: Address;
+  readonly how: 'kept' | 'masqueraded' | 'hairpin' | 'nat-outgoing';
+  /** The answer comes back through the node that translates. */
+  readonly returns: boolean;
+  readonly oneSided?: OneSided;
+}
+
+export type BackendFailure =
+  | { readonly kind: 'no-route'; readonly endpoint: Endpoint; readonly outcome: Outcome }
+  | { readonly kind: 'answer-past-translator'; readonly outcome: Outcome }
+  | { readonly kind: 'one-sided'; readonly oneSided: OneSided; readonly outcome: Outcome };
+
+/** The observed state with an index for every question that following a packet asks. */
+export interface NetworkState {
+  readonly state: ObservedState;
+  /** undefined where nothing of that name was looked at. */
+  machine(name: string): Machine | undefined;
+  /** The machine that has the address on one of its interfaces. */
+  ownerOf(address: Address): string | undefined;
+  /** The node that the pod with this address runs on. */
+  nodeOf(address: Address): string | undefined;
+  /** True for an address in the pod network: that of a pod which is not in its node's network. */
+  isPodAddress(address: Address): boolean;
+  podsAt(address: Address): readonly EchoPod[];
+  hostPodsOn(node: string): readonly EchoPod[];
+  service(name: string): EchoService | undefined;
+  /** Rules for an address and port, in the order of kube-proxy's rules for one service. */
+  byAddress(address: Address, port: number, protocol: Protocol): readonly Match[];
+  byNodePort(port: number, protocol: Protocol): Match | undefined;
+  readonly memory: Memory;
+}
+
+/** What a service port is reached by. */
+export interface Match {
+  readonly role: 'cluster-ip' | 'external-ip' | 'load-balancer-ip' | 'node-port';
+  readonly service: EchoService;
+  readonly port: ServicePort;
+  /** The names of the service port's chains. */
+  chain(kind: ServiceChain): string;
+}
+
+/** What is the same for many connections of one state, worked out once: 1,000 nodes take three times as long without. */
+export interface Memory {
+  /** By service port and kind of kube-proxy. */
+  readonly endpoints: Memo<PortEndpoints>;
+  /** By service port, node and zone. */
+  readonly hinted: Memo<readonly Endpoint[]>;
+  /** By service port and endpoint: the names of KUBE-SEP chains, which are hashes. */
+  readonly endpointChains: Memo<string>;
+  /** By machine and address: where routes alone lead. */
+  readonly routed: Map<string, Map<Address, Trace>>;
+  /** By node, its chains and the source that the backends see. */
+  readonly choices: Memo<BackendChoices>;
+}
+
+/** A machine with its routes in a form that can be asked. */
+export interface Machine {
+  readonly name: string;
+  readonly state: MachineState;
+  /** Present on Kubernetes nodes. */
+  readonly node?: NodeState;
+  /** What its kube-proxy makes of services; present on Kubernetes nodes. */
+  readonly kubeProxy?: KubeProxy;
+  /** The longest matching prefix, after the machine's own addresses; the smallest metric among equals. */
+  lookup(address: Address): Lookup;
+  /** True for the machine's own addresses and those of loopback: iptables' addrtype LOCAL. */
+  isOwn(address: Address): boolean;
+  /** The source that a connection of the machine itself gets. */
+  sourceFor(address: Address): Address | undefined;
+  /** The address that MASQUERADE puts in what leaves by this hop. */
+  masqueradeSource(hop: Hop, destination: Address): Address | undefined;
+  /** True if the pod network's own rule masquerades it. */
+  leavesPodNetwork(source: Address, destination: Address): boolean;
+}
+
+/** Where a machine sends what is addressed to one address. */
+export type Lookup =
+  | { readonly kind: 'local' }
+  | { readonly kind: 'route'; readonly route: Route }
+  | { readonly kind: 'none' };
+
+/** The endpoints that kube-proxy of one node chooses from. */
+export interface Backends {
+  /** For policy Cluster. */
+  readonly all: readonly Endpoint[];
+  /** For policy Local. */
+  readonly local: readonly Endpoint[];
+}
+
+/** The endpoints of a service port, the same for all nodes. */
+export interface PortEndpoints {
+  readonly ready: readonly Endpoint[];
+  /** Terminating ones that still serve, where kube-proxy falls back to them. */
+  readonly fallback: readonly Endpoint[];
+  readonly local: ReadonlyMap<string, readonly Endpoint[]>;
+  readonly hasNodeHints: boolean;
+}
+
+/** What kube-proxy of one node makes of services: its kind of rules, and the endpoints that it puts in them. */
+export interface KubeProxy {
+  readonly rules: ServiceRules;
+  /** Without a ready endpoint it falls back to terminating ones that still serve. */
+  readonly usesTerminating: boolean;
+  readonly followsZoneHints: boolean;
+  readonly followsNodeHints: boolean;
+  /** What it takes for a pod of the cluster. */
+  isPod(source: Address): boolean;
+  /** True for those of the node's addresses that it serves node ports on, apart from loopback's own condition. */
+  servesNodePortsOn(address: Address): boolean;
+  /** Why the rules that apply to a packet are not known. */
+  problemWith(matches: readonly Match[]): string | undefined;
+}
+
+/**
+ * One kind of rules that a node can have for services: those of kube-proxy's iptables mode before Kubernetes 1.24, those
+ * since. Another kind is one more module and a line in kube-proxy.ts.
+ */
+export interface ServiceRules {
+  /** The chain that leads to the node's own endpoints. */
+  readonly localChain: ServiceChain;
+  /** It follows internalTrafficPolicy, and drops in the filter table what policy Local leaves without an endpoint. */
+  readonly hasLocalDrops: boolean;
+  /** The rules for a ClusterIP. */
+  clusterIp(call: RuleCall): NatVerdict;
+  /** The rules for all other addresses of a service. `before`: the chains up to them. */
+  external(call: RuleCall, before: readonly string[]): NatVerdict;
+}
+
+/** A packet at the rules of one service port of one node. */
+export interface RuleCall {
+  readonly network: NetworkState;
+  readonly machine: Machine;
+  readonly kubeProxy: KubeProxy;
+  readonly packet: Packet;
+  readonly match: Match;
+  readonly backends: Backends;
+}
+
+/** What a node's nat rules do with a new connection. */
+export type NatVerdict =
+  /** No rule for it. */
+  | { readonly kind: 'none' }
+  /** A rule that changes nothing but is worth telling: policy Local without a local endpoint. */
+  | {
+      readonly kind: 'left';
+      /** Why KUBE-MARK-DROP marked it, as a clause about the machine {at}. */
+      readonly dropReason?: string;
+      readonly chains: readonly string[];
+      /** A chain that is not there, but would lead on if it were. */
+      readonly missing?: string;
+      readonly text: string;
+    }
+  | Translation
+  | { readonly kind: 'unknown'; readonly reason: string; readonly matches: readonly Match[] };
+
+/** The destination is replaced by one of several endpoints. */
+export interface Translation {
+  readonly kind: 'translate';
+  readonly match: Match;
+  /** Which of the service's endpoints can be chosen here. */
+  readonly scope: keyof Backends;
+  readonly endpoints: readonly Endpoint[];
+  readonly masquerade: boolean;
+  /** The chains that the packet meets, up to the one that chooses. */
+  readonly chains: readonly string[];
+  readonly text: string;
+  /** A clause about the machine {at}. */
+  readonly reason: string;
+}
+
+/** What filter rules do with a new connection. */
+export interface FilterVerdict {
+  readonly action: 'reject' | 'drop';
+  readonly chains: readonly string[];
+  /** The service port whose lack of endpoints it is about. */
+  readonly match?: Match;
+  readonly text: string;
+  readonly reason: string;
+}
