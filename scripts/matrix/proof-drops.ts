@@ -7,13 +7,14 @@ import type { Cell, CellResult } from './types.ts';
 
 /** Where kube-proxy's rules have to stop a cell's connection. */
 export interface DropPoint {
-  readonly node: string;
+  /** More than one where a router spreads connections over them: each is stopped on one of these. */
+  readonly nodes: readonly string[];
   readonly cell: Cell;
   /** "NAMESPACE/NAME:PORTNAME", as it is in the rules' comments; absent where the rule is for all connections. */
   readonly servicePort?: string;
   /** The chains that the connection passes on this node. */
   readonly chains: readonly string[];
-  /** The same for all cells that the same rule stops. */
+  /** The same for all cells that the same rule stops, on whichever node. */
   readonly key: string;
   readonly text: string;
 }
@@ -31,8 +32,14 @@ export function dropPointOf(state: ObservedState, cell: Cell): DropPoint | undef
   const last = cell.expected.chain.at(-1);
   const [end] = last?.chains?.slice(-1) ?? [];
   if (last?.layer !== 'rule' || end === undefined) return undefined;
-  if (end === FOR_ALL)
-    return { node: last.at, cell, chains: [end], key: `${last.at} ${end}`, text: last.text };
+  const nodes = [
+    ...new Set(
+      cell.expected.chain
+        .filter(({ layer, chains = [] }) => layer === 'rule' && chains.at(-1) === end)
+        .map(({ at }) => at),
+    ),
+  ];
+  if (end === FOR_ALL) return { nodes, cell, chains: [end], key: end, text: last.text };
   if (!ENDS.includes(end)) return undefined;
   const servicePort = servicePortOf(state, cell);
   if (servicePort === undefined) return undefined;
@@ -40,11 +47,11 @@ export function dropPointOf(state: ObservedState, cell: Cell): DropPoint | undef
     .filter(({ at, layer }) => at === last.at && layer === 'rule')
     .flatMap((step) => step.chains ?? []);
   return {
-    node: last.at,
+    nodes,
     cell,
     servicePort,
     chains,
-    key: [last.at, servicePort, ...chains, cell.address, cell.port, cell.protocol].join(' '),
+    key: [servicePort, ...chains, cell.address, cell.port, cell.protocol].join(' '),
     text: last.text,
   };
 }

@@ -1,7 +1,13 @@
 import type { Answer } from '../bgp/checks/ask.ts';
 import type { Finding, Gap, Proof } from './findings.ts';
 import { controlFor } from './proof-control.ts';
-import { type CountersByNode, commentOf, movedRules } from './proof-counters.ts';
+import {
+  type CountersByNode,
+  commentOf,
+  type MovedRule,
+  movedRules,
+  type RuleCounter,
+} from './proof-counters.ts';
 import { type DropPoint, dropPointOf, leastPackets, stoppingRules } from './proof-drops.ts';
 import type { ServerLogs } from './proof-logs.ts';
 import type { ObservedState } from './state/types.ts';
@@ -137,14 +143,23 @@ function dropProofs(
     const point = dropPointOf(state, result.cell);
     return point === undefined ? [] : [{ result, point }];
   });
-  const groups = new Map<string, typeof stopped>();
-  for (const each of stopped) groups.set(each.point.key, [...(groups.get(each.point.key) ?? []), each]);
+  // Cells that may have been stopped by the same rule of the same node are counted together.
+  let groups: { readonly point: DropPoint; readonly members: typeof stopped }[] = [];
+  for (const each of stopped) {
+    const isSame = ({ point }: { readonly point: DropPoint }) =>
+      point.key === each.point.key && point.nodes.some((node) => each.point.nodes.includes(node));
+    const same = groups.filter(isSame);
+    const nodes = [...new Set([...same, each].flatMap(({ point }) => point.nodes))];
+    const members = [...same.flatMap((group) => group.members), each];
+    groups = [
+      ...groups.filter((group) => !same.includes(group)),
+      { point: { ...each.point, nodes }, members },
+    ];
+  }
   return new Map(
-    [...groups.values()].flatMap((members) => {
-      const [first] = members;
-      if (first === undefined) return [];
+    groups.flatMap(({ point, members }) => {
       const least = members.reduce((sum, { result }) => sum + leastPackets(result, waitedMs), 0);
-      const proof = countedBy(first.point, least, members.length, before, after);
+      const proof = countedBy(point, least, members.length, before, after);
       return members.map(({ result }) => [result.cell.id, [proof]] as const);
     }),
   );
@@ -157,24 +172,31 @@ function countedBy(
   before: CountersByNode,
   after: CountersByNode,
 ): Attempt {
-  const { node } = point;
-  const [old, now] = [before.get(node), after.get(node)];
-  if (!old?.ok || !now?.ok) {
-    const silent = old?.ok === true ? now : old;
-    const said = silent === undefined || silent.ok ? 'it was not asked' : silent.detail;
-    return { kind: 'unproven', gap: { reason: 'rules-not-read', node, said } };
+  const node = point.nodes.join(', ');
+  const moved: MovedRule[] = [];
+  let rule: RuleCounter | undefined;
+  for (const name of point.nodes) {
+    const [old, now] = [before.get(name), after.get(name)];
+    if (!old?.ok || !now?.ok) {
+      const silent = old?.ok === true ? now : old;
+      const said = silent === undefined || silent.ok ? 'it was not asked' : silent.detail;
+      return { kind: 'unproven', gap: { reason: 'rules-not-read', node: name, said } };
+    }
+    const rules = stoppingRules(point, now.value);
+    if (rules.length === 0)
+      return { kind: 'unproven', gap: { reason: 'no-rule', node: name, predicted: point.text } };
+    rule ??= rules[0];
+    moved.push(
+      ...movedRules(old.value, now.value).filter((each) =>
+        rules.some(({ table, rule: text }) => table === each.table && text === each.rule),
+      ),
+    );
   }
-  const rules = stoppingRules(point, now.value);
-  const [rule] = rules;
-  if (rule === undefined)
-    return { kind: 'unproven', gap: { reason: 'no-rule', node, predicted: point.text } };
-  const moved = movedRules(old.value, now.value).filter((each) =>
-    rules.some(({ table, rule: text }) => table === each.table && text === each.rule),
-  );
   if (moved.some((each) => each.moved === undefined))
     return { kind: 'unproven', again: true, gap: { reason: 'rules-rewritten', node } };
   const packets = moved.reduce((sum, each) => sum + (each.moved ?? 0), 0);
-  const counted = { node, chain: rule.chain, comment: commentOf(rule), packets, cells };
+  const comment = rule === undefined ? '' : commentOf(rule);
+  const counted = { node, chain: rule?.chain ?? '', comment, packets, cells };
   // Also where it matched none: counters that were 0 before may have been set back unseen.
   if (packets < least)
     return { kind: 'unproven', again: true, gap: { reason: 'counted-too-few', ...counted, least } };

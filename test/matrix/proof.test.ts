@@ -278,6 +278,33 @@ describe('without any ready server', () => {
     }
   });
 
+  it('a connection that a router spreads over nodes is stopped by the rule of one of them', () => {
+    const spread = buildCells(planOf(), none).filter(({ id }) =>
+      /^(routed|bgp)>echo-ci-tcp.cluster-ip:/.test(id),
+    );
+    expect(spread).toHaveLength(2);
+    const results = judgeCells(spread, new Map(spread.map((cell) => [cell.id, seen(cell, null)])));
+    const countersOf = (...packets: readonly number[]): CountersByNode =>
+      new Map(
+        packets.map((count, index) => [
+          `k8sworker${index + 1}`,
+          {
+            ok: true,
+            value: parseCounters(
+              `*filter\n[${count}:9] -A KUBE-SERVICES -d 10.98.176.251/32 -p tcp -m comment --comment "echo-server/echo-ci-tcp:tcp has no endpoints" -m tcp --dport 1234 -j REJECT\nCOMMIT\n`,
+            ),
+          },
+        ]),
+      );
+    const proofs = (after: CountersByNode) =>
+      proveResults(none, results, { ...witness, before: countersOf(0, 0, 0), after }).map(
+        (result) => result.finding?.reason ?? result.proof?.at(-1),
+      );
+    const counted = { reason: 'counted', node: 'k8sworker1, k8sworker2, k8sworker3', packets: 2, cells: 2 };
+    expect(proofs(countersOf(1, 0, 1))).toMatchObject([counted, counted]);
+    expect(proofs(countersOf(1, 0, 0))).toEqual(['unproven', 'unproven']);
+  });
+
   it('nothing is known where they do not come', () => {
     const results = judgedAs(({ expected }) =>
       expected.outcome === 'refused' ? { outcome: 'timeout' } : {},
