@@ -252,7 +252,7 @@ describe('the rule that has to count it', () => {
       expected,
     };
     const point = dropPointOf(state, cell);
-    expect(point).toMatchObject({ node: 'w3', key: 'w3 KUBE-FORWARD' });
+    expect(point).toMatchObject({ nodes: ['w3'], key: 'KUBE-FORWARD' });
     const rules = parseCounters(
       [
         '*filter',
