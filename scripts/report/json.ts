@@ -181,13 +181,15 @@ function cellOf(result: CellResult): LabReport['cells'][number] {
   };
 }
 
-/** What was seen, without what only helps to find it again. */
+/** What was seen, without what only helps to find it again and what a check of its own tells (packets of full size). */
 function seenOf({
-  detail: _detail,
-  trace: _trace,
-  ...seen
+  outcome,
+  server,
+  client,
+  attempts,
+  connectMs,
 }: Observation): LabReport['cells'][number]['observed'] {
-  return seen;
+  return { outcome, server, client, attempts, connectMs };
 }
 
 /** The report as text: one JSON document with a final newline. */

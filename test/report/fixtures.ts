@@ -6,6 +6,12 @@ import type { LabRun } from '../../scripts/report/run.ts';
 import { planOf, rightly } from '../matrix/fixtures.ts';
 import { sampleCells } from './cells.ts';
 
+/** What a probe says beside the answer of a connection that came about. */
+const CONNECTED: Partial<Observation> = {
+  connectMs: 0.5,
+  fullSize: { bytes: 65_536, lost: null, detail: null },
+};
+
 export const CELLS: readonly Cell[] = sampleCells(planOf());
 
 const right = { verdict: 'passed', reason: 'as-wanted' } as const;
@@ -75,7 +81,7 @@ export function runOf({
     cell.id,
     broken.includes(cell.from)
       ? notObserved('the probe could not be run: connection lost')
-      : rightly(cell, { ...(isConnected(cell) ? { connectMs: 0.5 } : {}), ...first[cell.id] }),
+      : rightly(cell, { ...(isConnected(cell) ? CONNECTED : {}), ...first[cell.id] }),
   ]);
   const again = open
     .filter(({ id }) => second[id] !== undefined)
