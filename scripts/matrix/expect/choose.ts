@@ -34,10 +34,11 @@ export function chooseBackends(
   routes: Routes,
   answerRoutes: Routes,
 ): BackendChoices {
-  const { masquerade, chains } = translation;
+  const { masquerade, match, scope } = translation;
   const { choices } = network.memory;
   const make = () => allChoices({ network, machine, packet, masquerade, routes, answerRoutes }, translation);
-  const key = `${machine.name} ${chains.join(' ')}`;
+  // Whatever address it was reached by, a service port chooses among the same backends.
+  const key = `${machine.name} ${match.chain('SVC')} ${scope} ${masquerade}`;
   // What is masqueraded looks the same wherever it comes from, but for what does not leave the node.
   const known = masquerade ? choices.get(key, make) : undefined;
   return known === undefined || known.hows.includes('kept')

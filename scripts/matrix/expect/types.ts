@@ -236,7 +236,7 @@ export interface Memory {
   readonly endpointChains: Memo<string>;
   /** By machine and address: where routes alone lead. */
   readonly routed: Map<string, Map<Address, Trace>>;
-  /** By node, its chains and the source that the backends see. */
+  /** By node, service port, scope and the source that the backends see. */
   readonly choices: Memo<BackendChoices>;
 }
 
