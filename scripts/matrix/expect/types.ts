@@ -226,7 +226,7 @@ export interface Match {
   chain(kind: ServiceChain): string;
 }
 
-/** What is the same for many connections of one state, worked out once: 1,000 nodes take three times as long without. */
+/** What is the same for many connections of one state, worked out once. The reason is the bench of 1,000 nodes (npm run bench). */
 export interface Memory {
   /** By service port and kind of kube-proxy. */
   readonly endpoints: Memo<PortEndpoints>;
