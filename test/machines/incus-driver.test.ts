@@ -300,6 +300,18 @@ describe('removal', () => {
     expect(server.changes).toEqual([]);
   });
 
+  it('waits for a stop that a killed labdown had asked for', async () => {
+    await up();
+    const error = 'Failed to create instance delete operation: Instance is busy running a "stop" operation';
+    server.failures.push({ request: /DELETE .*k8sworker1/, error });
+    const removed = driver.remove(plan.lab, silent);
+    const tries = () => server.changes.filter((request) => /DELETE .*k8sworker1/.test(request)).length;
+    await expect.poll(tries).toBeGreaterThan(1);
+    server.failures.length = 0;
+    await removed;
+    expect(server.projects.size).toBe(0);
+  });
+
   it('takes a half-made lab', async () => {
     await driver.ensureHost(plan, silent);
     server.networks.clear();

@@ -18,7 +18,7 @@ export interface Instance {
   readonly config: Readonly<Record<string, string>>;
 }
 
-const STARTED_BY_OTHERS_MS = 12_000;
+const CHANGED_BY_OTHERS_MS = 60_000;
 
 /** All instances of the lab's project. */
 export async function listInstances(api: IncusApi, lab: string): Promise<readonly Instance[]> {
@@ -68,9 +68,9 @@ export async function removeInstances(api: IncusApi, lab: string, emit: Emit): P
   const all = await listInstances(api, lab);
   const isOurs = ({ config }: Instance) => config[OWNER_KEY] === lab;
   await Promise.all(
-    all.filter(isOurs).map(async ({ name, status }) => {
+    all.filter(isOurs).map(async ({ name }) => {
       emit({ type: 'note', text: `removing ${name}` });
-      await removeInstance(api, lab, name, status);
+      await removeInstance(api, lab, name);
     }),
   );
   const others = all.filter((instance) => !isOurs(instance));
@@ -96,7 +96,7 @@ async function startInstance(api: IncusApi, lab: string, name: string): Promise<
     if (!messageOf(refusal).includes('busy running')) throw refusal;
     await waitFor({
       what: `${name} to be started by an earlier labup`,
-      timeoutMs: STARTED_BY_OTHERS_MS,
+      timeoutMs: CHANGED_BY_OTHERS_MS,
       look: async () => {
         if (!(await isRunning())) await start();
         return { done: true, value: undefined };
@@ -105,12 +105,26 @@ async function startInstance(api: IncusApi, lab: string, name: string): Promise<
   });
 }
 
-async function removeInstance(api: IncusApi, lab: string, name: string, status: string): Promise<void> {
-  const path = `/1.0/instances/${name}`;
-  if (status !== 'Stopped') {
-    await api.put(inProject(lab, `${path}/state`), { action: 'stop', force: true, timeout: 30 });
-  }
-  await api.remove(inProject(lab, path));
+/** The same of a stop that a killed labdown had asked for: nothing else is done with the instance before it has ended. */
+async function removeInstance(api: IncusApi, lab: string, name: string): Promise<void> {
+  const path = (more = '') => inProject(lab, `/1.0/instances/${name}${more}`);
+  const remove = async () => {
+    const status = (await api.get<Instance>(path()))?.status;
+    if (status === undefined) return;
+    if (status !== 'Stopped') await api.put(path('/state'), { action: 'stop', force: true, timeout: 30 });
+    await api.remove(path());
+  };
+  await remove().catch(async (refusal: unknown) => {
+    if (!/busy running|already stopped/.test(messageOf(refusal))) throw refusal;
+    await waitFor({
+      what: `${name} to be stopped by an earlier labdown`,
+      timeoutMs: CHANGED_BY_OTHERS_MS,
+      look: async () => {
+        await remove();
+        return { done: true, value: undefined };
+      },
+    });
+  });
 }
 
 function refuseOther(plan: LabPlan, machine: MachinePlan, recipe: string, seen: Instance | undefined): void {
