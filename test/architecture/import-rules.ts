@@ -131,11 +131,7 @@ export function barrels(sources: readonly Source[]): readonly string[] {
 
 /** Where the sentences about findings are made, and what shows them beside report/ and cli/: progress, errors, a selftest. */
 const SENTENCES = /^scripts\/report\/(.*-text|words)\.ts$/;
-const SHOWN_BY = [
-  'scripts/commands/selftest/selftest.ts',
-  'scripts/commands/up/cluster.ts',
-  'scripts/selftest/judge.ts',
-];
+const SHOWN_BY = ['scripts/commands/up/cluster.ts', 'scripts/selftest/judge.ts'];
 
 /** Imports of the sentences about findings where they are not shown: a finding is data, and nothing matches on its text. */
 export function sentenceImports(sources: readonly Source[]): readonly string[] {
