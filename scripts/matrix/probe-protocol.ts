@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { OUTCOMES } from './findings.ts';
 import type { Cell, DnsAnswer, DnsQuestion, Observation, ProbeTrace } from './types.ts';
 
 /** One wait of the probe: leaves room for a SYN and its retransmission after 1 s. In milliseconds. */
@@ -45,18 +46,7 @@ const doneLine = z.object({ done: z.literal(true), count: z.number() });
 const errorLine = z.object({ error: z.string() });
 const anyLine = z.looseObject({ id: z.string() });
 const cellLine = z.object({
-  outcome: z.enum([
-    'ok',
-    'refused',
-    'timeout',
-    'no-route',
-    'host-unreachable',
-    'denied',
-    'dns-nxdomain',
-    'dns-error',
-    'corrupt',
-    'harness-error',
-  ]),
+  outcome: z.enum(OUTCOMES).exclude(['wrong-backend', 'wrong-source']),
   server: text,
   client: text,
   attempts: z.number().default(1),
