@@ -1,4 +1,4 @@
-"""What the probe says to an echo server (echo/echo_server.py) over TCP and UDP, and what each failure means."""
+"""What the probe says to an echo server (echo/echo_server.py) over TCP and UDP, its ping, and what each failure means."""
 import errno
 import os
 import selectors
@@ -175,6 +175,58 @@ def udp(address: str, port: int, timeout: float, result: dict[str, Any], source_
         result["rttMs"] = rtt
         if after:
             result["fullSize"] = yield from after(sock, address, port, timeout)
+
+
+ECHO_REPLY, ECHO_REQUEST = 0, 8  # RFC 792
+
+
+def icmp(address: str, _port: int, timeout: float, result: dict[str, Any], _source_port: int = 0,
+         _after: Optional[After] = None) -> Task:
+    """Sends one echo request with a nonce; the reply has to carry it and to come from the address that was probed.
+
+    What a reply shows is who sent it, not which address the request had come from: there is no client address.
+    """
+    with icmp_socket() as sock:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        is_raw = sock.type == socket.SOCK_RAW
+        nonce = new_nonce()
+        try:
+            if is_raw:
+                sock.connect((address, 0))  # a raw socket gets the errors and replies of all others otherwise
+            started = time.monotonic()
+            sock.sendto(echo_request(nonce), (address, 0))
+        except OSError as error:
+            raise failed_with(error.errno or 0, "send") from None
+        deadline = started + timeout
+        while True:
+            data, source = yield from receive(sock, deadline)
+            message = data[(data[0] & 15) * 4:] if is_raw else data
+            if message[:1] == bytes([ECHO_REPLY]) and message[8:] == nonce:
+                break
+        if source[0] != address:
+            raise Failed("corrupt", f"the reply came from {source[0]}, not from {address}")
+        result |= {"server": source[0], "rttMs": milliseconds(time.monotonic() - started)}
+
+
+def icmp_socket() -> socket.socket:
+    """The kernel's own ping socket, or where net.ipv4.ping_group_range does not allow it a raw one, icmp(7)."""
+    try:
+        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+    except PermissionError:
+        try:
+            return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        except PermissionError as error:
+            raise Failed("harness-error", f"may not send ICMP: {error.strerror}", error.errno) from None
+
+
+def echo_request(payload: bytes) -> bytes:
+    """An echo request. A ping socket sets identifier and checksum itself; a raw one sends what it gets."""
+    head = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, int.from_bytes(os.urandom(2), "big"), 1)
+    words = head + payload + b"\0" * (len(payload) % 2)
+    total = sum(struct.unpack(f"!{len(words) // 2}H", words))
+    total = (total & 0xffff) + (total >> 16)
+    return head[:2] + struct.pack("!H", ~(total + (total >> 16)) & 0xffff) + head[4:] + payload
 
 
 def receive(sock: socket.socket, deadline: float) -> Generator[Wait, bool, tuple[bytes, tuple[str, int]]]:

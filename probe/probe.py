@@ -4,15 +4,16 @@
 Standard input is ONE JSON document, standard output one JSON line per finished item, then {"done":true,"count":N}:
 
     {"timeoutMs": 1500, "concurrency": 500,
-     "cells": [{"id": "a", "protocol": "tcp"|"udp", "host": "name or address", "port": 1234, "tries": 1,
+     "cells": [{"id": "a", "protocol": "tcp"|"udp"|"icmp", "host": "name or address", "port": 1234, "tries": 1,
                 "sourcePort": 20001, "delayMs": 0, "fullSize": true}],
      "dns":   [{"id": "b", "name": "headless.echo-server", "type": "A"|"CNAME"|"SRV"|"PTR", "server": "10.96.0.10"}]}
 
-timeoutMs limits each wait: per full name, per TCP connection (the default leaves room for one SYN and its
-retransmission after 1 s), per TCP conversation after it, per UDP reply. A timeout, the only inconclusive outcome, is
-tried again up to `tries` times in all. The kernel chooses the source port, unless `sourcePort` does, so that the flow is
-known before it starts. A cell is begun `delayMs` after the others. With
-`fullSize` a cell that is ok goes on with packets as large as the path takes (full_size.py). Input that makes no sense gives {"error": ...} and exit code 2.
+A cell of icmp is one ping, and its port 0. timeoutMs limits each wait: per full name, per TCP connection (the default
+leaves room for one SYN and its retransmission after 1 s), per TCP conversation after it, per UDP or ICMP reply. A
+timeout, the only inconclusive outcome, is tried again up to `tries` times in all. The kernel chooses the source port,
+unless `sourcePort` does, so that the flow is known before it starts. A cell is begun `delayMs` after the others. With
+`fullSize` a cell that is ok goes on with packets as large as the path takes (full_size.py). Input that makes no sense
+gives {"error": ...} and exit code 2.
 """
 import errno
 import json
@@ -23,7 +24,7 @@ import time
 from typing import Any, Callable
 
 import full_size
-from conversations import Failed, milliseconds, tcp, udp
+from conversations import Failed, icmp, milliseconds, tcp, udp
 from resolver import TYPES, DnsFailure, Resolver, is_address
 from scheduler import Scheduler, Task, Wait
 
@@ -31,6 +32,8 @@ DEFAULT_TIMEOUT_MS = 1500
 RESERVED_FDS = 32  # standard streams, the selector, a UDP cell's second socket
 CELL_FIELDS = ("server", "serverPort", "client", "clientPort", "connectMs", "rttMs", "attempts", "errno", "address",
                "localAddress", "localPort", "nonce", "detail", "fullSize")
+
+TALKS = {"tcp": (tcp, full_size.tcp), "udp": (udp, full_size.udp), "icmp": (icmp, None)}
 
 
 def probe_cell(cell: dict[str, Any], timeout: float, resolver: Resolver) -> Task:
@@ -46,7 +49,7 @@ def probe_cell(cell: dict[str, Any], timeout: float, resolver: Resolver) -> Task
         for attempt in range(1, cell.get("tries", 1) + 1):
             result = blank | {"address": address, "attempts": attempt}
             try:
-                talk, after = (tcp, full_size.tcp) if cell["protocol"] == "tcp" else (udp, full_size.udp)
+                talk, after = TALKS[cell["protocol"]]
                 yield from talk(address, cell["port"], timeout, result, cell.get("sourcePort", 0),
                                 after if cell.get("fullSize") else None)
                 break
@@ -88,7 +91,7 @@ def word(value: Any) -> bool:
 
 
 CELL_RULES: dict[str, Check] = {
-    "id": word, "protocol": lambda value: value in ("tcp", "udp"), "host": word, "port": whole(1, 65535),
+    "id": word, "protocol": lambda value: value in tuple(TALKS), "host": word, "port": whole(0, 65535),
     "tries": whole(1, 100), "sourcePort": whole(1, 65535),
     "delayMs": whole(0, 600_000), "fullSize": lambda value: isinstance(value, bool),
 }

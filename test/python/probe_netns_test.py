@@ -82,7 +82,7 @@ def tearDownModule() -> None:
 
 
 def probe(host: str, protocol: str, port: int = 0) -> dict[str, Any]:
-    return probe_one(CLIENT, protocol=protocol, host=host, port=port or PORTS[protocol])
+    return probe_one(CLIENT, protocol=protocol, host=host, port=port or PORTS.get(protocol, 0))
 
 
 class Routes(unittest.TestCase):
@@ -143,6 +143,26 @@ class Routes(unittest.TestCase):
     def test_a_closed_port_behind_the_router_is_refused(self) -> None:
         for protocol in ("tcp", "udp"):
             self.assertEqual(probe("10.2.0.2", protocol, 9)["outcome"], "refused")
+
+
+class Ping(unittest.TestCase):
+    """One echo request, by the kernel's ping socket and by a raw one, several at once."""
+
+    TABLE = {
+        "10.2.0.2": ("ok", None), "10.2.0.3": ("ok", None), "10.1.0.1": ("ok", None), "127.0.0.1": ("ok", None),
+        "192.0.2.1": ("no-route", "ENETUNREACH"), "10.11.0.1": ("no-route", "EINVAL"),
+        "10.21.0.1": ("timeout", None), "10.23.0.1": ("host-unreachable", "EHOSTUNREACH"),
+    }
+
+    def test_both_sockets_tell_the_same(self) -> None:
+        for groups in ("1 0", "0 2147483647"):
+            subprocess.run(("ip", "netns", "exec", "client", "sysctl", "-qw", f"net.ipv4.ping_group_range={groups}"),
+                           check=True)
+            cells = [{"id": host, "protocol": "icmp", "host": host, "port": 0} for host in self.TABLE]
+            _, lines = run_probe({"timeoutMs": 400, "cells": cells}, CLIENT)
+            results = {line["id"]: line for line in lines[:-1]}
+            self.assertEqual({host: (each["outcome"], each["errno"]) for host, each in results.items()}, self.TABLE)
+            self.assertEqual((results["10.2.0.3"]["server"], results["10.2.0.3"]["client"]), ("10.2.0.3", None))
 
 
 class FullSize(unittest.TestCase):
@@ -241,9 +261,10 @@ class Filters(unittest.TestCase):
         for protocol in ("tcp", "udp"):
             self.assertEqual(self.outcome("router", "FORWARD", protocol, "-j", "DROP"), "timeout")
 
-    def test_output_drop_is_a_timeout_for_tcp_and_denied_for_udp(self) -> None:
+    def test_output_drop_is_a_timeout_for_tcp_and_denied_for_udp_and_icmp(self) -> None:
         self.assertEqual(self.outcome("client", "OUTPUT", "tcp", "-j", "DROP"), "timeout")
         self.assertEqual(self.outcome("client", "OUTPUT", "udp", "-j", "DROP"), "denied")
+        self.assertEqual(self.outcome("client", "OUTPUT", "icmp", "-j", "DROP"), "denied")
 
     def test_administratively_prohibited_is_host_unreachable(self) -> None:
         for protocol in ("tcp", "udp"):
