@@ -1,4 +1,4 @@
-import type { PodBlock } from '../bgp/calico/ipam.ts';
+import type { CalicoSettings, PodBlock } from '../bgp/calico/settings.ts';
 import type { Protocol } from './types.ts';
 
 /** The services and pods of one namespace: what the API server says, not what a manifest wished. */
@@ -11,6 +11,8 @@ export interface Endpoints {
   readonly podRecords?: boolean;
   /** With Calico only: the blocks that its IPAM has given to nodes. */
   readonly podBlocks?: readonly PodBlock[];
+  /** What Calico's own objects set; absent without Calico. */
+  readonly calico?: CalicoSettings;
 }
 
 export interface EchoService {

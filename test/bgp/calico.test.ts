@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { parsePodBlocks, readPodBlocks } from '../../scripts/bgp/calico/ipam.ts';
 import { ensureRequestedIpsOnly } from '../../scripts/bgp/calico/load-balancer.ts';
 import { unsettled } from '../../scripts/bgp/calico/node-status.ts';
+import { parseCalicoObjects, readCalicoObjects } from '../../scripts/bgp/calico/objects.ts';
+import { calicoSettings, podBlocksOf } from '../../scripts/bgp/calico/settings.ts';
 import { calicoCni } from '../../scripts/bgp/calico.ts';
 import { birdCni, cniOf } from '../../scripts/bgp/choose-cni.ts';
 import type { ClusterContext } from '../../scripts/cluster/distribution.ts';
@@ -84,8 +85,12 @@ describe('the CNI of a plan', () => {
 });
 
 describe("Calico's pod blocks", () => {
-  const affinity = (spec: object) => ({ spec: { cidr: '10.255.3.0/26', node: 'k8sworker1', ...spec } });
-  const blocksOf = (...specs: object[]) => parsePodBlocks(json({ items: specs.map(affinity) }));
+  const affinity = (spec: object) => ({
+    ...{ kind: 'BlockAffinity', metadata: { name: 'x' } },
+    spec: { cidr: '10.255.3.0/26', node: 'k8sworker1', ...spec },
+  });
+  const blocksOf = (...specs: object[]) =>
+    podBlocksOf(parseCalicoObjects(json({ items: specs.map(affinity) })));
 
   it('are those that nodes own, in order', () => {
     expect(
@@ -107,17 +112,88 @@ describe("Calico's pod blocks", () => {
     expect(blocksOf(spec)).toEqual([]);
   });
 
-  it('come from whichever group the cluster has', async () => {
+  it('come from whichever group the cluster has, and which of them is asked for once', async () => {
     const list = json({ items: [affinity({ state: 'confirmed' })] });
-    for (const group of ['crd.projectcalico.org/v1', 'projectcalico.org/v3']) {
-      const { kubectl } = cluster((line) =>
-        line === `get --raw /apis/${group}/blockaffinities` ? list : undefined,
+    const served = json({ resources: ['blockaffinities', 'ippools', 'nodes'].map((name) => ({ name })) });
+    for (const [group, version] of [
+      ['crd.projectcalico.org', 'v1'],
+      ['projectcalico.org', 'v3'],
+    ]) {
+      const { kubectl, executor } = cluster((line) =>
+        line === `get --raw /apis/${group}/${version}`
+          ? served
+          : line === `get blockaffinities.${group},ippools.${group} -A -o json`
+            ? list
+            : undefined,
       );
-      expect(await readPodBlocks(kubectl)).toHaveLength(1);
+      expect(await readCalicoObjects(kubectl)).toHaveLength(1);
+      const calls = executor.calls.length;
+      expect(await readCalicoObjects(kubectl)).toHaveLength(1);
+      expect(executor.calls).toHaveLength(calls + 1);
     }
     const { kubectl } = cluster(() => undefined);
-    await expect(readPodBlocks(kubectl)).rejects.toThrow(HarnessError);
-    expect(() => parsePodBlocks('{"items":[{}]}')).toThrow(HarnessError);
+    await expect(readCalicoObjects(kubectl)).rejects.toThrow(HarnessError);
+    expect(() =>
+      podBlocksOf(
+        parseCalicoObjects(json({ items: [{ kind: 'BlockAffinity', metadata: { name: 'x' }, spec: {} }] })),
+      ),
+    ).toThrow(HarnessError);
+    expect(() => parseCalicoObjects('{"items":[{}]}')).toThrow(HarnessError);
+  });
+});
+
+describe("Calico's settings", () => {
+  const object = (kind: string, name: string, spec: object) => ({ kind, metadata: { name }, spec });
+  const settingsOf = (...items: object[]) => calicoSettings(parseCalicoObjects(json({ items })));
+
+  it('are what Calico takes where nothing is said', () => {
+    expect(settingsOf(object('IPPool', 'a', { cidr: '10.9.0.0/16' }))).toEqual({
+      pools: [{ cidr: '10.9.0.0/16', natOutgoing: false, ipip: 'Never', vxlan: 'Never', disabled: false }],
+      nodeMesh: true,
+      serviceClusterIps: [],
+      serviceExternalIps: [],
+      serviceLoadBalancerIps: [],
+      aggregatesLoadBalancers: true,
+    });
+  });
+
+  it('are those of IPv4 and of the whole cluster', () => {
+    const cidrs = [{ cidr: '203.0.113.0/24' }];
+    expect(
+      settingsOf(
+        object('IPPool', 'six', { cidr: 'fd00::/48' }),
+        object('IPPool', 'b', {
+          cidr: '10.10.0.0/16',
+          vxlanMode: 'Always',
+          natOutgoing: true,
+          disabled: true,
+        }),
+        object('IPPool', 'a', { cidr: '10.9.0.0/16', ipipMode: 'CrossSubnet', vxlanMode: '' }),
+        object('BGPConfiguration', 'node.k8sworker1', { serviceLoadBalancerIPs: cidrs }),
+        object('BGPConfiguration', 'default', {
+          ...{ nodeToNodeMeshEnabled: false, serviceLoadBalancerIPs: cidrs, serviceExternalIPs: null },
+          serviceLoadBalancerAggregation: 'Disabled',
+        }),
+      ),
+    ).toEqual({
+      pools: [
+        { cidr: '10.9.0.0/16', natOutgoing: false, ipip: 'CrossSubnet', vxlan: 'Never', disabled: false },
+        { cidr: '10.10.0.0/16', natOutgoing: true, ipip: 'Never', vxlan: 'Always', disabled: true },
+      ],
+      nodeMesh: false,
+      serviceClusterIps: [],
+      serviceExternalIps: [],
+      serviceLoadBalancerIps: ['203.0.113.0/24'],
+      aggregatesLoadBalancers: false,
+    });
+  });
+
+  it('has labels that crd.projectcalico.org/v1 keeps in an annotation', () => {
+    const annotations = { 'projectcalico.org/metadata': json({ labels: { office: 'yes' } }) };
+    const [set] = parseCalicoObjects(
+      json({ items: [{ kind: 'GlobalNetworkSet', metadata: { name: 'x', annotations } }] }),
+    );
+    expect(set).toEqual({ kind: 'GlobalNetworkSet', name: 'x', labels: { office: 'yes' }, spec: {} });
   });
 });
 

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { parsePodBlocks } from '../../scripts/bgp/calico/ipam.ts';
 import { unsettled } from '../../scripts/bgp/calico/node-status.ts';
+import { parseCalicoObjects } from '../../scripts/bgp/calico/objects.ts';
+import { podBlocksOf } from '../../scripts/bgp/calico/settings.ts';
 import { parseRoutes as parseBirdRoutes, parseProtocols } from '../../scripts/bgp/checks/bird.ts';
 import { parseBgpRoutes, parseBgpSummary, parseRib } from '../../scripts/bgp/checks/frr.ts';
 import { parseKernelRoutes } from '../../scripts/bgp/checks/tables.ts';
@@ -283,7 +284,7 @@ describe('CoreDNS', () => {
 });
 
 it("Calico's own objects are read", () => {
-  expect(parsePodBlocks(recorded('block-affinities.json'))).toHaveLength(4);
+  expect(podBlocksOf(parseCalicoObjects(recorded('block-affinities.json')))).toHaveLength(4);
   expect(unsettled(plan, recorded('node-statuses.json'))).toEqual([]);
 });
 

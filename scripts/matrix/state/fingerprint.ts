@@ -23,6 +23,8 @@ function partsOf(state: ObservedState): Parts {
   for (const pod of state.pods) parts.set(`pod ${pod.name}`, podText(pod));
   for (const node of state.nodes) parts.set(`node ${node.name}`, nodeText(node));
   for (const { prefix, node } of state.podBlocks ?? []) parts.set(`pod block ${prefix}`, node);
+  for (const [key, value] of Object.entries(state.calico ?? {}))
+    parts.set(`Calico ${key}`, JSON.stringify(value));
   for (const machine of state.machines.values()) addMachine(parts, machine);
   parts.set('kube-proxy', JSON.stringify(state.proxy, Object.keys(state.proxy).sort()));
   return parts;

@@ -1,4 +1,5 @@
-import { readPodBlocks } from '../../bgp/calico/ipam.ts';
+import { readCalicoObjects } from '../../bgp/calico/objects.ts';
+import { calicoSettings, podBlocksOf } from '../../bgp/calico/settings.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
 import type { Executor } from '../../exec/executor.ts';
 import type { LabPlan } from '../../plan/types.ts';
@@ -13,16 +14,16 @@ export const OBSERVED_KINDS = 'services,endpointslices,pods,nodes';
 
 /** Asks the API server. Throws HarnessError where it says something unexpected, CommandError where it cannot be asked. */
 export async function readCluster(kubectl: Kubectl, plan: LabPlan): Promise<ClusterState> {
-  const [objects, configMap, blocks, names] = await Promise.all([
+  const [objects, configMap, calico, names] = await Promise.all([
     kubectl.run(['get', OBSERVED_KINDS, '-n', plan.echo.namespace, '-o', 'json']),
     kubectl.run(['get', 'configmap', 'kube-proxy', '-n', 'kube-system', '--ignore-not-found', '-o', 'json']),
-    readBlocks(kubectl, plan),
+    readCalico(kubectl, plan),
     readCorefile(kubectl, plan),
   ]);
   const cluster = parseClusterObjects(objects.stdout);
   return {
     ...cluster,
-    ...blocks,
+    ...calico,
     ...names,
     proxy: proxySettings(configMap.stdout, cluster.nodes),
     domain: plan.kubernetes.domain,
@@ -39,9 +40,14 @@ async function readCorefile(kubectl: Kubectl, plan: LabPlan): Promise<Pick<Clust
   return { podRecords: /^\s*pods\s+(insecure|verified)\b/m.test(stdout) };
 }
 
-/** What only the API server knows of pod blocks: with the `bird` CNI they are the plan's. */
-export async function readBlocks(kubectl: Kubectl, plan: LabPlan): Promise<Pick<ClusterState, 'podBlocks'>> {
-  return plan.choices.cni.value === 'calico' ? { podBlocks: await readPodBlocks(kubectl) } : {};
+/** What Calico's own objects say. */
+async function readCalico(
+  kubectl: Kubectl,
+  plan: LabPlan,
+): Promise<Pick<ClusterState, 'podBlocks' | 'calico'>> {
+  if (plan.choices.cni.value !== 'calico') return {};
+  const objects = await readCalicoObjects(kubectl);
+  return { podBlocks: podBlocksOf(objects), calico: calicoSettings(objects) };
 }
 
 /**
@@ -79,9 +85,9 @@ export async function readState(
 
 /** Asks the API server for the services and pods of the echo namespace, and with Calico for the pod blocks. */
 export async function readEndpoints(kubectl: Kubectl, plan: LabPlan): Promise<Endpoints> {
-  const [{ stdout }, blocks] = await Promise.all([
+  const [{ stdout }, calico] = await Promise.all([
     kubectl.run(['get', OBSERVED_KINDS, '-n', plan.echo.namespace, '-o', 'json']),
-    readBlocks(kubectl, plan),
+    readCalico(kubectl, plan),
   ]);
-  return { ...parseClusterObjects(stdout), ...blocks };
+  return { ...parseClusterObjects(stdout), ...calico };
 }
