@@ -1,5 +1,5 @@
 import type { RemoteMachine } from '../exec/ssh.ts';
-import { ensureUnits } from '../machines/units.ts';
+import { ensureUnits } from '../machines/deliver.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
 import { renderRouterFiles } from '../render/frr.ts';
 import { renderNodeFiles } from '../render/node.ts';

@@ -1,7 +1,6 @@
 import { parseDocument } from 'yaml';
 import type { RemoteMachine } from '../exec/ssh.ts';
-import { lookAtNode } from '../machines/deliver.ts';
-import { ensureUnits } from '../machines/units.ts';
+import { ensureUnits, lookAtNode } from '../machines/deliver.ts';
 import { K3S_CONFIG, K3S_DATA, renderK3sAgent, renderK3sServer } from '../render/k3s.ts';
 import { readAsset } from '../shared/assets.ts';
 import { LabFailure } from '../shared/errors.ts';

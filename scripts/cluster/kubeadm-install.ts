@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import type { RemoteMachine } from '../exec/ssh.ts';
 import {
+  ensureUnits,
   lookAtNode,
   missingFrom,
   type NodeLook,
@@ -8,7 +9,6 @@ import {
   putFile,
   unpack,
 } from '../machines/deliver.ts';
-import { ensureUnits } from '../machines/units.ts';
 import { type FileRole, filesFor, type Software, type SoftwareFile } from '../plan/software.ts';
 import type { MachinePlan } from '../plan/types.ts';
 import { IMAGE_RUNTIME, renderRuntimeFiles } from '../render/containerd.ts';

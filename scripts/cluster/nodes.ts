@@ -1,5 +1,4 @@
-import type { LabPlan } from '../plan/types.ts';
-import { machinesOf } from '../plan/types.ts';
+import { type LabPlan, machinesOf } from '../plan/types.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';

@@ -2,10 +2,14 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import type { RemoteMachine } from '../exec/ssh.ts';
 import type { SoftwareFile } from '../plan/software.ts';
+import type { LabPlan, MachinePlan } from '../plan/types.ts';
 import type { CgroupDriver } from '../render/kubelet.ts';
+import { packagesOf, renderNetworkFiles } from '../render/software.ts';
 import type { Emit } from '../shared/events.ts';
+import type { RenderedFile } from '../shared/files.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 
+/** Holds a key of what was brought, by name, and per first unit of a group the hash of the files that it was last started with. */
 const APPLIED_DIR = '/var/lib/lab/applied';
 /** Every file that was brought, one path per line, for whoever wants them away again (lab-remove). */
 export const BROUGHT = '/var/lib/lab/brought';
@@ -126,4 +130,96 @@ export async function unpack(machine: RemoteMachine, file: SoftwareFile, folder:
   const archive = `/var/lib/lab/${basename(file.path)}`;
   await putFile(machine, file, archive);
   await machine.run(['sh', '-c', UNPACK, archive, folder, BROUGHT], { timeoutMs: TIMEOUTS.provision });
+}
+
+/**
+ * Puts files on a machine and makes its systemd units run with them: enabled, and restarted unless all of them run with
+ * exactly these files already, also where an earlier run was stopped between writing and restarting. `untilStarted`
+ * waits for units that take longer to start than a command may. Returns whether anything had to be done.
+ */
+export async function ensureUnits(
+  machine: RemoteMachine,
+  files: readonly RenderedFile[],
+  units: readonly string[],
+  untilStarted?: () => Promise<void>,
+): Promise<boolean> {
+  const options = { timeoutMs: TIMEOUTS.command };
+  const stamp = { path: `${APPLIED_DIR}/${units[0]}`, content: hashOf(files) };
+  const changed = await machine.writeFiles(files);
+  if (changed.length === 0 && (await allRunWith(machine, units, stamp))) return false;
+  await machine.run(['systemctl', 'daemon-reload'], options);
+  await machine.run(['systemctl', 'enable', '--quiet', ...units], options);
+  const how = untilStarted === undefined ? [] : ['--no-block'];
+  await machine.run(['systemctl', 'restart', ...how, ...units], options);
+  await untilStarted?.();
+  await machine.writeFiles([stamp]);
+  return true;
+}
+
+// is-active prints a state per unit; its exit code is 0 where any of them is active (systemctl(1)), so it does not help.
+async function allRunWith(
+  machine: RemoteMachine,
+  units: readonly string[],
+  stamp: RenderedFile,
+): Promise<boolean> {
+  const script = 'cat "$0" 2>/dev/null; echo; systemctl is-active "$@"; true';
+  const { stdout } = await machine.run(['sh', '-c', script, stamp.path, ...units], {
+    timeoutMs: TIMEOUTS.command,
+  });
+  const [applied, ...states] = stdout.trimEnd().split('\n');
+  return applied === stamp.content && states.length === units.length && states.every((is) => is === 'active');
+}
+
+function hashOf(files: readonly RenderedFile[]): string {
+  return createHash('sha256').update(JSON.stringify(files)).digest('hex');
+}
+
+/** The packages that labup has installed, one per line, for whoever wants them away again (lab-remove). */
+const INSTALLED = '/var/lib/lab/installed-packages';
+/** All packages that were there before the first of those, one per line: others that came with them can be told. */
+const BEFORE = '/var/lib/lab/packages-before';
+
+/**
+ * Makes a plain machine what every machine of the lab's own image is: packages and network settings. What makes it a
+ * Kubernetes node is its distribution's. Looks first and does only what is missing; returns whether anything was.
+ */
+export async function ensureSoftware(
+  machine: RemoteMachine,
+  plan: LabPlan,
+  planned: MachinePlan,
+  emit: Emit,
+): Promise<boolean> {
+  const packages = await ensurePackages(machine, packagesOf(planned, plan.choices), emit);
+  const network = await ensureUnits(machine, renderNetworkFiles(plan, planned), ['lab-network.service']);
+  return packages || network;
+}
+
+// biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query(1) writes its fields like this.
+const PACKAGE_NAME = '${Package}\n';
+// biome-ignore lint/suspicious/noTemplateCurlyInString: as above.
+const PACKAGE_LINE = '${Package} ${db:Status-Status}\n';
+
+async function ensurePackages(
+  machine: RemoteMachine,
+  wanted: readonly string[],
+  emit: Emit,
+): Promise<boolean> {
+  const query = ['dpkg-query', '--show', '--showformat', PACKAGE_LINE, ...wanted];
+  // 1: one of them is not even known to dpkg.
+  const { stdout } = await machine.run(query, { okCodes: [0, 1], timeoutMs: TIMEOUTS.command });
+  const there = new Set(stdout.split('\n').flatMap((line) => /^(\S+) installed$/.exec(line)?.[1] ?? []));
+  const missing = wanted.filter((name) => !there.has(name));
+  if (missing.length === 0) return false;
+  const onLine = (line: string) => {
+    if (line.trim() !== '') emit({ type: 'note', text: `${machine.name}: ${line.slice(0, 100)}` });
+  };
+  const options = { timeoutMs: TIMEOUTS.provision, env: { DEBIAN_FRONTEND: 'noninteractive' }, onLine };
+  // Noted first: what a killed labup has begun to install is its doing too.
+  await machine.run(['mkdir', '--parents', '/var/lib/lab']);
+  const note = 'test -e "$0" || { dpkg-query --show --showformat "$1" > "$0.new" && mv "$0.new" "$0"; }';
+  await machine.run(['sh', '-c', note, BEFORE, PACKAGE_NAME], { timeoutMs: TIMEOUTS.command });
+  await machine.run(['tee', '--append', INSTALLED], { input: `${missing.join('\n')}\n` });
+  await machine.run(['apt-get', 'update'], options);
+  await machine.run(['apt-get', 'install', '--yes', '--no-install-recommends', ...missing], options);
+  return true;
 }

@@ -1,6 +1,8 @@
+import { tryLock } from '../artifacts/lock.ts';
 import type { SshTarget } from '../exec/ssh.ts';
 import type { FoundAddresses } from '../plan/found.ts';
 import type { LabPlan } from '../plan/types.ts';
+import { detailsOf, LabFailure, messageOf, UserError } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import type { DriverName } from '../spec/types.ts';
@@ -86,4 +88,60 @@ export interface MachineDriver {
   changes(plan: LabPlan): readonly string[];
   /** The changes among them that need the user's leave, in view of what of the lab is there already. */
   asks(plan: LabPlan, ours: readonly ObservedThing[]): readonly string[];
+}
+
+/** A machine on which work failed, and why. */
+export interface Failed {
+  readonly name: string;
+  readonly reason: unknown;
+}
+
+/** Does the work on all machines at once, and waits for all of them. */
+export async function onEach<M extends { readonly name: string }, T>(
+  machines: readonly M[],
+  work: (machine: M) => Promise<T>,
+): Promise<{ readonly done: readonly T[]; readonly failed: readonly Failed[] }> {
+  const done: T[] = [];
+  const failed: Failed[] = [];
+  const ended = await Promise.allSettled(machines.map(work));
+  for (const [index, each] of ended.entries()) {
+    if (each.status === 'fulfilled') done.push(each.value);
+    else failed.push({ name: machines[index]?.name ?? '', reason: each.reason });
+  }
+  return { done, failed };
+}
+
+/** The error for machines on which work failed: what each of them says, in the words of the first what to do next. */
+export function notDone(
+  what: string,
+  failed: readonly Failed[],
+  next = 'npx labup --yes   (continues where this one stopped)',
+  more: readonly string[] = [],
+): LabFailure {
+  return new LabFailure(`${what}: ${failed.map(({ name }) => name).join(', ')}.`, {
+    details: [
+      ...failed.flatMap(({ name, reason }) => [
+        `${name}: ${messageOf(reason)}`,
+        ...detailsOf(reason).map((line) => `  ${line}`),
+      ]),
+      ...more,
+    ],
+    next,
+    cause: failed[0]?.reason,
+  });
+}
+
+/**
+ * Does work on a lab's machines while no other process of this host does any: the lock of the state folder does not know
+ * of a labup of the same lab in another folder. `where` tells apart places whose labs have nothing in common. Throws
+ * UserError where another one is at it.
+ */
+export async function withHostLock<T>(where: string, lab: string, work: () => Promise<T>): Promise<T> {
+  const lock = await tryLock(`${where} ${lab}`);
+  if (lock === undefined) {
+    throw new UserError(`Another labup or labdown is already running on lab "${lab}", from another folder.`, {
+      next: 'wait for it, then run this again; or choose another lab name in lab.yaml',
+    });
+  }
+  return work().finally(() => lock.release());
 }

@@ -1,5 +1,4 @@
-import type { LabPlan } from '../plan/types.ts';
-import { machinesOf } from '../plan/types.ts';
+import { type LabPlan, machinesOf } from '../plan/types.ts';
 import { type EchoPod, type EchoService, externalAddresses, serverPods } from './endpoints.ts';
 import { networkOf } from './expect/network-state.ts';
 import type { NetworkState } from './expect/types.ts';

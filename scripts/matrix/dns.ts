@@ -1,8 +1,7 @@
 import { type Check, type CheckOf, checkId, makeCheck, type Subject } from '../bgp/checks/check.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { nthAddress, parseCidr } from '../shared/ip.ts';
-import type { EchoService, Endpoints } from './endpoints.ts';
-import { serverPods } from './endpoints.ts';
+import { type EchoService, type Endpoints, serverPods } from './endpoints.ts';
 import type { DnsAnswer, DnsQuestion } from './types.ts';
 
 /** A question with the answer that the specification of Kubernetes DNS gives for the observed state. */

@@ -1,6 +1,5 @@
 import { type Check, type CheckOf, makeCheck, unseenCheck } from '../bgp/checks/check.ts';
-import type { LabPlan } from '../plan/types.ts';
-import { machinesOf } from '../plan/types.ts';
+import { type LabPlan, machinesOf } from '../plan/types.ts';
 import { flowSources } from './cells.ts';
 import { networkOf } from './expect/network-state.ts';
 import type { NetworkState, Trace } from './expect/types.ts';

@@ -1,5 +1,4 @@
-import type { Announcement } from '../bgp/checks/expected.ts';
-import { nodesOf } from '../bgp/checks/expected.ts';
+import { type Announcement, nodesOf } from '../bgp/checks/expected.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { contains, parseCidr } from '../shared/ip.ts';
 import { type EchoService, type Endpoints, externalAddresses } from './endpoints.ts';

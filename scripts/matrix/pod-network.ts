@@ -1,7 +1,6 @@
 import { type Check, makeCheck, unseenCheck } from '../bgp/checks/check.ts';
 import { CALICO_GATEWAY } from '../plan/addressing.ts';
-import type { LabPlan } from '../plan/types.ts';
-import { machinesOf } from '../plan/types.ts';
+import { type LabPlan, machinesOf } from '../plan/types.ts';
 import { networkOf } from './expect/network-state.ts';
 import type { Machine } from './expect/types.ts';
 import type { ObservedState } from './state/types.ts';

@@ -1,5 +1,4 @@
-import type { Answer } from '../bgp/checks/ask.ts';
-import { ask, type LeaveOut, read } from '../bgp/checks/ask.ts';
+import { type Answer, ask, type LeaveOut, read } from '../bgp/checks/ask.ts';
 import type { Executor } from '../exec/executor.ts';
 
 /** One iptables rule with how many packets it has matched. */

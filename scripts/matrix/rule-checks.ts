@@ -1,7 +1,6 @@
 import type { Answer } from '../bgp/checks/ask.ts';
 import { type CheckOf, makeCheck, unseenCheck } from '../bgp/checks/check.ts';
-import type { EchoService, Endpoint, ServicePort } from './endpoints.ts';
-import { externalAddresses } from './endpoints.ts';
+import { type EchoService, type Endpoint, externalAddresses, type ServicePort } from './endpoints.ts';
 import { backendsOf } from './expect/backends.ts';
 import { serviceChain } from './expect/chain-names.ts';
 import { networkOf } from './expect/network-state.ts';

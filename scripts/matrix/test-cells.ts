@@ -8,8 +8,7 @@ import type { ProbeSource } from './probe-sources.ts';
 import { cellsToProve, proveResults, type Witness } from './proof.ts';
 import type { CountersByNode } from './proof-counters.ts';
 import type { ServerLogs } from './proof-logs.ts';
-import type { RunCellsOptions } from './run.ts';
-import { runCells } from './run.ts';
+import { type RunCellsOptions, runCells } from './run.ts';
 import type { ObservedState } from './state/types.ts';
 import { type Cell, type CellResult, type DnsAnswer, type FullSize, isTried } from './types.ts';
 

@@ -1,7 +1,6 @@
 import { type Check, checkId, makeCheck } from '../bgp/checks/check.ts';
 import type { LabPlan } from '../plan/types.ts';
-import type { Endpoints } from './endpoints.ts';
-import { serverPods } from './endpoints.ts';
+import { type Endpoints, serverPods } from './endpoints.ts';
 
 /** The check that the client pod's cells depend on. */
 export const CLIENT_POD_CHECK = checkId('client-pod', { pod: '' });

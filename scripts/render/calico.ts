@@ -1,6 +1,5 @@
 import type { Document } from 'yaml';
-import type { LabPlan } from '../plan/types.ts';
-import { machinesOf, theMachine } from '../plan/types.ts';
+import { type LabPlan, machinesOf, theMachine } from '../plan/types.ts';
 import { parseCidr } from '../shared/ip.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import { RESTART_SECONDS } from './bird.ts';

@@ -1,5 +1,4 @@
-import type { LabPlan } from '../plan/types.ts';
-import { theMachine } from '../plan/types.ts';
+import { type LabPlan, theMachine } from '../plan/types.ts';
 import { readAsset } from '../shared/assets.ts';
 import type { RenderedFile } from '../shared/files.ts';
 import { firstOf, fromNumber, parseCidr } from '../shared/ip.ts';

@@ -1,7 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
 import type { SoftwareFacts } from '../plan/software.ts';
-import type { LabPlan, MachinePlan } from '../plan/types.ts';
-import { theMachine } from '../plan/types.ts';
+import { type LabPlan, type MachinePlan, theMachine } from '../plan/types.ts';
 import { readAsset } from '../shared/assets.ts';
 import { UserError } from '../shared/errors.ts';
 import type { RenderedFile } from '../shared/files.ts';

@@ -1,6 +1,5 @@
 import type { Document } from 'yaml';
-import type { LabPlan, MachinePlan } from '../plan/types.ts';
-import { theMachine } from '../plan/types.ts';
+import { type LabPlan, type MachinePlan, theMachine } from '../plan/types.ts';
 import { UserError } from '../shared/errors.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import {

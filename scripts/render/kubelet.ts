@@ -1,5 +1,4 @@
-import type { LabPlan } from '../plan/types.ts';
-import { theMachine } from '../plan/types.ts';
+import { type LabPlan, theMachine } from '../plan/types.ts';
 import type { RenderedFile } from '../shared/files.ts';
 import { sizeOf } from '../shared/ip.ts';
 

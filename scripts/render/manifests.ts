@@ -1,6 +1,5 @@
 import type { Document } from 'yaml';
-import type { LabPlan } from '../plan/types.ts';
-import { theMachine } from '../plan/types.ts';
+import { type LabPlan, theMachine } from '../plan/types.ts';
 import { CLUSTER_DNS_IMAGE, ECHO_IMAGE } from '../shared/versions.ts';
 import { fillIn, readYamlAsset, readYamlDocument, writeDocuments } from './yaml.ts';
 

@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import { type Check, checkSchema } from '../bgp/checks/check.ts';
 import { differenceSchema, findingSchema, OUTCOMES, proofSchema } from '../matrix/findings.ts';
-import type { CellResult, Observation } from '../matrix/types.ts';
-import { CHAIN_LAYERS, VERDICTS } from '../matrix/types.ts';
+import { type CellResult, CHAIN_LAYERS, type Observation, VERDICTS } from '../matrix/types.ts';
 import { describeEvidence, describeFinding, describeProof } from './cell-text.ts';
 import { type CheckText, describeCheck } from './check-text.ts';
 import type { LabRun } from './run.ts';

@@ -1,6 +1,5 @@
 import { CHECK_VERDICTS } from '../bgp/checks/check.ts';
-import type { Verdict } from '../matrix/types.ts';
-import { VERDICTS } from '../matrix/types.ts';
+import { VERDICTS, type Verdict } from '../matrix/types.ts';
 import { EXIT, type ExitCode, HarnessError } from '../shared/errors.ts';
 import { countText } from './causes.ts';
 import type { LabRun } from './run.ts';

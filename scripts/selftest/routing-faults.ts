@@ -3,8 +3,7 @@ import { nodesOf, routerPeers } from '../bgp/checks/expected.ts';
 import { externalAddresses } from '../matrix/endpoints.ts';
 import { networkOf } from '../matrix/expect/network-state.ts';
 import { theMachine } from '../plan/types.ts';
-import type { Fault, InapplicableFault } from './fault.ts';
-import { KUBECTL, MARK } from './fault.ts';
+import { type Fault, type InapplicableFault, KUBECTL, MARK } from './fault.ts';
 import { letGo, literally, nodePortWays, ownRule, pick, type Scene } from './scene.ts';
 
 /** Faults of routing: what the router learns, how it spreads, and what is announced. */

@@ -1,8 +1,7 @@
 import { networkOf } from '../matrix/expect/network-state.ts';
 import type { ObservedState } from '../matrix/state/types.ts';
 import { type Cell, isTried } from '../matrix/types.ts';
-import type { LabPlan } from '../plan/types.ts';
-import { machinesOf } from '../plan/types.ts';
+import { type LabPlan, machinesOf } from '../plan/types.ts';
 import { type Action, MARK } from './fault.ts';
 import type { Picture } from './picture.ts';
 import type { PlacedRule } from './placed-rules.ts';

@@ -1,6 +1,5 @@
 import { theMachine } from '../plan/types.ts';
-import type { Fault, InapplicableFault } from './fault.ts';
-import { MARK } from './fault.ts';
+import { type Fault, type InapplicableFault, MARK } from './fault.ts';
 import { letGo, nodePortWays, pick, type Scene } from './scene.ts';
 
 /** Faults of what everything leans on: the cluster's DNS, and labtest's own means. */

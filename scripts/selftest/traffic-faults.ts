@@ -1,8 +1,7 @@
 import { checkId } from '../bgp/checks/check.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { nthAddress, parseCidr, sizeOf } from '../shared/ip.ts';
-import type { ExpectedRed, Fault, InapplicableFault } from './fault.ts';
-import { MARK } from './fault.ts';
+import { type ExpectedRed, type Fault, type InapplicableFault, MARK } from './fault.ts';
 import { letGo, type NodePortWay, nodePortWays, ownRule, pick, type Scene } from './scene.ts';
 
 /** Faults on the way of single connections: rules, servers, clients. */

@@ -15,8 +15,7 @@ import {
 } from 'yaml';
 import { messageOf } from '../shared/errors.ts';
 import { asdotNumber } from './formats.ts';
-import type { Complaint, PathPart } from './problems.ts';
-import { show } from './problems.ts';
+import { type Complaint, type PathPart, show } from './problems.ts';
 
 /** 1-based. */
 export interface Position {

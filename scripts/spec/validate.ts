@@ -1,8 +1,7 @@
 import { type Cidr, contains, networkOf, nthAddress, overlaps, sizeOf } from '../shared/ip.ts';
 import { isHostAddress } from './defaults.ts';
 import type { Draft, DraftMachine } from './draft.ts';
-import type { Complaint, PathPart } from './problems.ts';
-import { formatPath } from './problems.ts';
+import { type Complaint, formatPath, type PathPart } from './problems.ts';
 import type { MachineRole } from './types.ts';
 
 /** Every Kubernetes node gets a pod block of this length, as Calico's IPAM gives by default. */

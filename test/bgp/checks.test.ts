@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { showProtocols } from '../../scripts/bgp/checks/bird.ts';
 import type { Check } from '../../scripts/bgp/checks/check.ts';
-import type { Announcement } from '../../scripts/bgp/checks/expected.ts';
-import { nodesOf } from '../../scripts/bgp/checks/expected.ts';
+import { type Announcement, nodesOf } from '../../scripts/bgp/checks/expected.ts';
 import { checkBgp } from '../../scripts/bgp/checks/judge.ts';
 import { type BgpObservation, observeBgp, observeNode } from '../../scripts/bgp/checks/observe.ts';
 import type { Executor } from '../../scripts/exec/executor.ts';

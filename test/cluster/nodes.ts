@@ -1,5 +1,10 @@
-import type { FileRole, NodeRole, Software, SoftwareFile } from '../../scripts/plan/software.ts';
-import { NODE_ROLES } from '../../scripts/plan/software.ts';
+import {
+  type FileRole,
+  NODE_ROLES,
+  type NodeRole,
+  type Software,
+  type SoftwareFile,
+} from '../../scripts/plan/software.ts';
 import { type FakeMachine, fakeMachine } from '../fakes/machine.ts';
 import { type RecordingExecutor, type Reply, recordingExecutor } from '../fakes/recording-executor.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { withHostLock } from '../../scripts/machines/host-lock.ts';
+import { withHostLock } from '../../scripts/machines/driver.ts';
 import { UserError } from '../../scripts/shared/errors.ts';
 
 const where = `test ${process.pid}`;

@@ -3,10 +3,14 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { gatherHostFacts, type HostPlaces } from '../../scripts/machines/host-facts.ts';
-import { lookAtDaemons, lookAtOtherLabs, machineFolder } from '../../scripts/machines/incus/look.ts';
-import { readInotify, readKernel } from '../../scripts/machines/kernel-facts.ts';
-import { lookAtMultipass } from '../../scripts/machines/multipass/look.ts';
+import {
+  gatherHostFacts,
+  type HostPlaces,
+  readInotify,
+  readKernel,
+} from '../../scripts/machines/host-facts.ts';
+import { lookAtDaemons, lookAtOtherLabs, machineFolder } from '../../scripts/machines/incus/daemon.ts';
+import { lookAtMultipass } from '../../scripts/machines/multipass/host.ts';
 import type { DriverName } from '../../scripts/spec/types.ts';
 import { startIncusServer } from '../fakes/incus-server.ts';
 import { recorded } from '../fakes/multipass-recorded.ts';

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { ensureHostLimits, restoreHostLimits } from '../../scripts/machines/incus/host-limits.ts';
+import { ensureHostLimits, restoreHostLimits } from '../../scripts/machines/incus/host-settings.ts';
 import { hostWith } from './fixtures.ts';
 
 const host = hostWith(mkdtempSync(join(tmpdir(), 'limits-')));

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { ensureUnits } from '../../scripts/machines/deliver.ts';
 import { installPackages, missingPackages } from '../../scripts/machines/packages.ts';
-import { ensureUnits } from '../../scripts/machines/units.ts';
 import { nameOf } from '../../scripts/plan/host-facts.ts';
 import { type LabEvent, silent } from '../../scripts/shared/events.ts';
 import { fakeMachine } from '../fakes/machine.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { kubeadmDistribution } from '../../scripts/cluster/kubeadm.ts';
-import { ensureSoftware } from '../../scripts/machines/software.ts';
+import { ensureSoftware } from '../../scripts/machines/deliver.ts';
 import { silent } from '../../scripts/shared/events.ts';
 import { debianFiles, fakeNode } from '../cluster/nodes.ts';
 import { labPlan, machine as planned } from '../render/fixture.ts';

@@ -6,7 +6,7 @@ import { newSecrets } from '../../scripts/exec/keys.ts';
 import type { SshTarget } from '../../scripts/exec/ssh.ts';
 import type { Connect } from '../../scripts/machines/connect.ts';
 import { sshDriver } from '../../scripts/machines/ssh/driver.ts';
-import { Registry } from '../../scripts/machines/ssh/registry.ts';
+import { Registry } from '../../scripts/machines/ssh/login.ts';
 import type { LabPlan } from '../../scripts/plan/types.ts';
 import { HarnessError, LabError, LabFailure, messageOf, UserError } from '../../scripts/shared/errors.ts';
 import { silent } from '../../scripts/shared/events.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { hostRoute } from '../../scripts/machines/host-network.ts';
+import { hostRoute } from '../../scripts/machines/host-facts.ts';
 import { examineHost, problemsOf } from '../../scripts/plan/doctor/checks.ts';
 import { hostNeeds } from '../../scripts/plan/doctor/needs.ts';
 import { type HostFacts, parseResolvers } from '../../scripts/plan/host-facts.ts';

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import type { LabPlan } from '../../scripts/plan/types.ts';
-import { machinesOf } from '../../scripts/plan/types.ts';
+import { type LabPlan, machinesOf } from '../../scripts/plan/types.ts';
 import { renderBirdConf } from '../../scripts/render/bird.ts';
 import { renderNetworkConfig, renderUserData } from '../../scripts/render/cloud-init.ts';
 import { renderFrrConf, renderRouterFiles } from '../../scripts/render/frr.ts';

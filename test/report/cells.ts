@@ -1,6 +1,5 @@
 import type { Cell, ChainStep, Outcome, Target } from '../../scripts/matrix/types.ts';
-import type { LabPlan } from '../../scripts/plan/types.ts';
-import { machinesOf } from '../../scripts/plan/types.ts';
+import { type LabPlan, machinesOf } from '../../scripts/plan/types.ts';
 
 /**
  * A matrix to report about: the targets of the default lab's services at every source of a plan. What is expected

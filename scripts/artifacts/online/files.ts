@@ -1,5 +1,4 @@
-import type { FileRole, NodeRole, SoftwareFacts } from '../../plan/software.ts';
-import { NODE_ROLES } from '../../plan/software.ts';
+import { type FileRole, NODE_ROLES, type NodeRole, type SoftwareFacts } from '../../plan/software.ts';
 import type { DistributionName } from '../../spec/types.ts';
 import type { Download } from './download.ts';
 import type { ImageWanted } from './images.ts';

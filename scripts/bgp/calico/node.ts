@@ -1,5 +1,5 @@
 import type { RemoteMachine } from '../../exec/ssh.ts';
-import { ensureUnits } from '../../machines/units.ts';
+import { ensureUnits } from '../../machines/deliver.ts';
 import { CALICO_GATEWAY } from '../../plan/addressing.ts';
 import type { MachinePlan } from '../../plan/types.ts';
 import { readAsset } from '../../shared/assets.ts';

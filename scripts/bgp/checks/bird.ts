@@ -1,7 +1,6 @@
 import type { CniName } from '../../spec/types.ts';
 import type { SessionState } from './frr.ts';
-import type { RouteTable } from './tables.ts';
-import { routeTable, withLength } from './tables.ts';
+import { type RouteTable, routeTable, withLength } from './tables.ts';
 
 /**
  * The client of the BIRD in calico-node, run in that container's mount namespace from the node itself: no API server and

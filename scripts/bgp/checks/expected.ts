@@ -1,5 +1,4 @@
-import type { LabPlan, MachinePlan } from '../../plan/types.ts';
-import { machinesOf, theMachine } from '../../plan/types.ts';
+import { type LabPlan, type MachinePlan, machinesOf, theMachine } from '../../plan/types.ts';
 import type { CheckOf } from './check.ts';
 
 /** A prefix and the nodes that announce it over BGP now, derived from what the API server says. */

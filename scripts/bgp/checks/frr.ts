@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import type { RouteTable } from './tables.ts';
-import { routeTable } from './tables.ts';
+import { type RouteTable, routeTable } from './tables.ts';
 
 /** One BGP session as one end sees it. */
 export interface SessionState {

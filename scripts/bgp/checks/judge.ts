@@ -1,10 +1,8 @@
-import type { LabPlan, PeeringPlan } from '../../plan/types.ts';
-import { theMachine } from '../../plan/types.ts';
+import { type LabPlan, type PeeringPlan, theMachine } from '../../plan/types.ts';
 import { overlaps, parseCidr } from '../../shared/ip.ts';
 import type { Answer } from './ask.ts';
 import { type Check, type CheckOf, type CheckVerdict, makeCheck, unseenCheck } from './check.ts';
-import type { Announcement, ExpectedRoute } from './expected.ts';
-import { nodeRoutes, nodesOf, routerRoutes } from './expected.ts';
+import { type Announcement, type ExpectedRoute, nodeRoutes, nodesOf, routerRoutes } from './expected.ts';
 import type { BgpObservation, NamedTable } from './observe.ts';
 import type { RouteTable } from './tables.ts';
 

@@ -1,14 +1,18 @@
 import type { Executor } from '../../exec/executor.ts';
-import type { LabPlan } from '../../plan/types.ts';
-import { machinesOf } from '../../plan/types.ts';
+import { type LabPlan, machinesOf } from '../../plan/types.ts';
 import type { CniName } from '../../spec/types.ts';
-import type { Answer } from './ask.ts';
-import { ask, read } from './ask.ts';
+import { type Answer, ask, read } from './ask.ts';
 import { parseProtocols, parseRoutes, showProtocols, showRoutes } from './bird.ts';
-import type { SessionState } from './frr.ts';
-import { parseBgpRoutes, parseBgpSummary, parseRib, showBgpRoutes, showBgpSummary, showRib } from './frr.ts';
-import type { RouteTable } from './tables.ts';
-import { parseKernelRoutes, showKernelRoutes } from './tables.ts';
+import {
+  parseBgpRoutes,
+  parseBgpSummary,
+  parseRib,
+  type SessionState,
+  showBgpRoutes,
+  showBgpSummary,
+  showRib,
+} from './frr.ts';
+import { parseKernelRoutes, type RouteTable, showKernelRoutes } from './tables.ts';
 
 /** A table of one machine, in the order in which a route gets from one to the next. */
 export interface NamedTable {

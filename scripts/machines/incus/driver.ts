@@ -1,7 +1,6 @@
 import type { Executor } from '../../exec/executor.ts';
 import { LabFailure } from '../../shared/errors.ts';
-import type { MachineDriver, MachineImage, ObservedThing } from '../driver.ts';
-import { withHostLock } from '../host-lock.ts';
+import { type MachineDriver, type MachineImage, type ObservedThing, withHostLock } from '../driver.ts';
 import {
   type Daemon,
   type DaemonHost,
@@ -13,11 +12,24 @@ import {
   stopOurDaemon,
   THIS_HOST,
 } from './daemon.ts';
-import { ensureHostLimits, restoreHostLimits } from './host-limits.ts';
+import {
+  bridgesWithRule,
+  ensureHostLimits,
+  ensurePolicyRule,
+  removePolicyRules,
+  restoreHostLimits,
+} from './host-settings.ts';
 import { ensureInstances, listInstances, removeInstances } from './instances.ts';
-import { inProject, projectOf } from './names.ts';
-import { bridgesWithRule, ensurePolicyRule, removePolicyRules } from './policy-rule.ts';
-import { anyOwned, ensureImage, ensureResources, findImage, listImages, ownedBy } from './resources.ts';
+import {
+  anyOwned,
+  ensureImage,
+  ensureResources,
+  findImage,
+  inProject,
+  listImages,
+  ownedBy,
+  projectOf,
+} from './resources.ts';
 
 /**
  * Machines as system containers of Incus or LXD, in a project, storage pool and bridge of the lab's own. `host` says

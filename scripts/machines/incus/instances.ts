@@ -6,10 +6,9 @@ import type { Emit } from '../../shared/events.ts';
 import { OWNER_KEY, RECIPE_KEY } from '../../shared/labels.ts';
 import { macOf } from '../../shared/mac.ts';
 import { waitFor } from '../../shared/wait.ts';
-import type { CloudInit, MachineImage } from '../driver.ts';
-import { notDone, onEach } from '../on-each.ts';
+import { type CloudInit, type MachineImage, notDone, onEach } from '../driver.ts';
 import type { IncusApi } from './api.ts';
-import { inProject, poolOf, projectOf } from './names.ts';
+import { inProject, poolOf, projectOf } from './resources.ts';
 
 /** The parts of an instance that the lab looks at. */
 export interface Instance {

@@ -1,12 +1,9 @@
 import { LabFailure, messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
-import type { LaunchOptions } from './client.ts';
-import { kindOf } from './failure.ts';
+import { kindOf, type LaunchOptions } from './client.ts';
 import { askGuest, type GuestFacts } from './guest.ts';
-import { listInstances, type MultipassHost } from './host.ts';
+import { type Entry, listInstances, type MultipassHost, waitForState, whilePassing } from './host.ts';
 import { foreignError, whoseIt } from './ownership.ts';
-import { waitForState, whilePassing } from './patience.ts';
-import type { Entry } from './registry.ts';
 import { purgeInstances } from './remove.ts';
 
 /** A machine to be launched. */

@@ -5,14 +5,19 @@ import type { LabPlan, MachinePlan } from '../../plan/types.ts';
 import { Interrupted, LabFailure, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { macOf } from '../../shared/mac.ts';
-import type { CloudInit } from '../driver.ts';
-import { type Failed, notDone } from '../on-each.ts';
+import { type CloudInit, type Failed, notDone } from '../driver.ts';
 import type { LaunchOptions } from './client.ts';
-import { ASKED_AT_ONCE, listInstances, type MultipassHost, multipassOf, versionOf } from './host.ts';
+import {
+  ASKED_AT_ONCE,
+  type Entry,
+  LAUNCH_SECONDS,
+  listInstances,
+  type MultipassHost,
+  multipassOf,
+  versionOf,
+} from './host.ts';
 import { answering, ensureRunning, launchMachine, provisioned, requireNoErrors } from './instance.ts';
 import { foreignError, type Ownership, ownershipOf } from './ownership.ts';
-import { LAUNCH_SECONDS } from './patience.ts';
-import type { Entry } from './registry.ts';
 import { purgeInstances } from './remove.ts';
 
 /** From here on instances are in zones, each with a network of its own. */

@@ -1,8 +1,7 @@
 import { LabFailure, UserError } from '../../shared/errors.ts';
 import type { Listed } from './client.ts';
 import { askGuest, type GuestFacts } from './guest.ts';
-import type { MultipassHost } from './host.ts';
-import type { Entry } from './registry.ts';
+import type { Entry, MultipassHost } from './host.ts';
 
 /** Whose an instance is, and what was seen of it. */
 export type Ownership =

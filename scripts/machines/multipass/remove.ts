@@ -1,12 +1,9 @@
 import pLimit from 'p-limit';
 import { LabFailure, messageOf } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
-import type { Listed } from './client.ts';
-import { kindOf } from './failure.ts';
-import { ASKED_AT_ONCE, listInstances, type MultipassHost } from './host.ts';
+import { kindOf, type Listed } from './client.ts';
+import { ASKED_AT_ONCE, listInstances, type MultipassHost, mayStillCome, waitForState } from './host.ts';
 import { type Ownership, ownershipOf } from './ownership.ts';
-import { waitForState } from './patience.ts';
-import { mayStillCome } from './registry.ts';
 
 /**
  * Removes every instance of a lab for good, by exact names, and nothing else: no bare purge, no setting. Works without

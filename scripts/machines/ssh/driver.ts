@@ -8,13 +8,16 @@ import { LabError, messageOf, UserError } from '../../shared/errors.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import type { SshSpec } from '../../spec/types.ts';
 import type { Connect } from '../connect.ts';
-import type { MachineDriver, ObservedThing } from '../driver.ts';
-import { withHostLock } from '../host-lock.ts';
-import { type Failed, notDone, onEach } from '../on-each.ts';
+import {
+  type Failed,
+  type MachineDriver,
+  notDone,
+  type ObservedThing,
+  onEach,
+  withHostLock,
+} from '../driver.ts';
 import { claim, inspect } from './claim.ts';
-import { jumpOf } from './jump.ts';
-import { login, targetOf, throughText } from './login.ts';
-import { type Registered, Registry } from './registry.ts';
+import { jumpOf, login, type Registered, Registry, targetOf, throughText } from './login.ts';
 
 /** Where the driver works; tests put their own in its place. */
 export interface SshOptions {

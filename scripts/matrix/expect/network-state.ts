@@ -1,5 +1,4 @@
-import type { EchoService, Endpoint } from '../endpoints.ts';
-import { externalAddresses } from '../endpoints.ts';
+import { type EchoService, type Endpoint, externalAddresses } from '../endpoints.ts';
 import type { ObservedState } from '../state/types.ts';
 import { type ServiceChain, serviceHash } from './chain-names.ts';
 import { indexMachine } from './machine.ts';

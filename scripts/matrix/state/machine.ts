@@ -1,13 +1,11 @@
 import { z } from 'zod';
-import type { Answer } from '../../bgp/checks/ask.ts';
-import { ask, type LeaveOut, read } from '../../bgp/checks/ask.ts';
+import { type Answer, ask, type LeaveOut, read } from '../../bgp/checks/ask.ts';
 import { withLength } from '../../bgp/checks/tables.ts';
 import type { Executor } from '../../exec/executor.ts';
 import { compareAddresses } from '../addresses.ts';
 import { parsePodsToHost, parseServiceLoop } from './calico-filter.ts';
 import { parseDropsInvalid, parseNatOutgoing, parseSets } from './nat.ts';
-import type { Hop, Interface, MachineState, Route } from './types.ts';
-import { ROUTE_TYPES } from './types.ts';
+import { type Hop, type Interface, type MachineState, ROUTE_TYPES, type Route } from './types.ts';
 
 const SYSCTLS = [
   'net.ipv4.ip_forward',

@@ -1,6 +1,11 @@
 import { type Check, checkId } from '../../bgp/checks/check.ts';
-import type { LabPlan, MachinePlan, PeeringPlan } from '../../plan/types.ts';
-import { machinesOf, theMachine } from '../../plan/types.ts';
+import {
+  type LabPlan,
+  type MachinePlan,
+  machinesOf,
+  type PeeringPlan,
+  theMachine,
+} from '../../plan/types.ts';
 import { describeCheck } from '../check-text.ts';
 
 export interface Box {

@@ -2,8 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { OnlineChoice } from '../../../scripts/artifacts/online/files.ts';
-import { onlineFiles } from '../../../scripts/artifacts/online/files.ts';
+import { type OnlineChoice, onlineFiles } from '../../../scripts/artifacts/online/files.ts';
 import {
   type FetchOptions,
   fetchOnline,

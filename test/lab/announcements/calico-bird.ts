@@ -1,6 +1,5 @@
 import { parseAllDocuments } from 'yaml';
-import type { LabPlan, MachinePlan } from '../../../scripts/plan/types.ts';
-import { machinesOf } from '../../../scripts/plan/types.ts';
+import { type LabPlan, type MachinePlan, machinesOf } from '../../../scripts/plan/types.ts';
 import { renderBgpResources } from '../../../scripts/render/calico.ts';
 import type { Secrets } from '../../../scripts/shared/secrets.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { LabArtifacts } from '../../../scripts/commands/deps.ts';
 import { newKeyPair } from '../../../scripts/exec/keys.ts';
 import { sshDriver } from '../../../scripts/machines/ssh/driver.ts';
-import { Registry } from '../../../scripts/machines/ssh/registry.ts';
+import { Registry } from '../../../scripts/machines/ssh/login.ts';
 import type { LabPlan } from '../../../scripts/plan/types.ts';
 import { silent } from '../../../scripts/shared/events.ts';
 import type { SshSpec } from '../../../scripts/spec/types.ts';

@@ -11,7 +11,7 @@ import {
   stopOurDaemon,
   THIS_HOST,
 } from '../../../../scripts/machines/incus/daemon.ts';
-import { ensureHostLimits, restoreHostLimits } from '../../../../scripts/machines/incus/host-limits.ts';
+import { ensureHostLimits, restoreHostLimits } from '../../../../scripts/machines/incus/host-settings.ts';
 import { anyOwned } from '../../../../scripts/machines/incus/resources.ts';
 import { OWNER_KEY } from '../../../../scripts/shared/labels.ts';
 import type { Call } from '../io.ts';
