@@ -114,6 +114,17 @@ export function lengthOf(prefix: string): number {
   return prefixOf(prefix)?.length ?? -1;
 }
 
+/** True if each of the prefixes lies within one of those that cover. */
+export function coversAll(covering: readonly string[], prefixes: readonly string[]): boolean {
+  return prefixes.every((prefix) => {
+    const [network = ''] = prefix.split('/');
+    return inAny(
+      covering.filter((each) => lengthOf(each) <= lengthOf(prefix)),
+      network,
+    );
+  });
+}
+
 /** Items by prefix, to be found by longest match. */
 export interface PrefixTable<T> {
   /** The item of the longest prefix that holds the address; with `beyondDefault` none of length 0. */

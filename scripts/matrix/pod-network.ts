@@ -1,6 +1,7 @@
-import { type Check, makeCheck, unseenCheck } from '../bgp/checks/check.ts';
+import { type Check, type CheckOf, makeCheck, unseenCheck } from '../bgp/checks/check.ts';
 import { CALICO_GATEWAY } from '../plan/addressing.ts';
 import { type LabPlan, machinesOf } from '../plan/types.ts';
+import { coversAll } from './addresses.ts';
 import { networkOf } from './expect/network-state.ts';
 import type { Machine } from './expect/types.ts';
 import type { ObservedState } from './state/types.ts';
@@ -14,15 +15,26 @@ export function checkPodNetwork(plan: LabPlan, state: ObservedState): readonly C
     const machine = networkOf(state).machine(name);
     if (machine === undefined || machine.state.problem !== undefined) return [];
     return [
-      checkMasquerading(plan, machine),
+      checkMasquerading(wantedMasquerading(plan, state), machine),
       ...(plan.choices.cni.value === 'calico' ? [checkGateway(machine)] : []),
     ];
   });
 }
 
-function checkMasquerading(plan: LabPlan, { name, state: { natOutgoing } }: Machine): Check {
-  const { podCidr } = plan.kubernetes;
-  const wanted = { sources: [podCidr], except: [podCidr] };
+/** With Calico that of the pools that have natOutgoing, unless it is for an address of any pool. */
+function wantedMasquerading(
+  { kubernetes: { podCidr } }: LabPlan,
+  { calico }: ObservedState,
+): CheckOf<'masquerading'>['wanted'] {
+  if (calico === undefined) return { sources: [podCidr], except: [podCidr] };
+  const sources = calico.pools.flatMap(({ natOutgoing, cidr }) => (natOutgoing ? [cidr] : []));
+  return { sources, except: sources.length === 0 ? [] : calico.pools.map(({ cidr }) => cidr) };
+}
+
+function checkMasquerading(
+  wanted: CheckOf<'masquerading'>['wanted'],
+  { name, state: { natOutgoing } }: Machine,
+): Check {
   const subject = { machine: name };
   if (natOutgoing?.problem !== undefined)
     return unseenCheck('masquerading', subject, wanted, { fault: 'harness', detail: natOutgoing.problem });
@@ -30,10 +42,15 @@ function checkMasquerading(plan: LabPlan, { name, state: { natOutgoing } }: Mach
     natOutgoing === undefined
       ? null
       : { sources: [...natOutgoing.sources].sort(), except: [...natOutgoing.except].sort() };
-  const isRight = rule?.sources.join() === podCidr && rule.except.join() === podCidr;
+  const { sources = [], except = [] } = rule ?? {};
+  // More exceptions do no harm: the nodes' own addresses (natOutgoingExclusions), or pools of load balancers.
+  const isRight =
+    coversAll(sources, wanted.sources) &&
+    coversAll(wanted.sources, sources) &&
+    coversAll(except, wanted.except);
   return makeCheck('masquerading', subject, {
     verdict: isRight ? 'passed' : 'failed',
-    reason: isRight ? 'as-wanted' : rule === null ? 'missing' : 'other-addresses',
+    reason: isRight ? 'as-wanted' : sources.length === 0 ? 'missing' : 'other-addresses',
     wanted,
     seen: { rule },
   });

@@ -204,8 +204,10 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
     title: ({ subject: { machine } }) => `${machine} masquerades what leaves the pod network`,
     expected: ({ wanted }) => masqueraded(wanted),
     observed: ({ rule }) => masqueraded(rule),
-    why: () =>
-      "Whoever is not in the cluster need not know a way to a pod's address, so a pod shows its node's there.",
+    why: ({ wanted }) =>
+      wanted.sources.length === 0
+        ? 'No IPPool of Calico has natOutgoing, so a pod shows its own address everywhere.'
+        : "Whoever is not in the cluster need not know a way to a pod's address, so a pod shows its node's there.",
   },
   'pod-gateway': {
     title: ({ subject: { machine } }) => `${machine} answers its pods for their gateway`,
@@ -303,7 +305,7 @@ function listed(items: readonly string[], none = 'none'): string {
 type Networks = CheckOf<'masquerading'>['wanted'];
 
 function masqueraded(rule: Networks | null): string {
-  return rule === null
+  return rule === null || rule.sources.length === 0
     ? 'nothing is masqueraded'
     : `what comes from ${rule.sources.join(', ')} is masqueraded, unless it is for ${rule.except.join(', ')}`;
 }

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { calicoSettings } from '../../scripts/bgp/calico/settings.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { blockCells } from '../../scripts/matrix/layer-cells.ts';
 import { layerChecks } from '../../scripts/matrix/layers.ts';
 import { checkPodNetwork } from '../../scripts/matrix/pod-network.ts';
 import type { MachineState, ObservedState, Route } from '../../scripts/matrix/state/types.ts';
+import { describeCheck } from '../../scripts/report/check-text.ts';
 import { endpointsOf, planOf } from './fixtures.ts';
 
 const plan = planOf();
@@ -44,6 +46,70 @@ describe('what leaves the pod network', () => {
   ])('is masqueraded wrongly %s', (_, rule) => {
     const check = said((machine) => ({ ...machine, natOutgoing: { chain: 'X', ...rule } }));
     expect(check).toMatchObject({ verdict: 'failed', reason: 'other-addresses', seen: { rule } });
+  });
+
+  it.each([
+    ['more exceptions', { sources: [CIDR], except: ['192.168.13.30', '10.255.0.0/16', '2.2.2.2/32'] }],
+    ['a wider exception', { sources: [CIDR], except: ['10.0.0.0/8'] }],
+  ])('is right with %s', (_, rule) => {
+    expect(said((machine) => ({ ...machine, natOutgoing: { chain: 'X', ...rule } }))?.verdict).toBe('passed');
+  });
+
+  describe("with Calico follows its pools, not the lab's plan", () => {
+    const pool = (cidr: string, natOutgoing: boolean) => ({
+      ...{ cidr, natOutgoing, disabled: false },
+      ...{ ipip: 'Never' as const, vxlan: 'Never' as const },
+    });
+    const verdict = (pools: ReturnType<typeof pool>[], rule?: { sources: string[]; except: string[] }) => {
+      const changed = withWorker(({ natOutgoing: _, ...machine }) => ({
+        ...machine,
+        ...(rule === undefined ? {} : { natOutgoing: { chain: 'X', ...rule } }),
+      }));
+      const calico = { ...calicoSettings([]), pools };
+      const check = checkPodNetwork(plan, { ...changed, calico }).find(({ id }) => id.endsWith('k8sworker1'));
+      return [check?.verdict, check?.reason, check && describeCheck(check).expected];
+    };
+    const off = [pool(CIDR, false)];
+    const two = [pool(CIDR, true), pool('10.77.0.0/16', false)];
+
+    it.each([
+      ['natOutgoing off', off, undefined, 'passed', 'as-wanted', 'nothing is masqueraded'],
+      [
+        'one that is off but stays',
+        off,
+        { sources: [CIDR], except: [CIDR] },
+        'failed',
+        'other-addresses',
+        'nothing',
+      ],
+      [
+        'one of two pools',
+        two,
+        { sources: [CIDR], except: [CIDR, '10.77.0.0/16'] },
+        'passed',
+        'as-wanted',
+        CIDR,
+      ],
+      [
+        'the second as well',
+        two,
+        { sources: [CIDR, '10.77.0.0/16'], except: [CIDR, '10.77.0.0/16'] },
+        'failed',
+        'other-addresses',
+        CIDR,
+      ],
+      [
+        'no exception for the second',
+        two,
+        { sources: [CIDR], except: [CIDR] },
+        'failed',
+        'other-addresses',
+        CIDR,
+      ],
+      ['none', two, undefined, 'failed', 'missing', CIDR],
+    ])('%s', (_, pools, rule, wanted, reason, expected) => {
+      expect(verdict(pools, rule)).toEqual([wanted, reason, expect.stringContaining(expected)]);
+    });
   });
 
   it('is not known where the rule cannot be read', () => {

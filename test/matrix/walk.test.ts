@@ -57,6 +57,33 @@ describe('what is masqueraded and stays on its node', () => {
   });
 });
 
+describe('a device without an address of its own', () => {
+  const vxlan = { name: 'vxlan.calico', addresses: [{ address: '10.2.0.17', length: 32, scope: 'global' }] };
+  const state = syntheticLab({
+    // A container's own interface has a larger number than what was made inside, so `ip` lists it last.
+    machine: (machine) => {
+      if (machine.name !== 'w1') return machine;
+      const others = machine.interfaces.filter(({ name }) => !name.startsWith('veth'));
+      const hop = { gateway: '10.2.0.33', interface: vxlan.name };
+      return {
+        ...machine,
+        interfaces: [vxlan, ...others, { name: 'veth0', addresses: [] }],
+        routes: [
+          { ...via('10.2.0.32/28', []), hops: [hop] },
+          ...machine.routes.filter(({ prefix }) => prefix !== '10.2.0.32/28'),
+        ],
+      };
+    },
+  });
+  const seenFrom = (to: string) =>
+    predict(networkOf(state), flowSource(state, 'w1'), targetNamed(state, to)).expected.clients;
+
+  it("lends that of the node's own interface, not that of a tunnel", () => {
+    expect(seenFrom('pod/p1')).toEqual(['10.1.1.1']);
+    expect(networkOf(state).machine('w1')?.sourceFor('10.2.0.34')).toBe('10.2.0.17');
+  });
+});
+
 describe('IPv6', () => {
   it('addresses have an order, and lie in prefixes of their own family', () => {
     expect(sorted(['fd00::10', '10.0.0.2', 'fd00::9', '10.0.0.1'])).toEqual([

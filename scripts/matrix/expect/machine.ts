@@ -1,5 +1,5 @@
 import { type Address, holderOf, isLoopback, type PrefixTable, prefixTable } from '../addresses.ts';
-import type { Hop, MachineState, NodeState, ProxySettings, Route } from '../state/types.ts';
+import type { Hop, Interface, MachineState, NodeState, ProxySettings, Route } from '../state/types.ts';
 import { kubeProxyOf } from './kube-proxy.ts';
 import type { Lookup, Machine } from './types.ts';
 
@@ -9,7 +9,7 @@ const NONE: Lookup = { kind: 'none' };
 /** Indexes a machine's routes at the first question. */
 export function indexMachine(state: MachineState, node?: NodeState, proxy?: ProxySettings): Machine {
   const own = new Set(state.interfaces.flatMap(({ addresses }) => addresses.map(({ address }) => address)));
-  const usable = usableAddresses(state);
+  const usable = usableAddresses(state, node?.addresses ?? []);
   let table: PrefixTable<Route> | undefined;
   // The kernel answers for such a rule what it answers where there is no route: ENETUNREACH (fib_rules.c).
   const isGuarded = holderOf(state.guarded);
@@ -52,15 +52,25 @@ interface UsableAddress {
   readonly isNear: (other: Address) => boolean;
 }
 
-/** The addresses of each interface that are valid beyond the host. */
-function usableAddresses({ interfaces }: MachineState): ReadonlyMap<string, readonly UsableAddress[]> {
+/**
+ * The addresses of each interface that are valid beyond the host, in the order in which the kernel got the interfaces.
+ * `ip` lists them by number, but a container's own one, which came from outside, may have a larger number than what was
+ * made inside later (Calico's VXLAN device), so the one with the node's own address is first.
+ */
+function usableAddresses(
+  { interfaces }: MachineState,
+  own: readonly Address[],
+): ReadonlyMap<string, readonly UsableAddress[]> {
+  const isFirst = ({ addresses }: Interface) => addresses.some(({ address }) => own.includes(address));
   return new Map(
-    interfaces.map(({ name, addresses }) => [
-      name,
-      addresses
-        .filter(({ scope }) => scope === 'global')
-        .map(({ address, length }) => ({ address, isNear: holderOf([`${address}/${length}`]) })),
-    ]),
+    [...interfaces.filter(isFirst), ...interfaces.filter((each) => !isFirst(each))].map(
+      ({ name, addresses }) => [
+        name,
+        addresses
+          .filter(({ scope }) => scope === 'global')
+          .map(({ address, length }) => ({ address, isNear: holderOf([`${address}/${length}`]) })),
+      ],
+    ),
   );
 }
 
