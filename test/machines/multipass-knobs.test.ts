@@ -68,7 +68,10 @@ const ofVictim = (says: RegExp, next: RegExp): NonNullable<Case['fails']> => ({
 });
 const GIVE_UP = { giveUpMs: 20 };
 /** One that is there and cannot be started: another labup alone would not help. */
-const NOT_STARTED = ofVictim(/could not start k8sworker1/, /multipass info k8sworker1; .*npx labdown/);
+const NOT_STARTED = ofVictim(
+  /The SSH of k8sworker1 does not answer/,
+  /multipass delete --purge k8sworker1; then npx labup/,
+);
 const made = (knobs: Case['knobs']): readonly Case[] => [{ knobs }];
 const CONTRACT = 'test/lab/contract/multipass.ts';
 

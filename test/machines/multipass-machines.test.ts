@@ -207,6 +207,23 @@ describe('what is there already', () => {
     expect(b.fake.lines('stop')).toEqual(['stop --force bgp']);
   });
 
+  it('and ours, Unknown after a new start too, is to be launched anew', async () => {
+    b = bench(IMPATIENT);
+    await b.up();
+    const vm = b.fake.vms.get('bgp');
+    if (vm) vm.state = 'Unknown';
+    b.fake.hooks.push(([, verb]) => {
+      if (verb !== 'start' || vm === undefined) return undefined;
+      vm.state = 'Unknown';
+      return refused('start', 'timed out waiting for response');
+    });
+    const failed = await failureOf(b.up());
+    expect(failed).toBeInstanceOf(LabFailure);
+    expect([failed.message, ...failed.details].join()).toMatch(/The SSH of bgp does not answer/);
+    expect(failed.next).toMatch(/^multipass delete --purge bgp; then npx labup --yes/);
+    expect(b.fake.lines('start')).toHaveLength(1);
+  });
+
   it('and ours, whose start a restart of the daemon cut off, is started once more', async () => {
     await b.up();
     const vm = b.fake.vms.get('bgp');

@@ -230,6 +230,7 @@ export async function ensureRunning(
       await exclusive(() => client.powerOff(name));
       state = 'Stopped';
     }
+    if (state === 'Unknown') throw neverAnswers(name, failure);
     if (!DOWN.includes(state) || starts === 2) throw failure ?? cannotStart(name, state);
     emit({ type: 'note', text: `starting ${name}${starts > 0 ? ' once more' : ''}` });
     failure = await client.start(name).catch((error: unknown) => error);
@@ -238,6 +239,15 @@ export async function ensureRunning(
     // The daemon may have gone on without the client: what counts is what is there.
     state = await settled(host, name, emit);
   }
+}
+
+/** Another start would change nothing: what such a machine lacks, such as a network, it has lacked since it was launched. */
+function neverAnswers(name: string, cause: unknown): LabFailure {
+  return new LabFailure(`The SSH of ${name} does not answer, not after a new start either (state Unknown).`, {
+    details: [messageOf(cause)],
+    next: `multipass delete --purge ${name}; then npx labup --yes   (launches it anew)`,
+    cause,
+  });
 }
 
 function cannotStart(name: string, state = 'gone'): LabFailure | UserError {
