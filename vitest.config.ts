@@ -22,7 +22,7 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
-          globalSetup: 'test/temporary-folder.ts',
+          globalSetup: 'test/memory-folder.ts',
           // No test changes a module, so that files can share those that are loaded: a third less time on two cores.
           isolate: false,
           testTimeout: 20_000,

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { networkOf } from '../../scripts/matrix/expect/network-state.ts';
 import { predict } from '../../scripts/matrix/expect.ts';
@@ -93,6 +94,13 @@ function violations(broken: (lab: (typeof labs)[number], cell: Seen) => boolean)
         return `${lab.seed}: ${from} > ${to}: ${outcome} ${servers} <- ${clients}`;
       }),
   );
+}
+
+const answerOf = ({ outcome, servers, clients }: Expectation) => ({ outcome, servers, clients });
+
+/** Equal, with the difference where it is not: node compares ten thousand of them in a tenth of the time of expect(). */
+function expectSame(seen: unknown, wanted: unknown, what: string): void {
+  if (!isDeepStrictEqual(seen, wanted)) expect(seen, what).toEqual(wanted);
 }
 
 const isOutside = (from: string) => from === 'near' || from === 'far' || from === 'r';
@@ -210,18 +218,8 @@ describe('in 120 generated labs', () => {
       };
       const network = networkOf(turned);
       for (const { from, to, expected } of cells) {
-        const { outcome, servers, clients } = predict(
-          network,
-          flowSource(turned, from),
-          targetNamed(turned, to),
-        ).expected;
-        expect({ from, to, outcome, servers, clients }).toEqual({
-          from,
-          to,
-          outcome: expected.outcome,
-          servers: expected.servers,
-          clients: expected.clients,
-        });
+        const now = predict(network, flowSource(turned, from), targetNamed(turned, to)).expected;
+        expectSame(answerOf(now), answerOf(expected), `${from} > ${to}`);
       }
     }
   });
@@ -233,16 +231,8 @@ describe('in 120 generated labs', () => {
       for (const { from, to, expected } of cells.filter(({ to: target }) =>
         target.startsWith('node-port/'),
       )) {
-        const { outcome, servers, clients } = predict(
-          network,
-          flowSource(bigger, from),
-          targetNamed(bigger, to),
-        ).expected;
-        expect({ from, to, outcome, servers, clients }).toMatchObject({
-          outcome: expected.outcome,
-          servers: expected.servers,
-          clients: expected.clients,
-        });
+        const now = predict(network, flowSource(bigger, from), targetNamed(bigger, to)).expected;
+        expectSame(answerOf(now), answerOf(expected), `${from} > ${to}`);
       }
     }
   });
@@ -260,7 +250,11 @@ describe('what is asked twice', () => {
     for (const { state, cells } of labs.slice(0, 30)) {
       const network = networkOf(state);
       for (const { from, to, expected } of [...cells].reverse())
-        expect(predict(network, flowSource(state, from), targetNamed(state, to)).expected).toEqual(expected);
+        expectSame(
+          predict(network, flowSource(state, from), targetNamed(state, to)).expected,
+          expected,
+          `${from} > ${to}`,
+        );
     }
   });
 });

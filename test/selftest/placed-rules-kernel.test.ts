@@ -1,4 +1,7 @@
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { showCounters } from '../../scripts/matrix/proof-counters.ts';
 import type { Action } from '../../scripts/selftest/fault.ts';
@@ -11,13 +14,20 @@ import {
   takeAway,
 } from '../../scripts/selftest/placed-rules.ts';
 
-/** A network namespace of the test's own, so that no rule of this host is touched. */
+/**
+ * A network namespace and a /run of the test's own, so that no rule of this host is touched, nor the note and the lock of
+ * another test run. `ip netns exec` gives each command a mount namespace.
+ */
 const NAMESPACE = `lab-rules-${process.pid}`;
+const RUN = mkdtempSync(join(tmpdir(), 'run-'));
+const MOUNTED = ['sh', '-c', 'mount --bind "$0" /run && exec "$@"', RUN];
 
 function run(...argv: readonly string[]): string {
-  const { status, stdout, stderr, error } = spawnSync('ip', ['netns', 'exec', NAMESPACE, ...argv], {
-    encoding: 'utf8',
-  });
+  const { status, stdout, stderr, error } = spawnSync(
+    'ip',
+    ['netns', 'exec', NAMESPACE, ...MOUNTED, ...argv],
+    { encoding: 'utf8' },
+  );
   if (status !== 0) throw new Error(`${argv.join(' ')}: ${error?.message ?? stderr}`);
   return stdout;
 }
