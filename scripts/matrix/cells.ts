@@ -1,5 +1,12 @@
 import { type LabPlan, machinesOf } from '../plan/types.ts';
-import { type EchoPod, type EchoService, externalAddresses, serverPods } from './endpoints.ts';
+import {
+  bareName,
+  type EchoPod,
+  type EchoService,
+  externalAddresses,
+  serverPods,
+  tested,
+} from './endpoints.ts';
 import { networkOf } from './expect/network-state.ts';
 import type { NetworkState } from './expect/types.ts';
 import { predict } from './expect.ts';
@@ -10,7 +17,7 @@ import { CLIENT_POD_CHECK } from './workloads.ts';
 /** The whole matrix: every source to every target, each cell with its expectation. Ids are unique. */
 export function buildCells(plan: LabPlan, state: ObservedState): readonly Cell[] {
   const network = networkOf(state);
-  const targets = buildTargets(state);
+  const targets = buildTargets(tested(plan, state));
   return flowSources(plan, state).flatMap((from) => targets.map((target) => cellOf(network, from, target)));
 }
 
@@ -76,19 +83,23 @@ function byProtocol(targets: readonly Target[]): Target[] {
 function nameTargets(state: ObservedState, service: EchoService): Target[] {
   if (service.clusterIp !== undefined) return [];
   const domain = `${service.namespace}.svc.${state.domain}`;
+  const own = bareName(service.name);
+  const prefix = service.name.slice(0, -own.length);
   const servers = serverPods(state).filter(({ ip }) => service.backends.includes(ip));
   const named = servers.filter(
-    ({ hostname, subdomain }) => hostname !== undefined && subdomain === service.name,
+    ({ hostname, subdomain, namespace }) =>
+      hostname !== undefined && subdomain === own && namespace === service.namespace,
   );
   const names = [
-    { name: service.name, pods: service.backends },
-    ...named.map(({ hostname, ip }) => ({ name: `${hostname}.${service.name}`, pods: [ip] })),
+    { name: own, pods: service.backends },
+    ...named.map(({ hostname, ip }) => ({ name: `${hostname}.${own}`, pods: [ip] })),
   ];
-  return portsOf(servers.length > 0 ? servers : state.pods).flatMap((port) =>
+  const neighbours = state.pods.filter(({ namespace }) => namespace === service.namespace);
+  return portsOf(servers.length > 0 ? servers : neighbours).flatMap((port) =>
     names.map(
       ({ name, pods }): Target => ({
         kind: 'name',
-        to: name,
+        to: `${prefix}${name}`,
         address: `${name}.${domain}`,
         ...port,
         service: service.name,

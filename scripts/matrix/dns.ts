@@ -1,7 +1,7 @@
 import { type Check, type CheckOf, checkId, makeCheck, type Subject } from '../bgp/checks/check.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { nthAddress, parseCidr } from '../shared/ip.ts';
-import { type EchoService, type Endpoints, serverPods } from './endpoints.ts';
+import { bareName, type EchoPod, type EchoService, type Endpoints, serverPods, tested } from './endpoints.ts';
 import type { DnsAnswer, DnsQuestion } from './types.ts';
 
 /** A question with the answer that the specification of Kubernetes DNS gives for the observed state. */
@@ -26,21 +26,20 @@ interface Draft extends Omit<Wanted, 'outcome'> {
 export function dnsChecks(plan: LabPlan, endpoints: Endpoints): readonly DnsCheck[] {
   const from = `pod/${plan.echo.clientPod.pod}`;
   const domain = plan.kubernetes.domain;
-  const namespace = `${plan.echo.namespace}.svc.${domain}`;
   const drafts: readonly Draft[] = [
-    ...endpoints.services.flatMap((service) =>
+    ...tested(plan, endpoints).services.flatMap((service) =>
       service.clusterIp === undefined
-        ? headlessChecks(plan, endpoints, service, namespace)
-        : clusterIpChecks(service.name, service.clusterIp, namespace),
+        ? headlessChecks(plan, endpoints, service)
+        : clusterIpChecks(service.name, service.clusterIp, nameOf(plan, service)),
     ),
-    ...(plan.kubernetes.dns === 'coredns' ? corednsChecks(plan, endpoints, namespace) : []),
+    ...(plan.kubernetes.dns === 'coredns' ? corednsChecks(plan, endpoints) : []),
     {
       name: `kubernetes.default.svc.${domain}`,
       rule: 'api-server',
       answers: [apiServiceAddress(plan)],
     },
     {
-      name: `no-such-service.${namespace}`,
+      name: `no-such-service.${plan.echo.namespace}.svc.${domain}`,
       rule: 'no-such-service',
       answers: [],
     },
@@ -58,25 +57,28 @@ export function dnsChecks(plan: LabPlan, endpoints: Endpoints): readonly DnsChec
   });
 }
 
-function headlessChecks(
-  plan: LabPlan,
-  endpoints: Endpoints,
-  service: EchoService,
-  namespace: string,
-): Draft[] {
+/** A service's or external name's full name. */
+function nameOf(
+  { kubernetes }: LabPlan,
+  { namespace, name }: Pick<EchoService, 'namespace' | 'name'>,
+): string {
+  return `${bareName(name)}.${namespace}.svc.${kubernetes.domain}`;
+}
+
+function headlessChecks(plan: LabPlan, endpoints: Endpoints, service: EchoService): Draft[] {
+  const own = nameOf(plan, service);
   const named = serverPods(endpoints).filter(
-    ({ hostname, subdomain, ip }) =>
-      hostname !== undefined && subdomain === service.name && service.backends.includes(ip),
+    (pod) => pod.hostname !== undefined && isNamedBy(pod, service) && service.backends.includes(pod.ip),
   );
   return [
     {
-      name: `${service.name}.${namespace}`,
+      name: own,
       rule: 'headless',
       of: service.name,
       answers: service.backends,
     },
     ...named.flatMap(({ name: pod, hostname, ip }): Draft[] => {
-      const name = `${hostname}.${service.name}.${namespace}`;
+      const name = `${hostname}.${own}`;
       return [
         {
           name,
@@ -89,7 +91,7 @@ function headlessChecks(
           type: 'PTR',
           rule: 'pod-reverse',
           of: pod,
-          answers: plan.kubernetes.dns === 'coredns' ? reverseNames(endpoints, name, ip, namespace) : [name],
+          answers: plan.kubernetes.dns === 'coredns' ? reverseNames(plan, endpoints, name, ip) : [name],
         },
       ];
     }),
@@ -100,44 +102,39 @@ function headlessChecks(
  * The names that CoreDNS gives an endpoint's address, `own` first: one for each service that it is behind
  * (plugin/kubernetes, reverse.go).
  */
-function reverseNames(
-  endpoints: Endpoints,
-  own: string,
-  address: string,
-  namespace: string,
-): readonly string[] {
+function reverseNames(plan: LabPlan, endpoints: Endpoints, own: string, address: string): readonly string[] {
   const behind = endpoints.services.filter(({ backends }) => backends.includes(address));
-  const names = behind.map((service) => endpointName(endpoints, service, address, namespace));
+  const names = behind.map((service) => endpointName(plan, endpoints, service, address));
   return [own, ...names.filter((name) => name !== own)];
 }
 
 /** The pod's hostname, where its subdomain is the service, else its address (endpointHostname). */
-function endpointName(
-  { pods }: Endpoints,
-  { name }: EchoService,
-  address: string,
-  namespace: string,
-): string {
-  const pod = pods.find(({ ip, subdomain }) => ip === address && subdomain === name);
-  return `${pod?.hostname ?? address.replaceAll('.', '-')}.${name}.${namespace}`;
+function endpointName(plan: LabPlan, { pods }: Endpoints, service: EchoService, address: string): string {
+  const pod = pods.find((each) => each.ip === address && isNamedBy(each, service));
+  return `${pod?.hostname ?? address.replaceAll('.', '-')}.${nameOf(plan, service)}`;
+}
+
+/** True if the service is the pod's subdomain. */
+function isNamedBy({ subdomain, namespace }: EchoPod, service: EchoService): boolean {
+  return subdomain === bareName(service.name) && namespace === service.namespace;
 }
 
 /**
  * What CoreDNS answers beyond plain names (plugin/kubernetes, kubernetes.go): a name for each endpoint of any service,
  * ports by SRV, pods by their address, and the target of an ExternalName.
  */
-function corednsChecks(plan: LabPlan, endpoints: Endpoints, namespace: string): Draft[] {
-  const [podIp] = serverPods(endpoints).map(({ ip }) => ip);
-  const podName = podIp === undefined ? '' : podIp.replaceAll('.', '-');
+function corednsChecks(plan: LabPlan, endpoints: Endpoints): Draft[] {
+  const own = tested(plan, endpoints);
+  const [pod] = serverPods(own);
   return [
-    ...endpoints.services.flatMap((service): Draft[] => {
+    ...own.services.flatMap((service): Draft[] => {
       const [first] = service.endpoints.filter(({ ready }) => ready);
       return [
         ...(first === undefined || service.clusterIp === undefined
           ? []
           : [
               {
-                name: endpointName(endpoints, service, first.ip, namespace),
+                name: endpointName(plan, endpoints, service, first.ip),
                 rule: 'endpoint' as const,
                 of: service.name,
                 answers: [first.ip],
@@ -147,31 +144,31 @@ function corednsChecks(plan: LabPlan, endpoints: Endpoints, namespace: string): 
           .filter(({ name }) => name !== '')
           .map(
             ({ name, protocol, port }): Draft => ({
-              name: `_${name}._${protocol}.${service.name}.${namespace}`,
+              name: `_${name}._${protocol}.${nameOf(plan, service)}`,
               type: 'SRV',
               rule: 'srv',
               of: service.name,
               port: name,
-              answers: srvAnswers(endpoints, service, { name, port }, namespace),
+              answers: srvAnswers(plan, endpoints, service, { name, port }),
             }),
           ),
       ];
     }),
-    ...(podIp === undefined || endpoints.podRecords !== true
+    ...(pod === undefined || endpoints.podRecords !== true
       ? []
       : [
           {
-            name: `${podName}.${plan.echo.namespace}.pod.${plan.kubernetes.domain}`,
+            name: `${pod.ip.replaceAll('.', '-')}.${pod.namespace}.pod.${plan.kubernetes.domain}`,
             rule: 'pod-address' as const,
-            answers: [podIp],
+            answers: [pod.ip],
           },
         ]),
-    ...(endpoints.externalNames ?? []).map(
-      ({ name, target }): Draft => ({
-        name: `${name}.${namespace}`,
+    ...(own.externalNames ?? []).map(
+      ({ target, ...external }): Draft => ({
+        name: nameOf(plan, external),
         type: 'CNAME',
         rule: 'external-name',
-        of: name,
+        of: external.name,
         answers: [target.replace(/\.$/, '').toLowerCase()],
       }),
     ),
@@ -180,21 +177,20 @@ function corednsChecks(plan: LabPlan, endpoints: Endpoints, namespace: string): 
 
 /** "priority weight port target": the targets share a weight of 100 (plugin/backend_lookup.go). */
 function srvAnswers(
+  plan: LabPlan,
   endpoints: Endpoints,
   service: EchoService,
   { name, port }: { readonly name: string; readonly port: number },
-  namespace: string,
 ): readonly string[] {
-  if (service.clusterIp !== undefined) return [`0 100 ${port} ${service.name}.${namespace}`];
+  if (service.clusterIp !== undefined) return [`0 100 ${port} ${nameOf(plan, service)}`];
   const targets = service.endpoints.filter(({ ready, ports }) => ready && ports[name] !== undefined);
   const weight = Math.max(1, Math.floor(100 / targets.length));
   return targets.map(
-    ({ ip, ports }) => `0 ${weight} ${ports[name]} ${endpointName(endpoints, service, ip, namespace)}`,
+    ({ ip, ports }) => `0 ${weight} ${ports[name]} ${endpointName(plan, endpoints, service, ip)}`,
   );
 }
 
-function clusterIpChecks(service: string, clusterIp: string, namespace: string): Draft[] {
-  const name = `${service}.${namespace}`;
+function clusterIpChecks(service: string, clusterIp: string, name: string): Draft[] {
   return [
     {
       name,

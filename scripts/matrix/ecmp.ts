@@ -147,7 +147,7 @@ function histogram(network: NetworkState, observations: readonly Observation[]):
     // A node that masquerades shows itself; one that does not has the pod.
     const masquerader = client === null ? undefined : network.ownerOf(client);
     const isNode = masquerader !== undefined && network.machine(masquerader)?.node !== undefined;
-    const node = (isNode ? masquerader : network.nodeOf(server)) ?? 'unknown';
+    const node = (isNode ? masquerader : (network.nodeOf(server) ?? network.ownerOf(server))) ?? 'unknown';
     const key = `${node} ${pod}`;
     counts.set(key, { node, pod, count: (counts.get(key)?.count ?? 0) + 1 });
   }

@@ -1,12 +1,20 @@
 import type { CalicoSettings, PodBlock } from '../bgp/calico/settings.ts';
+import type { LabPlan } from '../plan/types.ts';
 import type { Protocol } from './types.ts';
 
-/** The services and pods of one namespace: what the API server says, not what a manifest wished. */
+/**
+ * The services and pods of all namespaces: what the API server says, not what a manifest wished. `name` is NAME in the
+ * lab's own namespace and NAMESPACE/NAME elsewhere, so that two are never the same.
+ */
 export interface Endpoints {
   readonly services: readonly EchoService[];
   readonly pods: readonly EchoPod[];
   /** Services of type ExternalName. */
-  readonly externalNames?: readonly { readonly name: string; readonly target: string }[];
+  readonly externalNames?: readonly {
+    readonly namespace: string;
+    readonly name: string;
+    readonly target: string;
+  }[];
   /** CoreDNS answers 10-0-0-1.NAMESPACE.pod.DOMAIN, as its Corefile says. */
   readonly podRecords?: boolean;
   /** With Calico only: the blocks that its IPAM has given to nodes. */
@@ -68,6 +76,7 @@ export interface Endpoint {
 
 export interface EchoPod {
   readonly name: string;
+  readonly namespace: string;
   /** Absent until the pod has an address. */
   readonly ip?: string;
   readonly node?: string;
@@ -81,12 +90,44 @@ export interface EchoPod {
   readonly ports: readonly { readonly port: number; readonly protocol: Protocol }[];
 }
 
+/** A name without its namespace. */
+export function bareName(name: string): string {
+  return name.slice(name.indexOf('/') + 1);
+}
+
+/** Kubernetes' own namespaces and those of what makes its network. */
+const OWN_NAMESPACES = /^(kube-|calico-|tigera-)/;
+
+/** True for what Kubernetes and its network have for themselves. */
+export function isKubernetesOwn({ namespace, name }: Pick<EchoService, 'namespace' | 'name'>): boolean {
+  return OWN_NAMESPACES.test(namespace) || name === 'default/kubernetes';
+}
+
+/** The same with the services and pods alone that get cells, those of the lab's own namespace first. */
+export function tested<T extends Pick<Endpoints, 'services' | 'pods' | 'externalNames'>>(
+  { echo, test }: Pick<LabPlan, 'echo' | 'test'>,
+  endpoints: T,
+): T {
+  const chosen = <S extends Pick<EchoService, 'namespace' | 'name'>>(all: readonly S[]) => {
+    const some = all.filter((each) => test?.namespaces?.includes(each.namespace) ?? !isKubernetesOwn(each));
+    const isHome = ({ namespace }: S) => namespace === echo.namespace;
+    return [...some.filter(isHome), ...some.filter((each) => !isHome(each))];
+  };
+  const { services, pods, externalNames = [] } = endpoints;
+  return {
+    ...endpoints,
+    services: chosen(services),
+    pods: chosen(pods),
+    externalNames: chosen(externalNames),
+  };
+}
+
 /** Every address that a service has beyond its ClusterIP, each once. */
 export function externalAddresses({ externalIps, loadBalancerIps }: EchoService): readonly string[] {
   return [...new Set([...externalIps, ...loadBalancerIps])];
 }
 
-/** The ready pods behind at least one service of the namespace, by name: those that a probe can reach. */
+/** The ready pods behind at least one service, by name: those that a probe can reach. */
 export function serverPods(endpoints: Endpoints): readonly (EchoPod & { readonly ip: string })[] {
   const backends = new Set(
     endpoints.services.flatMap((service) =>

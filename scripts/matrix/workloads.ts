@@ -1,6 +1,6 @@
 import { type Check, checkId, makeCheck } from '../bgp/checks/check.ts';
 import type { LabPlan } from '../plan/types.ts';
-import { type Endpoints, serverPods } from './endpoints.ts';
+import { type Endpoints, serverPods, tested } from './endpoints.ts';
 
 /** The check that the client pod's cells depend on. */
 export const CLIENT_POD_CHECK = checkId('client-pod', { pod: '' });
@@ -9,8 +9,9 @@ export const CLIENT_POD_CHECK = checkId('client-pod', { pod: '' });
 export function checkWorkloads(plan: LabPlan, endpoints: Endpoints): readonly Check[] {
   const { pod } = plan.echo.clientPod;
   const client = endpoints.pods.find(({ name }) => name === pod);
-  const servers = serverPods(endpoints);
-  const probed = endpoints.services.filter(({ clusterIp }) => clusterIp !== undefined);
+  const own = tested(plan, endpoints);
+  const servers = serverPods(own);
+  const probed = own.services.filter(({ clusterIp }) => clusterIp !== undefined);
   const isReady = client?.ready === true && client.ip !== undefined;
   return [
     makeCheck(
@@ -36,11 +37,14 @@ export function checkWorkloads(plan: LabPlan, endpoints: Endpoints): readonly Ch
         seen: { pods: servers.map(({ name, node }) => ({ name, node: node ?? null })) },
       },
     ),
-    makeCheck(
-      'services',
-      { namespace: plan.echo.namespace },
-      { ...present(probed), seen: { services: probed.map(({ name }) => name) } },
-    ),
+    ...(plan.test?.namespaces ?? [plan.echo.namespace]).map((namespace) => {
+      const there = probed.filter((service) => service.namespace === namespace);
+      return makeCheck(
+        'services',
+        { namespace },
+        { ...present(there), seen: { services: there.map(({ name }) => name) } },
+      );
+    }),
   ];
 }
 

@@ -19,10 +19,10 @@ export function differences(made: LabPlan | undefined, wanted: LabPlan): readonl
 }
 
 // As it comes back from plan.json, and without what may change: addresses that are found at run time, the reasons of the
-// choices, the echo variant, how long is waited, and where files come from as long as they are of the same versions.
+// choices, the echo variant, how long is waited, what is tested, and where files come from as long as they are of the same versions.
 function fixed(plan: LabPlan) {
   const written = JSON.parse(JSON.stringify(plan)) as LabPlan;
-  const { choices, bundle, echo, timeouts, ...rest } = findsAddresses(written)
+  const { choices, bundle, echo, timeouts, test, ...rest } = findsAddresses(written)
     ? pendingPlan(written)
     : written;
   const { driver, distribution, cni } = choices;

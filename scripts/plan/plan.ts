@@ -14,7 +14,7 @@ import {
 import { findsAddresses, pendingPlan } from './found.ts';
 import { peeringsOf } from './peering.ts';
 import type { SoftwareFacts } from './software.ts';
-import type { LabPlan, MachinePlan } from './types.ts';
+import { ECHO_NAMESPACE, type LabPlan, type MachinePlan } from './types.ts';
 
 /** What a lab made from Debian's packages is. */
 export const DEBIAN_SOFTWARE: SoftwareFacts = {
@@ -34,7 +34,7 @@ const BGP = {
 /** Calico writes "merge paths on" without a limit: KRT_DEFAULT_ECMP_LIMIT of BIRD 1.6 (sysdep/unix/krt.h). */
 const CALICO_MAXIMUM_PATHS = 16;
 
-const ECHO = { namespace: 'echo-server', clientPod: 'echo-client1', tcpPort: 1234, udpPort: 5678 } as const;
+const ECHO = { namespace: ECHO_NAMESPACE, clientPod: 'echo-client1', tcpPort: 1234, udpPort: 5678 } as const;
 
 /**
  * The complete lab for a checked spec; without addresses where only the running machines have them (planAt). Pure: the
@@ -87,6 +87,7 @@ function planAtSpec(
       : { calico: { version: versions.calico, maximumPaths: CALICO_MAXIMUM_PATHS } }),
     ...(choices.artifacts.value === 'bundle' && spec.bundle !== undefined ? { bundle: spec.bundle } : {}),
     ...(spec.timeouts.scale === 1 ? {} : { timeouts: spec.timeouts }),
+    ...(spec.test.namespaces === undefined ? {} : { test: spec.test }),
     bgp: {
       clusterAsn: spec.bgp.clusterAsn,
       routerAsn: spec.bgp.routerAsn,

@@ -83,6 +83,8 @@ export interface LabPlan {
   };
   /** Where everything is waited for longer than usual. */
   readonly timeouts?: LabSpec['timeouts'];
+  /** What labtest tests, where lab.yaml says so. */
+  readonly test?: LabSpec['test'];
   /** The folder that the software comes from, with artifacts bundle. */
   readonly bundle?: string;
   readonly bgp: {
@@ -109,6 +111,9 @@ export interface LabPlan {
     readonly udpPort: number;
   };
 }
+
+/** The lab's own namespace. */
+export const ECHO_NAMESPACE = 'echo-server';
 
 /** The machines of one role, in plan order. */
 export function machinesOf(plan: LabPlan, ...roles: readonly MachineRole[]): readonly MachinePlan[] {

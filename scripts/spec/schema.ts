@@ -247,6 +247,16 @@ const timeoutsSchema = z.strictObject({
     ),
 });
 
+const testSchema = z.strictObject({
+  namespaces: z
+    .array(name('The name of a namespace.'))
+    .min(1)
+    .optional()
+    .describe(
+      "The namespaces whose services and pods labtest tests. Default: the lab's own and every other one but Kubernetes' own. It may change while the lab is up.",
+    ),
+});
+
 /** Strict: unknown keys fail. Absent sections and keys take the values of the default lab. */
 export const labSchema = z
   .strictObject({
@@ -284,6 +294,7 @@ export const labSchema = z
     bgp: bgpSchema.prefault({}).describe('AS numbers and prefixes of the router.'),
     echo: echoSchema.prefault({}).describe('The echo workload.'),
     timeouts: timeoutsSchema.prefault({}).describe('How long labup waits.'),
+    test: testSchema.prefault({}).describe('What labtest tests.'),
     multipass: multipassSchema.prefault({}),
   })
   .describe('A Kubernetes BGP lab (lab.yaml).');

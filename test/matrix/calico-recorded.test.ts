@@ -60,7 +60,7 @@ function stateOf(...files: readonly string[]): ObservedState {
   const { nodes, pods } = parseClusterObjects(recorded('objects.json'));
   return {
     services: parts.flatMap(({ services }) => services),
-    externalNames: [{ name: 'elsewhere', target: 'Example.org.' }],
+    externalNames: [{ namespace: 'echo-server', name: 'elsewhere', target: 'Example.org.' }],
     podRecords: true,
     pods,
     nodes,

@@ -52,6 +52,7 @@ describe('the objects of the cluster', () => {
     expect(services[4]?.backends).toEqual(services[1]?.backends);
     expect(pods.find(({ name }) => name === 'echo-server1')).toEqual({
       name: 'echo-server1',
+      namespace: 'echo-server',
       ip: '10.255.0.66',
       node: 'k8sworker1',
       hostname: 'server1',
@@ -117,7 +118,7 @@ describe('the objects of the cluster', () => {
   it('may be of the API version that Kubernetes has had since 1.21', () => {
     const slice = {
       kind: 'EndpointSlice',
-      metadata: { name: 'web-1', labels: { 'kubernetes.io/service-name': 'web' } },
+      metadata: { name: 'web-1', namespace: 'shop', labels: { 'kubernetes.io/service-name': 'web' } },
       addressType: 'IPv4',
       ports: [{ name: '', port: 8080, protocol: 'TCP' }],
       endpoints: [
@@ -143,12 +144,17 @@ describe('the objects of the cluster', () => {
     };
     const v6 = { ...slice, addressType: 'IPv6', endpoints: [{ addresses: ['fd00::1'] }] };
     const [web] = parseClusterObjects(JSON.stringify({ items: [service, slice, more, v6] })).services;
-    expect(web).toMatchObject({ internalPolicy: 'Local', policy: 'Cluster', backends: ['10.0.0.2'] });
+    expect(web).toMatchObject({
+      name: 'shop/web',
+      internalPolicy: 'Local',
+      policy: 'Cluster',
+      backends: ['10.0.0.2'],
+    });
     expect(web?.endpoints).toEqual([
       {
         ip: '10.0.0.1',
         node: 'a',
-        pod: 'p',
+        pod: 'shop/p',
         ready: false,
         serving: true,
         terminating: true,

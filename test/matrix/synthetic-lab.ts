@@ -77,6 +77,7 @@ export function syntheticLab(wish: LabWish = {}): ObservedState {
     const number = numberOf.get(pod.on) ?? 0;
     return {
       name: pod.name,
+      namespace: 'echo-server',
       ip: pod.hostNetwork ? (nodes[number]?.addresses[0] ?? '') : podAddress(number, index),
       node: pod.on,
       ready: pod.ready ?? !pod.terminating,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ECHO_NAMESPACE } from '../../plan/types.ts';
 
 /** `harness`: it could not be looked at, so nothing is known. `blocked`: something below it is known to be broken. */
 export const CHECK_VERDICTS = ['passed', 'failed', 'blocked', 'skipped', 'harness'] as const;
@@ -265,7 +266,7 @@ const IDS: { readonly [K in CheckKind]: (subject: Subject<K>) => string } = {
   'proxy-mode': () => 'state.kube-proxy',
   'client-pod': () => 'workloads.client-pod',
   servers: () => 'workloads.servers',
-  services: () => 'workloads.services',
+  services: ({ namespace }) => `workloads.services${namespace === ECHO_NAMESPACE ? '' : `.${namespace}`}`,
   masquerading: ({ machine }) => `pod-network.${machine}`,
   'pod-gateway': ({ machine }) => `pod-network.${machine}.gateway`,
   'service-rules': ({ machine, service }) => `rules.${machine}.${service}`,

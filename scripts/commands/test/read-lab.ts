@@ -1,5 +1,6 @@
 import { checkBgp } from '../../bgp/checks/judge.ts';
 import { type BgpObservation, observeBgp } from '../../bgp/checks/observe.ts';
+import { tested } from '../../matrix/endpoints.ts';
 import { type LayeredChecks, layerChecks } from '../../matrix/layers.ts';
 import { announcements } from '../../matrix/network.ts';
 import { checkPodNetwork } from '../../matrix/pod-network.ts';
@@ -87,7 +88,7 @@ async function look(deps: Deps, lab: OpenLab): Promise<Reading> {
     ...checkWorkloads(plan, state),
     ...checkBgp(plan, announcements(plan, state), bgp),
     ...checkPodNetwork(plan, state),
-    ...checkRules(state, counters),
+    ...checkRules(tested(plan, state), counters),
     ...checkStaleFlows(state, flows),
   ]);
   return { state, bgp, counters, layered };

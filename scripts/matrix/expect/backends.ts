@@ -10,7 +10,7 @@ export function backendsOf(
   { name, node, kubeProxy }: Machine,
 ): Backends {
   const usesTerminating = kubeProxy?.usesTerminating === true;
-  const key = `${service.namespace}/${service.name}/${port.name} ${usesTerminating}`;
+  const key = `${service.name} ${port.name} ${usesTerminating}`;
   const of = memory.endpoints.get(key, () => portEndpoints(service, port, usesTerminating));
   const zone = kubeProxy?.followsZoneHints === true ? node?.labels['topology.kubernetes.io/zone'] : undefined;
   const hintedNode = kubeProxy?.followsNodeHints === true && of.hasNodeHints ? name : undefined;

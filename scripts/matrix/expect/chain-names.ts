@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { EchoService, ServicePort } from '../endpoints.ts';
+import { bareName, type EchoService, type ServicePort } from '../endpoints.ts';
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 const HASH_LENGTH = 16;
@@ -27,7 +27,8 @@ export function endpointChain(service: EchoService, port: ServicePort, address: 
 
 /** "NAMESPACE/NAME:PORTNAME", as kube-proxy has it in its rules' comments. */
 export function servicePortName({ namespace, name }: EchoService, port: ServicePort): string {
-  return port.name === '' ? `${namespace}/${name}` : `${namespace}/${name}:${port.name}`;
+  const service = `${namespace}/${bareName(name)}`;
+  return port.name === '' ? service : `${service}:${port.name}`;
 }
 
 function hash(text: string): string {

@@ -86,7 +86,7 @@ interface Choosing {
 function choose(choosing: Choosing, endpoint: Endpoint): BackendChoice {
   const { network, machine, packet, routes } = choosing;
   const path = routes(network, machine, endpoint.ip);
-  const node = endpoint.node ?? network.nodeOf(endpoint.ip) ?? machine.name;
+  const node = endpoint.node ?? network.nodeOf(endpoint.ip) ?? network.ownerOf(endpoint.ip) ?? machine.name;
   const { source, how } = seenSource(choosing, endpoint, path);
   const returns = answersPass(choosing, node, source);
   const choice = { endpoint, node, path, source, how, returns };

@@ -1,4 +1,4 @@
-import { type EchoService, type Endpoint, externalAddresses } from '../endpoints.ts';
+import { type EchoService, type Endpoint, externalAddresses, isKubernetesOwn } from '../endpoints.ts';
 import type { ObservedState } from '../state/types.ts';
 import { type ServiceChain, serviceHash } from './chain-names.ts';
 import { indexMachine } from './machine.ts';
@@ -21,10 +21,12 @@ export function networkOf(state: ObservedState): NetworkState {
   const endpoints = state.services.flatMap((service) => service.endpoints);
   const podNodes = new Map<string, string>();
   for (const { ip, node } of [...endpoints, ...state.pods])
-    if (ip !== undefined && node !== undefined) podNodes.set(ip, node);
-  const podsByIp = grouped(state.pods, ({ ip }) => ip);
+    if (ip !== undefined && node !== undefined && !owners.has(ip)) podNodes.set(ip, node);
+  // What Kubernetes runs in the network of its nodes is no target, and stands for nothing at a node's address.
+  const pods = state.pods.filter((pod) => !pod.hostNetwork || !isKubernetesOwn(pod));
+  const podsByIp = grouped(pods, ({ ip }) => ip);
   const hostPods = grouped(
-    state.pods.filter(({ hostNetwork }) => hostNetwork),
+    pods.filter(({ hostNetwork }) => hostNetwork),
     ({ node }) => node,
   );
   const services = new Map(state.services.map((service) => [service.name, service]));
@@ -38,7 +40,7 @@ export function networkOf(state: ObservedState): NetworkState {
     machine: (name) => machines.get(name),
     ownerOf: (address) => owners.get(address),
     nodeOf: (address) => podNodes.get(address),
-    isPodAddress: (address) => podNodes.has(address) && !owners.has(address),
+    isPodAddress: (address) => podNodes.has(address),
     podsAt: (address) => podsByIp.get(address) ?? [],
     hostPodsOn: (node) => hostPods.get(node) ?? [],
     service: (name) => services.get(name),

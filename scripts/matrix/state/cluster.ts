@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ECHO_NAMESPACE } from '../../plan/types.ts';
 import { HarnessError, messageOf } from '../../shared/errors.ts';
 import { sorted } from '../addresses.ts';
 import type { EchoPod, EchoService, Endpoint, Endpoints } from '../endpoints.ts';
@@ -11,7 +12,7 @@ const protocol = z
   .transform((name) => name.toLowerCase());
 const metadata = z.object({
   name: z.string(),
-  namespace: z.string().default('default'),
+  namespace: z.string().optional(),
   labels: z.record(z.string(), z.string()).nullish(),
   annotations: z.record(z.string(), z.string()).nullish(),
   deletionTimestamp: z.string().optional(),
@@ -93,7 +94,7 @@ const podObject = z.object({
     dnsPolicy: z.string().default('ClusterFirst'),
     containers: listOf(z.object({ ports: listOf(z.object({ containerPort: z.number(), protocol })) })),
   }),
-  status: z.object({ podIP: z.string().optional(), conditions }),
+  status: z.object({ phase: z.string().optional(), podIP: z.string().optional(), conditions }),
 });
 
 const nodeObject = z.object({
@@ -109,7 +110,7 @@ const nodeObject = z.object({
 
 const list = z.object({ items: z.array(z.looseObject({ kind: z.string() })) });
 
-/** What `kubectl get services,endpointslices,pods,nodes -n NAMESPACE -o json` says. */
+/** What `kubectl get services,endpointslices,pods,nodes -A -o json` says. */
 export interface ClusterObjects {
   readonly services: readonly EchoService[];
   readonly externalNames: NonNullable<Endpoints['externalNames']>;
@@ -118,10 +119,10 @@ export interface ClusterObjects {
 }
 
 /**
- * Reads `kubectl get services,endpointslices,pods,nodes -n NAMESPACE -o json`; other kinds are passed over. Throws
- * HarnessError where the text is not what kubectl prints.
+ * Reads `kubectl get services,endpointslices,pods,nodes -A -o json`; other kinds are passed over. What is in another
+ * namespace than `home` is called NAMESPACE/NAME. Throws HarnessError where the text is not what kubectl prints.
  */
-export function parseClusterObjects(text: string): ClusterObjects {
+export function parseClusterObjects(text: string, home: string = ECHO_NAMESPACE): ClusterObjects {
   const items = parseWith(list, 'list of objects', parseJson(text)).items;
   const ofKind = <T extends z.ZodType>(kind: string, schema: T) =>
     parseWith(
@@ -129,16 +130,21 @@ export function parseClusterObjects(text: string): ClusterObjects {
       `list of ${kind} objects`,
       items.filter((item) => item.kind === kind),
     );
-  const endpoints = endpointsByService(ofKind('EndpointSlice', sliceObject));
-  const services = ofKind('Service', serviceObject);
+  const named: Named = ({ namespace = home }, name) =>
+    namespace === home ? { namespace, name } : { namespace, name: `${namespace}/${name}` };
+  const endpoints = endpointsByService(ofKind('EndpointSlice', sliceObject), named);
+  const services = ofKind('Service', serviceObject).map((service) => ({
+    ...service,
+    ...named(service.metadata, service.metadata.name),
+  }));
   return {
     services: services
       .filter(({ spec }) => spec.type !== 'ExternalName')
-      .map((service) => serviceOf(service, endpoints.get(service.metadata.name) ?? [])),
-    externalNames: services.flatMap(({ metadata: { name }, spec: { type, externalName: target } }) =>
-      type === 'ExternalName' && target !== undefined ? [{ name, target }] : [],
+      .map((service) => serviceOf(service, endpoints.get(service.name) ?? [])),
+    externalNames: services.flatMap(({ namespace, name, spec: { type, externalName: target } }) =>
+      type === 'ExternalName' && target !== undefined ? [{ namespace, name, target }] : [],
     ),
-    pods: ofKind('Pod', podObject).map(podOf),
+    pods: ofKind('Pod', podObject).map((pod) => podOf(pod, named(pod.metadata, pod.metadata.name))),
     nodes: ofKind('Node', nodeObject).map(nodeOf),
   };
 }
@@ -164,15 +170,25 @@ function notExpected(what: string, details: readonly string[], cause: unknown): 
 }
 
 type Slice = z.output<typeof sliceObject>;
+interface Name {
+  readonly namespace: string;
+  readonly name: string;
+}
+/** What something of the object's namespace is called. */
+type Named = (of: z.output<typeof metadata>, name: string) => Name;
 
-function endpointsByService(slices: readonly Slice[]): ReadonlyMap<string, readonly Endpoint[]> {
+function endpointsByService(
+  slices: readonly Slice[],
+  named: Named,
+): ReadonlyMap<string, readonly Endpoint[]> {
   const found = new Map<string, Map<string, Endpoint>>();
   for (const slice of slices) {
-    const service = slice.metadata.labels?.['kubernetes.io/service-name'];
-    if (service === undefined || slice.addressType !== 'IPv4') continue;
+    const label = slice.metadata.labels?.['kubernetes.io/service-name'];
+    if (label === undefined || slice.addressType !== 'IPv4') continue;
+    const service = named(slice.metadata, label).name;
     const known = found.get(service) ?? new Map<string, Endpoint>();
     found.set(service, known);
-    for (const each of slice.endpoints.flatMap((endpoint) => endpointsOf(slice, endpoint))) {
+    for (const each of slice.endpoints.flatMap((endpoint) => endpointsOf(slice, endpoint, named))) {
       // Ports that differ from pod to pod (a named targetPort) come in slices of their own; two pods of a node that
       // share its network have one address.
       const key = `${each.ip} ${each.pod ?? ''}`;
@@ -183,7 +199,7 @@ function endpointsByService(slices: readonly Slice[]): ReadonlyMap<string, reado
   return new Map([...found].map(([service, known]) => [service, [...known.values()]]));
 }
 
-function endpointsOf(slice: Slice, endpoint: Slice['endpoints'][number]): Endpoint[] {
+function endpointsOf(slice: Slice, endpoint: Slice['endpoints'][number], named: Named): Endpoint[] {
   const { addresses, conditions: state, nodeName, topology, targetRef, hints } = endpoint;
   const node = nodeName ?? topology?.['kubernetes.io/hostname'];
   // A missing condition means yes for ready, the same as ready for serving, no for terminating.
@@ -191,7 +207,7 @@ function endpointsOf(slice: Slice, endpoint: Slice['endpoints'][number]): Endpoi
   return addresses.map((ip) => ({
     ip,
     ...(node === undefined || node === null ? {} : { node }),
-    ...(targetRef?.kind === 'Pod' ? { pod: targetRef.name } : {}),
+    ...(targetRef?.kind === 'Pod' ? { pod: named(slice.metadata, targetRef.name).name } : {}),
     ready,
     serving: state?.serving ?? ready,
     terminating: state?.terminating ?? false,
@@ -206,7 +222,7 @@ function endpointsOf(slice: Slice, endpoint: Slice['endpoints'][number]): Endpoi
 }
 
 function serviceOf(
-  { metadata: { name, namespace }, spec, status }: z.output<typeof serviceObject>,
+  { name, namespace, spec, status }: z.output<typeof serviceObject> & Name,
   endpoints: readonly Endpoint[],
 ): EchoService {
   const { clusterIP } = spec;
@@ -235,13 +251,18 @@ function serviceOf(
   };
 }
 
-function podOf({ metadata: { name, deletionTimestamp }, spec, status }: z.output<typeof podObject>): EchoPod {
+function podOf(
+  { metadata: { deletionTimestamp }, spec, status }: z.output<typeof podObject>,
+  named: Name,
+): EchoPod {
   const isReady = (status.conditions ?? []).some(
     ({ type, status: value }) => type === 'Ready' && value === 'True',
   );
+  // The address of a pod that has ended may be another pod's by now.
+  const hasEnded = status.phase === 'Succeeded' || status.phase === 'Failed';
   return {
-    name,
-    ...(status.podIP === undefined ? {} : { ip: status.podIP }),
+    ...named,
+    ...(status.podIP === undefined || hasEnded ? {} : { ip: status.podIP }),
     ...(spec.nodeName === undefined ? {} : { node: spec.nodeName }),
     ...(spec.hostname === undefined ? {} : { hostname: spec.hostname }),
     ...(spec.subdomain === undefined ? {} : { subdomain: spec.subdomain }),

@@ -1,4 +1,4 @@
-import type { EchoPod, EchoService } from '../endpoints.ts';
+import { type EchoPod, type EchoService, isKubernetesOwn } from '../endpoints.ts';
 import type { MachineState, NodeState, ObservedState } from './types.ts';
 
 /** A part of the state in words, by what it is part of: "service web", "worker1 route 10.0.0.0/24". */
@@ -20,7 +20,7 @@ export function movedParts(before: ObservedState, after: ObservedState): readonl
 function partsOf(state: ObservedState): Parts {
   const parts = new Map<string, string>();
   for (const service of state.services) addService(parts, service);
-  for (const pod of state.pods) parts.set(`pod ${pod.name}`, podText(pod));
+  for (const pod of state.pods) if (!isKubernetesOwn(pod)) parts.set(`pod ${pod.name}`, podText(pod));
   for (const node of state.nodes) parts.set(`node ${node.name}`, nodeText(node));
   for (const { prefix, node } of state.podBlocks ?? []) parts.set(`pod block ${prefix}`, node);
   for (const [key, value] of Object.entries(state.calico ?? {}))

@@ -15,12 +15,12 @@ export const OBSERVED_KINDS = 'services,endpointslices,pods,nodes';
 /** Asks the API server. Throws HarnessError where it says something unexpected, CommandError where it cannot be asked. */
 export async function readCluster(kubectl: Kubectl, plan: LabPlan): Promise<ClusterState> {
   const [objects, configMap, calico, names] = await Promise.all([
-    kubectl.run(['get', OBSERVED_KINDS, '-n', plan.echo.namespace, '-o', 'json']),
+    kubectl.run(['get', OBSERVED_KINDS, '-A', '-o', 'json']),
     kubectl.run(['get', 'configmap', 'kube-proxy', '-n', 'kube-system', '--ignore-not-found', '-o', 'json']),
     readCalico(kubectl, plan),
     readCorefile(kubectl, plan),
   ]);
-  const cluster = parseClusterObjects(objects.stdout);
+  const cluster = parseClusterObjects(objects.stdout, plan.echo.namespace);
   return {
     ...cluster,
     ...calico,
@@ -83,11 +83,11 @@ export async function readState(
   return { ...cluster, machines };
 }
 
-/** Asks the API server for the services and pods of the echo namespace, and with Calico for the pod blocks. */
+/** Asks the API server for services and pods, and with Calico for the pod blocks. */
 export async function readEndpoints(kubectl: Kubectl, plan: LabPlan): Promise<Endpoints> {
   const [{ stdout }, calico] = await Promise.all([
-    kubectl.run(['get', OBSERVED_KINDS, '-n', plan.echo.namespace, '-o', 'json']),
+    kubectl.run(['get', OBSERVED_KINDS, '-A', '-o', 'json']),
     readCalico(kubectl, plan),
   ]);
-  return { ...parseClusterObjects(stdout), ...calico };
+  return { ...parseClusterObjects(stdout, plan.echo.namespace), ...calico };
 }
