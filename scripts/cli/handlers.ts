@@ -33,6 +33,7 @@ export interface TestArgs extends LabArgs {
   readonly strict?: boolean;
   readonly verbose?: boolean;
   readonly only?: readonly string[];
+  readonly icmp?: boolean;
   readonly failFirst?: boolean;
   /** The path of an earlier report. */
   readonly diff?: string;
@@ -44,6 +45,7 @@ export interface TestArgs extends LabArgs {
 }
 
 export interface PredictArgs extends LabArgs {
+  readonly icmp?: boolean;
   readonly only?: readonly string[];
 }
 

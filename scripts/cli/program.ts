@@ -71,6 +71,7 @@ function defineTest(command: Command, handlers: Handlers): void {
     .option('--strict', 'exit 3 if a cell passed only at the second try, or something was skipped')
     .option('--verbose', 'show every check, not only those that did not pass')
     .option('--only <pattern...>', "only cells whose id contains a pattern, or matches one with '*' or '?'")
+    .option('--icmp', 'also ping pods, nodes, ClusterIPs and external addresses')
     .option('--fail-first', 'what failed last time first; the rest only if that is right now')
     .option('--diff <report.json>', 'also show what is different from an earlier report')
     .option('--html <file>', 'also write the results as one HTML file')
@@ -115,6 +116,7 @@ function defineVerbs(root: Command, handlers: Handlers): void {
   withLab(root.command('predict'))
     .description('Show what must happen in every cell, derived from what is there; no probe is sent.')
     .option('--only <pattern...>', "only cells whose id contains a pattern, or matches one with '*' or '?'")
+    .option('--icmp', 'also pings')
     .action((options) => handlers.predict(options));
   withLab(root.command('explain'))
     .description("Show a packet's path, step by step, and what the last labtest saw of it.")

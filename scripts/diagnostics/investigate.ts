@@ -5,7 +5,7 @@ import { showCounters } from '../matrix/proof-counters.ts';
 import { type CellToRun, runCells } from '../matrix/run.ts';
 import { showSets } from '../matrix/state/machine.ts';
 import type { ObservedState } from '../matrix/state/types.ts';
-import type { Cell, CellResult, Evidence, Observation } from '../matrix/types.ts';
+import type { Cell, CellResult, Evidence, Observation, PortProtocol } from '../matrix/types.ts';
 import { evidenceOf } from './evidence.ts';
 import { followFlow, type Sightings } from './flow.ts';
 import { type RouteLookup, startWatch, type Watched, type WatchJob } from './watch.ts';
@@ -80,6 +80,7 @@ export async function investigate(options: InvestigateOptions): Promise<readonly
 /** A red cell, with the attempts that are watched. */
 interface Suspect {
   readonly result: CellResult;
+  readonly protocol: PortProtocol;
   readonly attempts: readonly (CellToRun & { readonly sourcePort: number })[];
   /** The ports that its packets can be addressed to, before and after translation. */
   readonly ports: readonly number[];
@@ -113,15 +114,18 @@ function assignPorts(
   random: () => number,
 ): readonly Suspect[] {
   let next = FIRST_PORT + Math.floor(random() * (PORTS - MOST_CAUSES * TRIES));
-  return chosen.map((result) => {
+  return chosen.flatMap((result) => {
     const { chance, ...cell } = result.cell;
+    const { protocol } = cell;
+    // Pings have no ports that a watcher could tell them by.
+    if (protocol === 'icmp') return [];
     const hasChoice = cell.expected.servers.length > 1 || chance !== undefined;
     const tries = hasChoice || cell.expected.outcome !== 'ok' ? TRIES : 2;
     const attempts = Array.from({ length: tries }, (_, index) => {
       next += 1;
       return { ...cell, id: `${cell.id} #${index + 1}`, sourcePort: next };
     });
-    return { result, attempts, ports: portsOf(state, cell) };
+    return [{ result, protocol, attempts, ports: portsOf(state, cell) }];
   });
 }
 
@@ -131,10 +135,10 @@ function portsOf({ services }: ObservedState, cell: Cell): readonly number[] {
 }
 
 function jobFor(machine: string, state: ObservedState, suspects: readonly Suspect[]): WatchJob {
-  const ports = (protocol: 'tcp' | 'udp') => [
+  const ports = (wanted: PortProtocol) => [
     ...new Set(
       suspects
-        .filter(({ result }) => result.cell.protocol === protocol)
+        .filter(({ protocol }) => protocol === wanted)
         .flatMap(({ ports: own, attempts }) => [...own, ...attempts.map(({ sourcePort }) => sourcePort)]),
     ),
   ];
@@ -158,7 +162,7 @@ function addressesOf({ pods, address, expected }: Cell): readonly string[] {
 function lookupsOf(
   machine: string,
   state: ObservedState,
-  { result, attempts }: Suspect,
+  { result, protocol, attempts }: Suspect,
 ): readonly RouteLookup[] {
   const { cell } = result;
   const [attempt] = attempts;
@@ -173,7 +177,7 @@ function lookupsOf(
     id: to,
     to,
     ...(isOrigin || from === undefined || lan === undefined ? {} : { from, in: lan.name }),
-    protocol: cell.protocol,
+    protocol,
     port: cell.port,
     ...(attempt === undefined ? {} : { sourcePort: attempt.sourcePort }),
   }));
@@ -192,7 +196,7 @@ function explain(
   sightings: Sightings,
   observed: ReadonlyMap<string, Observation>,
 ): Evidence {
-  const { result, ports } = suspect;
+  const { result, protocol, ports } = suspect;
   const { cell } = result;
   const judged = judgeCells(suspect.attempts, observed).map((each, index) => ({
     seen: each.observed,
@@ -225,7 +229,7 @@ function explain(
   const pod = state.pods.find(({ name }) => `pod/${name}` === cell.from);
   const mark = {
     origin: pod?.node ?? cell.from,
-    protocol: cell.protocol,
+    protocol,
     sourcePort: again.sourcePort,
     ports,
     nonce: again.seen.trace?.nonce ?? null,

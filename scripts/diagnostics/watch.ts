@@ -3,7 +3,7 @@ import type { Executor } from '../exec/executor.ts';
 import { PROBE_DIR } from '../matrix/probe-files.ts';
 import { parseCounters, type RuleCounters } from '../matrix/proof-counters.ts';
 import { type IpSets, parseSets } from '../matrix/state/nat.ts';
-import type { Protocol } from '../matrix/types.ts';
+import type { PortProtocol } from '../matrix/types.ts';
 import { HarnessError, LabError, messageOf, rethrowIfInterrupted } from '../shared/errors.ts';
 
 /** What one machine is to watch (probe/watch.py). */
@@ -12,7 +12,7 @@ export interface WatchJob {
   /** No more packets than this are kept. */
   readonly most: number;
   /** Packets with one of these ports at either end are seen. */
-  readonly ports: Readonly<Record<Protocol, readonly number[]>>;
+  readonly ports: Readonly<Record<PortProtocol, readonly number[]>>;
   readonly lookups: readonly RouteLookup[];
   /** What prints every rule with its counter, and what prints the members of IP sets. */
   readonly rules: readonly string[];
@@ -27,7 +27,7 @@ export interface RouteLookup {
   readonly to: string;
   readonly from?: string;
   readonly in?: string;
-  readonly protocol?: Protocol;
+  readonly protocol?: PortProtocol;
   readonly sourcePort?: number;
   readonly port?: number;
 }

@@ -11,13 +11,23 @@ import { networkOf } from './expect/network-state.ts';
 import type { NetworkState } from './expect/types.ts';
 import { predict } from './expect.ts';
 import type { NodeState, ObservedState } from './state/types.ts';
-import type { Cell, FlowSource, Protocol, Target } from './types.ts';
+import { type Cell, type FlowSource, type PortProtocol, type Target, targetId } from './types.ts';
 import { CLIENT_POD_CHECK } from './workloads.ts';
 
+/** Which targets a matrix has beside the usual ones. */
+export interface MatrixOptions {
+  /** Pings: to pods, nodes, ClusterIPs and external addresses. */
+  readonly icmp?: boolean;
+}
+
 /** The whole matrix: every source to every target, each cell with its expectation. Ids are unique. */
-export function buildCells(plan: LabPlan, state: ObservedState): readonly Cell[] {
+export function buildCells(
+  plan: LabPlan,
+  state: ObservedState,
+  options: MatrixOptions = {},
+): readonly Cell[] {
   const network = networkOf(state);
-  const targets = buildTargets(tested(plan, state));
+  const targets = buildTargets(tested(plan, state), options);
   return flowSources(plan, state).flatMap((from) => targets.map((target) => cellOf(network, from, target)));
 }
 
@@ -25,7 +35,7 @@ export function buildCells(plan: LabPlan, state: ObservedState): readonly Cell[]
 export function cellOf(network: NetworkState, from: FlowSource, target: Target): Cell {
   const isAbsent = from.kind === 'pod' && from.address === undefined;
   return {
-    id: `${from.name}>${target.to}:${target.port}/${target.protocol}`,
+    id: `${from.name}>${targetId(target)}`,
     from: from.name,
     ...target,
     ...predict(network, from, target),
@@ -52,7 +62,7 @@ export function flowSources(plan: LabPlan, state: ObservedState): readonly FlowS
 }
 
 /** Where connections go: pods, headless names, ClusterIPs, node ports on every node, external addresses. */
-export function buildTargets(state: ObservedState): readonly Target[] {
+export function buildTargets(state: ObservedState, { icmp = false }: MatrixOptions = {}): readonly Target[] {
   const { services, nodes } = state;
   return [
     ...podTargets(state),
@@ -60,6 +70,28 @@ export function buildTargets(state: ObservedState): readonly Target[] {
     ...services.flatMap(clusterIpTargets),
     ...services.flatMap((service) => nodePortTargets(nodes, service)),
     ...services.flatMap(externalIpTargets),
+    ...(icmp ? pingTargets(state) : []),
+  ];
+}
+
+/** Every address once: several services may share an external one. */
+function pingTargets(state: ObservedState): Target[] {
+  const { services, nodes } = state;
+  const ping = { port: 0, protocol: 'icmp' } as const;
+  const external = [...new Set(services.flatMap(externalAddresses))];
+  return [
+    ...serverPods(state).map(
+      ({ name, ip }): Target => ({ kind: 'pod', to: `pod/${name}`, address: ip, ...ping, pods: [ip] }),
+    ),
+    ...nodes.flatMap(({ name, addresses: [address] }): Target[] =>
+      address === undefined ? [] : [{ kind: 'node', to: `node/${name}`, address, ...ping, node: name }],
+    ),
+    ...services.flatMap(({ name, clusterIp }): Target[] =>
+      clusterIp === undefined
+        ? []
+        : [{ kind: 'cluster-ip', to: `${name}/cluster-ip`, address: clusterIp, ...ping, service: name }],
+    ),
+    ...external.map((address): Target => ({ kind: 'external-ip', to: address, address, ...ping })),
   ];
 }
 
@@ -112,7 +144,7 @@ function nameTargets(state: ObservedState, service: EchoService): Target[] {
 /** The ports that pods declare, each once, TCP first. */
 function portsOf(
   pods: readonly EchoPod[],
-): readonly { readonly port: number; readonly protocol: Protocol }[] {
+): readonly { readonly port: number; readonly protocol: PortProtocol }[] {
   const ports = new Map(
     pods.flatMap((pod) => pod.ports).map((each) => [`${each.protocol} ${each.port}`, each]),
   );

@@ -1,6 +1,6 @@
 import type { CalicoSettings, PodBlock } from '../bgp/calico/settings.ts';
 import type { LabPlan } from '../plan/types.ts';
-import type { Protocol } from './types.ts';
+import type { PortProtocol } from './types.ts';
 
 /**
  * The services and pods of all namespaces: what the API server says, not what a manifest wished. `name` is NAME in the
@@ -54,7 +54,7 @@ export interface ServicePort {
   /** Part of the iptables chains' names; '' for the only port of a service, which needs none. */
   readonly name: string;
   readonly port: number;
-  readonly protocol: Protocol;
+  readonly protocol: PortProtocol;
   readonly nodePort?: number;
 }
 
@@ -87,7 +87,7 @@ export interface EchoPod {
   readonly hostNetwork: boolean;
   readonly usesClusterDns: boolean;
   /** Ports that its containers declare. */
-  readonly ports: readonly { readonly port: number; readonly protocol: Protocol }[];
+  readonly ports: readonly { readonly port: number; readonly protocol: PortProtocol }[];
 }
 
 /** A name without its namespace. */

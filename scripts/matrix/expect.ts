@@ -4,6 +4,13 @@ import { walk } from './expect/walk.ts';
 import { stateCheckId } from './state/checks.ts';
 import type { ChainStep, Expectation, FlowSource, Target } from './types.ts';
 
+/** Why the address of a service is to a ping what any other address is. */
+const UNTRANSLATED = 'kube-proxy translates TCP and UDP, no pings';
+
+function isUntranslated({ protocol, kind }: Target): boolean {
+  return protocol === 'icmp' && (kind === 'cluster-ip' || kind === 'external-ip');
+}
+
 /** An expectation, or why there is none: then its outcome is harness-error. */
 export interface Prediction {
   readonly expected: Expectation;
@@ -21,7 +28,9 @@ export function predict(network: NetworkState, from: FlowSource, target: Target)
   const { servers, clients, ends, unknown } = trace.outcomes;
   if (unknown !== undefined) return nothingKnown(network, unknown);
   const chain = stepsOf(network, trace);
-  const reason = reasonFor(network, trace);
+  const reason = isUntranslated(target)
+    ? `${UNTRANSLATED}; ${reasonFor(network, trace)}`
+    : reasonFor(network, trace);
   const isAnswered = servers.length > 0;
   const [end, other] = ends;
   if (end !== undefined && (isAnswered || other !== undefined)) {

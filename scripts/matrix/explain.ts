@@ -10,10 +10,15 @@ export function explainCell(cell: Cell): readonly string[] {
   const layers = Math.max(0, ...chain.map(({ layer }) => layer.length));
   return [
     cell.id,
-    `  connects to ${cell.address}:${cell.port}/${cell.protocol}`,
+    cell.protocol === 'icmp'
+      ? `  pings ${cell.address}`
+      : `  connects to ${cell.address}:${cell.port}/${cell.protocol}`,
     ...statusOf(cell, outcome),
     ...(outcome === 'ok'
-      ? [`  answered by ${servers.join(' or ')}`, `  which sees the client as ${clients.join(' or ')}`]
+      ? [
+          `  answered by ${servers.join(' or ')}`,
+          ...(cell.protocol === 'icmp' ? [] : [`  which sees the client as ${clients.join(' or ')}`]),
+        ]
       : []),
     `  because: ${why}`,
     ...(chain.length === 0 ? [] : ['  the way of its first packet:']),

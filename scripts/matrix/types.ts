@@ -9,14 +9,17 @@ export type Outcome = (typeof OUTCOMES)[number];
 export const VERDICTS = ['passed', 'failed', 'flaky', 'blocked', 'skipped', 'harness'] as const;
 export type Verdict = (typeof VERDICTS)[number];
 
-export type Protocol = 'tcp' | 'udp';
+/** The protocols that have ports. */
+export type PortProtocol = 'tcp' | 'udp';
+/** `icmp`: a ping, whose port is 0 and whose answer does not show a client address. */
+export type Protocol = PortProtocol | 'icmp';
 
 /** The outcome that the lab's state predicts, with every backend and source address that would be right. */
 export interface Expectation {
   readonly outcome: Outcome;
   /** Pod addresses that may answer; empty unless the outcome is ok. */
   readonly servers: readonly string[];
-  /** Client addresses that the server may see; empty unless the outcome is ok. */
+  /** Client addresses that the server may see; empty unless the outcome is ok. A ping does not show them. */
   readonly clients: readonly string[];
   /** One plain sentence: which rule or route makes it so. */
   readonly why: string;
@@ -64,7 +67,7 @@ export type FlowSource =
   /** `address` is absent while the pod does not run. `node` is the machine that the pod is on, or is meant to be on. */
   | { readonly kind: 'pod'; readonly name: string; readonly address?: string; readonly node: string };
 
-export const TARGET_KINDS = ['pod', 'name', 'cluster-ip', 'node-port', 'external-ip'] as const;
+export const TARGET_KINDS = ['pod', 'name', 'cluster-ip', 'node-port', 'external-ip', 'node'] as const;
 export type TargetKind = (typeof TARGET_KINDS)[number];
 
 /** Where a connection goes. `to` is the readable half of the cell's id and does not hold addresses that vary. */
@@ -77,15 +80,20 @@ export interface Target {
   readonly protocol: Protocol;
   /** Absent for a pod's own address. */
   readonly service?: string;
-  /** node-port only: the machine that is addressed. */
+  /** node-port and node only: the machine that is addressed. */
   readonly node?: string;
   /** pod and name only: the pods behind the address. */
   readonly pods?: readonly string[];
 }
 
+/** What the cells of one target share: "pod/echo-server1:1234/tcp", "pod/echo-server1/icmp". */
+export function targetId({ to, port, protocol }: Pick<Target, 'to' | 'port' | 'protocol'>): string {
+  return protocol === 'icmp' ? `${to}/icmp` : `${to}:${port}/${protocol}`;
+}
+
 /** One connection to try, and what must come of it. */
 export interface Cell extends Target {
-  /** `from>to:port/protocol`, stable from run to run. */
+  /** `from>to:port/protocol`, for a ping `from>to/icmp`; stable from run to run. */
   readonly id: string;
   readonly from: string;
   readonly expected: Expectation;

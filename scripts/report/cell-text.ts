@@ -29,7 +29,7 @@ function findingText(finding: Finding): string | null {
     case 'wrong-source':
       return `the server saw ${finding.client}, not ${or(finding.wanted) || 'anyone'}`;
     case 'got-through':
-      return `it got through to ${finding.server} as ${finding.client}`;
+      return `it got through to ${finding.server}${finding.client === null ? '' : ` as ${finding.client}`}`;
     case 'second-try':
       return `first try: ${finding.outcome}${finding.said === null ? '' : `, ${finding.said}`}`;
     case 'no-control':

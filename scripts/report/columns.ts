@@ -1,4 +1,4 @@
-import type { Cell } from '../matrix/types.ts';
+import { type Cell, targetId } from '../matrix/types.ts';
 
 /** One column of the matrix: a target on one port and protocol. */
 export interface Column {
@@ -23,7 +23,7 @@ export interface ColumnGroup {
 
 /** A cell's id without the source it starts from. */
 export function columnKey(cell: Cell): string {
-  return `${cell.to}:${cell.port}/${cell.protocol}`;
+  return targetId(cell);
 }
 
 /** The columns of a matrix, grouped: pods, names, ClusterIPs, each node port, external IPs; in the order of the cells. */
@@ -49,6 +49,10 @@ export function groupColumns(cells: readonly Cell[]): readonly ColumnGroup[] {
 type Heading = Pick<ColumnGroup, 'title' | 'label' | 'subtitle'>;
 
 function headingOf({ kind, address, port, protocol }: Cell): Heading {
+  if (protocol === 'icmp') {
+    const label = { 'cluster-ip': 'ClusterIP', 'external-ip': 'external' }[kind as string] ?? kind;
+    return { title: 'ping', label, subtitle: label };
+  }
   const subtitle = `${port}/${protocol}`;
   switch (kind) {
     case 'pod':
@@ -60,6 +64,7 @@ function headingOf({ kind, address, port, protocol }: Cell): Heading {
     case 'node-port':
       return { title: 'NodePort', label: `${port}`, subtitle };
     case 'external-ip':
+    case 'node':
       return { title: address, label: `${port}`, subtitle };
   }
 }
@@ -70,6 +75,7 @@ function nameOf(cell: Cell): string {
       return cell.to.replace(/^pod\//, '');
     case 'name':
       return cell.to;
+    case 'node':
     case 'node-port':
       return cell.node ?? cell.to;
     case 'cluster-ip':

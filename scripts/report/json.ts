@@ -46,12 +46,16 @@ const evidenceSchema = z.strictObject({
 });
 
 const cellSchema = z.strictObject({
-  id: z.string().describe('from>to:port/protocol, stable from run to run.'),
+  id: z.string().describe('from>to:port/protocol, for a ping from>to/icmp; stable from run to run.'),
   from: z.string().describe('A machine, or pod/NAME.'),
-  to: z.string().describe('pod/NAME, a DNS name, SERVICE/cluster-ip, SERVICE/NODE or SERVICE/EXTERNAL-IP.'),
+  to: z
+    .string()
+    .describe(
+      'pod/NAME, a DNS name, SERVICE/cluster-ip, SERVICE/NODE or SERVICE/EXTERNAL-IP; for a ping also node/NAME or an external IP.',
+    ),
   address: z.string().describe('What was addressed: an IPv4 address, or a name to be resolved at "from".'),
-  port: z.int().min(1).max(65535),
-  protocol: z.enum(['tcp', 'udp']),
+  port: z.int().min(0).max(65535).describe('0 for a ping.'),
+  protocol: z.enum(['tcp', 'udp', 'icmp']),
   expected: z.strictObject({
     outcome: z.enum(OUTCOMES),
     servers: texts.describe('Pod addresses that may answer; empty unless the outcome is ok.'),

@@ -23,7 +23,7 @@ function evidence(id: string, seen: Partial<Observation>, machines: Record<strin
   const story = followFlow(
     {
       origin: pod?.node ?? cell.from,
-      protocol: cell.protocol,
+      protocol: cell.protocol === 'icmp' ? 'tcp' : cell.protocol,
       sourcePort: PORT,
       ports,
       nonce: cell.protocol === 'udp' ? 'nonce' : null,

@@ -5,7 +5,7 @@ import type {
   ObservedState,
   ProxySettings,
 } from '../../scripts/matrix/state/types.ts';
-import type { FlowSource, Protocol, Target } from '../../scripts/matrix/types.ts';
+import type { FlowSource, PortProtocol, Target } from '../../scripts/matrix/types.ts';
 import { kernelsOf } from './network-of.ts';
 
 /** A pod of a synthetic lab. `on` is a node's name. */
@@ -24,7 +24,7 @@ export interface LabWish {
   readonly version?: string;
   readonly pods?: readonly PodWish[];
   readonly service?: Partial<EchoService>;
-  readonly protocol?: Protocol;
+  readonly protocol?: PortProtocol;
   readonly proxy?: Partial<ProxySettings>;
   /** Zones of the nodes and of the endpoints' hints, by node. */
   readonly zones?: Readonly<Record<string, string>>;

@@ -23,7 +23,11 @@ export async function explainLab(
   pattern: string,
   options: LabOptions,
 ): Promise<{ readonly lab: string; readonly explanations: readonly Explanation[] }> {
-  const { lab, cells, state } = await predictLab(deps, { ...options, only: [pattern] });
+  const { lab, cells, state } = await predictLab(deps, {
+    ...options,
+    only: [pattern],
+    icmp: pattern.includes('icmp'),
+  });
   if (cells.length > MOST)
     throw new UserError(
       `${JSON.stringify(pattern)} names ${cells.length} cells; at most ${MOST} are explained.`,

@@ -9,6 +9,7 @@ import { readLabState } from '../test/read-lab.ts';
 import { onlyCells } from '../test/select.ts';
 
 export interface PredictOptions extends LabOptions {
+  readonly icmp?: boolean | undefined;
   readonly only?: readonly string[] | undefined;
 }
 
@@ -20,7 +21,7 @@ const PREDICT_STEPS = new Steps<{ readonly deps: Deps; readonly options: Predict
   run: async ({ deps, options }, emit) => {
     const lab = await openLab(deps, options, emit);
     try {
-      const cells = buildCells(lab.plan, await readLabState(deps, lab));
+      const cells = buildCells(lab.plan, await readLabState(deps, lab), { icmp: options.icmp === true });
       const chosen = onlyCells(options.only)(cells);
       return { changed: true, lab: lab.plan.lab, cells: chosen, state: lab.state };
     } finally {

@@ -11,6 +11,8 @@ export interface TestOptions extends LabOptions {
   /** Patterns of cell ids; without any the whole matrix is tested. */
   readonly only?: readonly string[] | undefined;
   /** First those cells alone that were not right in the last run; the rest only if they are right now. */
+  /** Pings, too. */
+  readonly icmp?: boolean | undefined;
   readonly failFirst?: boolean | undefined;
   /** Called when the cells are known and before any is tried. */
   readonly onPlanned?: (planned: readonly Cell[]) => void;
@@ -58,6 +60,7 @@ const FAILED_FIRST_STEPS = CONNECT_STEPS.step({
 export async function labtest(deps: Deps, options: TestOptions): Promise<TestResult> {
   const closing: (() => void)[] = [];
   const runOptions = {
+    icmp: options.icmp === true,
     select: controlled(onlyCells(options.only)),
     ...(options.onPlanned === undefined ? {} : { onPlanned: options.onPlanned }),
   };
@@ -92,7 +95,7 @@ async function failedFirst(start: LabtestStart): Promise<Tested> {
 async function testFailed(
   deps: Deps,
   lab: OpenLab,
-  { only, onPlanned }: TestOptions,
+  { only, icmp = false, onPlanned }: TestOptions,
   note: (text: string) => void,
 ): Promise<TestResult | undefined> {
   const known = await knownCells(lab.state);
@@ -104,6 +107,7 @@ async function testFailed(
   note(`${failed.length} cells`);
   const result = await testLab(deps, lab, unseenSteps, {
     ...(onPlanned === undefined ? {} : { onPlanned }),
+    icmp,
     select: controlled(both(onlyCells(only), cellsWithIds(failed))),
   });
   return isRight(result) ? undefined : result;

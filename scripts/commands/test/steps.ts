@@ -3,7 +3,7 @@ import type { BgpObservation } from '../../bgp/checks/observe.ts';
 import { kubectlCommand } from '../../cluster/kubectl.ts';
 import { investigate } from '../../diagnostics/investigate.ts';
 import { checkAffinity, planAffinity } from '../../matrix/affinity.ts';
-import { buildCells } from '../../matrix/cells.ts';
+import { buildCells, type MatrixOptions } from '../../matrix/cells.ts';
 import { dnsChecks, judgeDns } from '../../matrix/dns.ts';
 import { checkHashPolicies, judgeEcmp, planEcmp } from '../../matrix/ecmp.ts';
 import { checkFullSize } from '../../matrix/full-size.ts';
@@ -31,7 +31,7 @@ import {
 import { saveEvidence, type TestResult } from './reports.ts';
 
 /** What one test covers. */
-export interface RunOptions {
+export interface RunOptions extends MatrixOptions {
   /** Chooses among the cells of the matrix; all of them by default. */
   readonly select?: (cells: readonly Cell[]) => readonly Cell[];
   /** Called when the cells are known and before any is tried. */
@@ -161,7 +161,7 @@ async function testState(deps: Deps, lab: OpenLab, seen: Reading, options: RunOp
   const { state, layered } = seen;
   const { select = (cells) => cells } = options;
   const started = new Date();
-  const matrix = blockCells(plan, state, layered, buildCells(plan, state));
+  const matrix = blockCells(plan, state, layered, buildCells(plan, state, options));
   const planned = select(matrix);
   options.onPlanned?.(planned);
   await options.beforeProbes?.();

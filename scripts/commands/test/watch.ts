@@ -45,7 +45,10 @@ export async function watchLab(
       const begun = performance.now();
       const round = await (async (): Promise<WatchRound> => {
         lab ??= await opened(deps, options);
-        const result = await testLab(deps, lab, unseenSteps, { select: controlled(onlyCells(options.only)) });
+        const result = await testLab(deps, lab, unseenSteps, {
+          icmp: options.icmp === true,
+          select: controlled(onlyCells(options.only)),
+        });
         const now = buildReport(result.run, result.planned);
         const changes = before === undefined ? undefined : diffReports(before, now);
         // Rounds that are all alike would push every other run out of the state folder.

@@ -122,6 +122,8 @@ function answerReason(at: string, { by }: Of<'answer'>): Reason {
         text: `pod ${by.pod} listens in the network of {at}, its node, and nothing translates the packet`,
         at: by.machine,
       };
+    case 'kernel':
+      return { text: 'the packet is routed there, and every kernel answers a ping', at };
     case 'itself':
       return { text: 'the pod connects to itself', at };
   }
@@ -312,6 +314,8 @@ function ruleStep(at: string, { chains, text }: RuleMet): ChainStep {
 }
 
 function answerSteps(at: string, { by, server, client }: Of<'answer'>): readonly ChainStep[] {
+  if (by.kind === 'kernel')
+    return [{ at, layer: 'endpoint', text: `${server} answers pings, on ${by.machine}` }];
   if (by.kind === 'itself') return [{ at, layer: 'endpoint', text: `${server} is its own address` }];
   const where = by.kind === 'pod' ? `on ${by.machine}` : `in the network of ${by.machine}`;
   return [

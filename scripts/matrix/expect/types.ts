@@ -114,6 +114,8 @@ export type AnsweredBy =
   | { readonly kind: 'pod'; readonly machine: string; readonly port: number }
   /** A pod in the network of its node. */
   | { readonly kind: 'host-pod'; readonly machine: string; readonly pod: string; readonly port: number }
+  /** A ping is answered by the kernel of the machine, or of its pod. */
+  | { readonly kind: 'kernel'; readonly machine: string }
   /** A pod that connects to itself. */
   | { readonly kind: 'itself' };
 

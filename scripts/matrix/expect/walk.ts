@@ -253,10 +253,15 @@ function nextHopOf(
 
 /** The packet is for a pod of this node, at the pod's end of its link. */
 function atPod(network: NetworkState, { name }: Machine, packet: Packet): Trace {
-  const { destination, source, port } = packet;
+  const { destination, source, port, protocol } = packet;
   const [pod] = network.podsAt(destination);
   const at = pod === undefined ? destination : `pod/${pod.name}`;
-  const trace = answered(at, { kind: 'pod', machine: name, port }, destination, source);
+  const trace = answered(
+    at,
+    protocol === 'icmp' ? { kind: 'kernel', machine: name } : { kind: 'pod', machine: name, port },
+    destination,
+    source,
+  );
   const back = answerPath(network, name, source);
   return back === undefined
     ? lostAnswer(name, { kind: 'no-route-back', client: source }, trace)
@@ -271,9 +276,10 @@ function enter(network: NetworkState, machine: Machine, packet: Packet): Trace {
     : filtered(machine, stopped, stopped.action === 'reject' ? 'refused' : 'timeout');
 }
 
-/** A pod in the node's own network, or nobody. */
+/** A pod in the node's own network, or nobody; the kernel for a ping. */
 function listener(network: NetworkState, { name }: Machine, packet: Packet): Trace {
   const { destination, port, protocol, source } = packet;
+  if (protocol === 'icmp') return answered(name, { kind: 'kernel', machine: name }, destination, source);
   const pods = network.hostPodsOn(name);
   const pod = pods.find(({ ports }) =>
     ports.some((each) => each.port === port && each.protocol === protocol),
@@ -344,7 +350,7 @@ function answerPath(network: NetworkState, from: string, to: Address): Trace | u
  */
 function withAnswer(network: NetworkState, name: string, packet: Packet, trace: Trace): Trace {
   const { source, forwarders, protocol } = packet;
-  if (protocol !== 'tcp' || trace.outcomes.servers.length === 0 || network.machine(name) === undefined)
+  if (protocol === 'udp' || trace.outcomes.servers.length === 0 || network.machine(name) === undefined)
     return trace;
   const sender = network.ownerOf(source) ?? network.nodeOf(source) ?? name;
   const ends = [name, sender];
@@ -405,10 +411,10 @@ function refusal({ type }: Route): Outcome {
 }
 
 /**
- * How a rule of OUTPUT shows to the sender: a dropped or rejected datagram is EPERM at once, a rejected SYN is
+ * How a rule of OUTPUT shows to the sender: a dropped or rejected datagram or ping is EPERM at once, a rejected SYN is
  * ECONNREFUSED, a dropped one only times out.
  */
 function ownFailure({ action }: FilterVerdict, { protocol }: Packet): Outcome {
-  if (protocol === 'udp') return 'denied';
+  if (protocol !== 'tcp') return 'denied';
   return action === 'reject' ? 'refused' : 'timeout';
 }

@@ -3,7 +3,7 @@ import { ECHO_NAMESPACE } from '../../plan/types.ts';
 import { HarnessError, messageOf } from '../../shared/errors.ts';
 import { sorted } from '../addresses.ts';
 import type { EchoPod, EchoService, Endpoint, Endpoints } from '../endpoints.ts';
-import type { Protocol } from '../types.ts';
+import type { PortProtocol } from '../types.ts';
 import type { NodeState } from './types.ts';
 
 const protocol = z
@@ -303,6 +303,6 @@ function nodeOf({
 }
 
 /** The echo servers speak TCP and UDP; another protocol has no probe. */
-function isProbed(name: string): name is Protocol {
+function isProbed(name: string): name is PortProtocol {
   return name === 'tcp' || name === 'udp';
 }
