@@ -20,7 +20,7 @@ describe('pings', () => {
     const targets = pings.filter(({ from }) => from === 'bgp');
     expect(new Set(targets.map(({ address }) => address)).size).toBe(targets.length);
     expect(groupColumns(pings).map(({ title, label, names }) => [title, label, names.length])).toEqual([
-      ['ping', 'pod', 4],
+      ['ping', 'pod', 3],
       ['ping', 'node', 4],
       ['ping', 'ClusterIP', 4],
       ['ping', 'external', 1],
