@@ -61,6 +61,7 @@ type Route = CheckOf<'route'>;
 function causeOf(plan: LabPlan, check: Check, failed: Failed): string | undefined {
   if (check.kind === 'session') return sessionCause(plan, check.subject, failed);
   if (check.kind === 'route') return routeCause(plan, check, failed);
+  if (check.kind === 'unplanned-routes') return leakCause(plan, check, failed);
   // kube-proxy of a node is the cause of all of its rules that are not right: the first one stands for all.
   if (check.kind === 'service-rules')
     return [...failed.values()].find(
@@ -114,6 +115,23 @@ function hopCause(plan: LabPlan, { machine, prefix }: Subject<'route'>, hop: str
   if (origin?.kind !== 'route') return undefined;
   const concernsOwn = origin.wanted.nextHops.includes(OWN) || origin.seen?.nextHops.includes(OWN);
   return concernsOwn ? origin.id : undefined;
+}
+
+type Leak = CheckOf<'unplanned-routes'>;
+
+/** Who a machine has its unplanned routes from, where it has made none of them itself. */
+function leakCause({ machines }: LabPlan, { seen }: Leak, failed: Failed): string | undefined {
+  if (seen === null || seen.offered.length > 0) return undefined;
+  const causes = seen.held.map(({ prefix, nextHops }) => {
+    const from = machines.find(({ address }) => nextHops.includes(address))?.name;
+    const there = from && failed.get(checkId('unplanned-routes', { machine: from }));
+    const leak = there && there.kind === 'unplanned-routes' ? there.seen : null;
+    const isOrigin =
+      leak?.offered.some((each) => each.prefix === prefix) === true ||
+      leak?.held.some((each) => each.prefix === prefix && each.nextHops.includes(OWN)) === true;
+    return there && isOrigin ? there.id : undefined;
+  });
+  return causes.every((cause) => cause !== undefined) ? causes[0] : undefined;
 }
 
 /** The ids of a machine's sessions. */

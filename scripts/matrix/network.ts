@@ -1,7 +1,10 @@
 import { type Announcement, nodesOf } from '../bgp/checks/expected.ts';
-import type { LabPlan } from '../plan/types.ts';
+import type { BgpObservation } from '../bgp/checks/observe.ts';
+import { routeTable } from '../bgp/checks/tables.ts';
+import { type LabPlan, machinesOf } from '../plan/types.ts';
 import { contains, parseCidr } from '../shared/ip.ts';
 import { type EchoService, type Endpoints, externalAddresses } from './endpoints.ts';
+import type { ObservedState } from './state/types.ts';
 
 /** True if the prefix contains the address. */
 export function covers(prefix: string, address: string): boolean {
@@ -77,4 +80,30 @@ function ofCalico(plan: LabPlan, { services, podBlocks = [] }: Endpoints): reado
         : [{ of: 'cluster-ip', prefix: `${service.clusterIp}/32`, nodes: announcersOf(plan, service) }],
     ),
   ];
+}
+
+/** The kernel tables of the machines that speak no BGP, for the checks that look at every machine. */
+export function clientTables(
+  plan: LabPlan,
+  { machines }: ObservedState,
+): ReadonlyMap<string, BgpObservation> {
+  return new Map(
+    machinesOf(plan, 'client').flatMap(({ name }): [string, BgpObservation][] => {
+      const machine = machines.get(name);
+      // What could not be read is told by the check of the state.
+      if (machine === undefined || machine.problem !== undefined) return [];
+      const value = routeTable(
+        machine.routes.map(({ prefix, type, hops }) => ({
+          prefix,
+          nextHops: type === 'unicast' ? hops.map((hop) => hop.gateway ?? `dev ${hop.interface}`) : [type],
+        })),
+      );
+      return [
+        [
+          name,
+          { sessions: { ok: true, value: [] }, tables: [{ name: 'kernel', table: { ok: true, value } }] },
+        ],
+      ];
+    }),
+  );
 }

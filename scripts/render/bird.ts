@@ -17,6 +17,9 @@ export function renderBirdConf(plan: LabPlan, machine: MachinePlan, secrets: Sec
     POD_CIDR: plan.kubernetes.podCidr,
     SERVICE_CIDR: plan.kubernetes.serviceCidr,
     ACCEPT_EXTERNALS: plan.bgp.externalPrefixes.map((prefix) => `if net ~ ${prefix} then accept;`).join('\n'),
+    ACCEPT_ROUTER_PREFIXES: plan.bgp.routerPrefixes
+      .map((prefix) => `if net = ${prefix} then accept;`)
+      .join('\n'),
     CLUSTER_ASN: String(plan.bgp.clusterAsn),
     RESTART_SECONDS: String(RESTART_SECONDS),
     HOLD: String(plan.bgp.holdSeconds),

@@ -1,6 +1,8 @@
 import type { Check, CheckKind, CheckOf } from '../bgp/checks/check.ts';
 import { MISS_PROBABILITY } from '../matrix/ecmp.ts';
 import { wrongChains } from '../matrix/rule-checks.ts';
+import { isIPv4 } from '../shared/ip.ts';
+import { countText } from './causes.ts';
 
 /** A check in words. */
 export interface CheckText {
@@ -138,14 +140,21 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
   session: {
     title: ({ subject: { a, b, protocol } }) =>
       `${protocol === 'ebgp' ? 'eBGP' : 'iBGP'} session ${a} - ${b}`,
-    expected: () => 'Established at both ends',
-    observed: ({ ends }) =>
+    expected: ({ wanted: { state, ends }, reason }) =>
+      state === 'absent'
+        ? 'no session'
+        : ['Established at both ends', ...new Set(agreements(reason, ends, 'wanted'))].join('; '),
+    observed: ({ ends }, { reason }) =>
       ends
-        .map(({ machine, state, asn, wantedAsn, problem }) => {
+        .map((end) => {
+          const { machine, state, asn, wantedAsn, problem, drops = 0 } = end;
           const what = problem ?? state ?? 'no session configured';
-          return `${machine}: ${what}${asn === undefined ? '' : ` with AS ${asn} instead of ${wantedAsn}`}`;
+          const as = asn === undefined ? '' : ` with AS ${asn} instead of ${wantedAsn}`;
+          const often = drops === 0 ? '' : `, ended ${countText(drops, 'time')} since its daemon started`;
+          const agreed = end.agreed === undefined ? [] : [{ machine, ...end.agreed }];
+          return [`${machine}: ${what}${as}${often}`, ...agreements(reason, agreed, 'seen')].join(', ');
         })
-        .join(', '),
+        .join('; '),
     why: () => 'Routes are exchanged over established sessions only.',
   },
   route: {
@@ -162,11 +171,23 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
       ].join(' '),
   },
   'unplanned-routes': {
-    title: ({ subject: { machine } }) => `${machine} kernel: no unplanned prefix`,
+    title: ({ subject: { machine } }) => `${machine}: no unplanned route`,
     expected: ({ wanted: { prefixes } }) => listed(prefixes),
-    observed: ({ prefixes }) => listed(prefixes),
+    observed: ({ held, offered }, { subject: { machine } }) =>
+      [
+        ...held.map(
+          ({ prefix, tables, nextHops }) =>
+            `${machine} ${tables.map(tableName).join(' and ')}: unplanned ${prefix} ${listed(nextHops.map(hopText))}`,
+        ),
+        ...[...new Set(offered.map(({ prefix }) => prefix))].map((prefix) => {
+          const to = offered
+            .filter((each) => each.prefix === prefix)
+            .map(({ to, refusedBy }) => (refusedBy === null ? to : `${to} (refused by its ${refusedBy})`));
+          return `${machine} offers unplanned ${prefix} to ${listed(to)}`;
+        }),
+      ].join('; ') || 'none',
     why: () =>
-      'The router accepts pod blocks, the service CIDR and external addresses, and nothing longer or wider.',
+      'A route that nobody planned draws traffic to where nothing answers, or replaces the one that is needed.',
   },
   state: {
     title: ({ subject: { machine } }) => `${machine} says what its routes and rules are`,
@@ -297,6 +318,40 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
     why: () => 'Where the test itself fails, nothing is known about the lab.',
   },
 };
+
+type Agreements = CheckOf<'session'>['wanted']['ends'];
+
+/** What the ends of a session agreed on, or had to, as far as the reason of its check is about it. */
+function agreements(
+  reason: CheckOf<'session'>['reason'],
+  ends: Agreements,
+  which: 'wanted' | 'seen',
+): readonly string[] {
+  return ends.flatMap(({ machine, holdSeconds, capabilities, password, restartSeconds, asPaths }) => {
+    switch (reason) {
+      case 'as-wanted':
+        return which === 'seen' ? `hold time ${holdSeconds} s` : [];
+      case 'hold-time':
+        return `hold time ${holdSeconds} s`;
+      case 'capabilities':
+        return `capabilities ${listed(capabilities)}`;
+      case 'password':
+        return password === undefined ? [] : `${password ? 'with' : 'without'} a TCP MD5 password`;
+      case 'restart-time':
+        return restartSeconds === undefined ? [] : `routes kept for ${restartSeconds} s in a restart`;
+      case 'as-path': {
+        const paths = `AS path ${listed(asPaths.map((path) => path || 'empty'))}`;
+        return which === 'wanted' ? `${paths} at ${machine}` : paths;
+      }
+      default:
+        return [];
+    }
+  });
+}
+
+function hopText(hop: string): string {
+  return isIPv4(hop) ? `via ${hop}` : hop;
+}
 
 function listed(items: readonly string[], none = 'none'): string {
   return items.join(', ') || none;

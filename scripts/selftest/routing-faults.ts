@@ -14,6 +14,7 @@ export function routingFaults(scene: Scene): readonly (Fault | InapplicableFault
     hashPolicy(scene),
     mtuHole(scene),
     blackhole(scene),
+    leakedDefault(scene),
     unreadyPod(scene),
   ];
 }
@@ -269,10 +270,52 @@ function blackhole(scene: Scene): Fault | InapplicableFault {
         id: checkId('unplanned-routes', { machine: router }),
         verdict: 'failed',
         reason: 'unwanted',
-        seen: { prefixes: [prefix] },
+        seen: { held: [{ prefix, tables: ['kernel'], nextHops: ['blackhole'] }] },
       },
     ],
     alsoRed: [`${router}>*`],
+  };
+}
+
+const DEFAULT = '0.0.0.0/0';
+
+function leakedDefault(scene: Scene): Fault | InapplicableFault {
+  const id = 'leaked-default-route';
+  const title = 'the router announces a default route to the workers';
+  const { plan } = scene;
+  const router = theMachine(plan, 'router').name;
+  const [first] = routerPeers(plan);
+  if (first === undefined)
+    return { id, title, skipped: 'it takes a node that has a session with the router' };
+  const command = 'neighbor K8S default-originate';
+  const set = (line: string) => configure(routerAs(scene), 'address-family ipv4 unicast', line);
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [{ on: router, argv: set(command) }],
+    revert: [ifConfigured(router, command, set(`no ${command}`))],
+    effective: [
+      {
+        on: router,
+        what: 'the router to announce it',
+        argv: ['vtysh', '-c', `show bgp ipv4 unicast neighbors ${first.address} advertised-routes json`],
+        until: new RegExp(literally(`"${DEFAULT}"`)),
+      },
+    ],
+    cells: scene.cells
+      .filter(({ from, kind }) => from === router && kind === 'pod')
+      .map(({ id: each }) => each),
+    expect: [
+      {
+        kind: 'check',
+        id: checkId('unplanned-routes', { machine: router }),
+        verdict: 'failed',
+        reason: 'unwanted',
+        seen: { offered: routerPeers(plan).map(({ name }) => ({ prefix: DEFAULT, to: name })) },
+      },
+    ],
+    alsoRed: [],
   };
 }
 

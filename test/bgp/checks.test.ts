@@ -6,11 +6,12 @@ import { checkBgp } from '../../scripts/bgp/checks/judge.ts';
 import { type BgpObservation, observeBgp, observeNode } from '../../scripts/bgp/checks/observe.ts';
 import type { Executor } from '../../scripts/exec/executor.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
+import { layerChecks } from '../../scripts/matrix/layers.ts';
 import { type LabPlan, machinesOf } from '../../scripts/plan/types.ts';
 import { HarnessError, Interrupted } from '../../scripts/shared/errors.ts';
 import { planOf } from '../matrix/fixtures.ts';
 import { calicoPlan, labPlan } from '../render/fixture.ts';
-import { fakeMachine, type Reply, repliesOf } from './fixtures.ts';
+import { fakeMachine, type Reply, repliesOf, transcript } from './fixtures.ts';
 
 const plan = planOf();
 const SPEAKERS = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3', 'bgp'];
@@ -43,8 +44,8 @@ describe('a healthy lab', () => {
   it('passes every check', async () => {
     const checks = await check();
     expect(checks.filter(({ verdict }) => verdict !== 'passed')).toEqual([]);
-    // 6 iBGP and 3 eBGP sessions; 6 prefixes in 4 tables and "nothing else" on the router; 6 in 2 tables on 4 nodes.
-    expect(checks).toHaveLength(9 + 6 * 4 + 1 + 4 * 6 * 2);
+    // 6 iBGP and 3 eBGP sessions; 6 prefixes in 4 tables of the router, 6 in 2 tables of 4 nodes; nothing else on these 5.
+    expect(checks).toHaveLength(9 + 6 * 4 + 4 * 6 * 2 + 5);
     expect(new Set(checks.map(({ id }) => id)).size).toBe(checks.length);
   });
 
@@ -95,7 +96,7 @@ describe('a session that is down', () => {
       reason: 'not-established',
       seen: {
         ends: [
-          { machine: 'bgp', state: 'Connect' },
+          { machine: 'bgp', state: 'Connect', drops: 1 },
           { machine: 'k8sworker2', state: 'Down' },
         ],
       },
@@ -106,11 +107,8 @@ describe('a session that is down', () => {
   });
 
   it('fails a session with the wrong AS number', async () => {
-    const summary = String(repliesOf('bgp')['show bgp summary']).replace(
-      '"remoteAs":65001',
-      '"remoteAs":65009',
-    );
-    const checks = await check([machine('bgp', '', { 'show bgp summary': summary })]);
+    const neighbors = changed('"remoteAs":65001', '"remoteAs":65009');
+    const checks = await check([machine('bgp', '', { 'show bgp neighbors': neighbors })]);
     expect(checks.find(({ id }) => id === 'bgp.session.bgp-k8sworker1')).toMatchObject({
       verdict: 'failed',
       reason: 'wrong-as',
@@ -124,23 +122,137 @@ describe('a session that is down', () => {
   });
 
   it('fails a session that one end does not know', async () => {
-    const checks = await check([machine('bgp', '', { 'show bgp summary': '{}' })]);
+    const checks = await check([machine('bgp', '', { 'show bgp neighbors': '{}' })]);
     expect(checks.find(({ id }) => id === 'bgp.session.bgp-k8sworker1')?.reason).toBe('not-configured');
   });
 });
 
-describe('the router', () => {
-  it('must not hold a prefix that nobody planned', async () => {
-    const kernel = JSON.stringify([
-      ...JSON.parse(String(repliesOf('bgp')['ip -j'])),
-      { dst: '10.255.0.70', gateway: '192.168.13.35', dev: 'eth0' },
-      { dst: 'default', gateway: '192.168.13.1', dev: 'eth0' },
-    ]);
-    const checks = await check([machine('bgp', '', { 'ip -j': kernel })]);
-    expect(checks.find(({ id }) => id === 'bgp.route.bgp.nothing-else')).toMatchObject({
+/** What the router says of its neighbors, with the first of what is given replaced. */
+function changed(from: string, to: string): string {
+  const said = String(repliesOf('bgp')['show bgp neighbors']);
+  expect(said).toContain(from);
+  return said.replace(from, to);
+}
+
+describe('what the ends of a session agreed on', () => {
+  const session = async (machines: readonly Executor[], id = 'bgp.session.bgp-k8sworker1') =>
+    (await check(machines)).find((each) => each.id === id);
+  const router = (from: string, to: string) =>
+    machine('bgp', '', { 'show bgp neighbors': changed(from, to) });
+  const worker = (from: RegExp, to: string) => {
+    const said = String(repliesOf('k8sworker1')['show protocols']);
+    expect(said).toMatch(from);
+    return machine('k8sworker1', '', { 'show protocols': said.replace(from, to) });
+  };
+
+  it.each([
+    ['hold-time', '"bgpTimerHoldTimeMsecs":9000', '"bgpTimerHoldTimeMsecs":180000'],
+    ['password', '"authenticationEnabled":1,', ''],
+    ['capabilities', '"4byteAs":"advertisedAndReceived"', '"4byteAs":"advertised"'],
+    ['restart-time', '"gracefulRestartRemoteTimerMsecs":10000', '"gracefulRestartRemoteTimerMsecs":120000'],
+  ])('is the planned %s', async (reason, from, to) => {
+    expect(await session([router(from, to)])).toMatchObject({ verdict: 'failed', reason });
+  });
+
+  it("is the hold time of the lab's own BIRDs in the mesh, and Calico's with Calico", async () => {
+    const slow = worker(/(?<=Mesh_192_168_13_36[^]*?Hold timer: +\d+\/)9/, '240');
+    const id = 'bgp.session.k8sworker1-k8sworker2';
+    expect(await session([slow], id)).toMatchObject({
+      reason: 'hold-time',
+      wanted: { ends: [{ holdSeconds: 9 }, { holdSeconds: 9 }] },
+      seen: { ends: [{ agreed: { holdSeconds: 240 } }, { agreed: { holdSeconds: 9 } }] },
+    });
+  });
+
+  it('is told with how often it ended, which is nothing wrong', async () => {
+    const found = await session([router('"connectionsDropped":0', '"connectionsDropped":3')]);
+    expect(found).toMatchObject({ verdict: 'passed', seen: { ends: [{ drops: 3 }, {}] } });
+  });
+
+  it('are AS paths of the neighbor alone', async () => {
+    const table = String(repliesOf('bgp')['show bgp ipv4']).replace(
+      '"peerId":"192.168.13.35","path":"65001"',
+      '"peerId":"192.168.13.35","path":"65001 65077"',
+    );
+    expect(await session([machine('bgp', '', { 'show bgp ipv4': table })])).toMatchObject({
+      reason: 'as-path',
+      wanted: { ends: [{ asPaths: ['65001'] }, { asPaths: ['65000'] }] },
+      seen: { ends: [{ agreed: { asPaths: ['65001', '65001 65077'] } }, {}] },
+    });
+  });
+
+  it('is nothing between machines that nobody planned to peer', async () => {
+    const stranger = worker(/Neighbor address: 192\.168\.13\.30/, 'Neighbor address: 192.168.13.40');
+    expect(await session([stranger], 'bgp.session.k8sworker1-routed')).toMatchObject({
+      reason: 'unplanned',
+      verdict: 'failed',
+      subject: { protocol: 'ibgp' },
+      wanted: { state: 'absent' },
+    });
+  });
+});
+
+describe('a route that nobody planned', () => {
+  const kernelWith = (name: string, ...routes: readonly object[]) =>
+    machine(name, '', {
+      'ip -j': JSON.stringify([...JSON.parse(String(repliesOf(name)['ip -j'])), ...routes]),
+    });
+  const seenAt = async (name: string, machines: readonly Executor[]) =>
+    (await check(machines)).find(({ id }) => id === `bgp.route.${name}.nothing-else`);
+
+  it('is none that leads elsewhere, as the one to an uplink', async () => {
+    const uplink = { dst: 'default', gateway: '192.168.13.1', dev: 'eth0' };
+    for (const name of ['bgp', 'k8sworker1'])
+      expect((await seenAt(name, [kernelWith(name, uplink)]))?.verdict).toBe('passed');
+  });
+
+  it('is one within the prefixes of the lab', async () => {
+    const pod = { dst: '10.255.0.70', gateway: '192.168.13.35', dev: 'eth0' };
+    expect(await seenAt('bgp', [kernelWith('bgp', pod)])).toMatchObject({
       verdict: 'failed',
       reason: 'unwanted',
-      seen: { prefixes: ['10.255.0.70/32'] },
+      seen: { held: [{ prefix: '10.255.0.70/32', tables: ['kernel'], nextHops: ['192.168.13.35'] }] },
+    });
+  });
+
+  it('is a default route by way of the router, in kernel and BIRD, and the router offers it', async () => {
+    const line =
+      '0.0.0.0/0          via 192.168.13.39 on eth0 [Node_192_168_13_39 12:00:00] * (100/0) [AS65000i]\n';
+    const replies = repliesOf('k8sworker1');
+    const worker = machine('k8sworker1', '', {
+      'show route': `${replies['show route']}${line}`,
+      'ip -j': JSON.stringify([
+        ...JSON.parse(String(replies['ip -j'])),
+        { dst: 'default', gateway: '192.168.13.39', dev: 'eth0' },
+      ]),
+    });
+    const checks = await check([worker, machine('bgp', '-leak')]);
+    const of = (name: string) => checks.find(({ id }) => id === `bgp.route.${name}.nothing-else`);
+    expect(of('k8sworker1')?.seen).toEqual({
+      held: [{ prefix: '0.0.0.0/0', tables: ['bird', 'kernel'], nextHops: ['192.168.13.39'] }],
+      offered: [],
+    });
+    expect(of('bgp')?.seen).toEqual({
+      held: [],
+      offered: [
+        { prefix: '0.0.0.0/0', to: 'k8sworker1', refusedBy: null },
+        { prefix: '0.0.0.0/0', to: 'k8sworker2', refusedBy: 'imp' },
+        { prefix: '0.0.0.0/0', to: 'k8sworker3', refusedBy: 'imp' },
+      ],
+    });
+    // One cause: the router.
+    expect(layerChecks(plan, checks).checks.find(({ id }) => id === of('k8sworker1')?.id)).toMatchObject({
+      verdict: 'blocked',
+      blockedBy: 'bgp.route.bgp.nothing-else',
+    });
+  });
+
+  it("is one that a node offers and the router's filter keeps out", async () => {
+    const route = '"receivedRoutes":{\n    "203.0.113.0/24":{}';
+    const refusing = machine('bgp', '', { 'show bgp neighbors': changed('"receivedRoutes":{', route) });
+    expect((await seenAt('k8sworker1', [refusing]))?.seen).toEqual({
+      held: [],
+      offered: [{ prefix: '203.0.113.0/24', to: 'bgp', refusedBy: 'K8S-IN' }],
     });
   });
 });
@@ -242,7 +354,17 @@ describe('a lab with Calico', () => {
     ({ name, podBlock = '' }): Announcement => ({ of: 'pods', prefix: podBlock, nodes: [name] }),
   );
   const checked = async (announced: readonly Announcement[], machines: readonly Executor[] = []) => {
-    const all = new Map(SPEAKERS.map((name): [string, Executor] => [name, machine(name)]));
+    // With the hold time that BIRD has by itself, as Calico leaves it.
+    const all = new Map(
+      SPEAKERS.map((name): [string, Executor] => [
+        name,
+        machine(
+          name,
+          '',
+          name === 'bgp' ? {} : { 'show protocols': transcript(`bird/${name}-protocols.txt`) },
+        ),
+      ]),
+    );
     for (const each of machines) all.set(each.where, each);
     return checkBgp(calico, announced, await observeBgp(calico, all));
   };
@@ -261,8 +383,8 @@ describe('a lab with Calico', () => {
     expect(failed).toContain('bgp.route.bgp.kernel.10.255.77.64/26');
     expect(failed).toContain('bgp.route.k8sworker2.bird.10.255.77.64/26');
     // The third worker's block is announced, though IPAM knows nothing of it.
-    expect(checks.find(({ id }) => id === 'bgp.route.bgp.nothing-else')?.seen).toEqual({
-      prefixes: ['10.255.0.192/26'],
+    expect(checks.find(({ id }) => id === 'bgp.route.bgp.nothing-else')?.seen).toMatchObject({
+      held: [{ prefix: '10.255.0.192/26', nextHops: ['192.168.13.37'] }],
     });
   });
 

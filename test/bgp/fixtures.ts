@@ -18,13 +18,15 @@ export type Reply = string | { readonly code: number; readonly stderr?: string; 
 export function repliesOf(machine: string, state = ''): Record<string, Reply> {
   return machine === 'bgp'
     ? {
-        'show bgp summary': transcript('frr/bgp-summary.json', state),
+        'show bgp neighbors': transcript('frr/bgp-neighbors.json', state),
         'show bgp ipv4': transcript('frr/bgp-ipv4-unicast.json', state),
         'show ip route': transcript('frr/ip-route.json', state),
         'ip -j': transcript('kernel/bgp.json', state),
       }
     : {
-        'show protocols': transcript(`bird/${machine}-protocols.txt`, state),
+        // Recorded before bird.conf set the hold time of the mesh.
+        'show protocols': transcript(`bird/${machine}-protocols.txt`, state).replaceAll('/240', '/9'),
+        'show route filtered': 'BIRD 1.6.8 ready.\n',
         'show route': transcript(`bird/${machine}-route.txt`, state),
         'ip -j': transcript(`kernel/${machine}.json`, state),
       };

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { parseProtocols, parseRoutes } from '../../scripts/bgp/checks/bird.ts';
-import { parseBgpRoutes, parseBgpSummary, parseRib } from '../../scripts/bgp/checks/frr.ts';
+import {
+  parseAsPaths as birdPaths,
+  parseProtocols,
+  parseRefused,
+  parseRoutes,
+} from '../../scripts/bgp/checks/bird.ts';
+import { parseAsPaths, parseBgpRoutes, parseNeighbors, parseRib } from '../../scripts/bgp/checks/frr.ts';
 import { parseKernelRoutes } from '../../scripts/bgp/checks/tables.ts';
 import { transcript } from './fixtures.ts';
 
@@ -14,19 +19,61 @@ const ROUTER_TABLE = {
 };
 
 describe('FRR', () => {
-  it('sessions', () => {
-    expect(parseBgpSummary(transcript('frr/bgp-summary.json'))).toEqual(
-      WORKERS.map((neighbor) => ({ neighbor, remoteAsn: 65001, state: 'Established' })),
+  const neighbors = (state = '') =>
+    parseNeighbors(
+      transcript('frr/bgp-neighbors.json', state),
+      WORKERS,
+      parseAsPaths(transcript('frr/bgp-ipv4-unicast.json')),
     );
-    expect(parseBgpSummary(transcript('frr/bgp-summary.json', '-w2-session-down'))[1]).toEqual({
+
+  it('sessions, what their ends agreed on, and what goes over them', () => {
+    expect(neighbors()).toEqual(
+      WORKERS.map((neighbor) => ({
+        neighbor,
+        remoteAsn: 65001,
+        state: 'Established',
+        filter: 'K8S-IN',
+        agreed: {
+          holdSeconds: 9,
+          capabilities: ['AS4', 'add-path', 'refresh', 'restart'],
+          password: true,
+          restartSeconds: 10,
+        },
+        asPaths: ['65001'],
+        drops: 0,
+        offered: ['5.5.5.5/32'],
+        refused: [],
+      })),
+    );
+    expect(neighbors('-w2-session-down')[1]).toEqual({
       neighbor: '192.168.13.36',
       remoteAsn: 65001,
       state: 'Connect',
+      filter: 'K8S-IN',
+      asPaths: ['65001'],
+      drops: 1,
+      offered: [],
+      refused: [],
+    });
+  });
+
+  it('a default route that is sent to the neighbors', () => {
+    expect(neighbors('-leak')[0]?.offered).toEqual(['0.0.0.0/0', '5.5.5.5/32']);
+  });
+
+  it('a session without password, and with less than FRR can do', () => {
+    const text = transcript('frr/bgp-neighbors.json')
+      .replaceAll('"authenticationEnabled":1,', '')
+      .replaceAll('"routeRefresh":"advertisedAndReceivedNew"', '"routeRefresh":"advertised"');
+    expect(parseNeighbors(text, [])[0]?.agreed).toMatchObject({
+      password: false,
+      capabilities: ['AS4', 'add-path', 'restart'],
     });
   });
 
   it('no neighbor at all', () => {
-    expect(parseBgpSummary('{}')).toEqual([]);
+    expect(parseNeighbors('{}', [])).toEqual([]);
+    expect(parseNeighbors('{\n}\n', WORKERS)).toEqual([]);
   });
 
   it('BGP table: best path and its multipath siblings, add-path copies merged', () => {
@@ -54,10 +101,13 @@ describe('FRR', () => {
     expect(installed.get('2.2.2.2/32')).toEqual(['192.168.13.35', '192.168.13.37']);
   });
 
-  it.each([parseBgpSummary, parseBgpRoutes, parseRib])('refuses what is no answer', (parse) => {
-    expect(() => parse('% Unknown command')).toThrow();
-    expect(() => parse('[]')).toThrow();
-  });
+  it.each([(text: string) => parseNeighbors(text, []), parseBgpRoutes, parseRib])(
+    'refuses what is no answer',
+    (parse) => {
+      expect(() => parse('% Unknown command')).toThrow();
+      expect(() => parse('[]')).toThrow();
+    },
+  );
 });
 
 describe('kernel', () => {
@@ -90,15 +140,44 @@ describe('kernel', () => {
 
 describe('BIRD', () => {
   it('sessions', () => {
-    expect(parseProtocols(transcript('bird/k8sworker2-protocols.txt'))).toEqual([
-      { neighbor: '192.168.13.30', remoteAsn: 65001, state: 'Established' },
-      { neighbor: '192.168.13.35', remoteAsn: 65001, state: 'Established' },
-      { neighbor: '192.168.13.37', remoteAsn: 65001, state: 'Established' },
-      { neighbor: '192.168.13.39', remoteAsn: 65000, state: 'Established' },
+    const sessions = parseProtocols(transcript('bird/k8sworker2-protocols.txt'));
+    const [mesh] = sessions;
+    expect(mesh).toEqual({
+      neighbor: '192.168.13.30',
+      remoteAsn: 65001,
+      state: 'Established',
+      filter: 'imp',
+      refused: [],
+      asPaths: [],
+      agreed: { holdSeconds: 240, capabilities: ['AS4', 'add-path', 'refresh', 'restart'] },
+    });
+    expect(
+      sessions.map(({ neighbor, remoteAsn, agreed }) => [neighbor, remoteAsn, agreed?.holdSeconds]),
+    ).toEqual([
+      ['192.168.13.30', 65001, 240],
+      ['192.168.13.35', 65001, 240],
+      ['192.168.13.37', 65001, 240],
+      ['192.168.13.39', 65000, 9],
     ]);
     const down = parseProtocols(transcript('bird/k8sworker2-protocols.txt', '-w2-session-down'));
-    expect(down.at(-1)).toEqual({ neighbor: '192.168.13.39', remoteAsn: 65000, state: 'Down' });
+    expect(down.at(-1)).toMatchObject({ neighbor: '192.168.13.39', remoteAsn: 65000, state: 'Down' });
+    expect(down.at(-1)?.agreed).toBeUndefined();
     expect(parseProtocols(transcript('bird/k8smaster1-protocols.txt'))).toHaveLength(3);
+  });
+
+  it('routes that a filter keeps out, and AS paths, by session', () => {
+    expect([...parseRefused(transcript('bird/k8sworker1-filtered-leak.txt'))]).toEqual([
+      ['Node_192_168_13_39', ['0.0.0.0/0']],
+    ]);
+    expect([...parseRefused('BIRD 1.6.8 ready.\n')]).toEqual([]);
+    const text = transcript('bird/k8sworker1-route-all.txt');
+    expect(Object.fromEntries(birdPaths(text))).toEqual({
+      Mesh_192_168_13_30: [''],
+      Mesh_192_168_13_36: [''],
+      Mesh_192_168_13_37: [''],
+      Node_192_168_13_39: ['65000'],
+    });
+    expect(parseRoutes(text).get('10.255.0.128/26')).toEqual(['192.168.13.36']);
   });
 
   it('routes: the best and those as good as it', () => {

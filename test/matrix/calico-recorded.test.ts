@@ -4,7 +4,7 @@ import { unsettled } from '../../scripts/bgp/calico/node-status.ts';
 import { parseCalicoObjects } from '../../scripts/bgp/calico/objects.ts';
 import { podBlocksOf } from '../../scripts/bgp/calico/settings.ts';
 import { parseRoutes as parseBirdRoutes, parseProtocols } from '../../scripts/bgp/checks/bird.ts';
-import { parseBgpRoutes, parseBgpSummary, parseRib } from '../../scripts/bgp/checks/frr.ts';
+import { parseBgpRoutes, parseNeighbors, parseRib } from '../../scripts/bgp/checks/frr.ts';
 import { parseKernelRoutes } from '../../scripts/bgp/checks/tables.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { dnsChecks, judgeDns } from '../../scripts/matrix/dns.ts';
@@ -294,7 +294,9 @@ describe("Calico's BIRD and the router", () => {
       Array(4).fill('Established'),
     );
     expect(parseProtocols(recorded('k8smaster1-protocols.txt'))).toHaveLength(3);
-    expect(parseBgpSummary(recorded('bgp-summary.json')).map(({ neighbor }) => neighbor)).toEqual(WORKERS);
+    expect(parseNeighbors(recorded('bgp-neighbors.json'), []).map(({ neighbor }) => neighbor)).toEqual(
+      WORKERS,
+    );
   });
 
   it('say their routes, those of the kernel as the kernel does', () => {

@@ -22,7 +22,7 @@ export const CHECKS: readonly Check[] = [
     { a: 'bgp', b: 'k8sworker1', protocol: 'ebgp' },
     {
       ...right,
-      wanted: { state: 'Established' },
+      wanted: { state: 'Established', ends: [] },
       seen: {
         ends: [
           { machine: 'bgp', state: 'Established' },

@@ -56,7 +56,7 @@ export function sessionChecks(plan: LabPlan, down: readonly string[] = []): read
     return makeCheck('session', subject, {
       verdict: isDown ? 'failed' : 'passed',
       reason: isDown ? 'not-established' : 'as-wanted',
-      wanted: { state: 'Established' },
+      wanted: { state: 'Established', ends: [] },
       seen: {
         ends: [
           { machine: a.machine, state: one },

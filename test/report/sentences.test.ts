@@ -27,6 +27,8 @@ function spread(
 const CHAIN = 'KUBE-XLB-AAAAAAAAAAAAAAAA';
 const KERNEL = { machine: 'w1', table: 'kernel', prefix: '2.2.2.2/32' };
 
+const AGREED = { holdSeconds: 9, capabilities: ['AS4'], asPaths: ['65001'] };
+
 describe('the sentences of a check', () => {
   it.each<[string, Check, Partial<ReturnType<typeof describeCheck>>]>([
     [
@@ -37,7 +39,7 @@ describe('the sentences of a check', () => {
         {
           ...failed,
           reason: 'wrong-as',
-          wanted: { state: 'Established' },
+          wanted: { state: 'Established', ends: [] },
           seen: {
             ends: [
               { machine: 'bgp', state: 'Established', asn: 65009, wantedAsn: 65001 },
@@ -48,7 +50,59 @@ describe('the sentences of a check', () => {
       ),
       {
         title: 'eBGP session bgp - w1',
-        observed: 'bgp: Established with AS 65009 instead of 65001, w1: no session configured',
+        observed: 'bgp: Established with AS 65009 instead of 65001; w1: no session configured',
+      },
+    ],
+    [
+      'a session without its password',
+      makeCheck(
+        'session',
+        { a: 'bgp', b: 'w1', protocol: 'ebgp' },
+        {
+          ...failed,
+          reason: 'password',
+          wanted: {
+            state: 'Established',
+            ends: [
+              { machine: 'bgp', ...AGREED, password: true },
+              { machine: 'w1', ...AGREED },
+            ],
+          },
+          seen: {
+            ends: [
+              { machine: 'bgp', state: 'Established', drops: 2, agreed: { ...AGREED, password: false } },
+              { machine: 'w1', state: 'Established', agreed: AGREED },
+            ],
+          },
+        },
+      ),
+      {
+        expected: 'Established at both ends; with a TCP MD5 password',
+        observed:
+          'bgp: Established, ended 2 times since its daemon started, without a TCP MD5 password; w1: Established',
+      },
+    ],
+    [
+      'a default route that a router offers',
+      makeCheck(
+        'unplanned-routes',
+        { machine: 'bgp' },
+        {
+          ...failed,
+          reason: 'unwanted',
+          wanted: { prefixes: [] },
+          seen: {
+            held: [{ prefix: '10.0.0.9/32', tables: ['bgp', 'kernel'], nextHops: ['10.0.0.1'] }],
+            offered: [
+              { prefix: '0.0.0.0/0', to: 'w1', refusedBy: 'in' },
+              { prefix: '0.0.0.0/0', to: 'w2', refusedBy: null },
+            ],
+          },
+        },
+      ),
+      {
+        observed:
+          'bgp BGP table and kernel: unplanned 10.0.0.9/32 via 10.0.0.1; bgp offers unplanned 0.0.0.0/0 to w1 (refused by its in), w2',
       },
     ],
     [

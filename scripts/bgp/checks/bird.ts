@@ -1,6 +1,6 @@
 import type { CniName } from '../../spec/types.ts';
-import type { SessionState } from './frr.ts';
-import { type RouteTable, routeTable, withLength } from './tables.ts';
+import { CAPABILITIES, type SessionState } from './frr.ts';
+import { pathsBy, type RouteTable, routeTable, withLength } from './tables.ts';
 
 /**
  * The client of the BIRD in calico-node, run in that container's mount namespace from the node itself: no API server and
@@ -22,14 +22,22 @@ function client(cni: CniName): readonly string[] {
 }
 
 const PROTOCOL_LINE = /^(\S+)\s+BGP\s+\S+\s+\S+/;
-const DETAIL_LINE = /^\s+(BGP state|Neighbor address|Neighbor AS):\s+(\S+)/;
+const DETAIL_LINE =
+  /^\s+(BGP state|Neighbor address|Neighbor AS|Input filter|Neighbor caps|Hold timer):\s+(.*\S)/;
 
 /** Reads `birdc show protocols all` of BIRD 1.6: its BGP sessions. Throws where it is no BIRD that speaks. */
-export function parseProtocols(text: string): readonly SessionState[] {
+export function parseProtocols(
+  text: string,
+  routes: {
+    readonly refused?: ReadonlyMap<string, readonly string[]>;
+    readonly asPaths?: ReadonlyMap<string, readonly string[]>;
+  } = {},
+): readonly SessionState[] {
   const sessions: Map<string, string>[] = [];
   for (const line of linesOf(text)) {
     if (/^\S/.test(line)) {
-      sessions.push(new Map(PROTOCOL_LINE.test(line) ? [['protocol', 'BGP']] : []));
+      const name = PROTOCOL_LINE.exec(line)?.[1];
+      sessions.push(new Map(name === undefined ? [] : [['protocol', name]]));
       continue;
     }
     const [, key, value] = DETAIL_LINE.exec(line) ?? [];
@@ -37,36 +45,86 @@ export function parseProtocols(text: string): readonly SessionState[] {
   }
   return sessions
     .filter((session) => session.has('protocol'))
-    .map((session) => ({
-      neighbor: session.get('Neighbor address') ?? '',
-      remoteAsn: Number(session.get('Neighbor AS')),
-      state: session.get('BGP state') ?? '',
-    }));
+    .map((session) => {
+      const name = session.get('protocol') ?? '';
+      return {
+        neighbor: session.get('Neighbor address') ?? '',
+        remoteAsn: Number(session.get('Neighbor AS')),
+        state: session.get('BGP state') ?? '',
+        filter: filterOf(session.get('Input filter')),
+        refused: routes.refused?.get(name) ?? [],
+        asPaths: routes.asPaths?.get(name) ?? [],
+        ...agreedWith(session.get('Hold timer'), session.get('Neighbor caps')),
+      };
+    });
+}
+
+/** "5/9" are the seconds that are left and those that were agreed on. */
+function agreedWith(hold: string | undefined, caps: string | undefined): Pick<SessionState, 'agreed'> {
+  if (hold === undefined || caps === undefined) return {};
+  const words = caps.split(' ').map((word) => word.replace(/-(rx|tx|able|aware)$/, ''));
+  return {
+    agreed: {
+      holdSeconds: Number(hold.split('/')[1]),
+      capabilities: CAPABILITIES.filter((name) => words.includes(name)),
+    },
+  };
+}
+
+function filterOf(name = 'ACCEPT'): string | null {
+  return name === 'ACCEPT' ? null : name;
 }
 
 /** Asks the BIRD of a node for its table. */
 export function showRoutes(cni: CniName): readonly string[] {
-  return [...client(cni), 'show', 'route'];
+  return [...client(cni), 'show', 'route', 'all'];
+}
+
+/** Asks the BIRD of a node for the routes that it remembers to have refused ("import keep filtered"). */
+export function showRefused(cni: CniName): readonly string[] {
+  return [...client(cni), 'show', 'route', 'filtered'];
+}
+
+/** Reads `birdc show route filtered` of BIRD 1.6: prefixes by the name of the session that they came over. */
+export function parseRefused(text: string): ReadonlyMap<string, readonly string[]> {
+  const refused = new Map<string, string[]>();
+  for (const { prefix, protocol } of routesOf(text))
+    refused.set(protocol, [...(refused.get(protocol) ?? []), prefix]);
+  return refused;
 }
 
 /** prefix (blank where it is that of the line before), destination, [protocol ...], '*' for the best, (preference/metric) */
-const ROUTE_LINE = /^(\S*)\s+(.+?)\s+\[[^\]]*\]\s+(\*\s+)?\(([^)]*)\)/;
+const ROUTE_LINE = /^(\S*)\s+(.+?)\s+\[(\S+)[^\]]*\]\s+(\*\s+)?\(([^)]*)\)/;
 /** A further next hop of a multipath route. */
 const HOP_LINE = /^\t(via \S+ on \S+)/;
+/** What `all` adds to a route. */
+const ATTRIBUTE_LINE = /^\t([A-Za-z][\w.]*):\s*(.*)$/;
 
-/**
- * Reads `birdc show route` of BIRD 1.6: per prefix the next hops of the best route and of those that are as good, which
- * `merge paths on` gives to the kernel together.
- */
-export function parseRoutes(text: string): RouteTable {
-  const routes: { prefix: string; hops: string[]; best: boolean; rank: string }[] = [];
+interface RouteLine {
+  readonly prefix: string;
+  readonly hops: string[];
+  readonly best: boolean;
+  readonly rank: string;
+  readonly protocol: string;
+  /** Of a route that came by BGP. */
+  asPath?: string;
+}
+
+function routesOf(text: string): readonly RouteLine[] {
+  const routes: RouteLine[] = [];
   for (const line of linesOf(text)) {
     const further = HOP_LINE.exec(line)?.[1];
     if (further !== undefined) {
       routes.at(-1)?.hops.push(hopName(further));
       continue;
     }
-    const [, prefix, destination, best, rank] = ROUTE_LINE.exec(line) ?? [];
+    const [, attribute, value = ''] = ATTRIBUTE_LINE.exec(line) ?? [];
+    const last = routes.at(-1);
+    if (attribute !== undefined && last !== undefined) {
+      if (attribute === 'BGP.as_path') last.asPath = value.trim();
+      continue;
+    }
+    const [, prefix, destination, protocol = '', best, rank] = ROUTE_LINE.exec(line) ?? [];
     if (destination === undefined || rank === undefined)
       throw new Error(`not a line of BIRD's "show route": ${line}`);
     routes.push({
@@ -74,8 +132,25 @@ export function parseRoutes(text: string): RouteTable {
       hops: destination === 'multipath' ? [] : [hopName(destination)],
       best: best !== undefined,
       rank,
+      protocol,
     });
   }
+  return routes;
+}
+
+/** Reads `birdc show route all`: by the name of a session the AS paths of what came over it. */
+export function parseAsPaths(text: string): ReadonlyMap<string, readonly string[]> {
+  return pathsBy(
+    routesOf(text).flatMap(({ protocol, asPath }) => (asPath === undefined ? [] : [[protocol, asPath]])),
+  );
+}
+
+/**
+ * Reads `birdc show route all` of BIRD 1.6: per prefix the next hops of the best route and of those that are as good, which
+ * `merge paths on` gives to the kernel together.
+ */
+export function parseRoutes(text: string): RouteTable {
+  const routes = routesOf(text);
   const bestRank = new Map(routes.filter(({ best }) => best).map(({ prefix, rank }) => [prefix, rank]));
   return routeTable(
     routes

@@ -64,19 +64,43 @@ function about<
 
 const machine = { machine: text };
 
-const session = about('session', ['not-configured', 'not-established', 'wrong-as'], {
-  subject: { a: text, b: text, protocol: z.enum(['ebgp', 'ibgp']) },
-  wanted: { state: z.literal('Established') },
-  seen: {
-    ends: lists({
-      machine: text,
-      state: text.nullable().describe('null where no session is configured.'),
-      asn: z.number().optional().describe('The AS number of the other end, where it is a wrong one.'),
-      wantedAsn: z.number().optional(),
-      problem: text.optional().describe('What this end said instead of its state.'),
-    }),
+/** What the ends of an established session have agreed on; where only one kind of daemon tells, it is optional. */
+const agreed = {
+  holdSeconds: z.number(),
+  capabilities: texts,
+  password: z.boolean().optional().describe('Whether TCP segments are signed (RFC 2385).'),
+  restartSeconds: z.number().optional().describe('How long routes of a peer that restarts are kept.'),
+  asPaths: texts.describe('Of the routes that came in.'),
+};
+const session = about(
+  'session',
+  [
+    'not-configured',
+    'not-established',
+    'wrong-as',
+    'unplanned',
+    'hold-time',
+    'capabilities',
+    'password',
+    'restart-time',
+    'as-path',
+  ],
+  {
+    subject: { a: text, b: text, protocol: z.enum(['ebgp', 'ibgp']) },
+    wanted: { state: z.enum(['Established', 'absent']), ends: lists({ machine: text, ...agreed }) },
+    seen: {
+      ends: lists({
+        machine: text,
+        state: text.nullable().describe('null where no session is configured.'),
+        asn: z.number().optional().describe('The AS number of the other end, where it is a wrong one.'),
+        wantedAsn: z.number().optional(),
+        problem: text.optional().describe('What this end said instead of its state.'),
+        agreed: z.strictObject(agreed).readonly().optional(),
+        drops: count.optional().describe('How often the session has ended since the daemon knows it.'),
+      }),
+    },
   },
-});
+);
 const route = about('route', ['missing', 'unwanted', 'wrong-next-hops'], {
   subject: { ...machine, table: text, prefix: text },
   wanted: {
@@ -90,7 +114,14 @@ const route = about('route', ['missing', 'unwanted', 'wrong-next-hops'], {
 const unplannedRoutes = about('unplanned-routes', ['unwanted'], {
   subject: machine,
   wanted: { prefixes: texts },
-  seen: { prefixes: texts },
+  seen: {
+    held: lists({ prefix: text, tables: texts, nextHops: texts }),
+    offered: lists({
+      prefix: text,
+      to: text.describe('The other end of the BGP session.'),
+      refusedBy: text.nullable().describe('The filter that keeps it out there; null where it is taken in.'),
+    }),
+  },
 });
 const unread = { unread: texts.describe('Lines that no reader knows, so left out.') };
 const state = about('state', ['partly-read'], {

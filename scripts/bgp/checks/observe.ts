@@ -2,14 +2,23 @@ import type { Executor } from '../../exec/executor.ts';
 import { type LabPlan, machinesOf } from '../../plan/types.ts';
 import type { CniName } from '../../spec/types.ts';
 import { type Answer, ask, read } from './ask.ts';
-import { parseProtocols, parseRoutes, showProtocols, showRoutes } from './bird.ts';
 import {
+  parseAsPaths as birdPaths,
+  parseProtocols,
+  parseRefused,
+  parseRoutes,
+  showProtocols,
+  showRefused,
+  showRoutes,
+} from './bird.ts';
+import {
+  parseAsPaths as frrPaths,
   parseBgpRoutes,
-  parseBgpSummary,
+  parseNeighbors,
   parseRib,
   type SessionState,
   showBgpRoutes,
-  showBgpSummary,
+  showNeighbors,
   showRib,
 } from './frr.ts';
 import { parseKernelRoutes, type RouteTable, showKernelRoutes } from './tables.ts';
@@ -28,14 +37,21 @@ export interface BgpObservation {
 }
 
 /** Asks the router (FRR) for sessions, BGP table, RIB and kernel table in one call. */
-export async function observeRouter(executor: Executor, signal?: AbortSignal): Promise<BgpObservation> {
+export async function observeRouter(
+  executor: Executor,
+  neighbors: readonly string[],
+  signal?: AbortSignal,
+): Promise<BgpObservation> {
   const answers = await ask(
     executor,
-    { sessions: showBgpSummary(), bgp: showBgpRoutes(), rib: showRib(), kernel: showKernelRoutes() },
+    { sessions: showNeighbors(neighbors), bgp: showBgpRoutes(), rib: showRib(), kernel: showKernelRoutes() },
     { signal },
   );
+  const paths = read(answers.bgp, frrPaths);
   return {
-    sessions: read(answers.sessions, parseBgpSummary),
+    sessions: read(answers.sessions, (text) =>
+      parseNeighbors(text, neighbors, paths.ok ? paths.value : undefined),
+    ),
     tables: [
       { name: 'bgp', table: read(answers.bgp, parseBgpRoutes) },
       { name: 'rib', table: read(answers.rib, (text) => parseRib(text).selected) },
@@ -53,11 +69,24 @@ export async function observeNode(
 ): Promise<BgpObservation> {
   const answers = await ask(
     executor,
-    { sessions: showProtocols(cni), bird: showRoutes(cni), kernel: showKernelRoutes() },
+    {
+      sessions: showProtocols(cni),
+      bird: showRoutes(cni),
+      refused: showRefused(cni),
+      kernel: showKernelRoutes(),
+    },
     { signal },
   );
+  // A table that cannot be read fails its own checks.
+  const refused = read(answers.refused, parseRefused);
+  const asPaths = read(answers.bird, birdPaths);
   return {
-    sessions: read(answers.sessions, parseProtocols),
+    sessions: read(answers.sessions, (text) =>
+      parseProtocols(text, {
+        ...(refused.ok ? { refused: refused.value } : {}),
+        ...(asPaths.ok ? { asPaths: asPaths.value } : {}),
+      }),
+    ),
     tables: [
       { name: 'bird', table: read(answers.bird, parseRoutes) },
       { name: 'kernel', table: read(answers.kernel, parseKernelRoutes) },
@@ -78,10 +107,17 @@ export async function observeBgp(
       if (executor === undefined) return [];
       const observed =
         role === 'router'
-          ? observeRouter(executor, signal)
+          ? observeRouter(executor, neighborsOf(plan, name), signal)
           : observeNode(executor, plan.choices.cni.value, signal);
       return [[name, await observed]];
     }),
   );
   return new Map(observed.flat());
+}
+
+/** The addresses at the other ends of a machine's sessions. */
+function neighborsOf({ bgp }: LabPlan, machine: string): readonly string[] {
+  return bgp.peerings.flatMap(({ a, b }) =>
+    a.machine === machine ? [b.address] : b.machine === machine ? [a.address] : [],
+  );
 }

@@ -16,6 +16,15 @@ export function routeTable(
   return table;
 }
 
+/** The different AS paths by where they came from. */
+export function pathsBy(
+  pairs: readonly (readonly [string, string])[],
+): ReadonlyMap<string, readonly string[]> {
+  const paths = new Map<string, readonly string[]>();
+  for (const [from, path] of pairs) paths.set(from, [...new Set([...(paths.get(from) ?? []), path])].sort());
+  return paths;
+}
+
 /** A prefix with its length, for tools that leave /32 out. */
 export function withLength(destination: string): string {
   if (destination === 'default') return '0.0.0.0/0';

@@ -2,7 +2,7 @@ import { checkBgp } from '../../bgp/checks/judge.ts';
 import { type BgpObservation, observeBgp } from '../../bgp/checks/observe.ts';
 import { tested } from '../../matrix/endpoints.ts';
 import { type LayeredChecks, layerChecks } from '../../matrix/layers.ts';
-import { announcements } from '../../matrix/network.ts';
+import { announcements, clientTables } from '../../matrix/network.ts';
 import { checkPodNetwork } from '../../matrix/pod-network.ts';
 import { type CountersByNode, readCounters } from '../../matrix/proof-counters.ts';
 import { checkRules } from '../../matrix/rule-checks.ts';
@@ -86,7 +86,7 @@ async function look(deps: Deps, lab: OpenLab): Promise<Reading> {
   const layered = layerChecks(plan, [
     ...checkState(state),
     ...checkWorkloads(plan, state),
-    ...checkBgp(plan, announcements(plan, state), bgp),
+    ...checkBgp(plan, announcements(plan, state), new Map([...bgp, ...clientTables(plan, state)])),
     ...checkPodNetwork(plan, state),
     ...checkRules(tested(plan, state), counters),
     ...checkStaleFlows(state, flows),
