@@ -155,7 +155,7 @@ describe('what the ends of a session agreed on', () => {
   });
 
   it("is the hold time of the lab's own BIRDs in the mesh, and Calico's with Calico", async () => {
-    const slow = worker(/(?<=Mesh_192_168_13_36[^]*?Hold timer: +\d+\/)9/, '240');
+    const slow = worker(/(?<=Mesh_192_168_13_36[\s\S]*?Hold timer: +\d+\/)9/, '240');
     const id = 'bgp.session.k8sworker1-k8sworker2';
     expect(await session([slow], id)).toMatchObject({
       reason: 'hold-time',
