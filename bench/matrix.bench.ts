@@ -2,7 +2,7 @@
 // the same SSH connections: `npm run bench`. Prints medians and how many times faster labtest is.
 import { parseArgs } from 'node:util';
 import { realDeps, type Terminal } from '../scripts/cli/deps.ts';
-import { errorLines, exitCodeOf } from '../scripts/cli/print-error.ts';
+import { errorLines, exitCodeOf } from '../scripts/cli/main.ts';
 import { kubectlCommand } from '../scripts/cluster/kubectl.ts';
 import { type OpenLab, openLab, prepareProbes } from '../scripts/commands/test/open-lab.ts';
 import { readLabState } from '../scripts/commands/test/read-lab.ts';

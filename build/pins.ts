@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Document, isScalar, type Node, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
-import { findChecksum } from '../scripts/artifacts/online/checksums.ts';
+import { findChecksum } from '../scripts/artifacts/online/download.ts';
 import { type HttpsClient, readAll } from '../scripts/artifacts/online/https.ts';
 import { type Component, loadVersions, type PinnedImage } from '../scripts/artifacts/online/versions.ts';
 import { messageOf, UserError } from '../scripts/shared/errors.ts';

@@ -1,4 +1,4 @@
 #!/usr/bin/env node
-import { runBin } from './cli/bin.ts';
+import { runBin } from './cli/main.ts';
 
 await runBin('lab');

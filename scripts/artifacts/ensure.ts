@@ -1,16 +1,16 @@
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { Executor } from '../exec/executor.ts';
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { CommandError, type Executor } from '../exec/executor.ts';
+import { EXIT, Interrupted, LabError, messageOf } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
-import { buildRecipe } from './build.ts';
-import { artifactFolder, cacheFolder, cacheProblem } from './cache.ts';
-import { findDebianSource } from './debian.ts';
-import { buildLock, removeLeftovers } from './leftovers.ts';
-import { lockWhenFree } from './lock.ts';
-import { BuildProgress } from './progress.ts';
-import { assetFiles, type Recipe, type RecipeId, recipeKey } from './recipe.ts';
+import { assetPath } from '../shared/files.ts';
+import { artifactFolder, cacheFolder, cacheProblem, commitArtifact } from './cache.ts';
+import { type DebianSource, findDebianSource, KEYRING, renderSources, SUITE } from './debian.ts';
+import { buildFolder, buildLock, lockWhenFree, removeBuild, removeLeftovers } from './lock.ts';
+import { assetFiles, type BuildContext, type Recipe, type RecipeId, recipeKey } from './recipe.ts';
 import { recipes } from './recipes.ts';
-import { together } from './together.ts';
+import { together } from './tries.ts';
 
 /** What a lab is made of. */
 export interface Artifacts {
@@ -180,5 +180,178 @@ async function buildOne(
     progress.finish(recipe.id);
   } finally {
     await lock.release();
+  }
+}
+
+/** The longest that one command of a build may take: a wedged download must end some time. */
+const COMMAND_TIMEOUT_MS = 40 * 60_000;
+
+/** What a build needs besides its recipe. */
+export interface BuildEnvironment {
+  readonly host: Executor;
+  readonly cache: string;
+  readonly debian: DebianSource;
+  readonly keys: ReadonlyMap<RecipeId, string>;
+  readonly signal: AbortSignal;
+  readonly onLine: () => void;
+}
+
+/** The file that a build's output goes to. */
+export function logFile(cache: string, { id }: Recipe, key: string): string {
+  return join(cache, 'logs', `${id}-${key.slice(0, 16)}.log`);
+}
+
+/**
+ * Builds one recipe beside its place in the cache and moves it there when it is whole. The caller holds its lock.
+ * Throws LabError with the log's path and its end; what was half built is removed, if this process lives to do it.
+ */
+export async function buildRecipe(recipe: Recipe, environment: BuildEnvironment): Promise<void> {
+  const { cache, keys, signal } = environment;
+  const key = keyOf(keys, recipe.id);
+  const final = artifactFolder(cache, recipe.id, key);
+  const folder = buildFolder(cache, `${recipe.id}-${key.slice(0, 16)}`);
+  const log = logFile(cache, recipe, key);
+  const started = performance.now();
+  await mkdir(dirname(log), { recursive: true });
+  const output = createWriteStream(log, { flags: 'w' });
+  try {
+    for (const name of ['work', 'out']) await mkdir(join(folder, name), { recursive: true });
+    await writeFile(join(folder, 'sources.list'), renderSources(environment.debian.mirror, SUITE, KEYRING));
+    await recipe.build(contextOf(recipe, environment, folder, output));
+    // A folder that is in the way is one that was found damaged: under this lock nobody else writes there.
+    await rm(final, { recursive: true, force: true });
+    const seconds = Math.round((performance.now() - started) / 1000);
+    await commitArtifact(join(folder, 'out'), final, { id: recipe.id, key, seconds });
+  } catch (error) {
+    if (signal.aborted) throw new Interrupted();
+    throw buildError(recipe, log, error);
+  } finally {
+    output.end();
+    await removeBuild(folder);
+  }
+}
+
+function contextOf(
+  recipe: Recipe,
+  { host, cache, debian, keys, signal, onLine }: BuildEnvironment,
+  folder: string,
+  output: WriteStream,
+): BuildContext {
+  const work = join(folder, 'work');
+  const run = async (argv: readonly string[]): Promise<void> => {
+    // One stream for both, in the order in which they were written.
+    await host.run(['sh', '-c', 'exec "$@" 2>&1', 'sh', ...argv], {
+      cwd: work,
+      signal,
+      timeoutMs: COMMAND_TIMEOUT_MS,
+      env: { LC_ALL: 'C.UTF-8', DEBIAN_FRONTEND: 'noninteractive', TMPDIR: work },
+      onLine: (line) => {
+        output.write(`${plain(line)}\n`);
+        onLine();
+      },
+    });
+  };
+  return {
+    work,
+    out: join(folder, 'out'),
+    outputOf: (id) => artifactFolder(cache, id, keyOf(keys, id)),
+    run,
+    script: (path, ...args) =>
+      run(['unshare', '--mount', '--propagation', 'private', 'sh', assetPath('images', path), ...args]),
+    sources: join(folder, 'sources.list'),
+    mmdebstrapOptions: debian.aptOptions.map((option) => `--aptopt=${option}`),
+    parameters: recipe.parameters,
+  };
+}
+
+function keyOf(keys: ReadonlyMap<RecipeId, string>, id: RecipeId): string {
+  const key = keys.get(id);
+  if (key === undefined) throw new Error(`no recipe ${id}`);
+  return key;
+}
+
+function buildError(recipe: Recipe, log: string, error: unknown): LabError {
+  const said = error instanceof CommandError ? error.details.slice(1).map(plain) : [messageOf(error)];
+  return new LabError(EXIT.wrong, `Building ${recipe.title} failed.`, {
+    details: [...said, `log: ${log}`],
+    next: 'Run labup again: what was built before is kept.',
+    cause: error,
+  });
+}
+
+// mmdebstrap gives dpkg a terminal, so that its lines end in CR LF.
+function plain(line: string): string {
+  return line.replace(/\r$/, '');
+}
+
+/** One build's part of the work. */
+export interface Weight {
+  readonly id: string;
+  readonly title: string;
+  /** Measured alone on two cores. */
+  readonly seconds: number;
+  readonly lines: number;
+}
+
+/** Says how far concurrent builds are: their logs' lines against the measured number, weighted by measured seconds. */
+export class BuildProgress {
+  readonly #emit: Emit;
+  readonly #now: () => number;
+  readonly #started: number;
+  readonly #builds = new Map<
+    string,
+    { weight: Weight; lines: number; state: 'waiting' | 'running' | 'done' }
+  >();
+  #emittedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(weights: readonly Weight[], emit: Emit, now: () => number = () => performance.now()) {
+    this.#emit = emit;
+    this.#now = now;
+    this.#started = now();
+    for (const weight of weights) this.#builds.set(weight.id, { weight, lines: 0, state: 'waiting' });
+  }
+
+  start(id: string): void {
+    this.#set(id, 'running');
+    const running = [...this.#builds.values()].filter(({ state }) => state === 'running');
+    this.#emit({ type: 'note', text: `building ${running.map(({ weight }) => weight.title).join('; ')}` });
+  }
+
+  line(id: string): void {
+    const build = this.#builds.get(id);
+    if (build !== undefined) build.lines += 1;
+    if (this.#now() - this.#emittedAt >= 1000) this.#report();
+  }
+
+  /** Also for a build that turned out to be another labup's. */
+  finish(id: string): void {
+    this.#set(id, 'done');
+    this.#report();
+  }
+
+  /** Seconds of measured work that are done, that there are in all, and that are left at the speed seen so far. */
+  estimate(): { done: number; total: number; secondsLeft: number } {
+    let done = 0;
+    let total = 0;
+    for (const { weight, lines, state } of this.#builds.values()) {
+      // Logs differ by a few lines from host to host, so only an ended build counts in full.
+      const part = state === 'done' ? 1 : Math.min(0.98, lines / weight.lines);
+      done += weight.seconds * part;
+      total += weight.seconds;
+    }
+    const elapsed = (this.#now() - this.#started) / 1000;
+    // Before a tenth is done the speed is noise. Builds overlap on two cores, so a fresh estimate is the plain sum.
+    const pace = done > total / 10 ? elapsed / done : 1;
+    return { done: Math.round(done), total, secondsLeft: Math.ceil((total - done) * pace) };
+  }
+
+  #set(id: string, state: 'running' | 'done'): void {
+    const build = this.#builds.get(id);
+    if (build !== undefined) build.state = state;
+  }
+
+  #report(): void {
+    this.#emittedAt = this.#now();
+    this.#emit({ type: 'progress', ...this.estimate() });
   }
 }

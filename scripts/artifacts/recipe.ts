@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { assetPath } from '../shared/assets.ts';
+import { assetPath } from '../shared/files.ts';
 
 export type RecipeId =
   | 'kubernetes'

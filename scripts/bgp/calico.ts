@@ -3,18 +3,16 @@ import type { ClusterContext } from '../cluster/distribution.ts';
 import type { Kubectl } from '../cluster/kubectl.ts';
 import { filesOf, type Software } from '../plan/software.ts';
 import {
-  renderBgpPassword,
-  renderBgpResources,
-  renderInstallation,
-  renderLoadBalancerPools,
-} from '../render/calico.ts';
-import {
   ADMISSION_GROUP,
   ADMISSION_VERSIONS,
   type AdmissionVersion,
   hasMutatingPolicies,
+  renderBgpPassword,
+  renderBgpResources,
   renderCalicoManifest,
-} from '../render/calico-manifest.ts';
+  renderInstallation,
+  renderLoadBalancerPools,
+} from '../render/calico.ts';
 import { UserError } from '../shared/errors.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';

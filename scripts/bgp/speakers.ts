@@ -1,8 +1,8 @@
 import type { RemoteMachine } from '../exec/ssh.ts';
 import { ensureUnits } from '../machines/deliver.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
+import { renderNodeFiles } from '../render/bird.ts';
 import { renderRouterFiles } from '../render/frr.ts';
-import { renderNodeFiles } from '../render/node.ts';
 import type { Secrets } from '../shared/secrets.ts';
 
 /** FRR on the router, configured and running. Returns whether anything had to be done. */

@@ -1,6 +1,6 @@
 import type { ReadyStep } from '../commands/steps.ts';
 import type { LabEvent } from '../shared/events.ts';
-import { durationText, progressText } from './duration-text.ts';
+import { durationText, progressText } from './text.ts';
 
 /** Runs steps as plain lines, for pipes and logs: one when a step begins, its notes, one when it ends. */
 export async function plainSteps(steps: readonly ReadyStep[], write: (line: string) => void): Promise<void> {

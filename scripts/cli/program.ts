@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError, Option, type OutputConfiguration } from 'commander';
-import { readAsset } from '../shared/assets.ts';
+import { readAsset } from '../shared/files.ts';
 import { DISTRIBUTION_NAMES, DRIVER_NAMES, ECHO_VARIANTS } from '../spec/names.ts';
 import type { Handlers } from './handlers.ts';
 

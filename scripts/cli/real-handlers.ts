@@ -2,13 +2,17 @@ import { resolve } from 'node:path';
 import type { Deps } from '../commands/deps.ts';
 import type { labtest } from '../commands/test/labtest.ts';
 import { EXIT, UserError } from '../shared/errors.ts';
-import { aboutBundle, bundleText } from './bundle-text.ts';
-import { colors } from './colors.ts';
 import type { Terminal } from './deps.ts';
-import { doctorText } from './doctor-text.ts';
-import { durationText, slowestText } from './duration-text.ts';
 import type { Handlers } from './handlers.ts';
-import { statusText } from './status-text.ts';
+import {
+  aboutBundle,
+  bundleText,
+  colors,
+  doctorText,
+  durationText,
+  slowestText,
+  statusText,
+} from './text.ts';
 
 /** Whatever the user's own command ends with is its result. */
 const ANY_CODE = Array.from({ length: 256 }, (_, value) => value);

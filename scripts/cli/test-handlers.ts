@@ -1,28 +1,33 @@
 import { resolve } from 'node:path';
 import type { Deps } from '../commands/deps.ts';
-import { explainLab } from '../commands/inspect/explain.ts';
-import { predictLab } from '../commands/inspect/predict.ts';
+import { explainLab, predictLab } from '../commands/inspect/predict.ts';
 import { selftest } from '../commands/selftest/selftest.ts';
-import { labtest } from '../commands/test/labtest.ts';
-import { type WatchRound, watchLab } from '../commands/test/watch.ts';
+import { labtest, type WatchRound, watchLab } from '../commands/test/labtest.ts';
 import type { Cell } from '../matrix/types.ts';
 import { diffReports, renderDiff } from '../report/diff.ts';
 import { toHtml } from '../report/html/page.ts';
-import { buildReport, type LabReport, reportText } from '../report/json.ts';
+import { buildReport, type LabReport, parseReport, reportText } from '../report/json.ts';
 import { toMarkdown } from '../report/markdown.ts';
-import { parseReport } from '../report/parse.ts';
-import { abortedRun, type LabRun } from '../report/run.ts';
-import { exitCodeOf } from '../report/summary.ts';
+import { abortedRun, exitCodeOf, type LabRun } from '../report/run.ts';
 import { renderTable } from '../report/table.ts';
 import { messageOf, UserError } from '../shared/errors.ts';
-import { colors } from './colors.ts';
 import type { Terminal } from './deps.ts';
-import { explanationLines, predictionJson, predictionLines } from './explain-text.ts';
 import type { Handlers, LabArgs, TestArgs } from './handlers.ts';
-import { failedRun, saveJunit } from './junit-file.ts';
-import { loadFile, saveFile } from './save-file.ts';
-import { selftestCode, selftestJson, selftestLines } from './selftest-text.ts';
-import { roundJson, roundText } from './watch-text.ts';
+import {
+  explanationLines,
+  failedRun,
+  loadFile,
+  predictionJson,
+  predictionLines,
+  roundJson,
+  roundText,
+  saveFile,
+  saveJunit,
+  selftestCode,
+  selftestJson,
+  selftestLines,
+} from './test-text.ts';
+import { colors } from './text.ts';
 
 /** Where a handler's result goes. */
 export interface Output {

@@ -1,6 +1,6 @@
 import type { RemoteMachine } from '../exec/ssh.ts';
-import { readAsset } from '../shared/assets.ts';
 import type { Emit } from '../shared/events.ts';
+import { readAsset } from '../shared/files.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
 

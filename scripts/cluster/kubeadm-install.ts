@@ -11,8 +11,8 @@ import {
 } from '../machines/deliver.ts';
 import { type FileRole, filesFor, type Software, type SoftwareFile } from '../plan/software.ts';
 import type { MachinePlan } from '../plan/types.ts';
-import { IMAGE_RUNTIME, renderRuntimeFiles } from '../render/containerd.ts';
 import { kubeadmApi } from '../render/kubeadm.ts';
+import { IMAGE_RUNTIME, renderRuntimeFiles } from '../render/runtime.ts';
 import { UserError } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';

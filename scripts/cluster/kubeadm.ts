@@ -3,7 +3,7 @@ import type { RemoteMachine } from '../exec/ssh.ts';
 import { lookAtNode } from '../machines/deliver.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { criSocket, kubeadmApi, renderKubeadmInit, renderKubeadmJoin } from '../render/kubeadm.ts';
-import { renderResolvConf } from '../render/kubelet.ts';
+import { renderResolvConf } from '../render/runtime.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import type { Distribution } from './distribution.ts';

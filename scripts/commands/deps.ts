@@ -6,6 +6,7 @@ import type { HostWork } from '../machines/packages.ts';
 import type { MissingPackage } from '../plan/host-facts.ts';
 import type { Software } from '../plan/software.ts';
 import type { LabPlan } from '../plan/types.ts';
+import { UserError } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
 import type { DistributionName, DriverName } from '../spec/types.ts';
 import type { RunSteps } from './steps.ts';
@@ -94,4 +95,26 @@ export interface Deps {
   readonly ask?: ((question: string) => Promise<boolean>) | undefined;
   /** Tells the user something outside of any step, on standard error. */
   readonly say: (line: string) => void;
+}
+
+/**
+ * Gets leave for what changes the host itself. With --yes it is given; on a terminal it is asked for; otherwise the
+ * command stops with exit 2 and says what it would have done.
+ */
+export async function requireConsent(
+  deps: Pick<Deps, 'ask' | 'say'>,
+  yes: boolean,
+  would: readonly string[],
+  command: string,
+): Promise<void> {
+  if (yes || would.length === 0) return;
+  if (deps.ask !== undefined) {
+    for (const line of would) deps.say(`  ${line}`);
+    if (await deps.ask('Go ahead?')) return;
+    throw new UserError('Stopped: nothing was changed.', { next: `${command} --yes` });
+  }
+  throw new UserError('This needs your consent, and there is no terminal to ask on. Nothing was changed.', {
+    details: would.map((line) => `would ${line}`),
+    next: `${command} --yes`,
+  });
 }

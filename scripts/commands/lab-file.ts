@@ -1,9 +1,13 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { assetPath } from '../shared/assets.ts';
+import type { MachineDriver, ObservedThing } from '../machines/driver.ts';
+import type { LabPlan } from '../plan/types.ts';
 import { UserError } from '../shared/errors.ts';
-import { nameProblem } from '../spec/formats.ts';
+import { assetPath } from '../shared/files.ts';
 import { loadSpec } from '../spec/load.ts';
+import { DRIVER_NAMES } from '../spec/names.ts';
+import { nameProblem } from '../spec/problems.ts';
+import type { DriverName } from '../spec/types.ts';
 import type { Deps } from './deps.ts';
 
 /** Which lab a command works on. */
@@ -44,4 +48,48 @@ export function labName(deps: Pick<Deps, 'cwd'>, options: LabOptions): string {
 function labsIn(cwd: string): readonly string[] {
   const folder = join(cwd, '.lab');
   return existsSync(folder) ? readdirSync(folder).filter((name) => nameProblem(name) === undefined) : [];
+}
+
+/** What a driver sees of a lab outside its state folder. */
+export interface DriverView {
+  readonly driver: MachineDriver;
+  readonly things: readonly ObservedThing[];
+}
+
+/** What each driver that can hold something of a lab sees of it: the one that made it, or all where nobody knows which. */
+export async function observeByDriver(
+  deps: Pick<Deps, 'driver'>,
+  lab: string,
+  plan: LabPlan | undefined,
+): Promise<readonly DriverView[]> {
+  const names = plan === undefined ? DRIVER_NAMES : [plan.choices.driver.value];
+  return Promise.all(
+    names.map(async (name) => {
+      const driver = await deps.driver(name);
+      return { driver, things: await driver.observe(lab) };
+    }),
+  );
+}
+
+/** Everything of a lab that exists outside its state folder. */
+export async function observeLab(
+  deps: Pick<Deps, 'driver'>,
+  lab: string,
+  plan: LabPlan | undefined,
+): Promise<readonly ObservedThing[]> {
+  return (await observeByDriver(deps, lab, plan)).flatMap(({ things }) => things);
+}
+
+/**
+ * The drivers that are known to have made a lab whose plan is lost: the one that lab.yaml names, else those that see
+ * something of it; none where nobody knows. With --name lab.yaml may be another lab's.
+ */
+export function makersOf(
+  deps: Pick<Deps, 'cwd'>,
+  options: LabOptions,
+  views: readonly DriverView[],
+): readonly DriverName[] {
+  const named = options.name === undefined ? loadSpec(labFile(deps, options).path).driver : 'auto';
+  if (named !== 'auto') return [named];
+  return views.filter(({ things }) => things.length > 0).map(({ driver }) => driver.name);
 }

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
 import { appendFile, link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type BackgroundProcess, isRunning, thisProcess } from '../exec/background.ts';
+import { type BackgroundProcess, isRunning, thisProcess } from '../exec/local.ts';
 import type { SshTarget } from '../exec/ssh.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { UserError } from '../shared/errors.ts';
+import { writeAtomic } from '../shared/files.ts';
 import type { Secrets } from '../shared/secrets.ts';
-import { writeAtomic } from '../shared/write-atomic.ts';
 import type { DistributionName, DriverName } from '../spec/types.ts';
 
 /** One line of the journal: what a step of which command did, and how long it took. */

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import type { RemoteMachine } from '../exec/ssh.ts';
 import type { SoftwareFile } from '../plan/software.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
-import type { CgroupDriver } from '../render/kubelet.ts';
+import type { CgroupDriver } from '../render/runtime.ts';
 import { packagesOf, renderNetworkFiles } from '../render/software.ts';
 import type { Emit } from '../shared/events.ts';
 import type { RenderedFile } from '../shared/files.ts';

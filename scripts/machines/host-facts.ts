@@ -14,8 +14,8 @@ import {
   type Unseen,
 } from '../plan/host-facts.ts';
 import type { LabPlan } from '../plan/types.ts';
-import { assetPath, readAsset } from '../shared/assets.ts';
 import { messageOf, rethrowIfInterrupted } from '../shared/errors.ts';
+import { assetPath, readAsset } from '../shared/files.ts';
 import { type KernelRoute, readLinks, readRoutes } from '../shared/ip-json.ts';
 import type { ObservedThing } from './driver.ts';
 import { type DaemonHost, lookAtDaemons, lookAtOtherLabs, machineFolder, THIS_HOST } from './incus/daemon.ts';

@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { z } from 'zod';
 import { UserError } from '../shared/errors.ts';
-import { writeAtomic } from '../shared/write-atomic.ts';
+import { writeAtomic } from '../shared/files.ts';
 
 /**
  * Where a driver notes what it has made or borrowed, outside the state folder: `$XDG_STATE_HOME/k8s-bgp-lab/DRIVER`, by

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import type { RemoteMachine } from '../exec/ssh.ts';
-import { assetPath, readAsset } from '../shared/assets.ts';
+import { assetPath, readAsset } from '../shared/files.ts';
 
 /** Where the probe and the watcher are on every machine. */
 export const PROBE_DIR = '/usr/local/lib/lab/probe';

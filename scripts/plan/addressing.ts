@@ -1,7 +1,7 @@
 import { type Cidr, nthAddress, nthBlock, parseCidr } from '../shared/ip.ts';
-import type { CniName, LabSpec, MachineSpec } from '../spec/types.ts';
+import type { CniName, LabSpec, MachineRole, MachineSpec } from '../spec/types.ts';
 import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
-import type { LabPlan, RoutePlan } from './types.ts';
+import type { LabPlan, PeeringPlan, RoutePlan } from './types.ts';
 
 /** Cluster DNS has the tenth address of the service CIDR, by the convention that kubeadm follows too. */
 const DNS_NUMBER = 10;
@@ -77,4 +77,32 @@ export function routesOf(
   if (machine.role !== 'client' || machine.routed !== true) return [];
   const prefixes = [podCidr, serviceCidr, ...externalPrefixes(spec), ...spec.bgp.routerPrefixes];
   return prefixes.map((to) => ({ to, via: routerAddress }));
+}
+
+interface Speaker {
+  readonly name: string;
+  readonly role: MachineRole;
+  readonly address: string;
+}
+
+/** All BGP sessions: a full iBGP mesh of the Kubernetes nodes, and eBGP from every worker to the router. */
+export function peeringsOf(
+  machines: readonly Speaker[],
+  asns: { readonly clusterAsn: number; readonly routerAsn: number },
+): readonly PeeringPlan[] {
+  const end = ({ name, address, role }: Speaker) => ({
+    machine: name,
+    address,
+    asn: role === 'router' ? asns.routerAsn : asns.clusterAsn,
+  });
+  const nodes = machines.filter(({ role }) => role === 'control-plane' || role === 'worker');
+  const workers = nodes.filter(({ role }) => role === 'worker');
+  const routers = machines.filter(({ role }) => role === 'router');
+  const mesh = nodes.flatMap((a, index) =>
+    nodes.slice(index + 1).map((b): PeeringPlan => ({ kind: 'ibgp', a: end(a), b: end(b) })),
+  );
+  const external = routers.flatMap((router) =>
+    workers.map((worker): PeeringPlan => ({ kind: 'ebgp', a: end(router), b: end(worker) })),
+  );
+  return [...mesh, ...external];
 }

@@ -1,10 +1,9 @@
 import { UserError } from '../shared/errors.ts';
 import { contains, networkOf, overlaps, parseCidr } from '../shared/ip.ts';
 import { isHostAddress } from '../spec/defaults.ts';
-import { cidrProblem } from '../spec/formats.ts';
+import { cidrProblem } from '../spec/problems.ts';
 import { SUBNET_LENGTHS } from '../spec/schema.ts';
-import { apiServerAt, checkedCidr, namedPrefixes } from './addressing.ts';
-import { peeringsOf } from './peering.ts';
+import { apiServerAt, checkedCidr, namedPrefixes, peeringsOf } from './addressing.ts';
 import { type LabPlan, theMachine } from './types.ts';
 
 /** What a plan says in the place of an address that only the running machines have. */

@@ -1,4 +1,4 @@
-import { macOf } from '../shared/mac.ts';
+import { macOf } from '../shared/labels.ts';
 import { K8S_VERSION } from '../shared/versions.ts';
 import type { LabSpec, MachineSpec } from '../spec/types.ts';
 import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
@@ -8,11 +8,11 @@ import {
   dnsAddress,
   externalPrefixes,
   isNode,
+  peeringsOf,
   podBlocks,
   routesOf,
 } from './addressing.ts';
 import { findsAddresses, pendingPlan } from './found.ts';
-import { peeringsOf } from './peering.ts';
 import type { SoftwareFacts } from './software.ts';
 import { ECHO_NAMESPACE, type LabPlan, type MachinePlan } from './types.ts';
 
@@ -144,4 +144,17 @@ function theOne(spec: LabSpec, role: 'control-plane' | 'router'): MachineSpec {
   const machine = spec.machines.find((each) => each.role === role);
   if (machine === undefined) throw new Error(`not a checked spec: it has no ${role}`);
   return machine;
+}
+
+/**
+ * The same lab in less memory, for laptops: one worker fewer, and no routed client, for the router has the same routes
+ * and is tested from too. A lab with one worker keeps it.
+ */
+export function smallLab(spec: LabSpec): LabSpec {
+  const workers = spec.machines.filter(({ role }) => role === 'worker');
+  const last = workers.length > 1 ? workers.at(-1) : undefined;
+  const machines = spec.machines.filter(
+    (machine) => machine !== last && !(machine.role === 'client' && machine.routed === true),
+  );
+  return { ...spec, machines };
 }

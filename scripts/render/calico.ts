@@ -1,10 +1,11 @@
-import type { Document } from 'yaml';
+import { type Document, isDocument, isMap, isSeq, parseAllDocuments, type YAMLMap } from 'yaml';
 import { type LabPlan, machinesOf, theMachine } from '../plan/types.ts';
+import { LabFailure } from '../shared/errors.ts';
 import { parseCidr } from '../shared/ip.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import { RESTART_SECONDS } from './bird.ts';
-import { checkedPassword } from './password.ts';
-import { fillIn, readYamlAsset, readYamlDocument, writeDocuments } from './yaml.ts';
+import { checkedPassword } from './sessions.ts';
+import { fillIn, readYamlAsset, readYamlDocument, writeDocuments } from './template.ts';
 
 /**
  * The groups that Calico's resources are written to. v3 is the documented one, served by Calico's API server or by CRDs
@@ -113,4 +114,132 @@ function nodeStatuses(plan: LabPlan, api: CalicoApi): readonly Document[] {
 function hasKeepaliveTime({ calico }: LabPlan): boolean {
   const [major = 0, minor = 0] = (calico?.version ?? '').replace(/^v/, '').split('.').map(Number);
   return major > 3 || (major === 3 && minor >= 32);
+}
+
+type Path = readonly (string | number)[];
+
+const POD: Path = ['spec', 'template', 'spec'];
+
+/** The group of admission policies, and the versions of it that may serve mutating ones, the newest first. */
+export const ADMISSION_GROUP = 'admissionregistration.k8s.io';
+export const ADMISSION_VERSIONS = ['v1', 'v1beta1'] as const;
+export type AdmissionVersion = (typeof ADMISSION_VERSIONS)[number];
+/** Mutating admission policies and their bindings. */
+const MUTATING = /^MutatingAdmissionPolicy(Binding)?$/;
+/**
+ * Checks who may change policies of which tier, and does not start without a certificate that somebody has to make
+ * (calico-v3-crds.yaml, the comment above its Deployment). A lab has one administrator, and no tiers.
+ */
+const WEBHOOKS = 'calico-webhooks';
+
+/** A manifest with this one keeps Calico's resources in projectcalico.org/v3 itself (calico-v3-crds.yaml). */
+const NATIVE_CRD = 'bgppeers.projectcalico.org';
+
+/** Whether a manifest has objects of which the cluster must say in which version it takes them. */
+export function hasMutatingPolicies(text: string): boolean {
+  return documentsOf(text).some((each) => MUTATING.test(String(each.get('kind'))));
+}
+
+/**
+ * A calico.yaml or calico-v3-crds.yaml as its release has it, made for the plan: pod CIDR, blocks, no encapsulation (as
+ * shipped it is IPIP), node addresses from the lab's subnet, and no image is ever pulled. `admission` is the version of
+ * mutating admission policies that the cluster serves: Calico 3.32 writes v1beta1, which Kubernetes 1.36 does not serve by
+ * default; v1 is the same (https://github.com/projectcalico/calico/pull/12877). Where the cluster serves none they are
+ * left out: they complete network policies of Calico's, and the lab has none. Throws LabFailure where the file is not of
+ * that make, for then it would install something else than the lab that was planned.
+ */
+export function renderCalicoManifest(
+  plan: LabPlan,
+  text: string,
+  admission: AdmissionVersion | undefined,
+): string {
+  const documents = documentsOf(text)
+    .filter((each) => each.getIn(['metadata', 'name']) !== WEBHOOKS)
+    .filter((each) => admission !== undefined || !MUTATING.test(String(each.get('kind'))));
+  for (const each of documents)
+    if (MUTATING.test(String(each.get('kind')))) each.set('apiVersion', `${ADMISSION_GROUP}/${admission}`);
+  const errors = documents.flatMap(({ errors: each }) => each.map(({ message }) => message));
+  if (errors.length > 0) throw strange(errors);
+  const node = find(documents, 'DaemonSet', 'calico-node');
+  const controllers = find(documents, 'Deployment', 'calico-kube-controllers');
+  for (const document of documents.filter((each) => each.hasIn(POD))) neverPull(document);
+  const environment: Readonly<Record<string, string>> = {
+    CALICO_IPV4POOL_CIDR: plan.kubernetes.podCidr,
+    CALICO_IPV4POOL_BLOCK_SIZE: String(plan.kubernetes.podBlockLength),
+    CALICO_IPV4POOL_IPIP: 'Never',
+    CALICO_IPV4POOL_VXLAN: 'Never',
+    CALICO_IPV4POOL_NAT_OUTGOING: 'true',
+    IP: 'autodetect',
+    IP_AUTODETECTION_METHOD: `cidr=${plan.network.subnet}`,
+    CLUSTER_TYPE: 'k8s,bgp',
+  };
+  const container = containerOf(node, 'calico-node');
+  for (const [name, value] of Object.entries(environment)) setEnvironment(node, container, name, value);
+  const controller = containerOf(controllers, 'calico-kube-controllers');
+  if (plan.echo.loadBalancer === 'ipam')
+    setEnvironment(controllers, controller, 'ENABLED_CONTROLLERS', 'node,loadbalancer');
+  // Without it each asks the API server once, at its start, and takes crd.projectcalico.org/v1 where it gets no answer.
+  if (documents.some((each) => each.getIn(['metadata', 'name']) === NATIVE_CRD)) {
+    setEnvironment(node, container, 'CALICO_API_GROUP', 'projectcalico.org/v3');
+    setEnvironment(controllers, controller, 'CALICO_API_GROUP', 'projectcalico.org/v3');
+  }
+  return writeDocuments(documents);
+}
+
+/** The container images that the workloads of a manifest of Calico's run in a lab, each once. */
+export function imagesOfManifest(text: string): readonly string[] {
+  const workloads = documentsOf(text).filter((each) => each.getIn(['metadata', 'name']) !== WEBHOOKS);
+  const containers = workloads.flatMap((each) =>
+    ['initContainers', 'containers'].flatMap((list) => itemsOf(each, [...POD, list])),
+  );
+  return [...new Set(containers.map((item) => String(item.get('image'))))];
+}
+
+// Some documents hold nothing but a comment.
+function documentsOf(text: string): readonly Document[] {
+  const parsed = parseAllDocuments(text);
+  return Array.isArray(parsed)
+    ? parsed.filter(isDocument).filter((each) => isMap(each.contents) || each.errors.length > 0)
+    : [];
+}
+
+function find(documents: readonly Document[], kind: string, name: string): Document {
+  const [found, ...more] = documents.filter(
+    (each) => each.get('kind') === kind && each.getIn(['metadata', 'name']) === name,
+  );
+  if (found === undefined || more.length > 0) throw strange([`expected one ${kind} ${name} in it`]);
+  return found;
+}
+
+/** The path of a container in a workload. */
+function containerOf(document: Document, name: string): Path {
+  const path = [...POD, 'containers'];
+  const index = itemsOf(document, path).findIndex((item) => item.get('name') === name);
+  if (index < 0) throw strange([`${document.getIn(['metadata', 'name'])} has no container ${name}`]);
+  return [...path, index];
+}
+
+function setEnvironment(document: Document, container: Path, name: string, value: string): void {
+  const path = [...container, 'env'];
+  const index = itemsOf(document, path).findIndex((item) => item.get('name') === name);
+  const variable = document.createNode({ name, value });
+  if (index < 0) document.addIn(path, variable);
+  else document.setIn([...path, index], variable);
+}
+
+function neverPull(document: Document): void {
+  for (const list of ['initContainers', 'containers'])
+    for (const item of itemsOf(document, [...POD, list])) item.set('imagePullPolicy', 'Never');
+}
+
+function itemsOf(document: Document, path: Path): readonly YAMLMap[] {
+  const list = document.getIn(path);
+  return isSeq(list) ? list.items.filter((item) => isMap(item)) : [];
+}
+
+function strange(details: readonly string[]): LabFailure {
+  return new LabFailure("Calico's manifest is not one that the lab knows how to set up.", {
+    details,
+    next: 'use calico.yaml or calico-v3-crds.yaml of a Calico release as it is, or the operator',
+  });
 }

@@ -3,7 +3,7 @@ import type { LabPlan, MachinePlan, RoutePlan } from '../plan/types.ts';
 import type { RenderedFile } from '../shared/files.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import type { MachineRole } from '../spec/types.ts';
-import { fillIn, literal, readYamlDocument, writeDocument, writeValue } from './yaml.ts';
+import { fillIn, literal, readYamlDocument, writeDocument, writeValue } from './template.ts';
 
 const ROLE_FILES: Readonly<Record<MachineRole, string>> = {
   'control-plane': 'node.yaml',

@@ -1,10 +1,8 @@
 import { type LabPlan, theMachine } from '../plan/types.ts';
-import { readAsset } from '../shared/assets.ts';
-import type { RenderedFile } from '../shared/files.ts';
+import { type RenderedFile, readAsset } from '../shared/files.ts';
 import { firstOf, fromNumber, parseCidr } from '../shared/ip.ts';
 import type { Secrets } from '../shared/secrets.ts';
-import { checkedPassword } from './password.ts';
-import { sessionsOf } from './sessions.ts';
+import { checkedPassword, sessionsOf } from './sessions.ts';
 import { fillTemplate } from './template.ts';
 
 /** FRR's files on the router. frr.conf holds the BGP password: 0640, as the package has it. */

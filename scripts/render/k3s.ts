@@ -1,14 +1,13 @@
 import { createHash, createHmac } from 'node:crypto';
 import type { SoftwareFacts } from '../plan/software.ts';
 import { type LabPlan, type MachinePlan, theMachine } from '../plan/types.ts';
-import { readAsset } from '../shared/assets.ts';
 import { UserError } from '../shared/errors.ts';
-import type { RenderedFile } from '../shared/files.ts';
+import { type RenderedFile, readAsset } from '../shared/files.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import { kubernetesMinor } from '../shared/versions.ts';
-import { type CgroupDriver, RESOLV_CONF, renderResolvConf } from './kubelet.ts';
+import { type CgroupDriver, RESOLV_CONF, renderResolvConf } from './runtime.ts';
 import { renderCgroupFiles } from './software.ts';
-import { fillIn, readYamlDocument, writeDocument } from './yaml.ts';
+import { fillIn, readYamlDocument, writeDocument } from './template.ts';
 
 /** The folder of k3s' configuration and that of its data. */
 export const K3S_CONFIG = '/etc/rancher/k3s';

@@ -8,8 +8,8 @@ import {
   kubernetesMinor,
   UPSTREAM_IMAGE_REPOSITORY,
 } from '../shared/versions.ts';
-import { type CgroupDriver, maxPods, RESOLV_CONF } from './kubelet.ts';
-import { fillIn, readYamlAsset, readYamlDocument, writeDocument, writeDocuments } from './yaml.ts';
+import { type CgroupDriver, maxPods, RESOLV_CONF } from './runtime.ts';
+import { fillIn, readYamlAsset, readYamlDocument, writeDocument, writeDocuments } from './template.ts';
 
 /**
  * The generations of kubeadm's configuration that the lab writes: v1beta2 for the 1.20 that is built from Debian's

@@ -1,7 +1,7 @@
 import type { Document } from 'yaml';
 import { type LabPlan, theMachine } from '../plan/types.ts';
 import { CLUSTER_DNS_IMAGE, ECHO_IMAGE } from '../shared/versions.ts';
-import { fillIn, readYamlAsset, readYamlDocument, writeDocuments } from './yaml.ts';
+import { fillIn, readYamlAsset, readYamlDocument, writeDocuments } from './template.ts';
 
 type Path = readonly (string | number)[];
 

@@ -15,3 +15,14 @@ export function sessionsOf(plan: LabPlan, machine: MachinePlan): readonly Sessio
     return [];
   });
 }
+
+/**
+ * A TCP MD5 password as both FRR and BIRD take it without quoting trouble. Throws otherwise, without showing it: a
+ * quote or a newline would end the string in bird.conf, a blank or "!" the word in frr.conf; Linux takes 80 bytes.
+ */
+export function checkedPassword(password: string): string {
+  if (!/^[A-Za-z0-9_-]{1,80}$/.test(password)) {
+    throw new Error('the BGP password must be 1 to 80 characters of A-Z, a-z, 0-9, "_" and "-"');
+  }
+  return password;
+}

@@ -1,7 +1,6 @@
 import { findsAddresses } from '../plan/found.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
-import { readAsset } from '../shared/assets.ts';
-import type { RenderedFile } from '../shared/files.ts';
+import { type RenderedFile, readAsset } from '../shared/files.ts';
 import { bootSettings, hostLines } from './cloud-init.ts';
 
 /** What every plain machine gets from apt: SSH and Python are there already. Names of Debian 12 and Ubuntu 24.04. */

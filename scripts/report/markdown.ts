@@ -2,13 +2,20 @@ import type { Check } from '../bgp/checks/check.ts';
 import type { CellResult, Verdict } from '../matrix/types.ts';
 import { type Cause, cellCauses, countText, reasonCauses } from './causes.ts';
 import { describeEvidence, describeFinding, describeProof } from './cell-text.ts';
-import { checkGroups } from './check-lines.ts';
 import { describeCheck, spreadsOf } from './check-text.ts';
 import { type ColumnGroup, columnKey, groupColumns } from './columns.ts';
-import { CHECK_SIGNS, KIND_TEXTS, kindOf, kindsToExplain } from './kinds.ts';
-import type { LabRun } from './run.ts';
-import { conclusionOf, summarize } from './summary.ts';
-import { describeCells, describeControl, describeExpected, describeObserved } from './words.ts';
+import { conclusionOf, type LabRun, summarize } from './run.ts';
+import { checkGroups } from './table.ts';
+import {
+  CHECK_SIGNS,
+  describeCells,
+  describeControl,
+  describeExpected,
+  describeObserved,
+  KIND_TEXTS,
+  kindOf,
+  kindsToExplain,
+} from './words.ts';
 
 /**
  * The run as GitHub-flavoured Markdown, for a pull request or a job summary: totals, what is wrong by cause, one table

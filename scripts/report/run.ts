@@ -1,6 +1,8 @@
-import type { Check } from '../bgp/checks/check.ts';
-import type { Cell, CellResult } from '../matrix/types.ts';
+import { CHECK_VERDICTS, type Check } from '../bgp/checks/check.ts';
+import { type Cell, type CellResult, VERDICTS, type Verdict } from '../matrix/types.ts';
 import type { LabPlan } from '../plan/types.ts';
+import { EXIT, type ExitCode, HarnessError } from '../shared/errors.ts';
+import { countText } from './causes.ts';
 
 /** One run of labtest: what every report is made from. The optional parts are reported where they are present. */
 export interface LabRun {
@@ -51,4 +53,135 @@ export function abortedRun(known: LabRun, reason: string, planned: readonly Cell
     aborted: reason,
     cells: [...planned.map((cell) => done.get(cell.id) ?? notReached(cell)), ...unplanned],
   };
+}
+
+/** How many cells were planned and what became of them; `planned` is the sum of the rest. */
+export type Summary = Readonly<Record<'planned' | Verdict, number>>;
+
+/**
+ * Counts the cells of a run. `planned` is how many cells the matrix had: throws HarnessError where a result is missing,
+ * is there twice, or was never planned, because then the counts would lie.
+ */
+export function summarize(
+  run: LabRun,
+  planned: readonly { readonly id: string }[] = plannedOf(run),
+): Summary {
+  const ids = run.cells.map(({ cell }) => cell.id);
+  refuse(
+    'have more than one result',
+    ids.filter((id, index) => ids.indexOf(id) !== index),
+  );
+  refuse(
+    'have no result',
+    missingFrom(
+      ids,
+      planned.map(({ id }) => id),
+    ),
+  );
+  refuse(
+    'were never planned',
+    missingFrom(
+      planned.map(({ id }) => id),
+      ids,
+    ),
+  );
+  const checkIds = run.checks.map(({ id }) => id);
+  refuse(
+    'are checks with the same id',
+    checkIds.filter((id, index) => checkIds.indexOf(id) !== index),
+  );
+  const counts = countBy(
+    VERDICTS,
+    run.cells.map(({ verdict }) => verdict),
+  );
+  return { planned: planned.length, ...counts };
+}
+
+/** How many of the checks have which verdict. */
+export function summarizeChecks(run: LabRun): Readonly<Record<(typeof CHECK_VERDICTS)[number], number>> {
+  return countBy(
+    CHECK_VERDICTS,
+    run.checks.map(({ verdict }) => verdict),
+  );
+}
+
+/**
+ * The exit code of a run. Something that is wrong for certain goes before what is not known: 1 where a cell or check
+ * failed; 4 where the run was aborted, a cell or check has no verdict, or none passed at all; 1 where something was blocked; 3 where a cell
+ * was flaky, or something was skipped, and `strict` is set; else 0.
+ */
+export function exitCodeOf(run: LabRun, options: { readonly strict?: boolean } = {}): ExitCode {
+  const verdicts = [...run.cells, ...run.checks].map(({ verdict }) => verdict);
+  if (verdicts.includes('failed')) return EXIT.wrong;
+  if (run.aborted !== undefined) return EXIT.harness;
+  if (verdicts.includes('harness')) return EXIT.harness;
+  if (verdicts.includes('blocked')) return EXIT.wrong;
+  if (!run.cells.some(({ verdict }) => verdict === 'passed' || verdict === 'flaky')) return EXIT.harness;
+  if (options.strict === true && (verdicts.includes('flaky') || verdicts.includes('skipped')))
+    return EXIT.strict;
+  return EXIT.pass;
+}
+
+/** The run in a few words, for a heading. `right` is true only where every cell and every check passed. */
+export function conclusionOf(run: LabRun): { readonly right: boolean; readonly text: string } {
+  const { right, text } = withoutSkipped(run);
+  const cells = summarize(run).skipped;
+  const checks = summarizeChecks(run).skipped;
+  const skipped = [
+    ...(cells > 0 ? [countText(cells, 'cell')] : []),
+    ...(checks > 0 ? [countText(checks, 'check')] : []),
+  ];
+  return {
+    right,
+    text: [text, ...(skipped.length > 0 ? [`${skipped.join(' and ')} skipped`] : [])].join('; '),
+  };
+}
+
+function withoutSkipped(run: LabRun): { readonly right: boolean; readonly text: string } {
+  const { planned, passed, failed, flaky, harness, blocked } = summarize(run);
+  const checks = summarizeChecks(run);
+  const wrong = [
+    ...(failed > 0 ? [`${failed} of ${planned} cells`] : []),
+    ...(checks.failed > 0 ? [`${checks.failed} of ${run.checks.length} checks`] : []),
+  ];
+  const isRight =
+    run.aborted === undefined && planned > 0 && passed === planned && checks.passed === run.checks.length;
+  if (isRight) return { right: true, text: 'everything is as it should be' };
+  if (planned === 0) return { right: false, text: 'nothing was planned, so nothing is known' };
+  if (wrong.length > 0) return { right: false, text: `wrong: ${wrong.join(' and ')}` };
+  if (run.aborted !== undefined) return { right: false, text: 'the run was aborted' };
+  if (harness + checks.harness > 0)
+    return {
+      right: false,
+      text: `nothing wrong was seen, but ${harness + checks.harness} could not be tested`,
+    };
+  if (blocked + checks.blocked > 0)
+    return {
+      right: false,
+      text: `${blocked + checks.blocked} could not be tested: something below is broken`,
+    };
+  if (flaky > 0)
+    return { right: false, text: `${flaky} of ${planned} cells were right only at the second try` };
+  return { right: false, text: 'not everything was tested' };
+}
+
+function plannedOf(run: LabRun): readonly { readonly id: string }[] {
+  return run.cells.map(({ cell }) => cell);
+}
+
+function countBy<T extends string>(names: readonly T[], seen: readonly T[]): Record<T, number> {
+  const entries = names.map((name) => [name, seen.filter((each) => each === name).length]);
+  return Object.fromEntries(entries) as Record<T, number>;
+}
+
+function missingFrom(present: readonly string[], wanted: readonly string[]): readonly string[] {
+  const known = new Set(present);
+  return wanted.filter((id) => !known.has(id));
+}
+
+function refuse(what: string, ids: readonly string[]): void {
+  if (ids.length > 0)
+    throw new HarnessError(`The results do not add up: ${ids.length} ${what}.`, {
+      details: ids.slice(0, 10),
+    });
 }

@@ -1,5 +1,13 @@
 import { z } from 'zod';
 import {
+  ARTIFACTS_NAMES,
+  DISTRIBUTION_NAMES,
+  DRIVER_NAMES,
+  ECHO_VARIANTS,
+  LOAD_BALANCERS,
+  MACHINE_ROLES,
+} from './names.ts';
+import {
   ADDRESS_PATTERN,
   ASDOT_PATTERN,
   ASN_MAX,
@@ -13,15 +21,7 @@ import {
   type FormatProblem,
   NAME_PATTERN,
   nameProblem,
-} from './formats.ts';
-import {
-  ARTIFACTS_NAMES,
-  DISTRIBUTION_NAMES,
-  DRIVER_NAMES,
-  ECHO_VARIANTS,
-  LOAD_BALANCERS,
-  MACHINE_ROLES,
-} from './names.ts';
+} from './problems.ts';
 
 /** The version of lab.yaml that this release reads. */
 export const SPEC_VERSION = 1;
@@ -301,3 +301,9 @@ export const labSchema = z
 
 /** A spec with every value acceptable by itself; what spans several values is not checked yet. */
 export type ParsedSpec = z.output<typeof labSchema>;
+
+/** The JSON Schema of lab.yaml for editors, as the text of lab.schema.json. */
+export function labJsonSchema(): string {
+  const schema = z.toJSONSchema(labSchema, { io: 'input', target: 'draft-7' });
+  return `${JSON.stringify({ title: 'lab.yaml', ...schema }, undefined, 2)}\n`;
+}

@@ -6,7 +6,7 @@ import {
   parseOneLineSources,
   renderSources,
   transportOptions,
-} from '../../scripts/artifacts/apt-sources.ts';
+} from '../../scripts/artifacts/debian.ts';
 
 const deb822 = `# a comment between stanzas
 Types: deb deb-src

@@ -9,7 +9,7 @@ import { readBundle } from '../../scripts/artifacts/bundle/bundle.ts';
 import { bundleProblems } from '../../scripts/artifacts/bundle/check.ts';
 import { debianArchitecture } from '../../scripts/artifacts/debian.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
-import { packageRoot } from '../../scripts/shared/assets.ts';
+import { packageRoot } from '../../scripts/shared/files.ts';
 import { ECHO_IMAGE } from '../../scripts/shared/versions.ts';
 import {
   CALICO_MANIFEST,

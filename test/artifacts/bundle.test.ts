@@ -15,11 +15,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { readBundle, softwareOf } from '../../scripts/artifacts/bundle/bundle.ts';
-import { bundleProblems, requireVerified } from '../../scripts/artifacts/bundle/check.ts';
-import { incomplete } from '../../scripts/artifacts/bundle/complete.ts';
+import {
+  type BundleManifest,
+  parseBundle,
+  readBundle,
+  softwareOf,
+} from '../../scripts/artifacts/bundle/bundle.ts';
+import { bundleProblems, incomplete, requireVerified } from '../../scripts/artifacts/bundle/check.ts';
 import { createBundle, renderBundle } from '../../scripts/artifacts/bundle/create.ts';
-import { type BundleManifest, parseBundle } from '../../scripts/artifacts/bundle/manifest.ts';
 import { debianArchitecture } from '../../scripts/artifacts/debian.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import type { FileRole, Software } from '../../scripts/plan/software.ts';

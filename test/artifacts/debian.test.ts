@@ -2,8 +2,12 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_MIRROR } from '../../scripts/artifacts/apt-sources.ts';
-import { debianArchitecture, findDebianSource, mirrorProblem } from '../../scripts/artifacts/debian.ts';
+import {
+  DEFAULT_MIRROR,
+  debianArchitecture,
+  findDebianSource,
+  mirrorProblem,
+} from '../../scripts/artifacts/debian.ts';
 import type { Executor } from '../../scripts/exec/executor.ts';
 
 function host(answers: Record<string, { exitCode?: number; stdout?: string; stderr?: string }>): Executor {

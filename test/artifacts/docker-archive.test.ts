@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { writeDockerArchive } from '../../scripts/artifacts/docker-archive.ts';
+import { writeDockerArchive } from '../../scripts/artifacts/container-images.ts';
 
 it('writes what "docker save" writes, and the same bytes names for the same input', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'archive-'));

@@ -3,8 +3,13 @@ import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { buildFolder, buildLock, removeLeftovers } from '../../scripts/artifacts/leftovers.ts';
-import { lockWhenFree, tryLock } from '../../scripts/artifacts/lock.ts';
+import {
+  buildFolder,
+  buildLock,
+  lockWhenFree,
+  removeLeftovers,
+  tryLock,
+} from '../../scripts/artifacts/lock.ts';
 
 let cache: string;
 let folder: string;

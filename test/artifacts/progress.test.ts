@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BuildProgress } from '../../scripts/artifacts/progress.ts';
+import { BuildProgress } from '../../scripts/artifacts/ensure.ts';
 import type { LabEvent } from '../../scripts/shared/events.ts';
 
 const weights = [

@@ -7,7 +7,7 @@ import { CONTAINER_IMAGES } from '../../scripts/artifacts/container-images.ts';
 import { recipeKeys } from '../../scripts/artifacts/ensure.ts';
 import { assetFiles, type Recipe, type RecipeId, recipeKey } from '../../scripts/artifacts/recipe.ts';
 import { baseRecipes, recipes } from '../../scripts/artifacts/recipes.ts';
-import { assetPath } from '../../scripts/shared/assets.ts';
+import { assetPath } from '../../scripts/shared/files.ts';
 
 const recipe: Recipe = {
   id: 'machine-image',

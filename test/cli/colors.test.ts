@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { colorWanted } from '../../scripts/cli/colors.ts';
+import { colorWanted } from '../../scripts/cli/text.ts';
 
 it.each([
   ['a terminal', {}, true, true],

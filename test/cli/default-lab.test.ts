@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { packageRoot } from '../../scripts/shared/assets.ts';
+import { packageRoot } from '../../scripts/shared/files.ts';
 import { loadSpec } from '../../scripts/spec/load.ts';
 import { type FakeLab, fakeLab, filesOf } from '../fakes/lab.ts';
 

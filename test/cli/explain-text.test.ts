@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { explanationLines } from '../../scripts/cli/explain-text.ts';
+import { explanationLines } from '../../scripts/cli/test-text.ts';
 import { describeEvidence } from '../../scripts/report/cell-text.ts';
 import { buildReport } from '../../scripts/report/json.ts';
 import { NEGATIVE, POSITIVE } from '../report/fixtures.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { selftestCode, selftestJson, selftestLines } from '../../scripts/cli/selftest-text.ts';
+import { selftestCode, selftestJson, selftestLines } from '../../scripts/cli/test-text.ts';
 import type { SelftestResult } from '../../scripts/commands/selftest/selftest.ts';
 import type { FaultResult } from '../../scripts/selftest/run.ts';
 

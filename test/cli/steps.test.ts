@@ -1,9 +1,9 @@
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { display } from '../../scripts/cli/deps.ts';
-import { durationText, leftText, progressText, slowestText } from '../../scripts/cli/duration-text.ts';
 import { liveSteps } from '../../scripts/cli/live-steps.ts';
 import { plainSteps } from '../../scripts/cli/plain-steps.ts';
+import { durationText, leftText, progressText, slowestText } from '../../scripts/cli/text.ts';
 import { type ReadyStep, Steps, type StepTiming, timed, unseenSteps } from '../../scripts/commands/steps.ts';
 import { LabFailure } from '../../scripts/shared/errors.ts';
 import type { Emit } from '../../scripts/shared/events.ts';

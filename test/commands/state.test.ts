@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LabState } from '../../scripts/commands/state.ts';
-import { startBackground } from '../../scripts/exec/background.ts';
+import { startBackground } from '../../scripts/exec/local.ts';
 import { LabFailure, UserError } from '../../scripts/shared/errors.ts';
 import { fakeLab } from '../fakes/lab.ts';
 

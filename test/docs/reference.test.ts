@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import type { Handlers } from '../../scripts/cli/handlers.ts';
 import { program } from '../../scripts/cli/program.ts';
-import { labJsonSchema } from '../../scripts/spec/json-schema.ts';
+import { labJsonSchema } from '../../scripts/spec/schema.ts';
 import { cliReference, type Schema, specReference } from './reference.ts';
 
 it('docs/cli.md is what the commands say of themselves', async () => {

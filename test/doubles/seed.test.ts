@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { assetPath } from '../../scripts/shared/assets.ts';
+import { assetPath } from '../../scripts/shared/files.ts';
 import { rulesFor } from './multipass.d/backends/uplink.ts';
 import { BadYaml, makeSeed, redump } from './multipass.d/seed.ts';
 

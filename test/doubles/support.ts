@@ -2,9 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { thisProcess } from '../../scripts/exec/background.ts';
-import { CommandError } from '../../scripts/exec/command-error.ts';
-import type { Executor } from '../../scripts/exec/executor.ts';
+import { CommandError, type Executor } from '../../scripts/exec/executor.ts';
+import { thisProcess } from '../../scripts/exec/local.ts';
 import type { Io } from './multipass.d/io.ts';
 import { multipass, worker } from './multipass.d/main.ts';
 

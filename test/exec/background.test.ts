@@ -6,10 +6,10 @@ import {
   type BackgroundProcess,
   backgroundWith,
   isRunning,
+  runInteractive,
   startBackground,
   thisProcess,
-} from '../../scripts/exec/background.ts';
-import { runInteractive } from '../../scripts/exec/interactive.ts';
+} from '../../scripts/exec/local.ts';
 import { missingPrograms } from '../fakes/certificates.ts';
 
 let log: string;

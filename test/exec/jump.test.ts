@@ -2,9 +2,9 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { JumpHost } from '../../scripts/exec/jump.ts';
 import { newKeyPair } from '../../scripts/exec/keys.ts';
 import { connectSsh, HostKeyError, type SshTarget } from '../../scripts/exec/ssh.ts';
+import type { JumpHost } from '../../scripts/exec/ssh-connection.ts';
 import { EXIT, LabError, messageOf } from '../../scripts/shared/errors.ts';
 import { type SshServer, startSshServer } from '../fakes/ssh-server.ts';
 

@@ -2,8 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, realpathSync, writeFileSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { CommandError } from '../../scripts/exec/command-error.ts';
-import type { RunOptions } from '../../scripts/exec/executor.ts';
+import { CommandError, type RunOptions } from '../../scripts/exec/executor.ts';
 import { lineSplitter, localExecutor } from '../../scripts/exec/local.ts';
 import { Interrupted } from '../../scripts/shared/errors.ts';
 import { waitFor } from '../../scripts/shared/wait.ts';

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { CommandError } from '../../scripts/exec/command-error.ts';
+import { CommandError, quoteArgv, quoteWord } from '../../scripts/exec/executor.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
-import { quoteArgv, quoteWord } from '../../scripts/exec/quote.ts';
 
 describe('quoting for a POSIX shell', () => {
   it.each([

@@ -10,8 +10,7 @@ import {
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { CommandError } from '../../scripts/exec/command-error.ts';
-import type { RunOptions } from '../../scripts/exec/executor.ts';
+import { CommandError, type RunOptions } from '../../scripts/exec/executor.ts';
 import { newKeyPair } from '../../scripts/exec/keys.ts';
 import { connectSsh, HostKeyError, type RemoteMachine } from '../../scripts/exec/ssh.ts';
 import { Interrupted } from '../../scripts/shared/errors.ts';

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { assetPath } from '../../scripts/shared/assets.ts';
+import { assetPath } from '../../scripts/shared/files.ts';
 
 /** A call of a real Multipass, and what it came to. */
 export interface Recorded {

@@ -1,5 +1,4 @@
-import { CommandError } from '../../scripts/exec/command-error.ts';
-import type { Executor, RunOptions } from '../../scripts/exec/executor.ts';
+import { CommandError, type Executor, type RunOptions } from '../../scripts/exec/executor.ts';
 import { Interrupted } from '../../scripts/shared/errors.ts';
 
 /** What a command comes to: its standard output, or more of it. */

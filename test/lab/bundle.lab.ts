@@ -7,7 +7,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileS
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { reportSchema } from '../../scripts/report/json.ts';
-import { packageRoot } from '../../scripts/shared/assets.ts';
+import { packageRoot } from '../../scripts/shared/files.ts';
 import { RUN_DIR } from '../../scripts/shared/labels.ts';
 import { Workplace } from './support.ts';
 

@@ -21,8 +21,8 @@ import { cacheFolder } from '../../scripts/artifacts/cache.ts';
 import { findDebianSource } from '../../scripts/artifacts/debian.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import { installPackages, missingPackages } from '../../scripts/machines/packages.ts';
-import { packageRoot } from '../../scripts/shared/assets.ts';
 import { silent } from '../../scripts/shared/events.ts';
+import { packageRoot } from '../../scripts/shared/files.ts';
 import { host, until } from './support.ts';
 
 const MACHINES = [

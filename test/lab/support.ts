@@ -3,7 +3,7 @@ import { copyFileSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { packageRoot } from '../../scripts/shared/assets.ts';
+import { packageRoot } from '../../scripts/shared/files.ts';
 
 /** What a command of the package came to. */
 export interface Ended {

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isRunning, thisProcess } from '../../scripts/exec/background.ts';
+import { isRunning, thisProcess } from '../../scripts/exec/local.ts';
 import {
   type DaemonHost,
   daemonInstalled,

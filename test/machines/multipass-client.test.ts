@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CommandError } from '../../scripts/exec/command-error.ts';
+import { CommandError } from '../../scripts/exec/executor.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import { classify, kindOf, type LaunchOptions, multipass } from '../../scripts/machines/multipass/client.ts';
 import { askGuest, managementAddress } from '../../scripts/machines/multipass/guest.ts';

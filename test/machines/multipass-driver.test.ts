@@ -1,7 +1,7 @@
 import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CommandError } from '../../scripts/exec/command-error.ts';
+import { CommandError } from '../../scripts/exec/executor.ts';
 import { notesFolder } from '../../scripts/machines/notes.ts';
 import { pendingPlan } from '../../scripts/plan/found.ts';
 import { UserError } from '../../scripts/shared/errors.ts';

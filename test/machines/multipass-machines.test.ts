@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { LabFailure, UserError } from '../../scripts/shared/errors.ts';
-import { macOf } from '../../scripts/shared/mac.ts';
+import { macOf } from '../../scripts/shared/labels.ts';
 import { once, refused } from '../fakes/multipass.ts';
 import {
   type Bench,

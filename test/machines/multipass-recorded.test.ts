@@ -1,6 +1,6 @@
 /** What a real Multipass 1.16.3 said, given to the readers that meet it: every recorded call has its reader here. */
 import { describe, expect, it } from 'vitest';
-import { CommandError } from '../../scripts/exec/command-error.ts';
+import { CommandError } from '../../scripts/exec/executor.ts';
 import { classify, type FailureKind, kindOf, multipass } from '../../scripts/machines/multipass/client.ts';
 import { EXIT } from '../../scripts/shared/errors.ts';
 import { RECORDED, type Recorded, recorded } from '../fakes/multipass-recorded.ts';

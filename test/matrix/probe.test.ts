@@ -6,7 +6,7 @@ import { localExecutor } from '../../scripts/exec/local.ts';
 import { machineSource } from '../../scripts/matrix/probe-sources.ts';
 import { runCells } from '../../scripts/matrix/run.ts';
 import type { Cell } from '../../scripts/matrix/types.ts';
-import { assetPath } from '../../scripts/shared/assets.ts';
+import { assetPath } from '../../scripts/shared/files.ts';
 
 const version = spawnSync('python3', ['--version'], { encoding: 'utf8' });
 const hasPython = version.status === 0;

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { DoctorCheck } from '../../scripts/plan/doctor/check.ts';
+import { type DoctorCheck, isAtLeast } from '../../scripts/plan/doctor/check.ts';
 import { examineHost } from '../../scripts/plan/doctor/checks.ts';
-import { isAtLeast } from '../../scripts/plan/doctor/versions.ts';
 import type { HostFacts } from '../../scripts/plan/host-facts.ts';
 import { planLab } from '../../scripts/plan/plan.ts';
 import type { LabPlan } from '../../scripts/plan/types.ts';

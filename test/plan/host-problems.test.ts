@@ -1,9 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { hostRoute } from '../../scripts/machines/host-facts.ts';
 import { examineHost, problemsOf } from '../../scripts/plan/doctor/checks.ts';
-import { hostNeeds } from '../../scripts/plan/doctor/needs.ts';
-import { type HostFacts, parseResolvers } from '../../scripts/plan/host-facts.ts';
-import { formatHostProblem, hostError } from '../../scripts/plan/host-problem.ts';
+import { hostNeeds } from '../../scripts/plan/doctor/resources.ts';
+import {
+  formatHostProblem,
+  type HostFacts,
+  hostError,
+  parseResolvers,
+} from '../../scripts/plan/host-facts.ts';
 import type { LabPlan } from '../../scripts/plan/types.ts';
 import { readLinks, readRoutes } from '../../scripts/shared/ip-json.ts';
 import { GOOD_HOST } from './doctor/good-host.ts';

@@ -1,8 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { dnsAddress, podBlocks } from '../../scripts/plan/addressing.ts';
+import { dnsAddress, peeringsOf, podBlocks } from '../../scripts/plan/addressing.ts';
 import { decide } from '../../scripts/plan/choices.ts';
-import { peeringsOf } from '../../scripts/plan/peering.ts';
 import { planLab } from '../../scripts/plan/plan.ts';
 import { machinesOf, type PeeringPlan, theMachine } from '../../scripts/plan/types.ts';
 import { contains, overlaps, parseCidr } from '../../scripts/shared/ip.ts';

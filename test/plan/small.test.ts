@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { smallLab } from '../../scripts/plan/small.ts';
+import { smallLab } from '../../scripts/plan/plan.ts';
 import { parseSpec } from '../../scripts/spec/load.ts';
 
 const names = (yaml: string) => smallLab(parseSpec(yaml, 'lab.yaml')).machines.map(({ name }) => name);

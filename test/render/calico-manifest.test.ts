@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { hasMutatingPolicies, renderCalicoManifest } from '../../scripts/render/calico-manifest.ts';
+import { hasMutatingPolicies, renderCalicoManifest } from '../../scripts/render/calico.ts';
 import { LabFailure } from '../../scripts/shared/errors.ts';
 import { calicoPlan } from './fixture.ts';
 

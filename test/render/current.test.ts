@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import type { z } from 'zod';
-import { readAsset } from '../../scripts/shared/assets.ts';
+import { readAsset } from '../../scripts/shared/files.ts';
 import { GOLDENS, goldenFiles } from './golden.ts';
 import * as schemas from './kubeadm-schema.ts';
 

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { assetPath } from '../../scripts/shared/assets.ts';
+import { assetPath } from '../../scripts/shared/files.ts';
 import { missingPrograms } from '../fakes/certificates.ts';
 
 const PLUGIN = assetPath('bird', 'cni', 'lab-default-route');

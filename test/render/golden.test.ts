@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { renderNodeFiles } from '../../scripts/render/bird.ts';
 import {
   renderBgpPassword,
   renderBgpResources,
@@ -11,12 +12,11 @@ import {
   renderUserData,
   renderVmUserData,
 } from '../../scripts/render/cloud-init.ts';
-import { renderRuntimeFiles } from '../../scripts/render/containerd.ts';
 import { renderRouterFiles } from '../../scripts/render/frr.ts';
 import { renderK3sAgent, renderK3sServer } from '../../scripts/render/k3s.ts';
 import { renderKubeadmInit, renderKubeadmJoin } from '../../scripts/render/kubeadm.ts';
 import { renderClusterDns, renderEcho } from '../../scripts/render/manifests.ts';
-import { renderNodeFiles } from '../../scripts/render/node.ts';
+import { renderRuntimeFiles } from '../../scripts/render/runtime.ts';
 import { packagesOf, renderNetworkFiles, renderSshdConfig } from '../../scripts/render/software.ts';
 import { CA_CERTIFICATE } from '../fakes/ca.ts';
 import { calicoPlan, currentPlan, labPlan, labSecrets, machine } from './fixture.ts';

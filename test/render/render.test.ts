@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { type LabPlan, machinesOf } from '../../scripts/plan/types.ts';
-import { renderBirdConf } from '../../scripts/render/bird.ts';
+import { renderAnnouncerConfig, renderBirdConf, renderNodeFiles } from '../../scripts/render/bird.ts';
 import { renderNetworkConfig, renderUserData } from '../../scripts/render/cloud-init.ts';
 import { renderFrrConf, renderRouterFiles } from '../../scripts/render/frr.ts';
 import { renderKubeadmInit } from '../../scripts/render/kubeadm.ts';
 import { renderEcho } from '../../scripts/render/manifests.ts';
-import { renderAnnouncerConfig, renderNodeFiles } from '../../scripts/render/node.ts';
 import { labPlan, labSecrets, machine } from './fixture.ts';
 
 const plan = labPlan();

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseDocument } from 'yaml';
-import { checkedPassword } from '../../scripts/render/password.ts';
-import { fillTemplate } from '../../scripts/render/template.ts';
-import { fillIn, literal, writeDocument } from '../../scripts/render/yaml.ts';
+import { checkedPassword } from '../../scripts/render/sessions.ts';
+import { fillIn, fillTemplate, literal, writeDocument } from '../../scripts/render/template.ts';
 
 describe('fillTemplate', () => {
   it('fills placeholders within a line, as often as they occur', () => {

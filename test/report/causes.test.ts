@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { cellCauses, checkCauses, reasonCauses } from '../../scripts/report/causes.ts';
-import { conclusionOf } from '../../scripts/report/summary.ts';
+import { conclusionOf } from '../../scripts/report/run.ts';
 import { describeCells } from '../../scripts/report/words.ts';
 import { planOf } from '../matrix/fixtures.ts';
 import { CELLS, CHECKS, POSITIVE, runOf, TIMEOUT, wrongly } from './fixtures.ts';

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { diffReports, renderDiff } from '../../scripts/report/diff.ts';
-import { buildReport, reportText } from '../../scripts/report/json.ts';
-import { parseReport } from '../../scripts/report/parse.ts';
+import { buildReport, parseReport, reportText } from '../../scripts/report/json.ts';
 import { EXIT, UserError } from '../../scripts/shared/errors.ts';
 import { CELLS, CHECKS, NEGATIVE, POSITIVE, runOf, TIMEOUT, wrongly } from './fixtures.ts';
 import { HEALTHY, TROUBLED } from './samples.ts';

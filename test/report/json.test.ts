@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { describeEvidence, describeProof } from '../../scripts/report/cell-text.ts';
 import { buildReport, reportJsonSchema, reportSchema, reportText } from '../../scripts/report/json.ts';
-import { packageRoot } from '../../scripts/shared/assets.ts';
+import { packageRoot } from '../../scripts/shared/files.ts';
 import { CELLS, NEGATIVE, POSITIVE, runOf, TIMEOUT } from './fixtures.ts';
 import { EVIDENCE, TROUBLED } from './samples.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { exitCodeOf, summarize, summarizeChecks } from '../../scripts/report/summary.ts';
+import { exitCodeOf, summarize, summarizeChecks } from '../../scripts/report/run.ts';
 import { HarnessError } from '../../scripts/shared/errors.ts';
 import { CELLS, CHECKS, NEGATIVE, POSITIVE, runOf, TIMEOUT } from './fixtures.ts';
 

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Box, layOut } from '../../scripts/report/html/topology-layout.ts';
-import { topologySection } from '../../scripts/report/html/topology-section.ts';
+import { type Box, layOut, topologySection } from '../../scripts/report/html/topology.ts';
 import { planOf } from '../matrix/fixtures.ts';
 import { runOf } from './fixtures.ts';
 import { sessionChecks, TROUBLED } from './samples.ts';

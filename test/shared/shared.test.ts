@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { assetPath, packageRoot, readAsset } from '../../scripts/shared/assets.ts';
 import {
   EXIT,
   HarnessError,
@@ -10,6 +9,7 @@ import {
   messageOf,
   UserError,
 } from '../../scripts/shared/errors.ts';
+import { assetPath, packageRoot, readAsset } from '../../scripts/shared/files.ts';
 import {
   contains,
   firstOf,
@@ -23,7 +23,7 @@ import {
   sizeOf,
   toNumber,
 } from '../../scripts/shared/ip.ts';
-import { macOf } from '../../scripts/shared/mac.ts';
+import { macOf } from '../../scripts/shared/labels.ts';
 
 /** A prefix that must parse. */
 function cidr(text: string) {

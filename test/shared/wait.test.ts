@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CommandError } from '../../scripts/exec/command-error.ts';
+import { CommandError } from '../../scripts/exec/executor.ts';
 import { Interrupted, LabFailure } from '../../scripts/shared/errors.ts';
 import type { LabEvent } from '../../scripts/shared/events.ts';
 import { type Look, waitFor } from '../../scripts/shared/wait.ts';

@@ -3,7 +3,7 @@ import { describe, expect, expectTypeOf, it } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { completeSpec } from '../../scripts/spec/defaults.ts';
-import { labJsonSchema } from '../../scripts/spec/json-schema.ts';
+import { labJsonSchema } from '../../scripts/spec/schema.ts';
 import { suggest } from '../../scripts/spec/suggest.ts';
 import type { LabSpec } from '../../scripts/spec/types.ts';
 

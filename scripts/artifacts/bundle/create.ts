@@ -5,10 +5,10 @@ import { stringify } from 'yaml';
 import { type FileRole, NODE_ROLES, type Software, type SoftwareFile } from '../../plan/software.ts';
 import { LabFailure, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
-import { writeAtomic } from '../../shared/write-atomic.ts';
+import { writeAtomic } from '../../shared/files.ts';
+import { BUNDLE_FILE, BUNDLE_VERSION, type BundleFile, type BundleManifest } from './bundle.ts';
 import { softwareProblems } from './check.ts';
-import type { ReadOptions } from './contents.ts';
-import { BUNDLE_FILE, BUNDLE_VERSION, type BundleFile, type BundleManifest } from './manifest.ts';
+import type { ReadOptions } from './images.ts';
 
 /** Where in a bundle the files of a role lie; they are found by bundle.yaml alone, this is for people. */
 const FOLDERS: Readonly<Partial<Record<FileRole, string>>> = {

@@ -1,11 +1,20 @@
-import { chmod, mkdir, rename, rm } from 'node:fs/promises';
+import { createWriteStream } from 'node:fs';
+import { chmod, mkdir, rename, rm, stat } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
+import { LabError, messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { sha256File } from '../cache.ts';
 import { lockWhenFree } from '../lock.ts';
-import { findChecksum } from './checksums.ts';
-import { changedError, downloadError, listError, type Named, sumError } from './download-errors.ts';
-import { type HttpsClient, HttpsError, type HttpsOptions, httpsClient, readAll } from './https.ts';
-import { fetchPart } from './part.ts';
+import { fetchAll, withTries } from '../tries.ts';
+import {
+  discard,
+  type HttpsClient,
+  HttpsError,
+  type HttpsOptions,
+  httpsClient,
+  httpsError,
+  readAll,
+} from './https.ts';
 import {
   type DownloadRecord,
   downloadLock,
@@ -17,8 +26,6 @@ import {
   recordPath,
   writeRecord,
 } from './records.ts';
-import { TransferProgress } from './transfer-progress.ts';
-import { fetchAll, withTries } from './tries.ts';
 
 const AT_ONCE = 4;
 /** No file of the lab is half as large (k3s' images: 200 MB). */
@@ -161,5 +168,223 @@ function tries<T>(
     mayImprove: (error) => error instanceof HttpsError && error.again,
     again: ({ message }) => emit({ type: 'note', text: `${about.name}: ${message}; trying again` }),
     failure: (error, count) => downloadError(about, error, count),
+  });
+}
+
+/** What one try at a file works with. */
+export interface PartJob {
+  readonly about: Named;
+  /** The file while it failed verification. */
+  readonly part: string;
+  readonly client: HttpsClient;
+  readonly progress: TransferProgress;
+  readonly maxBytes: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Fetches a file to its part, continuing what an earlier try left there; whether the server still has the same file is
+ * for its sum to tell. Returns whether it was put together from several tries. Throws HttpsError, or LabError for a file
+ * that is too large; what has come is kept.
+ */
+export async function fetchPart(job: PartJob): Promise<{ readonly resumed: boolean }> {
+  const { about, part, client, progress, maxBytes, signal } = job;
+  const here = (await stat(part).catch(() => undefined))?.size ?? 0;
+  const headers = { 'accept-encoding': 'identity', ...(here > 0 && { range: `bytes=${here}-` }) };
+  const { status, header, body } = await client.get(about.url, headers, signal);
+  const resumed = status === 206 && header('content-range')?.startsWith(`bytes ${here}-`) === true;
+  if (status !== 200 && !resumed) {
+    discard(body);
+    await rm(part, { force: true });
+    throw new HttpsError(about.url, `the server could not continue (status ${status})`, { again: true });
+  }
+  let bytes = resumed ? here : 0;
+  const total = bytes + (Number(header('content-length')) || 0);
+  if (total > maxBytes) {
+    discard(body);
+    throw sizeError(about, total, maxBytes);
+  }
+  progress.start(about.name, total, bytes);
+  const counted = async function* (chunks: AsyncIterable<Buffer>) {
+    for await (const chunk of chunks) {
+      bytes += chunk.length;
+      if (bytes > maxBytes) throw sizeError(about, bytes, maxBytes);
+      progress.add(chunk.length);
+      yield chunk;
+    }
+  };
+  try {
+    const file = createWriteStream(part, { flags: resumed ? 'a' : 'w', flush: true });
+    await pipeline(body, counted, file, { signal });
+  } catch (error) {
+    progress.undo(total, bytes);
+    throw error instanceof LabError ? error : httpsError(about.url, error);
+  }
+  return { resumed };
+}
+
+/** A SHA-256 and, where the list has names, whose it is. */
+interface Entry {
+  readonly sum: string;
+  readonly name: string | undefined;
+}
+
+/**
+ * The SHA-256 of one file in the list that its publisher puts beside it. Two forms are in use: sha256sum's
+ * ("HASH  name", with "*" before the name for binary mode), alone or between the lines of a PGP clear signature; and a
+ * bare hash, for a list of one file. Undefined where the list does not say it, or says two things.
+ */
+export function findChecksum(list: string, name?: string): string | undefined {
+  const entries = list.split('\n').flatMap(parseLine);
+  const wanted = name === undefined ? entries : entries.filter((entry) => entry.name === name);
+  const sums = new Set(wanted.map(({ sum }) => sum));
+  return sums.size === 1 ? [...sums][0] : undefined;
+}
+
+function parseLine(line: string): Entry[] {
+  const [, sum, path] = /^([0-9a-fA-F]{64})(?:\s+\*?(\S+))?\s*$/.exec(line) ?? [];
+  return sum === undefined ? [] : [{ sum: sum.toLowerCase(), name: path?.split('/').at(-1) }];
+}
+
+const EVERY_MS = 1000;
+
+/** Says how far several transfers are, once a second at most: names as they start and end, and bytes of those known. */
+export class TransferProgress {
+  readonly #emit: Emit;
+  readonly #now: () => number;
+  readonly #files: number;
+  readonly #began: number;
+  #finished = 0;
+  #bytes = 0;
+  #fetched = 0;
+  #total = 0;
+  #emittedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(files: number, emit: Emit, now: () => number = () => performance.now()) {
+    this.#files = files;
+    this.#emit = emit;
+    this.#now = now;
+    this.#began = now();
+  }
+
+  /** `bytes` of it are here from an earlier try. */
+  start(name: string, total: number, here: number): void {
+    this.#total += total;
+    this.#bytes += here;
+    this.#emit({
+      type: 'note',
+      text: here > 0 ? `continuing ${name} after ${megabytes(here)}` : `downloading ${name}`,
+    });
+  }
+
+  /** A transfer that broke off: what it counted is taken back, for it is counted again. */
+  undo(total: number, bytes: number): void {
+    this.#total -= total;
+    this.#bytes -= bytes;
+  }
+
+  add(bytes: number): void {
+    this.#bytes += bytes;
+    this.#fetched += bytes;
+    if (this.#now() - this.#emittedAt >= EVERY_MS) this.#report();
+  }
+
+  finish(name: string): void {
+    this.#finished += 1;
+    this.#emit({ type: 'note', text: `${name} is whole (${this.#finished} of ${this.#files})` });
+    this.#report();
+  }
+
+  #report(): void {
+    this.#emittedAt = this.#now();
+    const seconds = (this.#emittedAt - this.#began) / 1000;
+    // Only when all have said how large they are is there an end to count to.
+    const left = Math.max(0, this.#total - this.#bytes);
+    const secondsLeft = this.#fetched > 0 ? Math.ceil((left * seconds) / this.#fetched) : undefined;
+    this.#emit({
+      type: 'progress',
+      done: this.#bytes,
+      total: this.#total,
+      ...(secondsLeft === undefined ? {} : { secondsLeft }),
+    });
+  }
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** What is downloaded, as far as messages name it. */
+export interface Named {
+  readonly url: string;
+  readonly name: string;
+  readonly version: string;
+}
+
+/** A request that failed for good, as an error for the user: what, where, why, and the next command. */
+export function downloadError({ url, name, version }: Named, error: unknown, tries: number): LabError {
+  if (error instanceof LabError) return error;
+  const known = error instanceof HttpsError ? error : undefined;
+  const asked = known?.url ?? url;
+  if (known?.status === 404 || known?.status === 410) {
+    return new UserError(`${name} ${version} does not exist at its publisher.`, {
+      details: [`${asked} answered with status ${known.status}`],
+      next: 'Correct its version and URL in versions.yaml (docs/development.md, "How to move a pin"), then run labup again.',
+      cause: error,
+    });
+  }
+  return new UserError(`Downloading ${name} ${version} failed.`, {
+    details: [asked, `${messageOf(error)}${tries > 1 ? `, ${tries} times` : ''}`],
+    next: known?.next ?? 'Run labup again.',
+    cause: error,
+  });
+}
+
+/** A file that is not the one that was pinned. It is removed already. */
+export function sumError(
+  { url, name, version }: Named,
+  expected: string,
+  seen: string,
+  by: string,
+): LabError {
+  return new UserError(`${name} ${version} is not the file that it should be; it was removed.`, {
+    details: [url, `expected sha256 ${expected} (${by})`, `received sha256 ${seen}`],
+    next:
+      'Do not use it. Compare both sums with those on the page of the release: if its publisher has changed it, ask why; ' +
+      'if versions.yaml is wrong, correct it there.',
+  });
+}
+
+/** A publisher that says another sum than it said before. */
+export function changedError(
+  { url, name, version }: Named,
+  before: { readonly sum: string; readonly at: string },
+  now: string,
+  record: string,
+): LabError {
+  return new UserError(`The publisher of ${name} ${version} has changed it since it was first used here.`, {
+    details: [
+      url,
+      `on ${before.at.slice(0, 10)} it was ${before.sum}`,
+      `now its publisher says ${now}`,
+      `recorded in ${record}`,
+    ],
+    next: `A release should never change: find out why. To accept the new one, remove ${record} and run labup again.`,
+  });
+}
+
+/** A publisher's list that does not say what it should. */
+export function listError({ url, name, version }: Named, list: string, said: string): LabError {
+  return new UserError(`The publisher's checksums do not name ${name} ${version}.`, {
+    details: [url, list, ...said.split('\n').slice(0, 3)],
+    next: 'Correct its checksums in versions.yaml (docs/development.md, "How to move a pin"), then run labup again.',
+  });
+}
+
+/** A file that is larger than anything that the lab downloads. */
+export function sizeError({ url, name, version }: Named, bytes: number, most: number): LabError {
+  return new UserError(`${name} ${version} is larger than anything that the lab downloads.`, {
+    details: [url, `${bytes} bytes or more; at most ${most} are accepted`],
+    next: 'Look at what its server sends: it is not that file.',
   });
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeAtomic } from '../../shared/write-atomic.ts';
+import { writeAtomic } from '../../shared/files.ts';
 import { sha256File } from '../cache.ts';
 
 /** What is known of a file of the cache that came from outside. */

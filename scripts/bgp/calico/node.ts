@@ -2,7 +2,7 @@ import type { RemoteMachine } from '../../exec/ssh.ts';
 import { ensureUnits } from '../../machines/deliver.ts';
 import { CALICO_GATEWAY } from '../../plan/addressing.ts';
 import type { MachinePlan } from '../../plan/types.ts';
-import { readAsset } from '../../shared/assets.ts';
+import { readAsset } from '../../shared/files.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 
 const MOUNTS_UNIT = 'lab-calico-mounts.service';

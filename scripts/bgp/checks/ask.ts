@@ -1,5 +1,4 @@
-import type { Executor } from '../../exec/executor.ts';
-import { quoteArgv } from '../../exec/quote.ts';
+import { type Executor, quoteArgv } from '../../exec/executor.ts';
 import { messageOf, rethrowIfInterrupted } from '../../shared/errors.ts';
 
 /**

@@ -1,16 +1,14 @@
-import { readBundle } from '../../artifacts/bundle/bundle.ts';
+import { type BundleManifest, readBundle } from '../../artifacts/bundle/bundle.ts';
 import { bundleProblems, nextAfterProblems } from '../../artifacts/bundle/check.ts';
-import type { ReadOptions } from '../../artifacts/bundle/contents.ts';
 import { createBundle } from '../../artifacts/bundle/create.ts';
-import type { BundleManifest } from '../../artifacts/bundle/manifest.ts';
+import type { ReadOptions } from '../../artifacts/bundle/images.ts';
 import { cacheFolder } from '../../artifacts/cache.ts';
 import { debianArchitecture } from '../../artifacts/debian.ts';
 import { installPackages } from '../../machines/packages.ts';
 import { type MissingPackage, nameOf } from '../../plan/host-facts.ts';
 import { UserError } from '../../shared/errors.ts';
 import type { DistributionName } from '../../spec/types.ts';
-import { requireConsent } from '../consent.ts';
-import { type ArtifactChoice, type ArtifactSource, type Deps, workFor } from '../deps.ts';
+import { type ArtifactChoice, type ArtifactSource, type Deps, requireConsent, workFor } from '../deps.ts';
 import { Steps } from '../steps.ts';
 
 export interface BundleOptions {

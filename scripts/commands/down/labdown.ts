@@ -2,10 +2,15 @@ import type { ObservedThing } from '../../machines/driver.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { LabFailure } from '../../shared/errors.ts';
 import { scaleTimeouts } from '../../shared/timeouts.ts';
-import { requireConsent } from '../consent.ts';
-import type { Deps } from '../deps.ts';
-import { type LabOptions, labName } from '../lab-file.ts';
-import { type DriverView, makersOf, observeByDriver, observeLab } from '../observe-lab.ts';
+import { type Deps, requireConsent } from '../deps.ts';
+import {
+  type DriverView,
+  type LabOptions,
+  labName,
+  makersOf,
+  observeByDriver,
+  observeLab,
+} from '../lab-file.ts';
 import { LabState } from '../state.ts';
 import { Steps } from '../steps.ts';
 

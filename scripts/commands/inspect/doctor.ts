@@ -1,6 +1,6 @@
 import type { DoctorCheck, DoctorVerdict } from '../../plan/doctor/check.ts';
 import { problemsOf } from '../../plan/doctor/checks.ts';
-import { isError } from '../../plan/host-problem.ts';
+import { isError } from '../../plan/host-facts.ts';
 import type { Choice } from '../../plan/types.ts';
 import type { DriverName } from '../../spec/types.ts';
 import type { Deps } from '../deps.ts';

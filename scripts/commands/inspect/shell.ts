@@ -1,5 +1,5 @@
 import { kubectlCommand } from '../../cluster/kubectl.ts';
-import { quoteWord } from '../../exec/quote.ts';
+import { quoteWord } from '../../exec/executor.ts';
 import { cachedKubectl, openApi, sshTarget, sshTargets } from '../access.ts';
 import type { Deps } from '../deps.ts';
 import { type LabOptions, labName } from '../lab-file.ts';

@@ -6,8 +6,7 @@ import { messageOf } from '../../shared/errors.ts';
 import { silent } from '../../shared/events.ts';
 import { cachedKubectl, openApi, sshTargets } from '../access.ts';
 import type { Deps } from '../deps.ts';
-import { type LabOptions, labName } from '../lab-file.ts';
-import { observeLab } from '../observe-lab.ts';
+import { type LabOptions, labName, observeLab } from '../lab-file.ts';
 import { LabState } from '../state.ts';
 import { laterWishes } from '../up/load-plan.ts';
 

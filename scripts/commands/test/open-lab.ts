@@ -1,5 +1,5 @@
 import { type Kubectl, kubectlWith } from '../../cluster/kubectl.ts';
-import { CommandError } from '../../exec/command-error.ts';
+import { CommandError } from '../../exec/executor.ts';
 import { HostKeyError, type RemoteMachine, type SshTarget } from '../../exec/ssh.ts';
 import { ensureProbe } from '../../matrix/probe-files.ts';
 import { readCluster } from '../../matrix/state/read.ts';
@@ -18,8 +18,7 @@ import type { Emit } from '../../shared/events.ts';
 import { scaleTimeouts } from '../../shared/timeouts.ts';
 import { cachedKubectl, openApi, sshTargets } from '../access.ts';
 import type { Deps } from '../deps.ts';
-import { type LabOptions, labName } from '../lab-file.ts';
-import { observeLab } from '../observe-lab.ts';
+import { type LabOptions, labName, observeLab } from '../lab-file.ts';
 import { undoFaults, undoPending } from '../selftest/undo-faults.ts';
 import { LabState } from '../state.ts';
 import { laterWishes } from '../up/load-plan.ts';

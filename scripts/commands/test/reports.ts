@@ -1,7 +1,6 @@
 import type { Cell } from '../../matrix/types.ts';
 import { toHtml } from '../../report/html/page.ts';
-import { buildReport, type LabReport, reportText } from '../../report/json.ts';
-import { parseReport } from '../../report/parse.ts';
+import { buildReport, type LabReport, parseReport, reportText } from '../../report/json.ts';
 import type { LabRun } from '../../report/run.ts';
 import type { LabState } from '../state.ts';
 

@@ -2,7 +2,7 @@ import { findCells } from '../../matrix/explain.ts';
 import { withControls } from '../../matrix/proof-control.ts';
 import type { Cell } from '../../matrix/types.ts';
 import type { LabReport } from '../../report/json.ts';
-import { exitCodeOf } from '../../report/summary.ts';
+import { exitCodeOf } from '../../report/run.ts';
 import { EXIT } from '../../shared/errors.ts';
 import type { TestResult } from './reports.ts';
 

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { dirname, relative, resolve } from 'node:path';
-import { assetPath, readAsset } from '../../shared/assets.ts';
 import { messageOf, UserError } from '../../shared/errors.ts';
+import { assetPath, readAsset } from '../../shared/files.ts';
 import type { Deps } from '../deps.ts';
 
 /** The line that tells an editor which schema lab.yaml has. */

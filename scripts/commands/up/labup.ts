@@ -1,16 +1,21 @@
 import type { HostWork } from '../../machines/packages.ts';
 import { PACKAGES_CHECK, problemsOf } from '../../plan/doctor/checks.ts';
 import { planAtLast } from '../../plan/found.ts';
-import { type MissingPackage, nameOf } from '../../plan/host-facts.ts';
-import { formatHostProblem, type HostProblem, hostError, isError } from '../../plan/host-problem.ts';
+import {
+  formatHostProblem,
+  type HostProblem,
+  hostError,
+  isError,
+  type MissingPackage,
+  nameOf,
+} from '../../plan/host-facts.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { type PlanTextExtra, renderPlan } from '../../render/plan-text.ts';
+import { messageOf } from '../../shared/errors.ts';
 import { scaleTimeouts } from '../../shared/timeouts.ts';
-import { requireConsent } from '../consent.ts';
-import type { Deps } from '../deps.ts';
-import { LabState } from '../state.ts';
-import { type StepTiming, timed } from '../steps.ts';
-import { journaled } from './journal.ts';
+import { type Deps, requireConsent } from '../deps.ts';
+import { type JournalEntry, LabState } from '../state.ts';
+import { type RunSteps, type StepTiming, timed } from '../steps.ts';
 import { type PlanOptions, planFromSpec, refuseOtherPlan, type WantedPlan } from './load-plan.ts';
 import { preflight } from './preflight.ts';
 import { upSteps } from './steps.ts';
@@ -113,4 +118,29 @@ async function preview(deps: Deps, options: UpOptions): Promise<Preview> {
       warnings: warnings.map(formatHostProblem),
     },
   };
+}
+
+/** The same, and the beginning and the end of every step go to the lab's journal. */
+export function journaled(runSteps: RunSteps, command: string, state: LabState): RunSteps {
+  return (steps) =>
+    runSteps(
+      steps.map((step) => ({
+        ...step,
+        run: async (emit) => {
+          const note = (entry: Omit<JournalEntry, 'at' | 'command' | 'step'>) =>
+            state.journal({ at: new Date().toISOString(), command, step: step.id, ...entry });
+          const began = performance.now();
+          const elapsed = () => Math.round(performance.now() - began);
+          await note({ outcome: 'started' });
+          try {
+            const changed = await step.run(emit);
+            await note({ outcome: changed ? 'changed' : 'unchanged', ms: elapsed() });
+            return changed;
+          } catch (error) {
+            await note({ outcome: 'failed', ms: elapsed(), message: messageOf(error) });
+            throw error;
+          }
+        },
+      })),
+    );
 }

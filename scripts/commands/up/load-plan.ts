@@ -1,12 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readBundle } from '../../artifacts/bundle/bundle.ts';
-import { onlineFacts } from '../../artifacts/online/files.ts';
-import { loadVersions } from '../../artifacts/online/versions.ts';
+import { loadVersions, onlineFacts } from '../../artifacts/online/versions.ts';
 import { type ChoiceFlags, decide } from '../../plan/choices.ts';
 import { differences } from '../../plan/differences.ts';
-import { DEBIAN_SOFTWARE, planLab } from '../../plan/plan.ts';
-import { smallLab } from '../../plan/small.ts';
+import { DEBIAN_SOFTWARE, planLab, smallLab } from '../../plan/plan.ts';
 import type { SoftwareFacts } from '../../plan/software.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { requireK3s } from '../../render/k3s.ts';

@@ -9,8 +9,7 @@ import type { CloudInit, MachineDriver } from '../../machines/driver.ts';
 import { type HostWork, installPackages } from '../../machines/packages.ts';
 import { problemsOf } from '../../plan/doctor/checks.ts';
 import { planAt, requireFit } from '../../plan/found.ts';
-import type { MissingPackage } from '../../plan/host-facts.ts';
-import { hostError } from '../../plan/host-problem.ts';
+import { hostError, type MissingPackage } from '../../plan/host-facts.ts';
 import { type LabPlan, theMachine } from '../../plan/types.ts';
 import {
   renderMetaData,

@@ -1,15 +1,15 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type BackgroundProcess, backgroundWith, isRunning, startBackground } from '../../exec/background.ts';
 import type { Executor } from '../../exec/executor.ts';
+import { type BackgroundProcess, backgroundWith, isRunning, startBackground } from '../../exec/local.ts';
 import type { DaemonFact, OtherLab } from '../../plan/host-facts.ts';
 import { messageOf, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
+import { writeAtomic } from '../../shared/files.ts';
 import { OWNER_KEY, RUN_DIR } from '../../shared/labels.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
-import { writeAtomic } from '../../shared/write-atomic.ts';
 import { DAEMON_LOG, type IncusApi, incusApi } from './api.ts';
 
 const UNMOUNT_MS = 15_000;

@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { CommandError } from '../../exec/command-error.ts';
-import type { Executor, RunResult } from '../../exec/executor.ts';
+import { CommandError, type Executor, type RunResult } from '../../exec/executor.ts';
 import { LabError, LabFailure, UserError } from '../../shared/errors.ts';
 
 /** An instance as `multipass list` shows it. */

@@ -1,7 +1,7 @@
 import type { LimitFunction } from 'p-limit';
 import { z } from 'zod';
 import type { Executor } from '../../exec/executor.ts';
-import { backendFault, versionFault } from '../../plan/doctor/multipass.ts';
+import { backendFault, versionFault } from '../../plan/doctor/system.ts';
 import type { MultipassFact } from '../../plan/host-facts.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { Interrupted, LabError, messageOf, UserError } from '../../shared/errors.ts';

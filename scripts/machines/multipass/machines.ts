@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import pLimit from 'p-limit';
-import { isAtLeast } from '../../plan/doctor/versions.ts';
+import { isAtLeast } from '../../plan/doctor/check.ts';
 import type { LabPlan, MachinePlan } from '../../plan/types.ts';
 import { Interrupted, LabFailure, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
-import { macOf } from '../../shared/mac.ts';
+import { macOf } from '../../shared/labels.ts';
 import { type CloudInit, type Failed, notDone } from '../driver.ts';
 import type { LaunchOptions } from './client.ts';
 import {

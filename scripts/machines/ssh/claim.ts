@@ -1,4 +1,4 @@
-import { CommandError } from '../../exec/command-error.ts';
+import { CommandError } from '../../exec/executor.ts';
 import type { RemoteMachine } from '../../exec/ssh.ts';
 import { renderSshdConfig } from '../../render/software.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';

@@ -1,6 +1,5 @@
 import type { DriverName } from '../../spec/types.ts';
-import type { HostFacts } from '../host-facts.ts';
-import { type HostProblem, isError } from '../host-problem.ts';
+import { type HostFacts, type HostProblem, isError } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
 
 export type DoctorVerdict = 'ok' | 'warning' | 'error' | 'skipped';
@@ -71,4 +70,23 @@ export function unseen(what: string, why: string, hint: string): HostFinding {
 /** The finding of a check that has nothing to look at. */
 export function skipped(why: string): HostFinding {
   return { found: why, skipped: true };
+}
+
+/** The leading numbers of a version: "5.21.3 LTS" is [5, 21, 3]. Empty where it does not begin with one. */
+function numbersOf(version: string): readonly number[] {
+  return (/^\d+(\.\d+)*/.exec(version.trim())?.[0] ?? '')
+    .split('.')
+    .filter((part) => part !== '')
+    .map(Number);
+}
+
+/** Whether a version is the floor or later, by its leading numbers. A text without any is not. */
+export function isAtLeast(version: string, floor: string): boolean {
+  const seen = numbersOf(version);
+  if (seen.length === 0) return false;
+  for (const [index, wanted] of numbersOf(floor).entries()) {
+    const part = seen[index] ?? 0;
+    if (part !== wanted) return part > wanted;
+  }
+  return true;
 }

@@ -1,11 +1,7 @@
-import type { HostFacts } from '../host-facts.ts';
-import { type HostProblem, isError } from '../host-problem.ts';
+import { type HostFacts, type HostProblem, isError } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
-import { judgeCalico } from './calico.ts';
 import { type DoctorCheck, examine, type HostFinding, hostFault, type Precondition } from './check.ts';
-import { judgeDaemon } from './daemon.ts';
 import { KERNEL_CHECKS } from './kernel.ts';
-import { judgeMultipass } from './multipass.ts';
 import {
   judgeBridge,
   judgeBridgeNetfilter,
@@ -15,15 +11,18 @@ import {
   judgeSubnet,
   judgeVpn,
 } from './network.ts';
-import { judgePlatform } from './platform.ts';
 import { judgeDisk, judgeMemory, judgeMirror, judgePackages } from './resources.ts';
 import {
+  judgeCalico,
   judgeClock,
+  judgeDaemon,
   judgeInotifyInstances,
   judgeInotifyWatches,
   judgeKmsg,
   judgeKvm,
+  judgeMultipass,
   judgeNode,
+  judgePlatform,
   judgeUser,
 } from './system.ts';
 

@@ -1,7 +1,19 @@
-import type { HostFacts } from '../host-facts.ts';
+import type { FormatProblem } from '../../spec/problems.ts';
+import type { DaemonFact, HostFacts, MultipassFact } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
-import { type HostFinding, hostFault, hostWarning, skipped, unseen } from './check.ts';
-import { isAtLeast } from './versions.ts';
+import { type HostFinding, hostFault, hostWarning, isAtLeast, skipped, unseen } from './check.ts';
+
+/** Whether the lab can run on this kind of host with this driver. */
+export function judgePlatform({ choices }: LabPlan, { platform }: HostFacts): HostFinding {
+  if (platform === 'linux') return { found: platform };
+  if (choices.driver.value === 'incus') {
+    const message = `system containers need a Linux kernel, and this host runs ${platform}`;
+    return { found: platform, problems: [hostFault(message, 'use a Linux machine or VM')] };
+  }
+  const message = `no lab was ever tried on ${platform}; what Debian's tools make cannot be made here`;
+  const hint = 'docs/multipass.md, "macOS": network.mode dhcp, and a bundle that a Linux host made';
+  return { found: `${platform}, never tried`, problems: [hostWarning(message, hint)] };
+}
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** Before the first of these years nothing of this lab existed; after the second, 32-bit times overflow soon. */
@@ -112,4 +124,142 @@ export function judgeKvm(_plan: LabPlan, { kvm, multipass }: HostFacts): HostFin
       ),
     ],
   };
+}
+
+/** The oldest daemons whose API has what the driver uses. */
+const FLOORS: Readonly<Record<DaemonFact['kind'], string>> = { incus: '6', lxd: '5' };
+
+/** Whether a container daemon answers, lets us in and is not too old; or whether labup can start or install one. */
+export function judgeDaemon(_plan: LabPlan, { daemons, apt }: HostFacts): HostFinding {
+  const answering = daemons.find(({ socket }) => socket === 'answers');
+  if (answering !== undefined) return judgeVersion(answering);
+  const closed = daemons.find(({ socket }) => socket === 'denied' || socket === 'untrusted');
+  if (closed !== undefined) return judgeClosed(closed);
+  const installed = daemons.find((daemon) => daemon.installed);
+  if (installed === undefined) {
+    if (apt) return { found: 'neither Incus nor LXD is installed; labup installs one' };
+    const message = 'neither Incus nor LXD is installed, and there is no apt-get here';
+    const hint = 'install Incus: https://linuxcontainers.org/incus/docs/main/installing/';
+    return { found: 'none', problems: [hostFault(message, hint)] };
+  }
+  const { kind, program, unit, socket, why } = installed;
+  const state = socket === 'silent' ? `does not answer (${why ?? 'silent'})` : 'does not run';
+  if (installed.startable) return { found: `${kind} ${state}; labup starts it` };
+  const message = `${kind} is installed (${program}) but ${state}`;
+  return { found: `${kind} ${state}`, problems: [hostFault(message, `start its service ${unit}`)] };
+}
+
+function judgeVersion({ kind, version = 'unknown' }: DaemonFact): HostFinding {
+  const found = `${kind} ${version}`;
+  const floor = FLOORS[kind];
+  if (isAtLeast(version, floor)) return { found: `${found} answers` };
+  const hint = kind === 'incus' ? 'sudo apt-get install incus' : 'sudo apt-get install lxd';
+  return {
+    found,
+    problems: [
+      hostFault(`${found} is too old; ${floor} or later is needed`, `${hint}   (Debian 12 or later)`),
+    ],
+  };
+}
+
+function judgeClosed({ kind, socket }: DaemonFact): HostFinding {
+  const group = kind === 'incus' ? 'incus-admin' : 'lxd';
+  const what = socket === 'denied' ? 'does not let this user in' : 'does not trust this user';
+  return {
+    found: `${kind} ${what}`,
+    problems: [
+      hostFault(
+        `${kind} runs and ${what}`,
+        `run it as root, e.g. with sudo   (the group that is let in is ${group})`,
+      ),
+    ],
+  };
+}
+
+/** The oldest Multipass that the lab speaks to: extra NICs on Linux and `delete --purge` as a hard power-off. */
+const FLOOR = '1.15';
+
+/** What Multipass can make machines with so that they reach each other and the host by plain IP; the second on macOS. */
+const BACKENDS = ['qemu', 'applevz'];
+
+/** What is wrong with the version of `program`, multipass or multipassd, as it tells it. */
+export function versionFault(program: string, version: string): FormatProblem | undefined {
+  if (isAtLeast(version, FLOOR)) return undefined;
+  return {
+    message: `${program} ${version} is too old; ${FLOOR} or later is needed`,
+    hint: 'sudo snap refresh multipass   (macOS: brew upgrade --cask multipass)',
+  };
+}
+
+/** What is wrong with what Multipass makes machines with (its setting local.driver). */
+export function backendFault(backend: string): FormatProblem | undefined {
+  if (BACKENDS.includes(backend)) return undefined;
+  return {
+    message: `Multipass makes machines with "${backend}"; the lab needs qemu`,
+    // Not done by labup: a global setting, which restarts the daemon.
+    hint: 'multipass set local.driver=qemu   (hides the instances that you have now)',
+  };
+}
+
+/** Whether Multipass is there, not too old, runs and lets us in. */
+export function judgeMultipass(_plan: LabPlan, { multipass = {} }: HostFacts): HostFinding {
+  const { daemon, driver } = multipass;
+  const fault = faultOf(multipass);
+  if (fault !== undefined) {
+    return { found: whatIsThere(multipass), problems: [hostFault(fault.message, fault.hint)] };
+  }
+  return { found: `${daemon}, machines by ${driver}` };
+}
+
+function whatIsThere({ client, daemon }: MultipassFact): string {
+  if (client === undefined) return 'not installed';
+  return daemon === undefined ? `${client}; the daemon does not answer` : daemon;
+}
+
+function faultOf({ client, daemon, driver, refusal }: MultipassFact): FormatProblem | undefined {
+  const versions = { multipass: client, multipassd: daemon };
+  for (const [program, version] of Object.entries(versions)) {
+    const fault = version === undefined ? undefined : versionFault(program, version);
+    if (fault !== undefined) return fault;
+  }
+  if (refusal !== undefined) return refusal;
+  if (daemon === undefined) {
+    return { message: 'the daemon, multipassd, does not answer', hint: 'multipass list   (says why)' };
+  }
+  return backendFault(driver ?? 'unknown');
+}
+
+/**
+ * The Kubernetes minors that each Calico minor is tested with, first and last, by
+ * https://docs.tigera.io/calico/3.32/getting-started/kubernetes/requirements and the same page of 3.31 and 3.33 (2026-11).
+ */
+const TESTED: Readonly<Record<string, readonly [first: number, last: number]>> = {
+  '3.31': [32, 35],
+  '3.32': [34, 36],
+  '3.33': [35, 37],
+};
+
+/** Whether Calico is tested with the Kubernetes of this lab. */
+export function judgeCalico({ calico, kubernetes }: LabPlan): HostFinding {
+  if (calico === undefined) return skipped('the CNI is another one');
+  const found = `${calico.version} with Kubernetes ${kubernetes.version}`;
+  const warning = calicoWarning(kubernetes.version, calico.version);
+  if (warning === undefined) return { found };
+  const hint = 'none needed if labtest passes; else another version of one of them';
+  return { found, problems: [hostWarning(warning, hint)] };
+}
+
+/**
+ * A warning where a pair of Kubernetes ("v1.36.3", "v1.36.3+k3s1") and Calico ("v3.32.1") is not one that Calico is
+ * tested with, or where that is not known; undefined where it is.
+ */
+export function calicoWarning(kubernetesVersion: string, calicoVersion: string): string | undefined {
+  const pair = `Calico ${calicoVersion} with Kubernetes ${kubernetesVersion}`;
+  const minor = /^v?1\.(\d+)(\.|$)/.exec(kubernetesVersion)?.[1];
+  const range = TESTED[/^v?(\d+\.\d+)(\.|$)/.exec(calicoVersion)?.[1] ?? ''];
+  if (minor === undefined || range === undefined)
+    return `Whether ${pair} was ever tested is unknown; it may work.`;
+  const [first, last] = range;
+  if (Number(minor) >= first && Number(minor) <= last) return undefined;
+  return `${pair} is not tested by Calico, which tests it with Kubernetes 1.${first} to 1.${last}; it may work.`;
 }

@@ -1,8 +1,7 @@
 import type { CellResult, Evidence } from '../../matrix/types.ts';
 import { describeEvidence, describeFinding, describeProof } from '../cell-text.ts';
-import { KIND_TEXTS, type Kind, kindOf } from '../kinds.ts';
 import type { LabRun } from '../run.ts';
-import { describeControl } from '../words.ts';
+import { describeControl, KIND_TEXTS, type Kind, kindOf } from '../words.ts';
 
 /** What the page's script needs to show a cell in full. Texts that many cells share are written once. */
 export interface PageData {

@@ -1,8 +1,7 @@
 import type { CellResult } from '../../matrix/types.ts';
 import { type ColumnGroup, columnKey, groupColumns } from '../columns.ts';
-import { KIND_TEXTS, kindOf, kindsToExplain } from '../kinds.ts';
 import type { LabRun } from '../run.ts';
-import { describeControl } from '../words.ts';
+import { describeControl, KIND_TEXTS, kindOf, kindsToExplain } from '../words.ts';
 import { html, type Markup, type Part } from './markup.ts';
 
 /**

@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { type OnlineFile, onlineFacts, onlineFiles } from '../../../scripts/artifacts/online/files.ts';
-import { loadVersions } from '../../../scripts/artifacts/online/versions.ts';
+import {
+  loadVersions,
+  type OnlineFile,
+  onlineFacts,
+  onlineFiles,
+} from '../../../scripts/artifacts/online/versions.ts';
 
 const lock = loadVersions();
 const images = (files: readonly OnlineFile[]) =>

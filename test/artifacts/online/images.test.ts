@@ -7,8 +7,7 @@ import {
   type ImageOptions,
   type ImageWanted,
 } from '../../../scripts/artifacts/online/images.ts';
-import { CommandError } from '../../../scripts/exec/command-error.ts';
-import type { Executor } from '../../../scripts/exec/executor.ts';
+import { CommandError, type Executor } from '../../../scripts/exec/executor.ts';
 import { localExecutor } from '../../../scripts/exec/local.ts';
 import type { LabError } from '../../../scripts/shared/errors.ts';
 import { makeCertificates, missingPrograms } from '../../fakes/certificates.ts';

@@ -2,14 +2,18 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type OnlineChoice, onlineFiles } from '../../../scripts/artifacts/online/files.ts';
 import {
   type FetchOptions,
   fetchOnline,
   missingOnline,
   onlineProblem,
 } from '../../../scripts/artifacts/online/source.ts';
-import { loadVersions, type Versions } from '../../../scripts/artifacts/online/versions.ts';
+import {
+  loadVersions,
+  type OnlineChoice,
+  onlineFiles,
+  type Versions,
+} from '../../../scripts/artifacts/online/versions.ts';
 import type { Recipe } from '../../../scripts/artifacts/recipe.ts';
 import { localExecutor } from '../../../scripts/exec/local.ts';
 import { filesOf } from '../../../scripts/plan/software.ts';

@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parseDocument } from 'yaml';
 import { SUITE } from '../../../scripts/artifacts/debian.ts';
-import { findChecksum } from '../../../scripts/artifacts/online/checksums.ts';
+import { findChecksum } from '../../../scripts/artifacts/online/download.ts';
 import { loadVersions } from '../../../scripts/artifacts/online/versions.ts';
-import { calicoWarning } from '../../../scripts/plan/doctor/calico.ts';
-import { readAsset } from '../../../scripts/shared/assets.ts';
+import { calicoWarning } from '../../../scripts/plan/doctor/system.ts';
+import { readAsset } from '../../../scripts/shared/files.ts';
 
 const A = 'a'.repeat(64);
 const B = 'b'.repeat(64);

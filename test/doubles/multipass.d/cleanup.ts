@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises';
-import { isRunning } from '../../../scripts/exec/background.ts';
+import { isRunning } from '../../../scripts/exec/local.ts';
 import { messageOf } from '../../../scripts/shared/errors.ts';
 import { waitFor } from '../../../scripts/shared/wait.ts';
 import type { Backend } from './backends/backend.ts';

@@ -1,4 +1,4 @@
-import type { BackgroundProcess } from '../../../scripts/exec/background.ts';
+import type { BackgroundProcess } from '../../../scripts/exec/local.ts';
 
 /** States as the client prints them (src/client/cli/formatter/format_utils.cpp). */
 export type State = 'Running' | 'Stopped' | 'Deleted' | 'Starting' | 'Restarting' | 'Unknown' | 'Unavailable';

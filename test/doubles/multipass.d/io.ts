@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { BackgroundProcess } from '../../../scripts/exec/background.ts';
+import type { BackgroundProcess } from '../../../scripts/exec/local.ts';
 import type { Knobs } from './knobs.ts';
 
 /** What a call of the double has around it; tests put their own. */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { appendFile, mkdir, mkdtemp, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { isRunning } from '../../../scripts/exec/background.ts';
+import { isRunning } from '../../../scripts/exec/local.ts';
 import { Failure, RC, Refusal } from './failures.ts';
 import type { Call } from './io.ts';
 import type { Spinner } from './spinner.ts';

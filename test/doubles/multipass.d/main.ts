@@ -2,7 +2,7 @@ import { fstatSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { startBackground } from '../../../scripts/exec/background.ts';
+import { startBackground } from '../../../scripts/exec/local.ts';
 import { messageOf } from '../../../scripts/shared/errors.ts';
 import { runCommandLine } from './cli.ts';
 import { backendOf } from './daemon/daemon.ts';

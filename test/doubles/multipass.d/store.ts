@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { lockWhenFree } from '../../../scripts/artifacts/lock.ts';
-import { isRunning } from '../../../scripts/exec/background.ts';
+import { isRunning } from '../../../scripts/exec/local.ts';
 import type { Instance } from './instance.ts';
 
 const fileOf = (folder: string, name: string): string => join(folder, 'instances', `${name}.json`);

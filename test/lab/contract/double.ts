@@ -1,11 +1,10 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CommandError } from '../../../scripts/exec/command-error.ts';
-import type { RunResult } from '../../../scripts/exec/executor.ts';
+import { CommandError, type RunResult } from '../../../scripts/exec/executor.ts';
 import { localExecutor } from '../../../scripts/exec/local.ts';
-import { assetPath } from '../../../scripts/shared/assets.ts';
 import { messageOf } from '../../../scripts/shared/errors.ts';
+import { assetPath } from '../../../scripts/shared/files.ts';
 
 const FOLDER = assetPath('test', 'doubles');
 /** A launch with the image to be built first. */

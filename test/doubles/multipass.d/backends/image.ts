@@ -1,18 +1,18 @@
 import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { renderSources } from '../../../../scripts/artifacts/apt-sources.ts';
 import {
   debianArchitecture,
   findDebianSource,
   KEYRING,
+  renderSources,
   SUITE,
 } from '../../../../scripts/artifacts/debian.ts';
 import { ensureArtifacts } from '../../../../scripts/artifacts/ensure.ts';
 import type { BuildContext, Recipe } from '../../../../scripts/artifacts/recipe.ts';
 import { localExecutor } from '../../../../scripts/exec/local.ts';
 import type { MachineImage } from '../../../../scripts/machines/driver.ts';
-import { assetPath } from '../../../../scripts/shared/assets.ts';
 import type { Emit } from '../../../../scripts/shared/events.ts';
+import { assetPath } from '../../../../scripts/shared/files.ts';
 
 const FOLDER = 'test/doubles/multipass.d/image';
 /** The one file that is shared with the lab's machines: what any container on a cgroup v1 host needs for kubelet. */

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { thisProcess } from '../../../../scripts/exec/background.ts';
+import { thisProcess } from '../../../../scripts/exec/local.ts';
 import type { Given } from '../arguments.ts';
 import { reachDaemon } from '../daemon/daemon.ts';
 import { newMac, withMacs } from '../daemon/launch.ts';

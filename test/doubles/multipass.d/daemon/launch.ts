@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { thisProcess } from '../../../../scripts/exec/background.ts';
+import { thisProcess } from '../../../../scripts/exec/local.ts';
 import { messageOf } from '../../../../scripts/shared/errors.ts';
 import { Refusal } from '../failures.ts';
 import type { ExtraInterface, Instance } from '../instance.ts';

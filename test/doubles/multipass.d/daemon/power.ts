@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { thisProcess } from '../../../../scripts/exec/background.ts';
+import { thisProcess } from '../../../../scripts/exec/local.ts';
 import { messageOf } from '../../../../scripts/shared/errors.ts';
 import { waitFor } from '../../../../scripts/shared/wait.ts';
 import { Refusal } from '../failures.ts';
