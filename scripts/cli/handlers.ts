@@ -1,79 +1,178 @@
-import type { DistributionName, DriverName, EchoVariant } from '../spec/types.ts';
+import { resolve } from 'node:path';
+import type { BundleOptions } from '../commands/bundle/bundle.ts';
+import type { Deps } from '../commands/deps.ts';
+import type { DownOptions } from '../commands/down/labdown.ts';
+import type { LogsOptions } from '../commands/inspect/logs.ts';
+import type { PredictOptions } from '../commands/inspect/predict.ts';
+import type { LabOptions } from '../commands/lab-file.ts';
+import type { labtest } from '../commands/test/labtest.ts';
+import type { UpOptions } from '../commands/up/labup.ts';
+import type { PlanOptions } from '../commands/up/load-plan.ts';
+import { EXIT, UserError } from '../shared/errors.ts';
+import type { Terminal } from './deps.ts';
+import type { Json, TestArgs } from './test-handlers.ts';
+import {
+  aboutBundle,
+  bundleText,
+  colors,
+  doctorText,
+  durationText,
+  slowestText,
+  statusText,
+} from './text.ts';
 
-export interface LabArgs {
-  readonly file?: string;
-  readonly json?: boolean;
-}
-
-export interface UpArgs extends LabArgs {
-  readonly yes?: boolean;
-  readonly dryRun?: boolean;
-  readonly driver?: DriverName | 'auto';
-  readonly distribution?: DistributionName | 'auto';
-  /** A name, or the folder of a bundle. */
-  readonly artifacts?: string;
-  readonly echo?: EchoVariant;
-  readonly small?: boolean;
-}
-
-export interface BundleArgs {
-  readonly from: 'online' | 'debian';
-  readonly distribution?: DistributionName;
-  readonly yes?: boolean;
-  readonly json?: boolean;
-}
-
-export interface DoctorArgs extends LabArgs {
-  readonly driver?: DriverName | 'auto';
-  readonly artifacts?: string;
-}
-
-export interface TestArgs extends LabArgs {
-  readonly junit?: string;
-  readonly strict?: boolean;
-  readonly verbose?: boolean;
-  readonly only?: readonly string[];
-  readonly icmp?: boolean;
-  readonly failFirst?: boolean;
-  /** The path of an earlier report. */
-  readonly diff?: string;
-  readonly html?: string;
-  readonly markdown?: string;
-  readonly watch?: boolean;
-  /** Seconds; with --watch only. */
-  readonly for?: number;
-}
-
-export interface PredictArgs extends LabArgs {
-  readonly icmp?: boolean;
-  readonly only?: readonly string[];
-}
-
-export interface DownArgs extends LabArgs {
-  readonly yes?: boolean;
-  readonly purge?: boolean;
-  readonly name?: string;
-}
-
-export interface LogsArgs extends LabArgs {
-  readonly lines: number;
-}
+type LabArgs = LabOptions & Json;
 
 /** What each command does with its parsed arguments. Every handler notes the exit code; none ends the process. */
-export interface Handlers {
-  init(args: LabArgs): Promise<void>;
-  up(args: UpArgs): Promise<void>;
-  test(args: TestArgs): Promise<void>;
-  selftest(faults: readonly string[], args: LabArgs): Promise<void>;
-  predict(args: PredictArgs): Promise<void>;
-  explain(cell: string, args: LabArgs): Promise<void>;
-  down(args: DownArgs): Promise<void>;
-  bundleCreate(folder: string, args: BundleArgs): Promise<void>;
-  bundleVerify(folder: string, args: { readonly json?: boolean }): Promise<void>;
-  doctor(args: DoctorArgs): Promise<void>;
-  status(args: LabArgs): Promise<void>;
-  ssh(machine: string, args: LabArgs): Promise<void>;
-  exec(machine: string, command: readonly string[], args: LabArgs): Promise<void>;
-  kubectl(args: readonly string[], options: LabArgs): Promise<void>;
-  logs(machine: string | undefined, args: LogsArgs): Promise<void>;
+export type Handlers = ReturnType<typeof realHandlers>;
+
+/** Whatever the user's own command ends with is its result. */
+const ANY_CODE = Array.from({ length: 256 }, (_, value) => value);
+
+/**
+ * The handlers of a real run: call the command, print its result as text or JSON, note the exit code. `use` gives a
+ * command its effects, once its arguments are known. Only the command that is run is loaded. `runTest` is for tests of what becomes of a result.
+ */
+export function realHandlers(use: (args: Json) => Deps, terminal: Terminal, runTest?: typeof labtest) {
+  let code: number = EXIT.pass;
+  const print = (text: string) => terminal.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+  const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
+  const setCode = (value: number) => {
+    code = value;
+  };
+  const tests = async () => {
+    const { testHandlers } = await import('./test-handlers.ts');
+    return testHandlers(use, terminal, { print, printJson, setCode }, runTest);
+  };
+  return {
+    exitCode: (): number => code,
+
+    async init(args: LabArgs) {
+      const { initLab } = await import('../commands/up/init.ts');
+      const deps = use(args);
+      const path = await initLab(deps, args.file);
+      if (args.json) printJson({ schemaVersion: 1, file: path });
+      else deps.say(`${path} is written: the default lab, to be edited\nnext: npx labup --dry-run`);
+    },
+
+    async up(args: UpOptions & Json & { readonly dryRun?: boolean }) {
+      const { dryRun, labup } = await import('../commands/up/labup.ts');
+      const deps = use(args);
+      if (args.dryRun === true) {
+        const { plan, text } = await dryRun(deps, args);
+        if (args.json) printJson(plan);
+        else print(text);
+        return;
+      }
+      const result = await labup(deps, args);
+      if (args.json) {
+        const { plan, stateDir, changed, durationMs, timings } = result;
+        printJson({ schemaVersion: 1, lab: plan.lab, stateDir, changed, durationMs, timings });
+        return;
+      }
+      if (result.changed) deps.say(slowestText(result.timings));
+      deps.say(
+        `${colors.green('up')}  lab "${result.plan.lab}" ${result.changed ? 'is up' : 'was up already, nothing changed'} (${durationText(result.durationMs)})`,
+      );
+      deps.say('next: npx labtest   |   npx lab status   |   npx lab kubectl get pods -A -o wide');
+    },
+
+    test: async (args: TestArgs) => (await tests()).test(args),
+    selftest: async (faults: readonly string[], args: LabArgs) => (await tests()).selftest(faults, args),
+    predict: async (args: PredictOptions & Json) => (await tests()).predict(args),
+    explain: async (cell: string, args: LabArgs) => (await tests()).explain(cell, args),
+
+    async down(args: DownOptions & Json) {
+      const { labdown } = await import('../commands/down/labdown.ts');
+      const deps = use(args);
+      const { lab, removed } = await labdown(deps, args);
+      if (args.json) printJson({ schemaVersion: 1, lab, removed, left: [] });
+      else
+        deps.say(
+          removed.length === 0 ? `lab "${lab}": there was nothing` : `lab "${lab}" is gone, nothing is left`,
+        );
+    },
+
+    async bundleCreate(folder: string, args: BundleOptions & Json) {
+      const { bundleCreate } = await import('../commands/bundle/bundle.ts');
+      const deps = use(args);
+      const path = resolve(terminal.cwd, folder);
+      const manifest = await bundleCreate(deps, path, args);
+      if (args.json) printJson({ schemaVersion: 1, folder: path, ...aboutBundle(manifest) });
+      else {
+        deps.say(bundleText(path, manifest));
+        deps.say(`next: npx lab bundle verify ${folder}   |   npx labup --artifacts ${folder}`);
+      }
+    },
+
+    async bundleVerify(folder: string, args: Json) {
+      const { bundleVerify } = await import('../commands/bundle/bundle.ts');
+      const path = resolve(terminal.cwd, folder);
+      const { manifest, problems, next } = await bundleVerify(use(args), path);
+      if (args.json) printJson({ schemaVersion: 1, folder: path, ...aboutBundle(manifest), problems, next });
+      else {
+        print([...problems, bundleText(path, manifest, problems.length)].join('\n'));
+        if (next !== undefined) print(`next: ${next}`);
+      }
+      code = problems.length === 0 ? EXIT.pass : EXIT.userMustAct;
+    },
+
+    async doctor(args: PlanOptions & Json) {
+      const { doctor, doctorDocument } = await import('../commands/inspect/doctor.ts');
+      const diagnosis = await doctor(use(args), args);
+      if (args.json) printJson(doctorDocument(diagnosis));
+      else print(doctorText(diagnosis));
+      code = diagnosis.blocked ? EXIT.userMustAct : EXIT.pass;
+    },
+
+    async status(args: LabArgs) {
+      const { labStatus } = await import('../commands/inspect/status.ts');
+      const status = await labStatus(use(args), args);
+      if (args.json) printJson(status);
+      else print(statusText(status));
+      code = status.state === 'up' ? EXIT.pass : EXIT.wrong;
+    },
+
+    async ssh(machine: string, args: LabArgs) {
+      const { sshArgv } = await import('../commands/inspect/shell.ts');
+      const deps = use(args);
+      if (args.json)
+        throw new UserError('A shell has no JSON.', { next: `npx lab exec --json ${machine} -- COMMAND` });
+      code = await deps.interactive(await sshArgv(deps, machine, [], args), deps.env);
+    },
+
+    async exec(machine: string, command: readonly string[], args: LabArgs) {
+      const { sshArgv } = await import('../commands/inspect/shell.ts');
+      const deps = use(args);
+      const argv = await sshArgv(deps, machine, command, args);
+      if (!args.json) code = await deps.interactive(argv, deps.env);
+      else {
+        const result = await deps.local.run(argv, { okCodes: ANY_CODE, signal: deps.signal });
+        printJson({ schemaVersion: 1, machine, command, ...result });
+        code = result.exitCode;
+      }
+    },
+
+    async kubectl(args: readonly string[], options: LabArgs) {
+      const { withKubectl } = await import('../commands/inspect/shell.ts');
+      const deps = use(options);
+      await withKubectl(deps, args, options, async (argv) => {
+        if (!options.json) code = await deps.interactive(argv, deps.env);
+        else {
+          const result = await deps.local.run(argv, { okCodes: ANY_CODE, signal: deps.signal });
+          printJson({ schemaVersion: 1, command: ['kubectl', ...args], ...result });
+          code = result.exitCode;
+        }
+      });
+    },
+
+    async logs(machine: string | undefined, args: LogsOptions & Json) {
+      const { machineLog, stepLog } = await import('../commands/inspect/logs.ts');
+      const deps = use(args);
+      const text = machine === undefined ? await stepLog(deps, args) : await machineLog(deps, machine, args);
+      if (args.json)
+        printJson({ schemaVersion: 1, machine: machine ?? null, lines: text.trimEnd().split('\n') });
+      else print(text);
+    },
+  };
 }

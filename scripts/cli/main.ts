@@ -3,8 +3,8 @@ import { CommanderError } from 'commander';
 import type { Deps } from '../commands/deps.ts';
 import { EXIT, type ExitCode, Interrupted, LabError, messageOf } from '../shared/errors.ts';
 import { realDeps, type Terminal } from './deps.ts';
+import { realHandlers } from './handlers.ts';
 import { type BinName, program } from './program.ts';
-import { realHandlers } from './real-handlers.ts';
 import { colors } from './text.ts';
 
 /** Runs a command of the package on this process: the only place that touches signals and the exit code. */

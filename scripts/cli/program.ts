@@ -75,7 +75,6 @@ function defineTest(command: Command, handlers: Handlers): void {
     .option('--fail-first', 'what failed last time first; the rest only if that is right now')
     .option('--diff <report.json>', 'also show what is different from an earlier report')
     .option('--html <file>', 'also write the results as one HTML file')
-    .option('--markdown <file>', 'also write the results as Markdown')
     .option('--watch', 'test again every few seconds until Ctrl-C, and show what changes')
     .option('--for <seconds>', 'with --watch: end after this time', positiveInteger)
     .action((options) => handlers.test(options));

@@ -1,18 +1,17 @@
 import { resolve } from 'node:path';
 import type { Deps } from '../commands/deps.ts';
-import { explainLab, predictLab } from '../commands/inspect/predict.ts';
+import { explainLab, type PredictOptions, predictLab } from '../commands/inspect/predict.ts';
+import type { LabOptions } from '../commands/lab-file.ts';
 import { selftest } from '../commands/selftest/selftest.ts';
-import { labtest, type WatchRound, watchLab } from '../commands/test/labtest.ts';
+import { labtest, type WatchOptions, type WatchRound, watchLab } from '../commands/test/labtest.ts';
 import type { Cell } from '../matrix/types.ts';
 import { diffReports, renderDiff } from '../report/diff.ts';
 import { toHtml } from '../report/html/page.ts';
 import { buildReport, type LabReport, parseReport, reportText } from '../report/json.ts';
-import { toMarkdown } from '../report/markdown.ts';
 import { abortedRun, exitCodeOf, type LabRun } from '../report/run.ts';
 import { renderTable } from '../report/table.ts';
 import { messageOf, UserError } from '../shared/errors.ts';
 import type { Terminal } from './deps.ts';
-import type { Handlers, LabArgs, TestArgs } from './handlers.ts';
 import {
   explanationLines,
   failedRun,
@@ -29,8 +28,26 @@ import {
 } from './test-text.ts';
 import { colors } from './text.ts';
 
+/** What the command line says of any command; the rest is the command's own options. */
+export interface Json {
+  readonly json?: boolean;
+}
+
+/** What the command line says of labtest. */
+export interface TestArgs extends WatchOptions, Json {
+  readonly junit?: string;
+  readonly strict?: boolean;
+  readonly verbose?: boolean;
+  /** The path of an earlier report. */
+  readonly diff?: string;
+  readonly html?: string;
+  readonly watch?: boolean;
+  /** Seconds; with --watch only. */
+  readonly for?: number;
+}
+
 /** Where a handler's result goes. */
-export interface Output {
+interface Output {
   readonly print: (text: string) => void;
   readonly printJson: (value: unknown) => void;
   readonly setCode: (code: number) => void;
@@ -38,15 +55,15 @@ export interface Output {
 
 /** The handlers of everything that tests, predicts and explains. */
 export function testHandlers(
-  use: (args: LabArgs) => Deps,
+  use: (args: Json) => Deps,
   terminal: Terminal,
   { print, printJson, setCode }: Output,
   runTest: typeof labtest = labtest,
-): Pick<Handlers, 'test' | 'selftest' | 'predict' | 'explain'> {
+) {
   const color = colors.isColorSupported;
   const width = terminal.stdout.columns ?? 100;
   return {
-    async test(args) {
+    async test(args: TestArgs): Promise<void> {
       if (args.watch === true) return watch(args);
       if (args.for !== undefined)
         throw new UserError('--for needs --watch.', { next: 'npx labtest --watch --for 60' });
@@ -77,7 +94,7 @@ export function testHandlers(
       setCode(exitCodeOf(run, { strict: args.strict === true }));
     },
 
-    async selftest(faults, args) {
+    async selftest(faults: readonly string[], args: LabOptions & Json) {
       const deps = use(args);
       const result = await selftest(deps, { ...args, faults });
       if (args.json) printJson(selftestJson(result));
@@ -85,14 +102,14 @@ export function testHandlers(
       setCode(selftestCode(result));
     },
 
-    async predict(args) {
+    async predict(args: PredictOptions & Json) {
       const deps = use(args);
       const { lab, cells } = await predictLab(deps, args);
       if (args.json) printJson({ schemaVersion: 1, lab, cells: cells.map(predictionJson) });
       else print(predictionLines(cells, width).join('\n'));
     },
 
-    async explain(cell, args) {
+    async explain(cell: string, args: LabOptions & Json) {
       const deps = use(args);
       const { lab, explanations } = await explainLab(deps, cell, args);
       if (args.json) {
@@ -109,7 +126,7 @@ export function testHandlers(
   };
 
   async function watch(args: TestArgs): Promise<void> {
-    const refused = (['diff', 'html', 'markdown', 'junit', 'failFirst'] as const).filter(
+    const refused = (['diff', 'html', 'junit', 'failFirst'] as const).filter(
       (name) => args[name] !== undefined,
     );
     if (refused.length > 0)
@@ -137,9 +154,8 @@ async function earlierReport(deps: Deps, { diff }: TestArgs): Promise<LabReport 
   return parseReport(await loadFile(resolve(deps.cwd, diff), '--diff'), diff);
 }
 
-async function saveOutputs(deps: Deps, { junit, html, markdown }: TestArgs, run: LabRun): Promise<void> {
+async function saveOutputs(deps: Deps, { junit, html }: TestArgs, run: LabRun): Promise<void> {
   const at = (path: string) => resolve(deps.cwd, path);
   if (junit !== undefined) await saveJunit(at(junit), run);
   if (html !== undefined) await saveFile(at(html), toHtml(run), 'HTML file', '--html');
-  if (markdown !== undefined) await saveFile(at(markdown), toMarkdown(run), 'Markdown file', '--markdown');
 }

@@ -103,7 +103,7 @@ export interface Deps {
  */
 export async function requireConsent(
   deps: Pick<Deps, 'ask' | 'say'>,
-  yes: boolean,
+  yes: boolean | undefined,
   would: readonly string[],
   command: string,
 ): Promise<void> {

@@ -40,11 +40,7 @@ describe('what is typed', () => {
     ['labtest', ['--only', 'a', 'b*', '--json'], ['test', { json: true, only: ['a', 'b*'] }]],
     ['labtest', ['--fail-first'], ['test', { failFirst: true }]],
     ['labtest', ['--watch', '--for', '30'], ['test', { watch: true, for: 30 }]],
-    [
-      'labtest',
-      ['--diff', 'o.json', '--html', 'r.html', '--markdown', 'r.md'],
-      ['test', { diff: 'o.json', html: 'r.html', markdown: 'r.md' }],
-    ],
+    ['labtest', ['--diff', 'o.json', '--html', 'r.html'], ['test', { diff: 'o.json', html: 'r.html' }]],
     ['labtest', ['selftest', '--json'], ['selftest', [], { json: true }]],
     ['labtest', ['selftest', 'drop-rule'], ['selftest', ['drop-rule'], {}]],
     ['lab', ['test', 'selftest'], ['selftest', [], {}]],
@@ -129,11 +125,10 @@ describe('what a run leaves', () => {
     expect(dated).not.toContain('2020-01-01T00-00-10.000Z.json');
   });
 
-  it('is also HTML and Markdown, where they were asked for', async () => {
+  it('is also HTML, where it was asked for', async () => {
     await up();
-    await lab.run('labtest', ['--html', 'out/r.html', '--markdown', 'out/r.md']);
+    await lab.run('labtest', ['--html', 'out/r.html']);
     expect(readFileSync(join(lab.cwd, 'out/r.html'), 'utf8')).toContain('</html>');
-    expect(readFileSync(join(lab.cwd, 'out/r.md'), 'utf8')).toMatch(/^# /);
   });
 
   it('is a JUnit file with every planned cell also where the test was aborted', async () => {

@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { realHandlers } from '../../scripts/cli/handlers.ts';
 import { program } from '../../scripts/cli/program.ts';
-import { realHandlers } from '../../scripts/cli/real-handlers.ts';
 import type { LabRun } from '../../scripts/report/run.ts';
 import { type FakeLab, fakeLab } from '../fakes/lab.ts';
 import { fakeTerminal } from '../fakes/terminal.ts';

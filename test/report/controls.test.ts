@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { toHtml } from '../../scripts/report/html/page.ts';
 import { buildReport } from '../../scripts/report/json.ts';
-import { toMarkdown } from '../../scripts/report/markdown.ts';
 import { renderTable } from '../../scripts/report/table.ts';
 import { CELLS, NEGATIVE, POSITIVE, runOf } from './fixtures.ts';
 
@@ -25,7 +24,6 @@ describe('a cell that was added as a positive control', () => {
   ])('of %j is shown as such', (controlOf, text) => {
     const run = partial(...controlOf);
     expect(renderTable(run, { color: false }).replaceAll(/\s+/g, ' ')).toContain(`${POSITIVE}: ${text}`);
-    expect(toMarkdown(run)).toContain(`- \`${POSITIVE}\` was ${text.replaceAll('>', '&gt;')}`);
     const page = toHtml(run);
     expect(page).toContain(`</code></a> ${text.replaceAll('>', '&gt;')}</li>`);
     expect(page).toContain(`"added":${JSON.stringify(text)}`);
@@ -36,14 +34,13 @@ describe('a cell that was added as a positive control', () => {
   it('is one of a run that says how many cells there are', () => {
     const run = { ...partial(EXTERNAL), chosenFrom: 248 };
     expect(renderTable(run, { color: false })).toContain('cells:  4 of 248 planned: 4 passed');
-    expect(toMarkdown(run)).toContain('| 4 of 248 | 4 |');
     expect(toHtml(run)).toContain('<dt>cells</dt><dd>4<small> of 248</small></dd>');
     expect(buildReport(run)).toMatchObject({ chosenFrom: 248, summary: { planned: 4 } });
   });
 
   it('is spoken of nowhere in a run without one', () => {
     const run = runOf();
-    for (const text of [renderTable(run, { color: false }), toMarkdown(run), toHtml(run)])
+    for (const text of [renderTable(run, { color: false }), toHtml(run)])
       expect(text).not.toContain('positive control');
   });
 });

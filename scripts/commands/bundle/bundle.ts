@@ -14,7 +14,7 @@ import { Steps } from '../steps.ts';
 export interface BundleOptions {
   readonly from: 'online' | 'debian';
   readonly distribution?: DistributionName | undefined;
-  readonly yes: boolean;
+  readonly yes?: boolean | undefined;
 }
 
 /** What `lab bundle create` works with. */

@@ -15,7 +15,7 @@ import { LabState } from '../state.ts';
 import { Steps } from '../steps.ts';
 
 export interface DownOptions extends LabOptions {
-  readonly yes: boolean;
+  readonly yes?: boolean | undefined;
   /** Driver ssh: also the packages that labup installed. */
   readonly purge?: boolean | undefined;
 }

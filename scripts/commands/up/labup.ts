@@ -21,7 +21,7 @@ import { preflight } from './preflight.ts';
 import { upSteps } from './steps.ts';
 
 export interface UpOptions extends PlanOptions {
-  readonly yes: boolean;
+  readonly yes?: boolean | undefined;
 }
 
 /** What labup would do on this host, looked up without changing anything. */
