@@ -14,7 +14,7 @@ import type { RemoteMachine } from '../../exec/ssh.ts';
 import { bootTimes, requireMachine } from '../../machines/connect.ts';
 import { announcements } from '../../matrix/network.ts';
 import { readEndpoints } from '../../matrix/state/read.ts';
-import { type LabPlan, machinesOf, theMachine } from '../../plan/types.ts';
+import { machinesOf, theMachine } from '../../plan/types.ts';
 import { renderClusterDns, renderEcho } from '../../render/manifests.ts';
 import { describeCheck } from '../../report/check-text.ts';
 import type { Emit } from '../../shared/events.ts';
@@ -23,6 +23,7 @@ import { waitFor } from '../../shared/wait.ts';
 import {
   applyManifests,
   type Boots,
+  type PodSet,
   removeEndedPods,
   removeOtherServices,
   waitForPods,
@@ -79,13 +80,13 @@ export async function startControlPlane(lab: Lab, emit: Emit) {
 
 /** Joins the workers that are missing, and applies CNI and workloads meanwhile. */
 export async function joinWorkersAndApply(lab: Cluster, emit: Emit) {
-  const { plan, machines, kubectl, ca, boots, artifacts, deps } = lab;
+  const { plan, machines, kubectl, ca, artifacts } = lab;
   const context = contextOf(lab, emit);
   const workers = { distribution: distributionOf(plan), machines, kubectl, ca };
   const missing = await clearedWorkers(workers, context);
   const changed = await Promise.all([
     cniOf(plan).deploy(kubectl, artifacts.software, context),
-    applyWorkloads(kubectl, plan, boots, deps.signal),
+    applyWorkloads(lab),
     joinWorkers(workers, missing, context),
   ]);
   return { changed: changed.includes(true) };
@@ -97,17 +98,46 @@ export async function configureNetwork(lab: Cluster, emit: Emit) {
 }
 
 /** Waits until every node and every pod is Ready. */
-export async function waitForPodsAndNodes({ kubectl, plan, boots, deps }: Cluster, emit: Emit) {
-  await waitForNodes(kubectl, plan, emit, deps.signal);
-  await waitForWorkloads(kubectl, plan, boots, emit, deps.signal);
+export async function waitForPodsAndNodes({ kubectl, plan, boots, deps: { signal } }: Cluster, emit: Emit) {
+  await waitForNodes(kubectl, plan, emit, signal);
+  const { servers, clientPod } = plan.echo;
+  const isKubeadm = plan.choices.distribution.value === 'kubeadm';
+  const ready = (namespace: string, set: PodSet) => waitForPods(kubectl, namespace, set, boots, emit, signal);
+  const waitForSystem = (app: string, count: number) =>
+    ready('kube-system', { selector: `k8s-app=${app}`, count });
+  await Promise.all([
+    ready(plan.echo.namespace, { names: [...servers.map(({ pod }) => pod), clientPod.pod] }),
+    // kubeadm runs CoreDNS twice.
+    waitForSystem('kube-dns', isKubeadm && plan.kubernetes.dns === 'coredns' ? 2 : 1),
+    // With k3s kube-proxy is a part of k3s itself.
+    isKubeadm && waitForSystem('kube-proxy', machinesOf(plan, 'control-plane', 'worker').length),
+  ]);
   return { changed: false };
 }
 
 /** Waits until every BGP session and every route is as planned. */
 export async function waitForRoutes(lab: Cluster, emit: Emit) {
   const { kubectl, plan, machines, deps } = lab;
+  const { signal } = deps;
   await cniOf(plan).waitUntilReady(kubectl, contextOf(lab, emit));
-  await waitForBgp(kubectl, plan, machines, emit, deps.signal);
+  await waitFor({
+    what: 'every BGP session and route to be as planned',
+    timeoutMs: TIMEOUTS.bgpEstablished,
+    look: async () => {
+      const endpoints = await readEndpoints(kubectl, plan);
+      const observed = await observeBgp(plan, machines, signal);
+      const wrong = checkBgp(plan, announcements(plan, endpoints), observed).filter(
+        ({ verdict }) => verdict !== 'passed',
+      );
+      const [first] = wrong;
+      if (first === undefined) return { done: true, value: undefined };
+      const { title, observed: seen, expected } = describeCheck(first);
+      return { done: false, why: `${title}: ${seen}, not ${expected} (${wrong.length} wrong)` };
+    },
+    next: 'npx labtest   (names every session and route that is wrong)',
+    signal,
+    emit,
+  });
   return { changed: false };
 }
 
@@ -125,85 +155,12 @@ async function controlPlane(
   return prepared || made;
 }
 
-async function applyWorkloads(
-  kubectl: Kubectl,
-  plan: LabPlan,
-  boots: Boots,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  const ended = await removeEndedPods(kubectl, plan.echo.namespace, boots);
+async function applyWorkloads({ kubectl, plan, boots, deps }: Cluster): Promise<boolean> {
+  const { namespace } = plan.echo;
+  const ended = await removeEndedPods(kubectl, namespace, boots);
   const echo = renderEcho(plan);
-  const other = await removeOtherServices(kubectl, plan.echo.namespace, echo);
+  const other = await removeOtherServices(kubectl, namespace, echo);
   const dns = plan.kubernetes.dns === 'lab' ? [renderClusterDns(plan)] : [];
-  const applied = await applyManifests(kubectl, [...dns, echo].join('---\n'), signal);
+  const applied = await applyManifests(kubectl, [...dns, echo].join('---\n'), deps.signal);
   return ended || other || applied;
-}
-
-async function waitForWorkloads(
-  kubectl: Kubectl,
-  plan: LabPlan,
-  boots: Boots,
-  emit: Emit,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const { namespace, servers, clientPod } = plan.echo;
-  const names = [...servers.map(({ pod }) => pod), clientPod.pod];
-  const nodes = machinesOf(plan, 'control-plane', 'worker').length;
-  const isKubeadm = plan.choices.distribution.value === 'kubeadm';
-  // kubeadm runs CoreDNS twice.
-  const dnsPods = isKubeadm && plan.kubernetes.dns === 'coredns' ? 2 : 1;
-  await Promise.all([
-    waitForPods(kubectl, namespace, { names }, boots, emit, signal),
-    waitForPods(
-      kubectl,
-      'kube-system',
-      { selector: 'k8s-app=kube-dns', count: dnsPods },
-      boots,
-      emit,
-      signal,
-    ),
-    // With k3s kube-proxy is a part of k3s itself.
-    ...(isKubeadm
-      ? [
-          waitForPods(
-            kubectl,
-            'kube-system',
-            { selector: 'k8s-app=kube-proxy', count: nodes },
-            boots,
-            emit,
-            signal,
-          ),
-        ]
-      : []),
-  ]);
-}
-
-async function waitForBgp(
-  kubectl: Kubectl,
-  plan: LabPlan,
-  machines: ReadonlyMap<string, RemoteMachine>,
-  emit: Emit,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  await waitFor({
-    what: 'every BGP session and route to be as planned',
-    timeoutMs: TIMEOUTS.bgpEstablished,
-    look: async () => {
-      const endpoints = await readEndpoints(kubectl, plan);
-      const observed = await observeBgp(plan, machines, signal);
-      const wrong = checkBgp(plan, announcements(plan, endpoints), observed).filter(
-        ({ verdict }) => verdict !== 'passed',
-      );
-      const [first] = wrong;
-      if (first === undefined) return { done: true, value: undefined };
-      const text = describeCheck(first);
-      return {
-        done: false,
-        why: `${text.title}: ${text.observed}, not ${text.expected} (${wrong.length} wrong)`,
-      };
-    },
-    next: 'npx labtest   (names every session and route that is wrong)',
-    signal,
-    emit,
-  });
 }

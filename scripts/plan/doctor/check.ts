@@ -59,12 +59,19 @@ export function hostWarning(message: string, hint: string): HostProblem {
   return { severity: 'warning', subject: 'host', message, hint };
 }
 
+/** The finding of a check that stops labup. */
+export function stopped(found: string, message: string, hint: string): HostFinding {
+  return { found, problems: [hostFault(message, hint)] };
+}
+
+/** The finding of a check that labup goes on with. */
+export function warned(found: string, message: string, hint: string): HostFinding {
+  return { found, problems: [hostWarning(message, hint)] };
+}
+
 /** The finding of a check whose facts could not be looked at: a warning, because labup may still work. */
 export function unseen(what: string, why: string, hint: string): HostFinding {
-  return {
-    found: `not known: ${why}`,
-    problems: [hostWarning(`${what} could not be looked at: ${why}`, hint)],
-  };
+  return warned(`not known: ${why}`, `${what} could not be looked at: ${why}`, hint);
 }
 
 /** The finding of a check that has nothing to look at. */

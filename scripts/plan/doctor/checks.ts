@@ -1,6 +1,6 @@
 import { type HostFacts, type HostProblem, isError } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
-import { type DoctorCheck, examine, type HostFinding, hostFault, type Precondition } from './check.ts';
+import { type DoctorCheck, examine, type HostFinding, type Precondition, stopped } from './check.ts';
 import { KERNEL_CHECKS } from './kernel.ts';
 import {
   judgeBridge,
@@ -86,12 +86,12 @@ function judgeLab({ lab, machines, choices }: LabPlan, facts: HostFacts): HostFi
   const { existingMachines, differences, unseen } = facts;
   if (unseen.lab !== undefined) {
     const message = `what exists of lab "${lab}" could not be looked at: ${unseen.lab}`;
-    return { found: 'not known', problems: [hostFault(message, 'npx lab status   (says more)')] };
+    return stopped('not known', message, 'npx lab status   (says more)');
   }
   if (differences.length > 0) {
     const message = `it was made with other settings: ${differences.join('; ')}`;
     const hint = 'npx labdown --yes && npx labup --yes   (or undo the change)';
-    return { found: 'made with other settings', problems: [hostFault(message, hint)] };
+    return stopped('made with other settings', message, hint);
   }
   const there = machines.filter(({ name }) => existingMachines.includes(name)).length;
   if (there > 0) return { found: `${there} of ${machines.length} machines are there` };

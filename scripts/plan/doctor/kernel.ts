@@ -1,6 +1,6 @@
 import type { HostFacts, KernelFact } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
-import { type HostFinding, hostFault, hostWarning, type Precondition, unseen } from './check.ts';
+import { type HostFinding, hostFault, hostWarning, type Precondition, unseen, warned } from './check.ts';
 
 /** A part of the kernel that the lab uses, under the names of Kconfig. */
 interface Part {
@@ -146,7 +146,7 @@ function judgeFeature(feature: Feature, { kernel, unseen: not }: HostFacts): Hos
       modules.length > 0
         ? `where the kernel's modules are (the host of this container): ${load}`
         : `zgrep -E '${unknown.join('|')}' /proc/config.gz   (on the host of this container: /boot/config-*)`;
-    return { found: `not known: ${unknown.join(', ')}`, problems: [hostWarning(message, hint)] };
+    return warned(`not known: ${unknown.join(', ')}`, message, hint);
   }
   const asModule = named('module');
   return { found: `there${asModule.length > 0 ? ', loaded when needed' : ''}, for ${feature.for}` };

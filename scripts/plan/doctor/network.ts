@@ -3,7 +3,7 @@ import { checkedCidr, namedPrefixes } from '../addressing.ts';
 import { findsAddresses } from '../found.ts';
 import type { HostFacts, HostProblem, HostRoute, OtherLab } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
-import { type HostFinding, hostWarning, skipped, unseen } from './check.ts';
+import { type HostFinding, skipped, unseen, warned } from './check.ts';
 
 const LOOK = 'ip route; ip addr   (compare them with lab.yaml)';
 
@@ -30,7 +30,7 @@ export function judgeBridgeNetfilter(plan: LabPlan, { bridgeNetfilter }: HostFac
     "bridged packets pass this host's NAT rules (br_netfilter), which give machines' traffic for lab prefixes the host's address";
   const hint =
     'sudo sysctl -w net.bridge.bridge-nf-call-iptables=0   (Docker may have switched it on), or set multipass.network.mode to static';
-  return { found: 'bridged packets pass the NAT rules', problems: [hostWarning(message, hint)] };
+  return warned('bridged packets pass the NAT rules', message, hint);
 }
 
 /** Whether the lab's subnet is free. */
@@ -73,7 +73,7 @@ export function judgeVpn(_plan: LabPlan, facts: HostFacts): HostFinding {
   if (all.length === 0) return { found: `${tunnels.join(', ')}, for some networks` };
   const message = `${all.join(', ')} takes all traffic of the host; its VPN client may also keep the host from the machines`;
   const hint = 'disconnect it, or allow local networks in it, if machines do not answer';
-  return { found: `${all.join(', ')} takes all traffic`, problems: [hostWarning(message, hint)] };
+  return warned(`${all.join(', ')} takes all traffic`, message, hint);
 }
 
 /** Whether another lab of this host has this one's bridge or subnet, also while its bridge does not exist. */

@@ -1,7 +1,7 @@
 import type { MachineRole } from '../../spec/types.ts';
 import { type DiskFact, type HostFacts, type HostProblem, nameOf } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
-import { type HostFinding, hostFault, hostWarning, skipped, unseen } from './check.ts';
+import { type HostFinding, hostFault, skipped, stopped, unseen, warned } from './check.ts';
 
 /** Whether the machines that are still to be made fit in memory. */
 export function judgeMemory(plan: LabPlan, facts: HostFacts): HostFinding {
@@ -12,7 +12,7 @@ export function judgeMemory(plan: LabPlan, facts: HostFacts): HostFinding {
   const found = `${gib(facts.freeMemoryBytes)} are available; ${gib(needed)} are needed`;
   if (facts.freeMemoryBytes >= needed) return { found };
   const message = `too little memory: ${found}`;
-  return { found, problems: [hostFault(message, 'stop other programs, or use fewer workers or clients')] };
+  return stopped(found, message, 'stop other programs, or use fewer workers or clients');
 }
 
 /** Whether state, cache and machines fit on their disks; what lies on one disk shares its room. */
@@ -69,7 +69,7 @@ export function judgeMirror({ choices }: LabPlan, facts: HostFacts): HostFinding
           'no network: no package mirror answers',
           'connect the host, or check /etc/apt/sources.list and the proxy settings',
         ];
-  return { found, problems: [hostFault(`${nobody}, and these must be ${must}: ${wanted.join(', ')}`, hint)] };
+  return stopped(found, `${nobody}, and these must be ${must}: ${wanted.join(', ')}`, hint);
 }
 
 /** Whether the host's own programs are there; what is missing is installed by labup, once it is allowed to. */
@@ -83,10 +83,10 @@ export function judgePackages(_plan: LabPlan, facts: HostFacts): HostFinding {
       ? "sudo apt-get update   (apt's lists were never fetched here), then npx lab doctor"
       : `sudo apt-get install --no-install-recommends ${names}`;
     const hint = `labup asks and installs; by hand: ${byHand}`;
-    return { found, problems: [hostWarning(found, hint)] };
+    return warned(found, found, hint);
   }
   const hint = `install what Debian calls ${names} with this system's package manager`;
-  return { found, problems: [hostFault(`${found}; and there is no apt-get here`, hint)] };
+  return stopped(found, `${found}; and there is no apt-get here`, hint);
 }
 
 const MIB = 2 ** 20;

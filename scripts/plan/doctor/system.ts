@@ -1,18 +1,18 @@
 import type { FormatProblem } from '../../spec/problems.ts';
 import type { DaemonFact, HostFacts, MultipassFact } from '../host-facts.ts';
 import type { LabPlan } from '../types.ts';
-import { type HostFinding, hostFault, hostWarning, isAtLeast, skipped, unseen } from './check.ts';
+import { type HostFinding, isAtLeast, skipped, stopped, unseen, warned } from './check.ts';
 
 /** Whether the lab can run on this kind of host with this driver. */
 export function judgePlatform({ choices }: LabPlan, { platform }: HostFacts): HostFinding {
   if (platform === 'linux') return { found: platform };
   if (choices.driver.value === 'incus') {
     const message = `system containers need a Linux kernel, and this host runs ${platform}`;
-    return { found: platform, problems: [hostFault(message, 'use a Linux machine or VM')] };
+    return stopped(platform, message, 'use a Linux machine or VM');
   }
   const message = `no lab was ever tried on ${platform}; what Debian's tools make cannot be made here`;
   const hint = 'docs/multipass.md, "macOS": network.mode dhcp, and a bundle that a Linux host made';
-  return { found: `${platform}, never tried`, problems: [hostWarning(message, hint)] };
+  return warned(`${platform}, never tried`, message, hint);
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -28,29 +28,21 @@ const KIND_INOTIFY_WATCHES = 524288;
 export function judgeNode(_plan: LabPlan, { node }: HostFacts): HostFinding {
   const found = `${node.version}; ${node.floor} or later is needed`;
   if (isAtLeast(node.version, node.floor)) return { found };
-  return {
+  return stopped(
     found,
-    problems: [
-      hostFault(
-        `Node.js is ${node.version}; ${node.floor} or later is needed`,
-        'install a later one: https://nodejs.org/en/download',
-      ),
-    ],
-  };
+    `Node.js is ${node.version}; ${node.floor} or later is needed`,
+    'install a later one: https://nodejs.org/en/download',
+  );
 }
 
 /** Whether the user may make bridges and containers. */
 export function judgeUser(_plan: LabPlan, { uid }: HostFacts): HostFinding {
   if (uid === 0) return { found: 'root' };
-  return {
-    found: `user ${uid}`,
-    problems: [
-      hostFault(
-        `user ${uid} is not root; bridges and system containers need it`,
-        'run it as root, e.g. with sudo',
-      ),
-    ],
-  };
+  return stopped(
+    `user ${uid}`,
+    `user ${uid} is not root; bridges and system containers need it`,
+    'run it as root, e.g. with sudo',
+  );
 }
 
 /** Whether the clock can be right, as far as that can be told without asking anybody. */
@@ -62,11 +54,11 @@ export function judgeClock(_plan: LabPlan, { clock }: HostFacts): HostFinding {
   const hint = 'timedatectl set-ntp true   (or: date --set "2026-01-31 12:00")';
   if (year < SANE_YEARS[0] || year > SANE_YEARS[1]) {
     const message = `the clock says ${found}; certificates and signatures would not be valid`;
-    return { found, problems: [hostFault(message, hint)] };
+    return stopped(found, message, hint);
   }
   if (now < newestFile - DAY_MS) {
     const message = `the clock says ${found}, but a file of this package was written ${text(newestFile)}`;
-    return { found, problems: [hostWarning(message, hint)] };
+    return warned(found, message, hint);
   }
   return { found };
 }
@@ -81,10 +73,7 @@ export function judgeInotifyInstances(_plan: LabPlan, { inotify, uid, unseen: no
     return { found: `${instances}; labup raises it to ${INOTIFY_INSTANCES} while there is a lab` };
   }
   const message = `fs.inotify.max_user_instances is ${instances}, ${INOTIFY_INSTANCES} are needed, and it cannot be changed from here`;
-  return {
-    found: `${instances}, read-only`,
-    problems: [hostFault(message, `on the host that this container runs on: ${command}`)],
-  };
+  return stopped(`${instances}, read-only`, message, `on the host that this container runs on: ${command}`);
 }
 
 /** Whether the user's inotify watches are more than the number that is known to be too small. */
@@ -94,17 +83,14 @@ export function judgeInotifyWatches(_plan: LabPlan, { inotify, unseen: not }: Ho
   const found = String(inotify.watches);
   if (inotify.watches > FEW_INOTIFY_WATCHES) return { found };
   const message = `fs.inotify.max_user_watches is ${found}, which several kubelets can use up ("no space left on device")`;
-  return { found, problems: [hostWarning(message, command)] };
+  return warned(found, message, command);
 }
 
 /** Whether /dev/kmsg can be given to the machines. */
 export function judgeKmsg(_plan: LabPlan, { kmsg }: HostFacts): HostFinding {
   if (kmsg) return { found: '/dev/kmsg is there' };
   const message = '/dev/kmsg is missing, and kubelet does not start without it';
-  return {
-    found: 'missing',
-    problems: [hostFault(message, 'mknod /dev/kmsg c 1 11   (or use a host that is no container)')],
-  };
+  return stopped('missing', message, 'mknod /dev/kmsg c 1 11   (or use a host that is no container)');
 }
 
 /** Whether virtual machines can run at the processor's own speed. */
@@ -115,15 +101,11 @@ export function judgeKvm(_plan: LabPlan, { kvm, multipass }: HostFacts): HostFin
   if (kvm !== 'absent') return { found: '/dev/kvm is there' };
   const message =
     '/dev/kvm is missing; Multipass refuses to launch ("KVM support is not enabled on this machine")';
-  return {
-    found: 'missing',
-    problems: [
-      hostFault(
-        message,
-        'switch virtualization on in the firmware, then: sudo modprobe kvm_intel || sudo modprobe kvm_amd',
-      ),
-    ],
-  };
+  return stopped(
+    'missing',
+    message,
+    'switch virtualization on in the firmware, then: sudo modprobe kvm_intel || sudo modprobe kvm_amd',
+  );
 }
 
 /** The oldest daemons whose API has what the driver uses. */
@@ -140,13 +122,13 @@ export function judgeDaemon(_plan: LabPlan, { daemons, apt }: HostFacts): HostFi
     if (apt) return { found: 'neither Incus nor LXD is installed; labup installs one' };
     const message = 'neither Incus nor LXD is installed, and there is no apt-get here';
     const hint = 'install Incus: https://linuxcontainers.org/incus/docs/main/installing/';
-    return { found: 'none', problems: [hostFault(message, hint)] };
+    return stopped('none', message, hint);
   }
   const { kind, program, unit, socket, why } = installed;
   const state = socket === 'silent' ? `does not answer (${why ?? 'silent'})` : 'does not run';
   if (installed.startable) return { found: `${kind} ${state}; labup starts it` };
   const message = `${kind} is installed (${program}) but ${state}`;
-  return { found: `${kind} ${state}`, problems: [hostFault(message, `start its service ${unit}`)] };
+  return stopped(`${kind} ${state}`, message, `start its service ${unit}`);
 }
 
 function judgeVersion({ kind, version = 'unknown' }: DaemonFact): HostFinding {
@@ -154,26 +136,17 @@ function judgeVersion({ kind, version = 'unknown' }: DaemonFact): HostFinding {
   const floor = FLOORS[kind];
   if (isAtLeast(version, floor)) return { found: `${found} answers` };
   const hint = kind === 'incus' ? 'sudo apt-get install incus' : 'sudo apt-get install lxd';
-  return {
-    found,
-    problems: [
-      hostFault(`${found} is too old; ${floor} or later is needed`, `${hint}   (Debian 12 or later)`),
-    ],
-  };
+  return stopped(found, `${found} is too old; ${floor} or later is needed`, `${hint}   (Debian 12 or later)`);
 }
 
 function judgeClosed({ kind, socket }: DaemonFact): HostFinding {
   const group = kind === 'incus' ? 'incus-admin' : 'lxd';
   const what = socket === 'denied' ? 'does not let this user in' : 'does not trust this user';
-  return {
-    found: `${kind} ${what}`,
-    problems: [
-      hostFault(
-        `${kind} runs and ${what}`,
-        `run it as root, e.g. with sudo   (the group that is let in is ${group})`,
-      ),
-    ],
-  };
+  return stopped(
+    `${kind} ${what}`,
+    `${kind} runs and ${what}`,
+    `run it as root, e.g. with sudo   (the group that is let in is ${group})`,
+  );
 }
 
 /** The oldest Multipass that the lab speaks to: extra NICs on Linux and `delete --purge` as a hard power-off. */
@@ -206,7 +179,7 @@ export function judgeMultipass(_plan: LabPlan, { multipass = {} }: HostFacts): H
   const { daemon, driver } = multipass;
   const fault = faultOf(multipass);
   if (fault !== undefined) {
-    return { found: whatIsThere(multipass), problems: [hostFault(fault.message, fault.hint)] };
+    return stopped(whatIsThere(multipass), fault.message, fault.hint);
   }
   return { found: `${daemon}, machines by ${driver}` };
 }
@@ -246,7 +219,7 @@ export function judgeCalico({ calico, kubernetes }: LabPlan): HostFinding {
   const warning = calicoWarning(kubernetes.version, calico.version);
   if (warning === undefined) return { found };
   const hint = 'none needed if labtest passes; else another version of one of them';
-  return { found, problems: [hostWarning(warning, hint)] };
+  return warned(found, warning, hint);
 }
 
 /**
