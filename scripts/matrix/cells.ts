@@ -70,6 +70,7 @@ export function buildTargets(state: ObservedState, { icmp = false }: MatrixOptio
     ...services.flatMap(clusterIpTargets),
     ...services.flatMap((service) => nodePortTargets(nodes, service)),
     ...services.flatMap(externalIpTargets),
+    ...hostPortTargets(state),
     ...(icmp ? pingTargets(state) : []),
   ];
 }
@@ -95,10 +96,34 @@ function pingTargets(state: ObservedState): Target[] {
   ];
 }
 
+/** Ports of nodes that lead to a pod, with a service or without. */
+function hostPortTargets({ pods, nodes }: ObservedState): Target[] {
+  const addresses = new Map(nodes.map(({ name, addresses: [address] }) => [name, address]));
+  return byProtocol(
+    pods.flatMap(({ name, ip, node = '', ready, ports }) =>
+      ports.flatMap(({ protocol, host }): Target[] => {
+        const address = host?.ip ?? addresses.get(node);
+        if (!ready || ip === undefined || host === undefined || address === undefined) return [];
+        const { port } = host;
+        return [{ kind: 'host-port', to: `pod/${name}/${node}`, address, port, protocol, node, pods: [ip] }];
+      }),
+    ),
+  );
+}
+
 function podTargets(state: ObservedState): Target[] {
   return byProtocol(
     serverPods(state).flatMap(({ name, ip, ports }) =>
-      ports.map((port): Target => ({ kind: 'pod', to: `pod/${name}`, address: ip, ...port, pods: [ip] })),
+      ports.map(
+        ({ port, protocol }): Target => ({
+          kind: 'pod',
+          to: `pod/${name}`,
+          address: ip,
+          port,
+          protocol,
+          pods: [ip],
+        }),
+      ),
     ),
   );
 }

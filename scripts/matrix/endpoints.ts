@@ -87,7 +87,14 @@ export interface EchoPod {
   readonly hostNetwork: boolean;
   readonly usesClusterDns: boolean;
   /** Ports that its containers declare. */
-  readonly ports: readonly { readonly port: number; readonly protocol: PortProtocol }[];
+  readonly ports: readonly PodPort[];
+}
+
+export interface PodPort {
+  readonly port: number;
+  readonly protocol: PortProtocol;
+  /** The port of the node that leads to it. Absent in the node's own network, where both are one. */
+  readonly host?: { readonly port: number /** Absent: any of the node's addresses. */; readonly ip?: string };
 }
 
 /** A name without its namespace. */

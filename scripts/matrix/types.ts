@@ -67,7 +67,15 @@ export type FlowSource =
   /** `address` is absent while the pod does not run. `node` is the machine that the pod is on, or is meant to be on. */
   | { readonly kind: 'pod'; readonly name: string; readonly address?: string; readonly node: string };
 
-export const TARGET_KINDS = ['pod', 'name', 'cluster-ip', 'node-port', 'external-ip', 'node'] as const;
+export const TARGET_KINDS = [
+  'pod',
+  'name',
+  'cluster-ip',
+  'node-port',
+  'external-ip',
+  'node',
+  'host-port',
+] as const;
 export type TargetKind = (typeof TARGET_KINDS)[number];
 
 /** Where a connection goes. `to` is the readable half of the cell's id and does not hold addresses that vary. */
@@ -80,9 +88,9 @@ export interface Target {
   readonly protocol: Protocol;
   /** Absent for a pod's own address. */
   readonly service?: string;
-  /** node-port and node only: the machine that is addressed. */
+  /** node-port, node and host-port only: the machine that is addressed. */
   readonly node?: string;
-  /** pod and name only: the pods behind the address. */
+  /** pod, name and host-port only: the pods behind the address. */
   readonly pods?: readonly string[];
 }
 

@@ -63,6 +63,8 @@ function headingOf({ kind, address, port, protocol }: Cell): Heading {
       return { title: 'ClusterIP', label: protocol, subtitle: protocol };
     case 'node-port':
       return { title: 'NodePort', label: `${port}`, subtitle };
+    case 'host-port':
+      return { title: 'hostPort', label: `${port}`, subtitle };
     case 'external-ip':
     case 'node':
       return { title: address, label: `${port}`, subtitle };
@@ -72,6 +74,7 @@ function headingOf({ kind, address, port, protocol }: Cell): Heading {
 function nameOf(cell: Cell): string {
   switch (cell.kind) {
     case 'pod':
+    case 'host-port':
       return cell.to.replace(/^pod\//, '');
     case 'name':
       return cell.to;

@@ -50,6 +50,11 @@ function reasonOf(network: NetworkState, trace: Trace): Reason {
       return routeReason(network, trace, decision);
     case 'masquerade':
       return after(`${at} masquerades it with its own address, because it leaves the pod network; `, rest());
+    case 'host-port':
+      return after(
+        `${at} leads the host port to pod ${decision.pod.name}${decision.instead === undefined ? '' : ', with its own address as the source'}; `,
+        rest(),
+      );
     case 'translate': {
       const { failure } = decision.choices;
       return { at, text: failure === undefined ? decision.translation.reason : failureText(failure) };
@@ -252,6 +257,12 @@ function ownSteps(network: NetworkState, at: string, decision: Decision): readon
           chains: [chain],
         },
       ];
+    }
+    case 'host-port': {
+      const { pod, port, instead } = decision;
+      const source = instead === undefined ? '' : `; the source becomes ${instead}`;
+      const text = `CNI-HOSTPORT-DNAT: the host port leads to pod ${pod.name}, ${pod.ip}:${port}${source}`;
+      return [{ at, layer: 'rule', text, chains: ['CNI-HOSTPORT-DNAT'] }];
     }
     case 'rule':
       return [ruleStep(at, decision)];

@@ -1,9 +1,15 @@
-import { type EchoService, type Endpoint, externalAddresses, isKubernetesOwn } from '../endpoints.ts';
+import {
+  type EchoPod,
+  type EchoService,
+  type Endpoint,
+  externalAddresses,
+  isKubernetesOwn,
+} from '../endpoints.ts';
 import type { ObservedState } from '../state/types.ts';
 import { type ServiceChain, serviceHash } from './chain-names.ts';
 import { indexMachine } from './machine.ts';
 import { Memo } from './memo.ts';
-import type { Match, NetworkState } from './types.ts';
+import type { HostPort, Match, NetworkState } from './types.ts';
 
 /** Indexes an observed state. What follows many packets makes it once. */
 export function networkOf(state: ObservedState): NetworkState {
@@ -29,6 +35,10 @@ export function networkOf(state: ObservedState): NetworkState {
     pods.filter(({ hostNetwork }) => hostNetwork),
     ({ node }) => node,
   );
+  const hostPorts = grouped(
+    state.pods.flatMap((pod) => hostPortsOf(pod)),
+    ({ key }) => key,
+  );
   const services = new Map(state.services.map((service) => [service.name, service]));
   const matches = state.services.flatMap(matchesOf);
   const byAddress = grouped(matches, ({ key }) => key);
@@ -43,6 +53,8 @@ export function networkOf(state: ObservedState): NetworkState {
     isPodAddress: (address) => podNodes.has(address),
     podsAt: (address) => podsByIp.get(address) ?? [],
     hostPodsOn: (node) => hostPods.get(node) ?? [],
+    hostPort: (node, address, port, protocol) =>
+      hostPorts.get(`${node}:${port}/${protocol}`)?.find(({ ip }) => ip === undefined || ip === address),
     service: (name) => services.get(name),
     byAddress: (address, port, protocol) =>
       (byAddress.get(`${address}:${port}/${protocol}`) ?? []).map(({ match }) => match),
@@ -55,6 +67,24 @@ export function networkOf(state: ObservedState): NetworkState {
       choices: new Memo(),
     },
   };
+}
+
+/** By node, port and protocol; a pod that has ended has no address and gets nothing. */
+function hostPortsOf(pod: EchoPod): readonly (HostPort & { readonly key: string; readonly ip?: string })[] {
+  const { ip, node } = pod;
+  if (ip === undefined) return [];
+  return pod.ports.flatMap(({ port, protocol, host }) =>
+    host === undefined
+      ? []
+      : [
+          {
+            key: `${node}:${host.port}/${protocol}`,
+            pod: { ...pod, ip },
+            port,
+            ...(host.ip === undefined ? {} : { ip: host.ip }),
+          },
+        ],
+  );
 }
 
 function matchesOf(service: EchoService): readonly { readonly key: string; readonly match: Match }[] {

@@ -93,6 +93,14 @@ export type Decision =
       readonly source: Address;
       readonly instead: Address;
     }
+  /** The CNI plugin portmap's rules lead a port of the node to a pod on it, and may replace the source. */
+  | {
+      readonly kind: 'host-port';
+      readonly pod: EchoPod;
+      readonly port: number;
+      readonly source: Address;
+      readonly instead?: Address;
+    }
   /** Rules that the packet meets and that do not translate it. */
   | ({ readonly kind: 'rule' } & RuleMet)
   /** Rules choose one of several endpoints; each has a path of its own. */
@@ -212,11 +220,18 @@ export interface NetworkState {
   isPodAddress(address: Address): boolean;
   podsAt(address: Address): readonly EchoPod[];
   hostPodsOn(node: string): readonly EchoPod[];
+  /** The pod of the node that a port of one of its addresses leads to, and the pod's own port. */
+  hostPort(node: string, address: Address, port: number, protocol: Protocol): HostPort | undefined;
   service(name: string): EchoService | undefined;
   /** Rules for an address and port, in the order of kube-proxy's rules for one service. */
   byAddress(address: Address, port: number, protocol: Protocol): readonly Match[];
   byNodePort(port: number, protocol: Protocol): Match | undefined;
   readonly memory: Memory;
+}
+
+export interface HostPort {
+  readonly pod: EchoPod & { readonly ip: Address };
+  readonly port: number;
 }
 
 /** What a service port is reached by. */

@@ -1,4 +1,4 @@
-import type { Address } from '../addresses.ts';
+import { type Address, inAny } from '../addresses.ts';
 import type { Hop, Route } from '../state/types.ts';
 import type { FlowSource, Outcome, Target } from '../types.ts';
 import { answersStraight, chooseBackends } from './choose.ts';
@@ -129,6 +129,11 @@ function originate(
   if (verdict.kind === 'unknown') return unknown(name, notModelled(verdict.reason), verdict.matches);
   if (verdict.kind === 'translate') return taken(deliver(network, machine, packet, verdict, undefined));
   const rule = verdict.kind === 'left' ? verdict : undefined;
+  const hostPort =
+    found.kind === 'local'
+      ? toHostPort(network, machine, packet, (route, inside) => send(network, machine, route, inside))
+      : undefined;
+  if (hostPort !== undefined) return taken(hostPort);
   const sent = marked(packet, rule?.dropReason);
   const met = (next: Trace) => (rule === undefined ? next : ruleMet(machine, rule, next));
   const stopped = filter(network, machine, sent, 'output');
@@ -168,13 +173,48 @@ function marked(packet: Packet, dropReason: string | undefined): Packet {
   return dropReason === undefined ? packet : { ...packet, dropReason };
 }
 
+/**
+ * A port of the node that the CNI plugin portmap leads to a pod on it (hostPort): CNI-HOSTPORT-DNAT, which PREROUTING and
+ * OUTPUT jump to after KUBE-SERVICES. undefined where no pod has it. `onward`: what the node does with it then.
+ */
+function toHostPort(
+  network: NetworkState,
+  machine: Machine,
+  packet: Packet,
+  onward: (route: Route, packet: Packet) => Trace,
+): Trace | undefined {
+  const { name, state } = machine;
+  const { source, destination, port, protocol } = packet;
+  const found = network.hostPort(name, destination, port, protocol);
+  if (found === undefined) return undefined;
+  const { pod } = found;
+  const to = machine.lookup(pod.ip);
+  if (to.kind !== 'route')
+    return ended(name, 'no-route', { kind: 'no-route', destination: pod.ip, isOwn: false });
+  const { route } = to;
+  const isMasqueraded = (state.hostPortMasquerades ?? []).some(
+    (each) => each.protocol === protocol && each.port === port && inAny([each.source], source),
+  );
+  const [hop] = route.hops;
+  const instead = isMasqueraded && hop !== undefined ? machine.masqueradeSource(hop, pod.ip) : undefined;
+  const inside = { ...packet, destination: pod.ip, port: found.port, source: instead ?? source };
+  return decided(
+    name,
+    { kind: 'host-port', pod, port: found.port, source, ...(instead === undefined ? {} : { instead }) },
+    [withAnswer(network, name, packet, onward(route, inside))],
+  );
+}
+
 /** The routing decision about a packet that came in, and what follows. */
 function pass(network: NetworkState, machine: Machine, packet: Packet): Trace {
   const { name } = machine;
   const { destination, isEstablished = false } = packet;
   const found = machine.lookup(destination);
   if (found.kind === 'local')
-    return isEstablished ? arrived(name, destination) : enter(network, machine, packet);
+    return isEstablished
+      ? arrived(name, destination)
+      : (toHostPort(network, machine, packet, (_, inside) => pass(network, machine, inside)) ??
+          enter(network, machine, packet));
   if (!isEstablished && !machine.state.ipForward) return ended(name, 'timeout', { kind: 'not-forwarding' });
   if (found.kind === 'none') return ended(name, 'no-route', { kind: 'no-route', destination, isOwn: false });
   const { route } = found;

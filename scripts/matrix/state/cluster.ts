@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ECHO_NAMESPACE } from '../../plan/types.ts';
 import { HarnessError, messageOf } from '../../shared/errors.ts';
 import { sorted } from '../addresses.ts';
-import type { EchoPod, EchoService, Endpoint, Endpoints } from '../endpoints.ts';
+import type { EchoPod, EchoService, Endpoint, Endpoints, PodPort } from '../endpoints.ts';
 import type { PortProtocol } from '../types.ts';
 import type { NodeState } from './types.ts';
 
@@ -92,7 +92,18 @@ const podObject = z.object({
     subdomain: z.string().optional(),
     hostNetwork: z.boolean().default(false),
     dnsPolicy: z.string().default('ClusterFirst'),
-    containers: listOf(z.object({ ports: listOf(z.object({ containerPort: z.number(), protocol })) })),
+    containers: listOf(
+      z.object({
+        ports: listOf(
+          z.object({
+            containerPort: z.number(),
+            protocol,
+            hostPort: z.number().optional(),
+            hostIP: z.string().optional(),
+          }),
+        ),
+      }),
+    ),
   }),
   status: z.object({ phase: z.string().optional(), podIP: z.string().optional(), conditions }),
 });
@@ -273,9 +284,12 @@ function podOf(
       ? spec.dnsPolicy === 'ClusterFirstWithHostNet'
       : ['ClusterFirst', 'ClusterFirstWithHostNet'].includes(spec.dnsPolicy),
     ports: spec.containers.flatMap(({ ports }) =>
-      ports.flatMap(({ containerPort: port, protocol: transport }) =>
-        isProbed(transport) ? [{ port, protocol: transport }] : [],
-      ),
+      ports.flatMap(({ containerPort: port, protocol: transport, hostPort, hostIP }): PodPort[] => {
+        if (!isProbed(transport)) return [];
+        if (!hostPort || spec.hostNetwork) return [{ port, protocol: transport }];
+        const ip = hostIP === undefined || hostIP === '' || hostIP === '0.0.0.0' ? {} : { ip: hostIP };
+        return [{ port, protocol: transport, host: { port: hostPort, ...ip } }];
+      }),
     ),
   };
 }

@@ -4,7 +4,7 @@ import { withLength } from '../../bgp/checks/tables.ts';
 import type { Executor } from '../../exec/executor.ts';
 import { compareAddresses } from '../addresses.ts';
 import { parsePodsToHost, parseServiceLoop } from './calico-filter.ts';
-import { parseDropsInvalid, parseNatOutgoing, parseSets } from './nat.ts';
+import { parseDropsInvalid, parseHostPortMasquerades, parseNatOutgoing, parseSets } from './nat.ts';
 import { type Hop, type Interface, type MachineState, ROUTE_TYPES, type Route } from './types.ts';
 
 const SYSCTLS = [
@@ -99,10 +99,21 @@ export function machineState(
       : read(node.nat, (text, leaveOut) =>
           parseNatOutgoing(text, sets?.ok === true ? sets.value : new Map(), leaveOut),
         );
+  const hostPorts = node === undefined ? undefined : read(node.nat, parseHostPortMasquerades);
   const dropsInvalid = node === undefined ? undefined : read(node.filter, parseDropsInvalid);
   const serviceLoop = node === undefined ? undefined : read(node.filter, parseServiceLoop);
   const podsToHost = node === undefined ? undefined : read(node.filter, parsePodsToHost);
-  const all = [routes, interfaces, policyRules, sysctls, nat, dropsInvalid, serviceLoop, podsToHost];
+  const all = [
+    routes,
+    interfaces,
+    policyRules,
+    sysctls,
+    nat,
+    dropsInvalid,
+    serviceLoop,
+    podsToHost,
+    hostPorts,
+  ];
   for (const answer of all) if (answer?.ok === false) return unknownMachine(name, answer.detail);
   const unread = all.flatMap((answer) => (answer?.ok === true ? (answer.unread ?? []) : []));
   if (!routes.ok || !interfaces.ok || !policyRules.ok || !sysctls.ok)
@@ -123,6 +134,7 @@ export function machineState(
       ? { serviceLoop: serviceLoop.value }
       : {}),
     ...(podsToHost?.ok === true && podsToHost.value !== undefined ? { podsToHost: podsToHost.value } : {}),
+    ...(hostPorts?.ok === true && hostPorts.value.length > 0 ? { hostPortMasquerades: hostPorts.value } : {}),
     ...(nat?.ok === true && nat.value !== undefined ? { natOutgoing: nat.value } : {}),
   };
 }

@@ -1,5 +1,5 @@
 import type { LeaveOut } from '../../bgp/checks/ask.ts';
-import type { NatOutgoing } from './types.ts';
+import type { HostPortMasquerade, NatOutgoing } from './types.ts';
 
 /** Members of IP sets by name. */
 export type IpSets = ReadonlyMap<string, readonly string[]>;
@@ -60,6 +60,21 @@ function fromRule(chain: string, rule: string, sets: IpSets): NatOutgoing {
         except: [],
         problem: `the IP sets of ${chain} could not be read: ${missing.join(', ')}`,
       };
+}
+
+const HOST_PORT_MARK =
+  /^-A CNI-DN-\S+ -s (?<source>\S+) (?:-d \S+ )?-p (?<protocol>\w+) (?:-m \w+ )?--dport (?<port>\d+) -j CNI-HOSTPORT-SETMARK$/;
+
+/**
+ * Whose connections to a host port are masqueraded, in `iptables-save -t nat`: those of the network that the pod's address
+ * was given with, and loopback's (the CNI plugin portmap, fillDnatRules). Throws where the text is no nat table.
+ */
+export function parseHostPortMasquerades(text: string): readonly HostPortMasquerade[] {
+  // What no reader knows of this table is named by parseNatOutgoing.
+  return tableLines(text, 'nat', () => {}).flatMap((line) => {
+    const { source, protocol, port } = HOST_PORT_MARK.exec(line)?.groups ?? {};
+    return source === undefined || protocol === undefined ? [] : [{ source, protocol, port: Number(port) }];
+  });
 }
 
 const DROPS_INVALID = /^-A KUBE-FORWARD (?=.*--ctstate INVALID ).*-j DROP$/;

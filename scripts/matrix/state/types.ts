@@ -66,6 +66,8 @@ export interface MachineState {
   readonly dropsInvalid?: boolean;
   /** The pod network's masquerading of what leaves it; absent where the machine has no such rule. */
   readonly natOutgoing?: NatOutgoing;
+  /** The CNI plugin portmap's rules that masquerade what some sources send to a host port. */
+  readonly hostPortMasquerades?: readonly HostPortMasquerade[];
   /** Calico's rules against service addresses that go round; absent where the machine has none. */
   readonly serviceLoop?: ServiceLoop;
   /** What Calico does with what the node's pods send to the node itself, before kube-proxy's rules; absent: nothing. */
@@ -104,6 +106,13 @@ export interface Hop {
   /** Absent: the destination itself is on the link. */
   readonly gateway?: string;
   readonly interface: string;
+}
+
+/** `-s SOURCE -p PROTOCOL --dport PORT -j CNI-HOSTPORT-SETMARK` in the chain of one pod. */
+export interface HostPortMasquerade {
+  readonly source: string;
+  readonly protocol: string;
+  readonly port: number;
 }
 
 /** `-s SOURCES ! -d EXCEPT -j MASQUERADE`, as the `bird` CNI and Calico have it. */
