@@ -33,8 +33,13 @@ function storyOf({ cell, observed, finding, proof }: CellResult): string {
   return [cell.kind, cell.expected.outcome, observed?.outcome, end, ...reasons].join(' ');
 }
 
+/** What was found to differ. A rule is one cause, however often it matched and whatever interface packets met it by. */
 function differenceOf({ evidence }: CellResult): string | undefined {
-  return evidence === undefined ? undefined : JSON.stringify(evidence.difference);
+  if (evidence === undefined) return undefined;
+  const { difference } = evidence;
+  if (!('rule' in difference) || difference.rule === undefined) return JSON.stringify(difference);
+  const { reason, at, rule } = difference;
+  return [reason, at, rule.chain, rule.rule].join(' ');
 }
 
 /** The cells of a verdict that nothing was seen of, by the reason that is given. */

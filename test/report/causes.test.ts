@@ -49,6 +49,25 @@ describe('causes', () => {
     expect(cellCauses(apart, 'failed')).toHaveLength(2);
   });
 
+  it('takes a rule for one cause, by whatever interface packets met it and however often', () => {
+    const red = CELLS.filter(({ expected }) => expected.outcome === 'ok').slice(0, 3);
+    const { cells } = runOf({ first: Object.fromEntries(red.map(({ id }) => [id, TIMEOUT])) });
+    const stoppedBy = (chain: string, moved: number) => ({
+      reason: 'stopped' as const,
+      at: 'k8sworker1',
+      interface: `veth${moved}`,
+      rule: { chain, rule: `-A ${chain} -j DROP`, target: 'DROP', comment: '', moved },
+    });
+    const watched = (chains: readonly string[]) =>
+      cells.map((result) => {
+        const index = red.findIndex(({ id }) => id === result.cell.id);
+        const difference = stoppedBy(chains[index] ?? '', index);
+        return index < 0 ? result : { ...result, evidence: { ...EVIDENCE, difference } };
+      });
+    expect(sizes(cellCauses(watched(['FORWARD', 'FORWARD', 'FORWARD']), 'failed'))).toEqual([3]);
+    expect(sizes(cellCauses(watched(['FORWARD', 'INPUT', 'FORWARD']), 'failed'))).toEqual([2, 1]);
+  });
+
   it('has one entry per reason for cells that nothing is known about', () => {
     const { cells } = runOf({ broken: ['routed', 'bgp'] });
     expect(sizes(reasonCauses(cells, 'harness'))).toEqual([62]);
