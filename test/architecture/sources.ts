@@ -27,23 +27,34 @@ export function scriptSources(): readonly Source[] {
   return filesBelow('scripts', '.ts').map((path) => source(path, readFileSync(path, 'utf8')));
 }
 
-/** Every node of a tree. */
+const NODES = new WeakMap<ts.Node, readonly ts.Node[]>();
+
+/** Every node of a tree; every rule asks for those of every file. */
 export function nodesOf(tree: ts.Node): readonly ts.Node[] {
+  const known = NODES.get(tree);
+  if (known !== undefined) return known;
   const nodes: ts.Node[] = [];
   const visit = (node: ts.Node) => {
     nodes.push(node);
     ts.forEachChild(node, visit);
   };
   visit(tree);
+  NODES.set(tree, nodes);
   return nodes;
 }
 
+const IMPORTS = new WeakMap<Source, readonly string[]>();
+
 /** What a file imports, type-only or not: import, export from, import(), import('x').T and require(). */
-export function importsOf({ tree }: Source): readonly string[] {
-  return nodesOf(tree).flatMap((node) => {
+export function importsOf(file: Source): readonly string[] {
+  const known = IMPORTS.get(file);
+  if (known !== undefined) return known;
+  const imports = nodesOf(file.tree).flatMap((node) => {
     const named = specifierOf(node);
     return named !== undefined && ts.isStringLiteralLike(named) ? [named.text] : [];
   });
+  IMPORTS.set(file, imports);
+  return imports;
 }
 
 function specifierOf(node: ts.Node): ts.Node | undefined {
