@@ -30,7 +30,7 @@ export default defineConfig({
         },
       },
       labs('lab'),
-      // Fresh Debian systems, and labs that are killed: what takes long.
+      // Fresh Debian systems, labs on Multipass' stand-in, and labs that are killed: what takes long.
       labs('long'),
     ],
   },

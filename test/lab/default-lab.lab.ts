@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { reportSchema } from '../../scripts/report/json.ts';
 import { proveCalicoResources } from './calico-crds.ts';
-import { capture, type Ended, host, hostSnapshot, until, Workplace, writtenSince } from './support.ts';
+import { capture, expectPass, host, hostSnapshot, until, Workplace, writtenSince } from './support.ts';
 
 const canRun = process.platform === 'linux' && process.getuid?.() === 0;
 if (!canRun) console.warn('SKIPPED: the lab tier needs root on a Linux host');
@@ -27,9 +27,6 @@ describe.skipIf(!canRun)('the default lab', () => {
     for (const each of [dir, home]) rmSync(each, { recursive: true });
   });
 
-  const expectPass = ({ code, stderr, stdout }: Ended) => {
-    expect(code, `${stdout.slice(-3000)}\n${stderr.slice(-3000)}`).toBe(0);
-  };
   const proveLab = async () => {
     const ended = await place.run('labtest', '--json');
     expectPass(ended);

@@ -7,9 +7,8 @@ import { readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { reportSchema } from '../../scripts/report/json.ts';
 import { killPoints, seededRandom } from './kill-points.ts';
-import { type Ended, hostSnapshot, until, Workplace } from './support.ts';
+import { expectPass, hostSnapshot, proveLab, until, Workplace } from './support.ts';
 
 const canRun = process.platform === 'linux' && process.getuid?.() === 0;
 if (!canRun) console.warn('SKIPPED: this tier needs root on a Linux host');
@@ -41,9 +40,6 @@ describe.skipIf(!canRun)(`a lab that is killed (LAB_KILL_SEED=${seed})`, () => {
   const place = new Workplace();
   const state = join(place.dir, '.lab');
 
-  const expectPass = ({ code, stderr, stdout }: Ended) => {
-    expect(code, `${stdout.slice(-3000)}\n${stderr.slice(-3000)}`).toBe(0);
-  };
   const journal = () => {
     try {
       const lines = readFileSync(join(state, 'bgp-lab', 'journal.ndjson'), 'utf8').split('\n');
@@ -70,14 +66,6 @@ describe.skipIf(!canRun)(`a lab that is killed (LAB_KILL_SEED=${seed})`, () => {
     await closed;
     expect(child.signalCode, said).toBe('SIGKILL');
   };
-  const prove = async () => {
-    const ended = await place.run('labtest', '--json');
-    expectPass(ended);
-    const { summary } = reportSchema.parse(JSON.parse(ended.stdout));
-    expect(summary.planned).toBeGreaterThanOrEqual(90);
-    expect(summary.passed).toBe(summary.planned);
-  };
-
   let before: ReturnType<typeof hostSnapshot>;
   let upTimes = new Map<string, number>();
   let proven = 0;
@@ -112,7 +100,7 @@ describe.skipIf(!canRun)(`a lab that is killed (LAB_KILL_SEED=${seed})`, () => {
       await kill('labup', hasBegun, part * (upTimes.get(step) ?? 0));
       if (!isProven) return;
       expectPass(await place.run('labup', '--yes'));
-      await prove();
+      await proveLab(place);
       proven += 1;
       if (proven % 3 === 0) {
         const sign = DOWN_SIGNS[Math.floor(random() * DOWN_SIGNS.length)] ?? '';

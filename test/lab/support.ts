@@ -3,6 +3,8 @@ import { copyFileSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { reportSchema } from '../../scripts/report/json.ts';
 import { packageRoot } from '../../scripts/shared/files.ts';
 
 /** What a command of the package came to. */
@@ -62,6 +64,27 @@ export class Workplace {
   kubectl(...argv: string[]): Promise<Ended> {
     return this.run('lab', 'kubectl', ...argv);
   }
+}
+
+/** The command ended well; what it said last is told where it did not. */
+export function expectPass({ code, stderr, stdout }: Ended): void {
+  expect(code, `${stdout.slice(-3000)}\n${stderr.slice(-3000)}`).toBe(0);
+}
+
+/** labtest passes, in at least so many cells. */
+export async function proveLab(place: Workplace, cells = 90): Promise<void> {
+  const ended = await place.run('labtest', '--json');
+  expectPass(ended);
+  const { summary } = reportSchema.parse(JSON.parse(ended.stdout));
+  expect(summary.planned).toBeGreaterThanOrEqual(cells);
+  expect(summary.passed).toBe(summary.planned);
+}
+
+/** Whether a labup that ended well changed anything. */
+export async function changed(place: Workplace, ...args: string[]): Promise<boolean> {
+  const ended = await place.run('labup', '--json', ...args);
+  expectPass(ended);
+  return (JSON.parse(ended.stdout) as { changed: boolean }).changed;
 }
 
 /** Output of a host command; empty where the command is not installed. */
