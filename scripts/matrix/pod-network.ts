@@ -4,6 +4,7 @@ import { type LabPlan, machinesOf } from '../plan/types.ts';
 import { coversAll } from './addresses.ts';
 import { networkOf } from './expect/network-state.ts';
 import type { Machine } from './expect/types.ts';
+import { policyNames } from './policy/policies.ts';
 import type { ObservedState } from './state/types.ts';
 
 /**
@@ -54,6 +55,25 @@ function checkMasquerading(
     wanted,
     seen: { rule },
   });
+}
+
+/** Where somebody has made policies: whether anything enforces them. */
+export function checkPolicies({ policies }: ObservedState): readonly Check[] {
+  const names = policies === undefined ? [] : policyNames(policies);
+  if (policies === undefined || names.length === 0) return [];
+  const enforced = policies.calico !== undefined;
+  return [
+    makeCheck(
+      'policies',
+      {},
+      {
+        verdict: enforced ? 'passed' : 'failed',
+        reason: enforced ? 'as-wanted' : 'not-enforced',
+        wanted: { enforced: true },
+        seen: { policies: names, enforced },
+      },
+    ),
+  ];
 }
 
 function checkGateway({ name, lookup }: Machine): Check {

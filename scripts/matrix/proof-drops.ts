@@ -3,7 +3,7 @@ import { servicePortName } from './expect/chain-names.ts';
 import { commentOf, optionOf, type RuleCounter, type RuleCounters } from './proof-counters.ts';
 import { canMatch } from './rule-match.ts';
 import type { ObservedState } from './state/types.ts';
-import type { Cell, CellResult } from './types.ts';
+import type { Cell, CellResult, ChainStep } from './types.ts';
 
 /** Where kube-proxy's rules have to stop a cell's connection. */
 export interface DropPoint {
@@ -17,6 +17,8 @@ export interface DropPoint {
   /** The same for all cells that the same rule stops, on whichever node. */
   readonly key: string;
   readonly text: string;
+  /** It is a policy of Calico's that stops it. */
+  readonly isPolicy?: true;
 }
 
 /** Where a node drops what it sees one direction of only (expect/one-sided.ts), whatever it is for. */
@@ -40,6 +42,7 @@ export function dropPointOf(state: ObservedState, cell: Cell): DropPoint | undef
     ),
   ];
   if (end === FOR_ALL) return { nodes, cell, chains: [end], key: end, text: last.text };
+  if (POLICY.test(end)) return policyPointOf(state, cell, last);
   if (!ENDS.includes(end)) return undefined;
   const servicePort = servicePortOf(state, cell);
   if (servicePort === undefined) return undefined;
@@ -56,6 +59,23 @@ export function dropPointOf(state: ObservedState, cell: Cell): DropPoint | undef
   };
 }
 
+/** Calico's chains for what a pod gets and what it sends. */
+const POLICY = /^cali-[tf]w-/;
+/** Those of single policies, which they jump to. */
+const OWN_CHAIN = /^cali-p[io]-/;
+const END_OF_TIER = /^End of tier/;
+
+/**
+ * A policy's rules are shared by all pods that it selects, so all that policies stop on one node is counted together. Where
+ * Calico's rules are in nftables they have no counters.
+ */
+function policyPointOf({ proxy }: ObservedState, cell: Cell, last: ChainStep): DropPoint | undefined {
+  if (proxy.mode === 'nftables') return undefined;
+  const stops = cell.expected.chain.filter(({ chains = [] }) => POLICY.test(chains.at(-1) ?? ''));
+  const nodes = [...new Set(stops.map(({ at }) => at))];
+  return { nodes, cell, chains: [], key: 'policies', isPolicy: true, text: last.text };
+}
+
 function servicePortOf({ services }: ObservedState, cell: Cell): string | undefined {
   const isAddressed = ({ port, nodePort, protocol }: ServicePort) =>
     protocol === cell.protocol && (cell.kind === 'node-port' ? nodePort : port) === cell.port;
@@ -70,6 +90,7 @@ function servicePortOf({ services }: ObservedState, cell: Cell): string | undefi
  * KUBE-EXTERNAL-SERVICES or KUBE-SERVICES -> DROP or REJECT, KUBE-FORWARD -> DROP (pkg/proxy/iptables/proxier.go).
  */
 export function stoppingRules(point: DropPoint, rules: RuleCounters): RuleCounters {
+  if (point.isPolicy) return rules.filter(isPolicyDrop);
   const { protocol, address: destination, port } = point.cell;
   const around = { rules, sets: new Map() };
   return rules.filter(
@@ -79,6 +100,16 @@ export function stoppingRules(point: DropPoint, rules: RuleCounters): RuleCounte
       isNamed(point, rule) &&
       canMatch(rule, { protocol, destination, port }, around) !== 'no',
   );
+}
+
+function isPolicyDrop(rule: RuleCounter): boolean {
+  if (rule.target !== 'DROP') return false;
+  return OWN_CHAIN.test(rule.chain) || (POLICY.test(rule.chain) && END_OF_TIER.test(lastComment(rule)));
+}
+
+/** felix puts a hash of the rule into a comment of its own, before that for people. */
+function lastComment({ rule }: RuleCounter): string {
+  return [...rule.matchAll(/--comment "([^"]*)"/g)].at(-1)?.[1] ?? '';
 }
 
 function isNamed({ servicePort }: DropPoint, rule: RuleCounter): boolean {

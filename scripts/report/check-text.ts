@@ -238,6 +238,18 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
     why: ({ wanted: { gateway } }) =>
       `Calico gives every pod the gateway ${gateway}, and the node's kernel answers for it only while it has a route there by another interface than the pod's; without it no pod reaches anything, nor answers.`,
   },
+  policies: {
+    title: () => 'policies are enforced',
+    expected: () => 'a pod network that enforces them',
+    observed: ({ policies, enforced }) =>
+      enforced
+        ? `${listed(policies)}: enforced by Calico`
+        : `${listed(policies)}: ${policies.length === 1 ? 'it is' : 'they are'} there, and nothing enforces ${policies.length === 1 ? 'it' : 'them'}`,
+    why: ({ seen }) =>
+      seen?.enforced === true
+        ? 'What must happen to connections of the pods that they select follows from them.'
+        : 'The `bird` CNI knows no policies, so every connection passes as if there were none; Calico enforces them.',
+  },
   'service-rules': {
     title: ({ subject: { machine, service } }) => `${machine} rules for ${service}`,
     expected: (check) => ruleChains(check.wanted.chains, check),

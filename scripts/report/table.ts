@@ -364,6 +364,7 @@ const GROUPS: Readonly<Record<CheckKind, string>> = {
   services: 'workloads',
   masquerading: 'pod network',
   'pod-gateway': 'pod network',
+  policies: 'pod network',
   'service-rules': 'rules',
   'udp-flows': 'conntrack',
   'full-size': 'full-size packets',

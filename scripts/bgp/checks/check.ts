@@ -160,6 +160,11 @@ const podGateway = about('pod-gateway', ['missing'], {
   wanted: { gateway: text },
   seen: { interface: text.nullable() },
 });
+const policies = about('policies', ['not-enforced'], {
+  subject: {},
+  wanted: { enforced: z.literal(true) },
+  seen: { policies: texts, enforced: z.boolean() },
+});
 const chains = { chains: lists({ chain: text, backends: texts.describe('ADDRESS:PORT, sorted.') }) };
 const serviceRules = about('service-rules', ['wrong-backends'], {
   subject: { ...machine, service: text },
@@ -270,6 +275,7 @@ const KINDS = [
   services,
   masquerading,
   podGateway,
+  policies,
   serviceRules,
   udpFlows,
   dns,
@@ -300,6 +306,7 @@ const IDS: { readonly [K in CheckKind]: (subject: Subject<K>) => string } = {
   services: ({ namespace }) => `workloads.services${namespace === ECHO_NAMESPACE ? '' : `.${namespace}`}`,
   masquerading: ({ machine }) => `pod-network.${machine}`,
   'pod-gateway': ({ machine }) => `pod-network.${machine}.gateway`,
+  policies: () => 'pod-network.policies',
   'service-rules': ({ machine, service }) => `rules.${machine}.${service}`,
   'udp-flows': ({ machine }) => `conntrack.udp.${machine}`,
   dns: ({ type, name, host = name }) => `dns.${type.toLowerCase()}.${host}`,

@@ -3,7 +3,7 @@ import { type BgpObservation, observeBgp } from '../../bgp/checks/observe.ts';
 import { tested } from '../../matrix/endpoints.ts';
 import { type LayeredChecks, layerChecks } from '../../matrix/layers.ts';
 import { announcements, clientTables } from '../../matrix/network.ts';
-import { checkPodNetwork } from '../../matrix/pod-network.ts';
+import { checkPodNetwork, checkPolicies } from '../../matrix/pod-network.ts';
 import { type CountersByNode, readCounters } from '../../matrix/proof-counters.ts';
 import { checkRules } from '../../matrix/rule-checks.ts';
 import { checkStaleFlows, readUdpFlows } from '../../matrix/stale-flows.ts';
@@ -88,6 +88,7 @@ async function look(deps: Deps, lab: OpenLab): Promise<Reading> {
     ...checkWorkloads(plan, state),
     ...checkBgp(plan, announcements(plan, state), new Map([...bgp, ...clientTables(plan, state)])),
     ...checkPodNetwork(plan, state),
+    ...checkPolicies(state),
     ...checkRules(tested(plan, state), counters),
     ...checkStaleFlows(state, flows),
   ]);

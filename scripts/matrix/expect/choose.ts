@@ -3,6 +3,7 @@ import type { Endpoint } from '../endpoints.ts';
 import type { Outcome } from '../types.ts';
 import { endpointChain } from './chain-names.ts';
 import { findOneSided, passedBy } from './one-sided.ts';
+import { policed } from './policies.ts';
 import type {
   BackendChoice,
   BackendChoices,
@@ -12,6 +13,7 @@ import type {
   OneSided,
   Outcomes,
   Packet,
+  PolicyStop,
   Some,
   Trace,
   Translation,
@@ -36,11 +38,12 @@ export function chooseBackends(
 ): BackendChoices {
   const { masquerade, match, scope } = translation;
   const { choices } = network.memory;
-  const make = () => allChoices({ network, machine, packet, masquerade, routes, answerRoutes }, translation);
+  const make = () =>
+    allChoices({ network, machine, packet, masquerade, match, routes, answerRoutes }, translation);
   // Whatever address it was reached by, a service port chooses among the same backends.
   const key = `${machine.name} ${match.chain('SVC')} ${scope} ${masquerade}`;
   // What is masqueraded looks the same wherever it comes from, but for what does not leave the node.
-  const known = masquerade ? choices.get(key, make) : undefined;
+  const known = masquerade && network.policies === undefined ? choices.get(key, make) : undefined;
   return known === undefined || known.hows.includes('kept')
     ? choices.get(`${key} ${packet.source}`, make)
     : known;
@@ -58,6 +61,7 @@ function allChoices(choosing: Choosing, { endpoints, match }: Translation): Back
     ...(failure === undefined ? {} : { failure }),
     first: choices.slice(0, SHOWN_ENDPOINTS),
     here: someOf(choices.filter(isHere)),
+    stops: stopsOf(choices),
     away: someOf(choices.filter((choice) => !isHere(choice))),
     hows: [...new Set(choices.map(({ how }) => how))],
     sources: sorted((arriving.length > 0 ? arriving : choices).map(({ source }) => source)),
@@ -70,6 +74,11 @@ function allChoices(choosing: Choosing, { endpoints, match }: Translation): Back
   };
 }
 
+function stopsOf(choices: readonly BackendChoice[]): readonly PolicyStop[] {
+  const stops = choices.flatMap(({ stop }) => stop ?? []);
+  return [...new Map(stops.map((stop) => [`${stop.at} ${stop.verdict.text}`, stop])).values()];
+}
+
 function someOf(choices: readonly BackendChoice[]): Some<BackendChoice> {
   return { count: choices.length, first: choices.slice(0, SHOWN_ENDPOINTS) };
 }
@@ -79,6 +88,7 @@ interface Choosing {
   readonly machine: Machine;
   readonly packet: Packet;
   readonly masquerade: boolean;
+  readonly match: Translation['match'];
   readonly routes: Routes;
   readonly answerRoutes: Routes;
 }
@@ -89,10 +99,27 @@ function choose(choosing: Choosing, endpoint: Endpoint): BackendChoice {
   const node = endpoint.node ?? network.nodeOf(endpoint.ip) ?? network.ownerOf(endpoint.ip) ?? machine.name;
   const { source, how } = seenSource(choosing, endpoint, path);
   const returns = answersPass(choosing, node, source);
-  const choice = { endpoint, node, path, source, how, returns };
+  const choice = { endpoint, node, path, source, how, returns, ...stopOf(choosing, endpoint, node, source) };
   const oneSided =
     packet.protocol === 'tcp' && returns ? findBetween(choosing, path, node, source) : undefined;
   return oneSided === undefined ? choice : { ...choice, oneSided };
+}
+
+/** The policies of the node that translates, then those of the endpoint's, which sees the source that has become of it. */
+function stopOf(
+  { network, machine, packet, match }: Choosing,
+  { ip, ports }: Endpoint,
+  node: string,
+  source: Address,
+): Pick<BackendChoice, 'stop' | 'problem'> {
+  if (network.policies === undefined) return {};
+  const sent = { ...packet, destination: ip, port: ports[match.port.name] ?? 0 };
+  const last = node === machine.name ? undefined : network.machine(node);
+  const first = policed(network, machine, sent);
+  const found = first ?? (last === undefined ? undefined : policed(network, last, { ...sent, source }));
+  if (found === undefined) return {};
+  if (found.kind === 'unknown') return { problem: found.reason };
+  return { stop: { at: first === undefined ? node : machine.name, verdict: found.verdict } };
 }
 
 /** POSTROUTING. It is not passed by what the node keeps for itself (a pod in the node's network). */
@@ -160,9 +187,12 @@ function findBetween(choosing: Choosing, path: Trace, node: string, source: Addr
 function outcomesOf(choices: readonly BackendChoice[], failure: BackendFailure | undefined): Outcomes {
   const unknown = choices.find(({ path }) => path.outcomes.unknown !== undefined)?.path.outcomes.unknown;
   if (unknown !== undefined) return { servers: [], clients: [], ends: [], unknown };
+  const problem = choices.find((choice) => choice.problem !== undefined)?.problem;
+  if (problem !== undefined)
+    return { servers: [], clients: [], ends: [], unknown: { kind: 'not-modelled', reason: problem } };
   const good = choices.filter(
-    ({ path: { outcomes }, returns, oneSided }) =>
-      outcomes.ends.length === 0 && returns && oneSided?.certain !== true,
+    ({ path: { outcomes }, returns, oneSided, stop }) =>
+      outcomes.ends.length === 0 && returns && oneSided?.certain !== true && stop === undefined,
   );
   return {
     // Endpoints are in the order of their addresses.
@@ -176,6 +206,8 @@ function outcomesOf(choices: readonly BackendChoice[], failure: BackendFailure |
 function failureOf(choices: readonly BackendChoice[]): BackendFailure | undefined {
   const lost = choices.find(({ path }) => path.outcomes.ends.length > 0);
   if (lost !== undefined) return { kind: 'no-route', endpoint: lost.endpoint, outcome: endOf(lost.path) };
+  const stop = choices.find((choice) => choice.stop !== undefined)?.stop;
+  if (stop !== undefined) return { kind: 'policy', ...stop, outcome: 'timeout' };
   if (choices.some(({ returns }) => !returns)) return { kind: 'answer-past-translator', outcome: 'timeout' };
   const oneSided = choices.find((choice) => choice.oneSided !== undefined)?.oneSided;
   return oneSided === undefined ? undefined : { kind: 'one-sided', oneSided, outcome: 'timeout' };

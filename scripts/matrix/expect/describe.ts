@@ -142,6 +142,8 @@ function failureText(failure: BackendFailure): string {
       return 'the answer of a pod on another node would go straight to the client, past {at}, which alone knows the connection';
     case 'one-sided':
       return oneSidedText(failure.oneSided);
+    case 'policy':
+      return failure.verdict.reason.replaceAll('{at}', failure.at);
   }
 }
 
@@ -384,6 +386,7 @@ function translateSteps(network: NetworkState, at: string, decision: Of<'transla
     },
     ...choiceSteps(network, at, choices, translation.endpoints.length),
     ...(choices.failure?.kind === 'one-sided' ? [oneSidedStep(choices.failure.oneSided)] : []),
+    ...choices.stops.slice(0, SHOWN).map((stop) => ruleStep(stop.at, stop.verdict)),
   ];
 }
 

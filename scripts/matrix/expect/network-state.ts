@@ -5,6 +5,7 @@ import {
   externalAddresses,
   isKubernetesOwn,
 } from '../endpoints.ts';
+import { policiesOf } from '../policy/policies.ts';
 import type { ObservedState } from '../state/types.ts';
 import { type ServiceChain, serviceHash } from './chain-names.ts';
 import { indexMachine } from './machine.ts';
@@ -45,8 +46,10 @@ export function networkOf(state: ObservedState): NetworkState {
   const byNodePort = new Map(
     matches.filter(({ match }) => match.role === 'node-port').map(({ key, match }) => [key, match]),
   );
+  const policies = policiesOf(state.policies);
   return {
     state,
+    ...(policies === undefined ? {} : { policies }),
     machine: (name) => machines.get(name),
     ownerOf: (address) => owners.get(address),
     nodeOf: (address) => podNodes.get(address),

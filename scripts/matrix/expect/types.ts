@@ -1,5 +1,6 @@
 import type { Address } from '../addresses.ts';
 import type { EchoPod, EchoService, Endpoint, ServicePort } from '../endpoints.ts';
+import type { Policies } from '../policy/policies.ts';
 import type { Hop, MachineState, NodeState, ObservedState, Route } from '../state/types.ts';
 import type { Outcome, Protocol } from '../types.ts';
 import type { ServiceChain } from './chain-names.ts';
@@ -174,6 +175,8 @@ export interface BackendChoices {
   readonly first: readonly BackendChoice[];
   readonly here: Some<BackendChoice>;
   readonly away: Some<BackendChoice>;
+  /** Where policies stop some of them, each once. */
+  readonly stops: readonly PolicyStop[];
   /** What becomes of the source. */
   readonly hows: readonly BackendChoice['how'][];
   /** The addresses that they see, in order. */
@@ -200,12 +203,22 @@ export interface BackendChoice {
   /** The answer comes back through the node that translates. */
   readonly returns: boolean;
   readonly oneSided?: OneSided;
+  readonly stop?: PolicyStop;
+  /** Why it is not known what a policy does with it. */
+  readonly problem?: string;
 }
 
 export type BackendFailure =
   | { readonly kind: 'no-route'; readonly endpoint: Endpoint; readonly outcome: Outcome }
   | { readonly kind: 'answer-past-translator'; readonly outcome: Outcome }
-  | { readonly kind: 'one-sided'; readonly oneSided: OneSided; readonly outcome: Outcome };
+  | { readonly kind: 'one-sided'; readonly oneSided: OneSided; readonly outcome: Outcome }
+  | ({ readonly kind: 'policy'; readonly outcome: Outcome } & PolicyStop);
+
+/** Where a policy stops a connection. */
+export interface PolicyStop {
+  readonly at: string;
+  readonly verdict: FilterVerdict;
+}
 
 /** The observed state with an index for every question that following a packet asks. */
 export interface NetworkState {
@@ -226,6 +239,8 @@ export interface NetworkState {
   /** Rules for an address and port, in the order of kube-proxy's rules for one service. */
   byAddress(address: Address, port: number, protocol: Protocol): readonly Match[];
   byNodePort(port: number, protocol: Protocol): Match | undefined;
+  /** Absent where no policy is enforced. */
+  readonly policies?: Policies;
   readonly memory: Memory;
 }
 
@@ -380,4 +395,6 @@ export interface FilterVerdict {
   readonly match?: Match;
   readonly text: string;
   readonly reason: string;
+  /** The names of the policies that say so. */
+  readonly policies?: readonly string[];
 }

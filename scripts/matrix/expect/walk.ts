@@ -5,6 +5,7 @@ import { answersStraight, chooseBackends } from './choose.ts';
 import { endpointName } from './network-state.ts';
 import { filter, translate } from './node-rules.ts';
 import { findOneSided, onePath, passedBy } from './one-sided.ts';
+import { policed } from './policies.ts';
 import { answered, arrived, decided, ended, lostAnswer, unknown } from './trace.ts';
 import type {
   Decision,
@@ -109,6 +110,8 @@ function originate(
   const machine = network.machine(name);
   const problem = notKnown(name, machine);
   if (machine === undefined || problem !== undefined) return unknown(name, problem ?? notObserved(name));
+  const unseen = network.policies?.problemAt(name);
+  if (unseen !== undefined) return unknown(name, notModelled(unseen));
   const { destination } = to;
   const found = machine.lookup(destination);
   if (found.kind === 'none') return ended(name, 'no-route', { kind: 'no-route', destination, isOwn: true });
@@ -151,6 +154,8 @@ function arrive(network: NetworkState, name: string, packet: Packet): Trace {
     return machine.state.ipForward || machine.isOwn(packet.destination)
       ? walkRoutes(network, machine, packet.destination)
       : ended(name, 'timeout', { kind: 'not-forwarding' });
+  const unseen = network.policies?.problemAt(name);
+  if (unseen !== undefined) return unknown(name, notModelled(unseen));
   const { source, visited } = packet;
   if (visited.length > 0 && machine.isOwn(source)) return ended(name, 'timeout', { kind: 'martian', source });
   if (visited.includes(name))
@@ -225,6 +230,13 @@ function pass(network: NetworkState, machine: Machine, packet: Packet): Trace {
     const cause = { kind: 'dead-route' as const, route, destination, isOwn: false };
     return ended(name, routeFailure(route), dropReason === undefined ? cause : { ...cause, dropReason });
   }
+  const met = isEstablished ? undefined : policed(network, machine, packet);
+  if (met?.kind === 'unknown') return unknown(name, notModelled(met.reason));
+  // Calico's rules come before kube-proxy's.
+  if (met !== undefined)
+    return decided(name, routeDecision(machine, route, destination, []), [
+      filtered(machine, met.verdict, 'timeout'),
+    ]);
   if (stopped !== undefined)
     return decided(name, routeDecision(machine, route, destination, []), [
       filtered(machine, stopped, stopped.action === 'reject' ? 'refused' : 'timeout'),
@@ -310,6 +322,9 @@ function atPod(network: NetworkState, { name }: Machine, packet: Packet): Trace 
 
 /** INPUT. */
 function enter(network: NetworkState, machine: Machine, packet: Packet): Trace {
+  const met = policed(network, machine, packet);
+  if (met?.kind === 'unknown') return unknown(machine.name, notModelled(met.reason));
+  if (met !== undefined) return filtered(machine, met.verdict, 'timeout');
   const stopped = filter(network, machine, packet, 'input');
   return stopped === undefined
     ? withAnswer(network, machine.name, packet, listener(network, machine, packet))

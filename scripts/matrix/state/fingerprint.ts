@@ -1,4 +1,5 @@
 import { type EchoPod, type EchoService, isKubernetesOwn } from '../endpoints.ts';
+import { type PolicyObjects, policyNames } from '../policy/policies.ts';
 import type { MachineState, NodeState, ObservedState } from './types.ts';
 
 /** A part of the state in words, by what it is part of: "service web", "worker1 route 10.0.0.0/24". */
@@ -25,6 +26,7 @@ function partsOf(state: ObservedState): Parts {
   for (const { prefix, node } of state.podBlocks ?? []) parts.set(`pod block ${prefix}`, node);
   for (const [key, value] of Object.entries(state.calico ?? {}))
     parts.set(`Calico ${key}`, JSON.stringify(value));
+  if (state.policies !== undefined) addPolicies(parts, state.policies);
   for (const machine of state.machines.values()) addMachine(parts, machine);
   parts.set('kube-proxy', JSON.stringify(state.proxy, Object.keys(state.proxy).sort()));
   return parts;
@@ -77,6 +79,20 @@ function podText({ ip, node, ready, hostname, subdomain, hostNetwork }: EchoPod)
 function nodeText({ addresses, podCidrs, proxyVersion, labels }: NodeState): string {
   const zone = labels['topology.kubernetes.io/zone'];
   return `${listOf(addresses)}, pods ${listOf(podCidrs)}, kube-proxy ${proxyVersion}${zone === undefined ? '' : `, zone ${zone}`}`;
+}
+
+/** Labels matter where there is a policy that selects by them. */
+function addPolicies(parts: Map<string, string>, policies: PolicyObjects): void {
+  const { kubernetes, calico = [], pods, namespaces } = policies;
+  for (const { namespace, name, spec } of kubernetes)
+    parts.set(`NetworkPolicy ${namespace}/${name}`, JSON.stringify(spec));
+  for (const { kind, namespace = '', name, labels, spec } of calico)
+    parts.set(`Calico ${kind} ${namespace}/${name}`, JSON.stringify([spec, labels]));
+  if (policyNames(policies).length === 0) return;
+  for (const [name, labels] of Object.entries(namespaces))
+    parts.set(`namespace ${name}`, JSON.stringify(labels));
+  for (const { namespace, name, ip: _, ...pod } of pods)
+    parts.set(`labels of pod ${namespace}/${name}`, JSON.stringify(pod));
 }
 
 function addMachine(parts: Map<string, string>, machine: MachineState): void {

@@ -1,4 +1,4 @@
-import { readCalicoObjects } from '../../bgp/calico/objects.ts';
+import { type CalicoObject, readCalicoObjects } from '../../bgp/calico/objects.ts';
 import { calicoSettings, podBlocksOf } from '../../bgp/calico/settings.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
 import type { Executor } from '../../exec/executor.ts';
@@ -6,6 +6,7 @@ import type { LabPlan } from '../../plan/types.ts';
 import type { Endpoints } from '../endpoints.ts';
 import { parseClusterObjects } from './cluster.ts';
 import { readMachine, unknownMachine } from './machine.ts';
+import { POLICY_KINDS, parsePolicies } from './policies.ts';
 import { proxySettings } from './proxy.ts';
 import type { ClusterState, MachineState, ObservedState } from './types.ts';
 
@@ -15,7 +16,7 @@ export const OBSERVED_KINDS = 'services,endpointslices,pods,nodes';
 /** Asks the API server. Throws HarnessError where it says something unexpected, CommandError where it cannot be asked. */
 export async function readCluster(kubectl: Kubectl, plan: LabPlan): Promise<ClusterState> {
   const [objects, configMap, calico, names] = await Promise.all([
-    kubectl.run(['get', OBSERVED_KINDS, '-A', '-o', 'json']),
+    kubectl.run(['get', `${OBSERVED_KINDS},${POLICY_KINDS}`, '-A', '-o', 'json']),
     kubectl.run(['get', 'configmap', 'kube-proxy', '-n', 'kube-system', '--ignore-not-found', '-o', 'json']),
     readCalico(kubectl, plan),
     readCorefile(kubectl, plan),
@@ -23,7 +24,8 @@ export async function readCluster(kubectl: Kubectl, plan: LabPlan): Promise<Clus
   const cluster = parseClusterObjects(objects.stdout, plan.echo.namespace);
   return {
     ...cluster,
-    ...calico,
+    ...calicoState(calico),
+    policies: parsePolicies(objects.stdout, calico),
     ...names,
     proxy: proxySettings(configMap.stdout, cluster.nodes),
     domain: plan.kubernetes.domain,
@@ -40,14 +42,13 @@ async function readCorefile(kubectl: Kubectl, plan: LabPlan): Promise<Pick<Clust
   return { podRecords: /^\s*pods\s+(insecure|verified)\b/m.test(stdout) };
 }
 
-/** What Calico's own objects say. */
-async function readCalico(
-  kubectl: Kubectl,
-  plan: LabPlan,
-): Promise<Pick<ClusterState, 'podBlocks' | 'calico'>> {
-  if (plan.choices.cni.value !== 'calico') return {};
-  const objects = await readCalicoObjects(kubectl);
-  return { podBlocks: podBlocksOf(objects), calico: calicoSettings(objects) };
+/** Calico's own objects. */
+async function readCalico(kubectl: Kubectl, plan: LabPlan): Promise<readonly CalicoObject[] | undefined> {
+  return plan.choices.cni.value === 'calico' ? readCalicoObjects(kubectl) : undefined;
+}
+
+function calicoState(objects: readonly CalicoObject[] | undefined): Pick<Endpoints, 'podBlocks' | 'calico'> {
+  return objects === undefined ? {} : { podBlocks: podBlocksOf(objects), calico: calicoSettings(objects) };
 }
 
 /**
@@ -89,5 +90,5 @@ export async function readEndpoints(kubectl: Kubectl, plan: LabPlan): Promise<En
     kubectl.run(['get', OBSERVED_KINDS, '-A', '-o', 'json']),
     readCalico(kubectl, plan),
   ]);
-  return { ...parseClusterObjects(stdout, plan.echo.namespace), ...calico };
+  return { ...parseClusterObjects(stdout, plan.echo.namespace), ...calicoState(calico) };
 }

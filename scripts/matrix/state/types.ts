@@ -1,4 +1,5 @@
 import type { Endpoints } from '../endpoints.ts';
+import type { PolicyObjects } from '../policy/policies.ts';
 
 /**
  * Everything that expectations follow from, as it was seen: the cluster's objects as its API server tells them, and every
@@ -12,6 +13,7 @@ export interface ObservedState extends ClusterState {
 /** What the API server says. */
 export interface ClusterState extends Endpoints {
   readonly nodes: readonly NodeState[];
+  readonly policies?: PolicyObjects;
   readonly proxy: ProxySettings;
   /** The cluster's DNS domain. */
   readonly domain: string;

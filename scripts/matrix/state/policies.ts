@@ -1,0 +1,87 @@
+import { z } from 'zod';
+import type { CalicoObject } from '../../bgp/calico/objects.ts';
+import { networkPolicySpec } from '../policy/kubernetes.ts';
+import type { PolicyObjects } from '../policy/policies.ts';
+import { parseJson, parseWith } from './cluster.ts';
+
+/** The kinds that it is read from, beside pods. */
+export const POLICY_KINDS = 'namespaces,networkpolicies.networking.k8s.io';
+
+/** Those of Calico's own kinds that verdicts follow from. */
+const CALICO_KINDS = [
+  'GlobalNetworkPolicy',
+  'GlobalNetworkSet',
+  'HostEndpoint',
+  'NetworkPolicy',
+  'NetworkSet',
+  'Tier',
+];
+
+const labels = z
+  .record(z.string(), z.string())
+  .nullish()
+  .transform((all) => all ?? {});
+const metadata = z.object({ name: z.string(), namespace: z.string().default(''), labels });
+const pod = z.object({
+  kind: z.literal('Pod'),
+  metadata,
+  spec: z.object({
+    hostNetwork: z.boolean().default(false),
+    serviceAccountName: z.string().default('default'),
+    containers: z.array(
+      z.object({
+        ports: z
+          .array(
+            z.object({
+              name: z.string().optional(),
+              containerPort: z.number(),
+              protocol: z.string().default('TCP'),
+            }),
+          )
+          .nullish(),
+      }),
+    ),
+  }),
+  status: z.object({ podIP: z.string().optional(), phase: z.string().optional() }),
+});
+const namespace = z.object({ kind: z.literal('Namespace'), metadata });
+const networkPolicy = z.object({
+  kind: z.literal('NetworkPolicy'),
+  metadata,
+  spec: networkPolicySpec.default(networkPolicySpec.parse({})),
+});
+const list = z.object({ items: z.array(z.looseObject({ kind: z.string() })) });
+
+/** Reads what `kubectl get pods,namespaces,networkpolicies.networking.k8s.io -o json` prints; passes other kinds over. */
+export function parsePolicies(text: string, calico?: readonly CalicoObject[]): PolicyObjects {
+  const { items } = parseWith(list, 'list of objects', parseJson(text));
+  const ofKind = <T extends z.ZodType>(kind: string, schema: T) =>
+    parseWith(
+      z.array(schema),
+      `list of ${kind} objects`,
+      items.filter((item) => item.kind === kind),
+    );
+  return {
+    pods: ofKind('Pod', pod).flatMap(({ metadata: { name, ...meta }, spec, status: { podIP, phase } }) => {
+      const isOver = phase === 'Succeeded' || phase === 'Failed';
+      if (podIP === undefined || spec.hostNetwork || isOver) return [];
+      const ports = spec.containers.flatMap((container) =>
+        (container.ports ?? []).flatMap(({ name: port, containerPort, protocol }) =>
+          port === undefined ? [] : [{ name: port, port: containerPort, protocol: protocol.toLowerCase() }],
+        ),
+      );
+      return [{ ip: podIP, name, ...meta, serviceAccount: spec.serviceAccountName, ports }];
+    }),
+    namespaces: Object.fromEntries(
+      ofKind('Namespace', namespace).map(({ metadata: { name, labels: own } }) => [name, own]),
+    ),
+    kubernetes: ofKind('NetworkPolicy', networkPolicy).map(
+      ({ metadata: { name, namespace: home }, spec }) => ({
+        namespace: home,
+        name,
+        spec,
+      }),
+    ),
+    ...(calico === undefined ? {} : { calico: calico.filter(({ kind }) => CALICO_KINDS.includes(kind)) }),
+  };
+}
