@@ -1,6 +1,7 @@
 """What the probe says to an echo server (echo/echo_server.py) over TCP and UDP, its ping, and what each failure means."""
 import errno
 import os
+import re
 import selectors
 import socket
 import struct
@@ -13,6 +14,7 @@ from scheduler import Task, Wait
 IP_RECVERR = 11  # linux/in.h; the socket module of Python 3.11 does not have it
 HEADER_END = b"\n\n"
 HEADER_MAX = 512
+DRAIN_MAX = 1 << 20
 # EINVAL is what connect gives for a local blackhole route; EPERM comes from a local filter, EACCES from a prohibit
 # route. The kernel turns ICMP codes into the others: icmp_err_convert in net/ipv4/icmp.c.
 OUTCOMES = {
@@ -85,21 +87,7 @@ def tcp(address: str, port: int, timeout: float, result: dict[str, Any], source_
     leaves a slow server no time otherwise.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        bind_source(sock, source_port)
-        started = time.monotonic()
-        number = sock.connect_ex((address, port))
-        note_local(sock, result)
-        if number == errno.EINPROGRESS:
-            if not (yield Wait(sock, selectors.EVENT_WRITE, started + timeout)):
-                raise Failed("timeout", f"no answer to the connection request within {milliseconds(timeout):g} ms")
-            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:  # a reset while connecting is ECONNREFUSED, so ECONNRESET came right after
-            raise failed_with(number, "connected, then" if number == errno.ECONNRESET else "connect")
-        note_local(sock, result)
-        connected = time.monotonic()
-        result["connectMs"] = milliseconds(connected - started)
+        connected = yield from connect(sock, address, port, timeout, result, source_port)
         header, rest = yield from read_until(sock, HEADER_END, connected + timeout, "the header")
         result |= parse_header(header)
         nonce = new_nonce()
@@ -115,6 +103,59 @@ def tcp(address: str, port: int, timeout: float, result: dict[str, Any], source_
         result["rttMs"] = milliseconds(time.monotonic() - started)
         if after:
             result["fullSize"] = yield from after(sock, address, port, timeout)
+
+
+def connect(sock: socket.socket, address: str, port: int, timeout: float, result: dict[str, Any],
+            source_port: int) -> Generator[Wait, bool, float]:
+    """Connects and says when it was connected; raises Failed."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    bind_source(sock, source_port)
+    started = time.monotonic()
+    number = sock.connect_ex((address, port))
+    note_local(sock, result)
+    if number == errno.EINPROGRESS:
+        if not (yield Wait(sock, selectors.EVENT_WRITE, started + timeout)):
+            raise Failed("timeout", f"no answer to the connection request within {milliseconds(timeout):g} ms")
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number:  # a reset while connecting is ECONNREFUSED, so ECONNRESET came right after
+        raise failed_with(number, "connected, then" if number == errno.ECONNRESET else "connect")
+    note_local(sock, result)
+    connected = time.monotonic()
+    result["connectMs"] = milliseconds(connected - started)
+    return connected
+
+
+def connect_only(address: str, port: int, timeout: float, result: dict[str, Any], source_port: int = 0,
+                 _after: Optional[After] = None) -> Task:
+    """Connects and says nothing: what the server does then is its own affair."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        yield from connect(sock, address, port, timeout, result, source_port)
+
+
+def http(address: str, port: int, timeout: float, result: dict[str, Any], source_port: int = 0,
+         _after: Optional[After] = None) -> Task:
+    """Connects, asks GET / and wants a status line; `status` is its number."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        connected = yield from connect(sock, address, port, timeout, result, source_port)
+        try:
+            sock.send(f"GET / HTTP/1.1\r\nHost: {address}\r\nUser-Agent: labtest\r\nConnection: close\r\n\r\n".encode())
+        except OSError as error:
+            raise failed_with(error.errno or 0, "connected, then asking GET /") from None
+        line, rest = yield from read_until(sock, b"\r\n", connected + timeout, "the status line")
+        if not (match := re.fullmatch(rb"HTTP/\d\.\d (\d{3})(?: .*)?", line)):
+            raise Failed("corrupt", f"not the status line of a web server: {line[:80]!r}")
+        result["status"] = int(match[1])
+        # Closed with unread data the connection is reset, and conntrack soon forgets it.
+        left = DRAIN_MAX - len(rest)
+        while left > 0 and (yield Wait(sock, selectors.EVENT_READ, connected + timeout)):
+            try:
+                chunk = sock.recv(65536)
+            except OSError:
+                break
+            if not chunk:
+                break
+            left -= len(chunk)
 
 
 def note_local(sock: socket.socket, result: dict[str, Any]) -> None:
@@ -143,8 +184,14 @@ def read_until(sock: socket.socket, end: bytes, deadline: float, what: str,
     return before, after
 
 
+def datagram(address: str, port: int, timeout: float, result: dict[str, Any], source_port: int = 0,
+             _after: Optional[After] = None) -> Task:
+    """Sends one datagram to an application of which nothing is known: any reply from the address is right."""
+    return udp(address, port, timeout, result, source_port, is_echo=False)
+
+
 def udp(address: str, port: int, timeout: float, result: dict[str, Any], source_port: int = 0,
-        after: Optional[After] = None) -> Task:
+        after: Optional[After] = None, is_echo: bool = True) -> Task:
     """Sends one nonce from a fresh port (or the given one); the reply has to carry it and to come from the address that was probed.
 
     The socket is not connected, so that a reply from another address is seen and can be named; ICMP errors come from
@@ -163,11 +210,14 @@ def udp(address: str, port: int, timeout: float, result: dict[str, Any], source_
             sock.sendto(nonce + b"\n", (address, port))
         except OSError as error:
             raise failed_with(error.errno or 0, "send") from None
-        result |= {"localPort": sock.getsockname()[1], "nonce": nonce.decode()}
+        result |= {"localPort": sock.getsockname()[1], "nonce": nonce.decode() if is_echo else None}
         data, source = yield from receive(sock, started + timeout)
         rtt = milliseconds(time.monotonic() - started)
         if source != (address, port):
             raise Failed("corrupt", f"the reply came from {source[0]}:{source[1]}, not from {address}:{port}")
+        if not is_echo:
+            result["rttMs"] = rtt
+            return
         header, _, payload = data.partition(HEADER_END)
         result |= parse_header(header)
         if payload != nonce + b"\n":

@@ -5,7 +5,7 @@ Standard input is ONE JSON document, standard output one JSON line per finished 
 
     {"timeoutMs": 1500, "concurrency": 500,
      "cells": [{"id": "a", "protocol": "tcp"|"udp"|"icmp", "host": "name or address", "port": 1234, "tries": 1,
-                "sourcePort": 20001, "delayMs": 0, "fullSize": true}],
+                "sourcePort": 20001, "delayMs": 0, "fullSize": true, "talk": "echo"|"none"|"http"}],
      "dns":   [{"id": "b", "name": "headless.echo-server", "type": "A"|"CNAME"|"SRV"|"PTR", "server": "10.96.0.10"}]}
 
 A cell of icmp is one ping, and its port 0. timeoutMs limits each wait: per full name, per TCP connection (the default
@@ -24,16 +24,17 @@ import time
 from typing import Any, Callable
 
 import full_size
-from conversations import Failed, icmp, milliseconds, tcp, udp
+from conversations import Failed, connect_only, datagram, http, icmp, milliseconds, tcp, udp
 from resolver import TYPES, DnsFailure, Resolver, is_address
 from scheduler import Scheduler, Task, Wait
 
 DEFAULT_TIMEOUT_MS = 1500
 RESERVED_FDS = 32  # standard streams, the selector, a UDP cell's second socket
 CELL_FIELDS = ("server", "serverPort", "client", "clientPort", "connectMs", "rttMs", "attempts", "errno", "address",
-               "localAddress", "localPort", "nonce", "detail", "fullSize")
+               "localAddress", "localPort", "nonce", "detail", "fullSize", "status")
 
-TALKS = {"tcp": (tcp, full_size.tcp), "udp": (udp, full_size.udp), "icmp": (icmp, None)}
+TALKS = {("tcp", "echo"): (tcp, full_size.tcp), ("udp", "echo"): (udp, full_size.udp), ("icmp", "echo"): (icmp, None),
+         ("tcp", "none"): (connect_only, None), ("tcp", "http"): (http, None), ("udp", "none"): (datagram, None)}
 
 
 def probe_cell(cell: dict[str, Any], timeout: float, resolver: Resolver) -> Task:
@@ -49,7 +50,7 @@ def probe_cell(cell: dict[str, Any], timeout: float, resolver: Resolver) -> Task
         for attempt in range(1, cell.get("tries", 1) + 1):
             result = blank | {"address": address, "attempts": attempt}
             try:
-                talk, after = TALKS[cell["protocol"]]
+                talk, after = TALKS[cell["protocol"], cell.get("talk", "echo")]
                 yield from talk(address, cell["port"], timeout, result, cell.get("sourcePort", 0),
                                 after if cell.get("fullSize") else None)
                 break
@@ -94,6 +95,7 @@ CELL_RULES: dict[str, Check] = {
     "id": word, "protocol": lambda value: value in tuple(TALKS), "host": word, "port": whole(0, 65535),
     "tries": whole(1, 100), "sourcePort": whole(1, 65535),
     "delayMs": whole(0, 600_000), "fullSize": lambda value: isinstance(value, bool),
+    "talk": lambda value: value in ("echo", "none", "http"),
 }
 DNS_RULES: dict[str, Check] = {
     "id": word, "name": word, "type": lambda value: value in tuple(TYPES),
@@ -125,7 +127,9 @@ def read_job(text: str) -> dict[str, Any]:
     check(document, JOB_RULES, tuple(JOB_RULES), "job")
     job: dict[str, Any] = {"timeoutMs": DEFAULT_TIMEOUT_MS, "cells": [], "dns": []} | document
     for index, cell in enumerate(job["cells"]):
-        check(cell, CELL_RULES, ("tries", "sourcePort", "delayMs", "fullSize"), f"cells[{index}]")
+        check(cell, CELL_RULES, ("tries", "sourcePort", "delayMs", "fullSize", "talk"), f"cells[{index}]")
+        if (cell["protocol"], cell.get("talk", "echo")) not in TALKS:
+            raise ValueError(f"cells[{index}].talk cannot be {json.dumps(cell['talk'])} with {cell['protocol']}")
     for index, item in enumerate(job["dns"]):
         check(item, DNS_RULES, ("server",), f"dns[{index}]")
     ids = [item["id"] for item in (*job["cells"], *job["dns"])]
