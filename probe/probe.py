@@ -92,7 +92,7 @@ def word(value: Any) -> bool:
 
 
 CELL_RULES: dict[str, Check] = {
-    "id": word, "protocol": lambda value: value in tuple(TALKS), "host": word, "port": whole(0, 65535),
+    "id": word, "protocol": lambda value: value in ("tcp", "udp", "icmp"), "host": word, "port": whole(0, 65535),
     "tries": whole(1, 100), "sourcePort": whole(1, 65535),
     "delayMs": whole(0, 600_000), "fullSize": lambda value: isinstance(value, bool),
     "talk": lambda value: value in ("echo", "none", "http"),

@@ -72,6 +72,7 @@ function defineTest(command: Command, handlers: Handlers): void {
     .option('--verbose', 'show every check, not only those that did not pass')
     .option('--only <pattern...>', "only cells whose id contains a pattern, or matches one with '*' or '?'")
     .option('--icmp', 'also ping pods, nodes, ClusterIPs and external addresses')
+    .option('--namespace <name...>', 'only the services and pods of these namespaces')
     .option('--fail-first', 'what failed last time first; the rest only if that is right now')
     .option('--diff <report.json>', 'also show what is different from an earlier report')
     .option('--html <file>', 'also write the results as one HTML file')

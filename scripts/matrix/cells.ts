@@ -4,6 +4,7 @@ import {
   type EchoPod,
   type EchoService,
   externalAddresses,
+  type PodPort,
   serverPods,
   tested,
 } from './endpoints.ts';
@@ -64,12 +65,20 @@ export function flowSources(plan: LabPlan, state: ObservedState): readonly FlowS
 /** Where connections go: pods, headless names, ClusterIPs, node ports on every node, external addresses. */
 export function buildTargets(state: ObservedState, { icmp = false }: MatrixOptions = {}): readonly Target[] {
   const { services, nodes } = state;
+  const foreign = new Set(state.pods.flatMap(({ name, isForeign }) => (isForeign ? [name] : [])));
+  const ofServices = (targetsOf: (service: EchoService) => readonly Target[]) =>
+    services.flatMap((service) => {
+      const isEcho = service.endpoints.every(({ pod }) => pod !== undefined && !foreign.has(pod));
+      return targetsOf(service).map((target) =>
+        isEcho ? target : { ...target, ...talkOf(service, target) },
+      );
+    });
   return [
     ...podTargets(state),
-    ...services.flatMap((service) => nameTargets(state, service)),
-    ...services.flatMap(clusterIpTargets),
-    ...services.flatMap((service) => nodePortTargets(nodes, service)),
-    ...services.flatMap(externalIpTargets),
+    ...ofServices((service) => nameTargets(state, service)),
+    ...ofServices(clusterIpTargets),
+    ...ofServices((service) => nodePortTargets(nodes, service)),
+    ...ofServices(externalIpTargets),
     ...hostPortTargets(state),
     ...(icmp ? pingTargets(state) : []),
   ];
@@ -100,32 +109,68 @@ function pingTargets(state: ObservedState): Target[] {
 function hostPortTargets({ pods, nodes }: ObservedState): Target[] {
   const addresses = new Map(nodes.map(({ name, addresses: [address] }) => [name, address]));
   return byProtocol(
-    pods.flatMap(({ name, ip, node = '', ready, ports }) =>
-      ports.flatMap(({ protocol, host }): Target[] => {
+    pods.flatMap(({ name, ip, node = '', ready, ports, isForeign }) =>
+      ports.flatMap(({ protocol, host, isHttp }): Target[] => {
         const address = host?.ip ?? addresses.get(node);
         if (!ready || ip === undefined || host === undefined || address === undefined) return [];
         const { port } = host;
-        return [{ kind: 'host-port', to: `pod/${name}/${node}`, address, port, protocol, node, pods: [ip] }];
+        const talk = podTalk(isForeign, isHttp);
+        const to = `pod/${name}/${node}`;
+        return [{ kind: 'host-port', to, address, port, protocol, node, pods: [ip], ...talk }];
       }),
     ),
   );
 }
 
+function podTalk(isForeign: true | undefined, isHttp: true | undefined): Pick<Target, 'talk'> {
+  return isForeign ? { talk: isHttp ? 'http' : 'none' } : {};
+}
+
+/** How to talk to a service that is no echo server. */
+function talkOf(
+  { ports, endpoints, httpStatus }: EchoService,
+  target: Target,
+): Pick<Target, 'talk' | 'httpStatus'> {
+  const isHttp = ports.some(
+    ({ isHttp: speaksHttp, name, protocol, port, nodePort }) =>
+      speaksHttp === true &&
+      protocol === target.protocol &&
+      [port, nodePort, ...endpoints.map((endpoint) => endpoint.ports[name])].includes(target.port),
+  );
+  if (!isHttp) return { talk: 'none' };
+  return { talk: 'http', ...(httpStatus === undefined ? {} : { httpStatus }) };
+}
+
 function podTargets(state: ObservedState): Target[] {
   return byProtocol(
-    serverPods(state).flatMap(({ name, ip, ports }) =>
-      ports.map(
-        ({ port, protocol }): Target => ({
+    serverPods(state).flatMap((pod) =>
+      podPorts(state, pod).map(
+        ({ port, protocol, isHttp }): Target => ({
           kind: 'pod',
-          to: `pod/${name}`,
-          address: ip,
+          to: `pod/${pod.name}`,
+          address: pod.ip,
           port,
           protocol,
-          pods: [ip],
+          pods: [pod.ip],
+          ...podTalk(pod.isForeign, isHttp),
         }),
       ),
     ),
   );
+}
+
+/** The ports that a pod declares, and those that services send to. */
+function podPorts({ services }: ObservedState, { name, ports }: EchoPod): readonly PodPort[] {
+  const all = new Map(ports.map((each) => [`${each.protocol} ${each.port}`, each]));
+  for (const service of services)
+    for (const endpoint of service.endpoints.filter(({ pod }) => pod === name))
+      for (const { name: portName, protocol, isHttp } of service.ports) {
+        const port = endpoint.ports[portName];
+        if (port === undefined) continue;
+        const key = `${protocol} ${port}`;
+        all.set(key, { port, protocol, ...(isHttp ? { isHttp } : {}), ...all.get(key) });
+      }
+  return [...all.values()];
 }
 
 /** TCP first, as in the tables that are printed. */
@@ -152,13 +197,14 @@ function nameTargets(state: ObservedState, service: EchoService): Target[] {
     ...named.map(({ hostname, ip }) => ({ name: `${hostname}.${own}`, pods: [ip] })),
   ];
   const neighbours = state.pods.filter(({ namespace }) => namespace === service.namespace);
-  return portsOf(servers.length > 0 ? servers : neighbours).flatMap((port) =>
+  return portsOf(servers.length > 0 ? servers : neighbours).flatMap(({ port, protocol }) =>
     names.map(
       ({ name, pods }): Target => ({
         kind: 'name',
         to: `${prefix}${name}`,
         address: `${name}.${domain}`,
-        ...port,
+        port,
+        protocol,
         service: service.name,
         pods,
       }),

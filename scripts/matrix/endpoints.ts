@@ -30,6 +30,8 @@ export interface EchoService {
   /** Absent for a headless service. */
   readonly clusterIp?: string;
   readonly ports: readonly ServicePort[];
+  /** The status that its web servers must give GET /, where an annotation says so. */
+  readonly httpStatus?: number;
   /** spec.externalIPs. */
   readonly externalIps: readonly string[];
   /** The addresses of status.loadBalancer.ingress. */
@@ -56,6 +58,8 @@ export interface ServicePort {
   readonly port: number;
   readonly protocol: PortProtocol;
   readonly nodePort?: number;
+  /** Web servers are behind it. */
+  readonly isHttp?: true;
 }
 
 /** One address of an EndpointSlice. */
@@ -86,6 +90,8 @@ export interface EchoPod {
   /** The pod lives in its node's network and has its address. */
   readonly hostNetwork: boolean;
   readonly usesClusterDns: boolean;
+  /** It is not the lab's own echo server, so it does not speak echo. */
+  readonly isForeign?: true;
   /** Ports that its containers declare. */
   readonly ports: readonly PodPort[];
 }
@@ -93,6 +99,8 @@ export interface EchoPod {
 export interface PodPort {
   readonly port: number;
   readonly protocol: PortProtocol;
+  /** A web server listens on it. */
+  readonly isHttp?: true;
   /** The port of the node that leads to it. Absent in the node's own network, where both are one. */
   readonly host?: { readonly port: number /** Absent: any of the node's addresses. */; readonly ip?: string };
 }

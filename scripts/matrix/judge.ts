@@ -65,20 +65,41 @@ function judgeOnce(cell: Cell, seen: Observation): CellResult {
 }
 
 /** An answer from the wrong pod, or one that shows the wrong client address, is not ok. */
-function derivedOutcome({ expected, protocol }: Cell, seen: Observation): Observation['outcome'] {
-  if (seen.outcome !== 'ok' || expected.outcome !== 'ok') return seen.outcome;
+function derivedOutcome(cell: Cell, seen: Observation): Observation['outcome'] {
+  const { expected, protocol } = cell;
+  const isAnswer = seen.outcome === 'ok' || isSilent(cell, seen);
+  if (!isAnswer || expected.outcome !== 'ok' || isUntracked(cell, seen)) return seen.outcome;
   if (seen.server === null || !expected.servers.includes(seen.server)) return 'wrong-backend';
   if (protocol === 'icmp') return 'ok';
   if (seen.client === null || !expected.clients.includes(seen.client)) return 'wrong-source';
-  return 'ok';
+  return seen.outcome;
+}
+
+/** A datagram came to a backend (conntrack.ts), and nothing came back: an application that is not known may do so. */
+function isSilent({ talk, protocol }: Cell, { outcome, server }: Observation): boolean {
+  return talk !== undefined && protocol === 'udp' && outcome === 'timeout' && server !== null;
+}
+
+/** It was answered, but no machine could tell by whom. */
+function isUntracked({ talk }: Cell, { outcome, server }: Observation): boolean {
+  return talk !== undefined && outcome === 'ok' && server === null;
 }
 
 function untried(cell: Cell, verdict: Verdict, finding: Finding): CellResult {
   return { cell, observed: null, verdict, finding };
 }
 
-function compare({ expected }: Cell, observed: Observation): Pick<CellResult, 'verdict' | 'finding'> {
-  const { outcome, server, client, detail } = observed;
+function compare(cell: Cell, observed: Observation): Pick<CellResult, 'verdict' | 'finding'> {
+  const { expected, httpStatus: wanted } = cell;
+  const { outcome, server, client, detail, httpStatus: status } = observed;
+  if (expected.outcome === 'ok' && isUntracked(cell, observed))
+    return { verdict: 'harness', finding: { reason: 'not-tracked' } };
+  if (isSilent(cell, observed) && server !== null && client !== null)
+    return expected.outcome === 'ok'
+      ? { verdict: 'skipped', finding: { reason: 'silent', server } }
+      : { verdict: 'failed', finding: { reason: 'received', pod: server, client, from: cell.from } };
+  if (outcome === 'ok' && expected.outcome === 'ok' && wanted !== undefined && status !== wanted)
+    return { verdict: 'failed', finding: { reason: 'wrong-status', status: status ?? null, wanted } };
   if (outcome === expected.outcome && outcome !== 'harness-error')
     return { verdict: 'passed', finding: null };
   switch (outcome) {

@@ -6,7 +6,7 @@ import type { Cell, DnsAnswer, DnsQuestion, Observation, ProbeTrace } from './ty
 export const PROBE_TIMEOUT_MS = 1500;
 
 /** A cell as the probe needs it. `sourcePort` is chosen by the kernel where it is absent. */
-export type ProbeCell = Pick<Cell, 'id' | 'protocol' | 'address' | 'port'> & {
+export type ProbeCell = Pick<Cell, 'id' | 'protocol' | 'address' | 'port' | 'talk'> & {
   readonly sourcePort?: number;
   readonly delayMs?: number | undefined;
   readonly fullSize?: boolean | undefined;
@@ -20,7 +20,7 @@ export function probeInput(
 ): string {
   return JSON.stringify({
     timeoutMs,
-    cells: cells.map(({ id, protocol, address, port, sourcePort, delayMs, fullSize }) => ({
+    cells: cells.map(({ id, protocol, address, port, sourcePort, delayMs, fullSize, talk }) => ({
       id,
       protocol,
       host: address,
@@ -28,6 +28,7 @@ export function probeInput(
       sourcePort,
       delayMs,
       fullSize,
+      talk,
     })),
     dns: dns.map(({ id, name, type, server }) => ({ id, name, type, server })),
   });
@@ -57,6 +58,7 @@ const cellLine = z.object({
   address: text,
   localAddress: text,
   localPort: z.number().nullish().default(null),
+  status: z.number().nullish(),
   fullSize: z
     .object({
       bytes: z.number(),
@@ -96,7 +98,7 @@ function cellOf(item: z.output<typeof anyLine>, garbage: ProbeLine): ProbeLine {
   const { outcome, server, client, attempts, connectMs, errno, detail } = parsed.data;
   const named = detail ?? (errno === null ? null : String(errno));
   const withErrno = detail !== null && errno !== null ? `${detail} (${errno})` : named;
-  const { nonce, address, localAddress, localPort, fullSize } = parsed.data;
+  const { nonce, address, localAddress, localPort, fullSize, status } = parsed.data;
   const trace: ProbeTrace = { nonce, address, localAddress, localPort };
   return {
     kind: 'cell',
@@ -104,6 +106,7 @@ function cellOf(item: z.output<typeof anyLine>, garbage: ProbeLine): ProbeLine {
     observation: {
       ...{ outcome, server, client, attempts, connectMs, detail: withErrno, trace },
       ...(fullSize == null ? {} : { fullSize }),
+      ...(status == null ? {} : { httpStatus: status }),
     },
   };
 }

@@ -42,8 +42,8 @@ export async function runCells(
   refuseDuplicates([...cells, ...dns].map(({ id }) => id));
   const names = [...new Set([...cells, ...dns].map(({ from }) => from))];
   const delays = delaysOf(cells);
-  const isFullSize = ({ expected, protocol }: Cell) =>
-    options.fullSize === true && protocol !== 'icmp' && expected.outcome === 'ok';
+  const isFullSize = ({ expected, protocol, talk }: Cell) =>
+    options.fullSize === true && protocol !== 'icmp' && expected.outcome === 'ok' && talk === undefined;
   const all = await Promise.all(
     names.map((name) =>
       runSource(

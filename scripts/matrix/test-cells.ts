@@ -1,6 +1,7 @@
 import type { Answer } from '../bgp/checks/ask.ts';
 import { rethrowIfInterrupted } from '../shared/errors.ts';
 import { waitFor } from '../shared/wait.ts';
+import { type FlowsByMachine, withTracked } from './conntrack.ts';
 import { isLost } from './full-size.ts';
 import { cellsToRetry, judgeCells } from './judge.ts';
 import { PROBE_TIMEOUT_MS } from './probe-protocol.ts';
@@ -8,7 +9,7 @@ import type { ProbeSource } from './probe-sources.ts';
 import { cellsToProve, proveResults, type Witness } from './proof.ts';
 import type { CountersByNode } from './proof-counters.ts';
 import type { ServerLogs } from './proof-logs.ts';
-import { type RunCellsOptions, runCells } from './run.ts';
+import { type CellToRun, type ProbeResults, type RunCellsOptions, runCells } from './run.ts';
 import type { ObservedState } from './state/types.ts';
 import { type Cell, type CellResult, type DnsAnswer, type FullSize, isTried } from './types.ts';
 
@@ -29,9 +30,16 @@ export interface WitnessReaders {
   readonly logs: () => Promise<Answer<ServerLogs>>;
 }
 
+/** The connections that the machines know, and where a pod is: who answers without echo is known by these alone. */
+export interface Tracking {
+  readonly flows: () => Promise<FlowsByMachine>;
+  readonly nodeOf: (address: string) => string | undefined;
+}
+
 export interface TestCellsOptions extends RunCellsOptions {
   /** Without them a failure that was expected is believed with no more than a positive control. */
   readonly witnesses?: WitnessReaders;
+  readonly tracking?: Tracking;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -46,14 +54,18 @@ export async function testCells(
 ): Promise<MatrixResults> {
   const open = cells.filter(isTried);
   const { dns: questions = [], ...withoutDns } = options;
-  const first = await runCells(open, probeSources, { ...options, fullSize: true });
+  const first = await runTracked(open, probeSources, { ...options, fullSize: true });
   const failed = cellsToRetry(open, first.cells);
   const cellsAgain = open.filter(
     (cell) => failed.includes(cell) || isLost(first.cells.get(cell.id)?.fullSize),
   );
   // A resolver asks more than once, too, before it takes silence for an answer.
   const dnsAgain = questions.filter(({ id }) => first.dns.get(id)?.outcome === 'dns-error');
-  const retried = await runCells(cellsAgain, probeSources, { ...withoutDns, dns: dnsAgain, fullSize: true });
+  const retried = await runTracked(cellsAgain, probeSources, {
+    ...withoutDns,
+    dns: dnsAgain,
+    fullSize: true,
+  });
   const results = judgeCells(cells, first.cells, retried.cells);
   const dns = new Map([...first.dns, ...retried.dns]);
   const sizes = new Map(
@@ -66,6 +78,20 @@ export async function testCells(
     results: await prove(results, probeSources, { ...withoutDns, witnesses: options.witnesses }),
     dns,
     sizes,
+  };
+}
+
+/** Probes, and asks the machines who has answered where the answer does not say so. */
+export async function runTracked(
+  cells: readonly CellToRun[],
+  probeSources: ReadonlyMap<string, ProbeSource>,
+  { tracking, ...options }: RunCellsOptions & { readonly tracking?: Tracking | undefined },
+): Promise<ProbeResults> {
+  const results = await runCells(cells, probeSources, options);
+  if (tracking === undefined || cells.every(({ talk }) => talk === undefined)) return results;
+  return {
+    ...results,
+    cells: withTracked(cells, results.cells, await tracking.flows(), tracking.nodeOf),
   };
 }
 

@@ -4,7 +4,8 @@ export type Outcome = (typeof OUTCOMES)[number];
 
 /**
  * What is known about a cell. `harness`: the probe or its proof failed, so nothing is known. `blocked`: not probed,
- * because something below it is known to be broken. `skipped`: not probed, because what must happen is not modelled.
+ * because something below it is known to be broken. `skipped`: not probed, because what must happen is not modelled,
+ * or an application that is not known was silent, which proves nothing.
  */
 export const VERDICTS = ['passed', 'failed', 'flaky', 'blocked', 'skipped', 'harness'] as const;
 export type Verdict = (typeof VERDICTS)[number];
@@ -92,6 +93,13 @@ export interface Target {
   readonly node?: string;
   /** pod, name and host-port only: the pods behind the address. */
   readonly pods?: readonly string[];
+  /**
+   * What is there: a web server, or an application of which nothing is known; absent: an echo server. Backend and client
+   * address then come from the nodes' connection tracking, not from the answer.
+   */
+  readonly talk?: 'http' | 'none';
+  /** talk http: the status that GET / must have; absent: any. */
+  readonly httpStatus?: number;
 }
 
 /** What the cells of one target share: "pod/echo-server1:1234/tcp", "pod/echo-server1/icmp". */
@@ -133,6 +141,8 @@ export interface Observation {
   readonly trace?: ProbeTrace;
   /** Absent where it was not tried. */
   readonly fullSize?: FullSize;
+  /** talk http: the status of the answer. */
+  readonly httpStatus?: number | undefined;
 }
 
 /** What became of packets as large as the path takes, on a connection that was right with small ones. */

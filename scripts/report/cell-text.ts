@@ -19,6 +19,12 @@ function findingText(finding: Finding): string | null {
       return finding.what;
     case 'chance':
       return `${finding.what}, so one try would prove nothing`;
+    case 'silent':
+      return `what was sent came to ${finding.server}, which did not answer; whether the application would is not known`;
+    case 'not-tracked':
+      return 'it was answered, but no machine has the connection in its connection tracking, so by whom is not known';
+    case 'wrong-status':
+      return `GET / was answered with status ${finding.status ?? 'none'}, not ${finding.wanted}`;
     case 'aborted':
       return 'not tried: the run was aborted';
     case 'probe-failed':

@@ -70,7 +70,12 @@ const cellSchema = z.strictObject({
   observed: z
     .strictObject({
       outcome: z.enum(OUTCOMES),
-      server: z.string().nullable().describe('The address of the pod that answered, as it says itself.'),
+      server: z
+        .string()
+        .nullable()
+        .describe(
+          'The address of the pod that answered, as it says itself, or as the connection tracking of the nodes has it.',
+        ),
       client: z.string().nullable().describe('The address that the pod saw.'),
       attempts: count.describe('How often it was tried.'),
       connectMs: z
@@ -78,6 +83,7 @@ const cellSchema = z.strictObject({
         .nonnegative()
         .nullable()
         .describe('Milliseconds from SYN to connected; null for UDP.'),
+      httpStatus: count.optional().describe('What a web server said to GET /.'),
     })
     .nullable()
     .describe('null where nothing was tried: cells that are blocked or skipped, or that chance decides.'),
@@ -191,8 +197,12 @@ function seenOf({
   client,
   attempts,
   connectMs,
+  httpStatus,
 }: Observation): LabReport['cells'][number]['observed'] {
-  return { outcome, server, client, attempts, connectMs };
+  return {
+    ...{ outcome, server, client, attempts, connectMs },
+    ...(httpStatus === undefined ? {} : { httpStatus }),
+  };
 }
 
 /** The report as text: one JSON document with a final newline. */

@@ -16,8 +16,9 @@ export function describeExpected({
 /** An observation in one line, in the same form. */
 export function describeObserved(observed: Omit<Observation, 'detail'> | null): string {
   if (observed === null) return 'not tried';
-  const { outcome, server, client, attempts } = observed;
-  const answer = server === null ? outcome : `${outcome} from ${server}, seen as ${client}`;
+  const { outcome, server, client, attempts, httpStatus } = observed;
+  const from = server === null ? outcome : `${outcome} from ${server}, seen as ${client}`;
+  const answer = httpStatus === undefined ? from : `${from}, status ${httpStatus}`;
   return attempts > 1 ? `${answer} (${attempts} attempts)` : answer;
 }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { checkStaleFlows, parseUdpFlows, readUdpFlows } from '../../scripts/matrix/stale-flows.ts';
+import { parseFlows, readFlows } from '../../scripts/matrix/conntrack.ts';
+import { checkStaleFlows } from '../../scripts/matrix/stale-flows.ts';
 import { recordingExecutor } from '../fakes/recording-executor.ts';
 import { endpointsOf, POD_IPS } from './fixtures.ts';
 
@@ -11,13 +12,13 @@ function line(destination: string, port: number, backend: string, unreplied = fa
   return `udp      17 99 src=192.168.13.104 dst=${destination} sport=40001 dport=${port} ${unreplied ? '[UNREPLIED] ' : ''}src=${backend} dst=192.168.13.104 sport=5678 dport=40001 ${unreplied ? '' : '[ASSURED] '}mark=0 use=1`;
 }
 
-describe('parseUdpFlows', () => {
+describe('parseFlows', () => {
   it('reads what a control plane with k3s and Calico printed, marks and all', () => {
     const text = readFileSync(
       new URL('../transcripts/calico/k8smaster1-conntrack.txt', import.meta.url),
       'utf8',
     );
-    const flows = parseUdpFlows(text);
+    const flows = parseFlows(text);
     expect(flows).toHaveLength(39);
     expect(flows[0]).toEqual({
       client: '10.255.93.65',
@@ -25,20 +26,28 @@ describe('parseUdpFlows', () => {
       destination: '192.168.13.30',
       port: 53,
       backend: '192.168.13.30',
+      backendPort: 53,
+      seen: '10.255.93.65',
+      seenPort: 55279,
+      protocol: 'udp',
     });
   });
 
   it('reads what conntrack prints', () => {
-    expect(parseUdpFlows(`${line('192.168.13.35', 31678, '10.255.0.74', true)}\n`)).toEqual([
+    expect(parseFlows(`${line('192.168.13.35', 31678, '10.255.0.74', true)}\n`)).toEqual([
       {
         client: '192.168.13.104',
         clientPort: 40001,
         destination: '192.168.13.35',
         port: 31678,
         backend: '10.255.0.74',
+        backendPort: 5678,
+        seen: '192.168.13.104',
+        seenPort: 40001,
+        protocol: 'udp',
       },
     ]);
-    expect(parseUdpFlows('')).toEqual([]);
+    expect(parseFlows('')).toEqual([]);
   });
 
   it.each([
@@ -49,21 +58,21 @@ describe('parseUdpFlows', () => {
   ])('reads a line with %s', (_, old, now) => {
     const usual = line('192.168.13.35', 31678, '10.255.0.74');
     expect(usual).toContain(old);
-    expect(parseUdpFlows(usual.replace(old, now))).toEqual(parseUdpFlows(usual));
+    expect(parseFlows(usual.replace(old, now))).toEqual(parseFlows(usual));
   });
 
   it('leaves out a line that it does not know, and refuses what is something else', () => {
     const left: string[] = [];
     const text = `udp what\n${line('192.168.13.35', 31678, '10.255.0.74')}\n`;
-    expect(parseUdpFlows(text, (each) => left.push(each))).toHaveLength(1);
+    expect(parseFlows(text, (each) => left.push(each))).toHaveLength(1);
     expect(left).toEqual(['udp what']);
-    expect(() => parseUdpFlows('tcp 6 what')).toThrow('not a line of conntrack');
+    expect(() => parseFlows('tcp 6 what')).toThrow('not a line of conntrack');
   });
 });
 
 async function verdicts(text: string, node = 'k8sworker1') {
   const executors = new Map([[node, recordingExecutor((argv) => `${text}${mark(argv)}`, node)]]);
-  return checkStaleFlows(STATE, await readUdpFlows(STATE, executors));
+  return checkStaleFlows(STATE, await readFlows([node], executors, { protocol: 'udp' }));
 }
 
 /** The separators that one call for several answers puts behind each: output, code (bgp/checks/ask.ts). */
@@ -116,6 +125,6 @@ describe('checkStaleFlows', () => {
 
   it('knows nothing where the table cannot be read', async () => {
     expect(await verdicts('nonsense\n')).toMatchObject([{ verdict: 'harness' }]);
-    expect(checkStaleFlows(STATE, await readUdpFlows(STATE, new Map()))).toEqual([]);
+    expect(checkStaleFlows(STATE, await readFlows(['k8sworker1'], new Map()))).toEqual([]);
   });
 });

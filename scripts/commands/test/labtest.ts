@@ -17,6 +17,8 @@ export interface TestOptions extends LabOptions {
   readonly only?: readonly string[] | undefined;
   /** Pings, too. */
   readonly icmp?: boolean | undefined;
+  /** Only these namespaces; without any what lab.yaml says. */
+  readonly namespace?: readonly string[] | undefined;
   /** First those cells alone that were not right in the last run; the rest only if they are right now. */
   readonly failFirst?: boolean | undefined;
   /** Called when the cells are known and before any is tried. */
@@ -37,12 +39,17 @@ const CONNECT_STEPS = new Steps<LabtestStart>().step({
   title: 'Connect',
   why: 'SSH to every machine, and the cluster must be this lab',
   run: async ({ deps, testOptions, closing }, emit) => {
-    const lab = await openLab(deps, testOptions, emit);
+    const lab = withNamespaces(await openLab(deps, testOptions, emit), testOptions);
     closing.push(() => lab.close());
     await prepareProbes(lab, emit);
     return { changed: true, lab };
   },
 });
+
+/** The lab, of which only the chosen namespaces are tested. */
+export function withNamespaces(lab: OpenLab, { namespace }: Pick<TestOptions, 'namespace'>): OpenLab {
+  return namespace === undefined ? lab : { ...lab, plan: { ...lab.plan, test: { namespaces: namespace } } };
+}
 
 /** labtest, in order. */
 const TEST_STEPS = CONNECT_STEPS.and(RUN_STEPS);
@@ -183,7 +190,7 @@ export async function watchLab(
 }
 
 async function opened(deps: Deps, options: TestOptions): Promise<OpenLab> {
-  const lab = await openLab(deps, options, silent);
+  const lab = withNamespaces(await openLab(deps, options, silent), options);
   await prepareProbes(lab, silent);
   return lab;
 }

@@ -1,12 +1,13 @@
 import { checkBgp } from '../../bgp/checks/judge.ts';
 import { type BgpObservation, observeBgp } from '../../bgp/checks/observe.ts';
+import { readFlows } from '../../matrix/conntrack.ts';
 import { tested } from '../../matrix/endpoints.ts';
 import { type LayeredChecks, layerChecks } from '../../matrix/layers.ts';
 import { announcements, clientTables } from '../../matrix/network.ts';
 import { checkPodNetwork, checkPolicies } from '../../matrix/pod-network.ts';
 import { type CountersByNode, readCounters } from '../../matrix/proof-counters.ts';
 import { checkRules } from '../../matrix/rule-checks.ts';
-import { checkStaleFlows, readUdpFlows } from '../../matrix/stale-flows.ts';
+import { checkStaleFlows } from '../../matrix/stale-flows.ts';
 import { checkState } from '../../matrix/state/checks.ts';
 import { movedParts } from '../../matrix/state/fingerprint.ts';
 import { readState } from '../../matrix/state/read.ts';
@@ -82,7 +83,8 @@ async function look(deps: Deps, lab: OpenLab): Promise<Reading> {
     observeBgp(plan, machines, deps.signal),
     countersOf(deps, lab),
   ]);
-  const flows = await readUdpFlows(state, machines, deps.signal);
+  const nodes = state.nodes.map(({ name }) => name);
+  const flows = await readFlows(nodes, machines, { protocol: 'udp', signal: deps.signal });
   const layered = layerChecks(plan, [
     ...checkState(state),
     ...checkWorkloads(plan, state),

@@ -4,16 +4,17 @@ import { kubectlCommand } from '../../cluster/kubectl.ts';
 import { investigate } from '../../diagnostics/investigate.ts';
 import { checkAffinity, planAffinity } from '../../matrix/affinity.ts';
 import { buildCells, type MatrixOptions } from '../../matrix/cells.ts';
+import { readFlows } from '../../matrix/conntrack.ts';
 import { dnsChecks, judgeDns } from '../../matrix/dns.ts';
 import { checkHashPolicies, judgeEcmp, planEcmp } from '../../matrix/ecmp.ts';
+import { networkOf } from '../../matrix/expect/network-state.ts';
 import { checkFullSize } from '../../matrix/full-size.ts';
 import { blockCells, layerDns } from '../../matrix/layer-cells.ts';
 import { MACHINE_PROBE, POD_PROBE } from '../../matrix/probe-files.ts';
 import { machineSource, type ProbeSource, podProbe } from '../../matrix/probe-sources.ts';
 import { readServerLogs } from '../../matrix/proof-logs.ts';
-import { runCells } from '../../matrix/run.ts';
 import type { ObservedState } from '../../matrix/state/types.ts';
-import { testCells } from '../../matrix/test-cells.ts';
+import { runTracked, testCells } from '../../matrix/test-cells.ts';
 import type { Cell } from '../../matrix/types.ts';
 import type { BgpTable, LabRun } from '../../report/run.ts';
 import type { Deps } from '../deps.ts';
@@ -168,6 +169,10 @@ async function testState(deps: Deps, lab: OpenLab, seen: Reading, options: RunOp
   const probeSources = probeSourcesOf(deps, lab);
   const questions = dnsChecks(plan, state);
   const flows = planEcmp(plan, state, planned);
+  const tracking = {
+    flows: () => readFlows([...lab.machines.keys()], lab.machines, { signal: deps.signal }),
+    nodeOf: networkOf(state).nodeOf,
+  };
   const [{ results, dns, sizes }, { cells: flowResults }] = await Promise.all([
     testCells(planned, probeSources, {
       dns: questions.map(({ question }) => question),
@@ -177,17 +182,20 @@ async function testState(deps: Deps, lab: OpenLab, seen: Reading, options: RunOp
         counters: () => countersOf(deps, lab),
         logs: () => readServerLogs(lab.kubectl, plan.echo.namespace, started, deps.signal),
       },
+      tracking,
       signal: deps.signal,
     }),
-    runCells(
+    runTracked(
       flows.flatMap((each) => each.flows),
       probeSources,
+      { tracking },
     ),
   ]);
   const affinity = planAffinity(state, results);
-  const { cells: again } = await runCells(
+  const { cells: again } = await runTracked(
     affinity.flatMap((each) => each.flows),
     probeSources,
+    { tracking },
   );
   const names = layerDns(judgeDns(questions, dns), results);
   return {

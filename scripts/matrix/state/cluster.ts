@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ECHO_NAMESPACE } from '../../plan/types.ts';
 import { HarnessError, messageOf } from '../../shared/errors.ts';
+import { ECHO_IMAGE } from '../../shared/versions.ts';
 import { sorted } from '../addresses.ts';
 import type { EchoPod, EchoService, Endpoint, Endpoints, PodPort } from '../endpoints.ts';
 import type { PortProtocol } from '../types.ts';
@@ -43,6 +44,7 @@ const serviceObject = z.object({
         port: z.number(),
         protocol,
         nodePort: z.number().optional(),
+        appProtocol: z.string().nullish(),
       }),
     ),
     externalIPs: listOf(z.string()),
@@ -94,8 +96,10 @@ const podObject = z.object({
     dnsPolicy: z.string().default('ClusterFirst'),
     containers: listOf(
       z.object({
+        image: z.string().default(ECHO_IMAGE),
         ports: listOf(
           z.object({
+            name: z.string().default(''),
             containerPort: z.number(),
             protocol,
             hostPort: z.number().optional(),
@@ -233,7 +237,7 @@ function endpointsOf(slice: Slice, endpoint: Slice['endpoints'][number], named: 
 }
 
 function serviceOf(
-  { name, namespace, spec, status }: z.output<typeof serviceObject> & Name,
+  { name, namespace, metadata: { annotations }, spec, status }: z.output<typeof serviceObject> & Name,
   endpoints: readonly Endpoint[],
 ): EchoService {
   const { clusterIP } = spec;
@@ -243,11 +247,22 @@ function serviceOf(
     namespace,
     type: spec.type === 'ExternalName' ? 'ClusterIP' : spec.type,
     ...(clusterIP === undefined || clusterIP === '' || clusterIP === 'None' ? {} : { clusterIp: clusterIP }),
-    ports: spec.ports.flatMap(({ name: portName, port, protocol: transport, nodePort }) =>
+    ports: spec.ports.flatMap(({ name: portName, port, protocol: transport, nodePort, appProtocol }) =>
       isProbed(transport)
-        ? [{ name: portName, port, protocol: transport, ...(nodePort ? { nodePort } : {}) }]
+        ? [
+            {
+              name: portName,
+              port,
+              protocol: transport,
+              ...(nodePort ? { nodePort } : {}),
+              ...(transport === 'tcp' && speaksHttp(portName, appProtocol, annotations)
+                ? { isHttp: true as const }
+                : {}),
+            },
+          ]
         : [],
     ),
+    ...(annotations?.[STATUS] === undefined ? {} : { httpStatus: Number(annotations[STATUS]) }),
     externalIps: [...new Set(spec.externalIPs)],
     // A load balancer's address means something for that type only; the status outlives a change of type.
     loadBalancerIps:
@@ -283,15 +298,34 @@ function podOf(
     usesClusterDns: spec.hostNetwork
       ? spec.dnsPolicy === 'ClusterFirstWithHostNet'
       : ['ClusterFirst', 'ClusterFirstWithHostNet'].includes(spec.dnsPolicy),
+    // What runs the lab's own image in the lab's own namespace: its logs are read, too.
+    ...(named.name.includes('/') || spec.containers.some(({ image }) => image !== ECHO_IMAGE)
+      ? { isForeign: true as const }
+      : {}),
     ports: spec.containers.flatMap(({ ports }) =>
-      ports.flatMap(({ containerPort: port, protocol: transport, hostPort, hostIP }): PodPort[] => {
+      ports.flatMap(({ name, containerPort: port, protocol: transport, hostPort, hostIP }): PodPort[] => {
         if (!isProbed(transport)) return [];
-        if (!hostPort || spec.hostNetwork) return [{ port, protocol: transport }];
+        const isHttp = transport === 'tcp' && speaksHttp(name) ? { isHttp: true as const } : {};
+        if (!hostPort || spec.hostNetwork) return [{ port, protocol: transport, ...isHttp }];
         const ip = hostIP === undefined || hostIP === '' || hostIP === '0.0.0.0' ? {} : { ip: hostIP };
-        return [{ port, protocol: transport, host: { port: hostPort, ...ip } }];
+        return [{ port, protocol: transport, ...isHttp, host: { port: hostPort, ...ip } }];
       }),
     ),
   };
+}
+
+/** Annotations of a service: "http" or "none"; the status that GET / must have. */
+const TALK = 'lab.internal/talk';
+const STATUS = 'lab.internal/http-status';
+
+function speaksHttp(
+  port: string,
+  appProtocol?: string | null,
+  annotations?: Readonly<Record<string, string>> | null,
+): boolean {
+  const said = annotations?.[TALK];
+  if (said !== undefined) return said === 'http';
+  return appProtocol === undefined || appProtocol === null ? port === 'http' : appProtocol === 'http';
 }
 
 const texts = z.array(z.string());

@@ -1,0 +1,120 @@
+import { type Answer, ask, type LeaveOut, read } from '../bgp/checks/ask.ts';
+import type { Executor } from '../exec/executor.ts';
+import type { Cell, Observation } from './types.ts';
+
+/** One entry of a machine's connection tracking table: what a client sent, and where answers are expected from and go to. */
+export interface Flow {
+  readonly protocol: string;
+  readonly client: string;
+  readonly clientPort: number;
+  readonly destination: string;
+  readonly port: number;
+  /** The backend, or the destination itself where nothing is translated. */
+  readonly backend: string;
+  readonly backendPort: number;
+  /** What the backend sees, or the client itself where nothing is translated. */
+  readonly seen: string;
+  readonly seenPort: number;
+}
+
+/** By machine name. */
+export type FlowsByMachine = ReadonlyMap<string, Answer<readonly Flow[]>>;
+
+/**
+ * Reads `conntrack -L` of conntrack-tools 1.4: TCP and UDP, without other lines. Throws where every line is something
+ * else.
+ */
+export function parseFlows(text: string, leaveOut: LeaveOut = () => {}): readonly Flow[] {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  const flows = lines.flatMap((line): Flow[] => {
+    const values = (key: string) =>
+      line.split(' ').flatMap((word) => (word.startsWith(`${key}=`) ? [word.slice(key.length + 1)] : []));
+    const [client, backend] = values('src');
+    const [destination, seen] = values('dst');
+    const [clientPort, backendPort] = values('sport').map(Number);
+    const [port, seenPort] = values('dport').map(Number);
+    const [protocol = ''] = line.split(' ');
+    if (client === undefined || backend === undefined || destination === undefined || seen === undefined) {
+      leaveOut(line);
+      return [];
+    }
+    if (clientPort === undefined || backendPort === undefined) return [];
+    if (port === undefined || seenPort === undefined) return [];
+    return [{ protocol, client, clientPort, destination, port, backend, backendPort, seen, seenPort }];
+  });
+  if (flows.length === 0 && lines.length > 0 && !lines.some((line) => line.includes(' src=')))
+    throw new Error(`not a line of conntrack: ${lines[0]}`);
+  return flows;
+}
+
+/** Asks machines for their connections, of one protocol or all. Throws Interrupted on abort only. */
+export async function readFlows(
+  machines: readonly string[],
+  executors: ReadonlyMap<string, Executor>,
+  { protocol, signal }: { readonly protocol?: 'udp'; readonly signal?: AbortSignal | undefined } = {},
+): Promise<FlowsByMachine> {
+  const list = ['conntrack', '-L', ...(protocol === undefined ? [] : ['-p', protocol])];
+  const answers = await Promise.all(
+    machines.map(async (name): Promise<[string, Answer<readonly Flow[]>][]> => {
+      const executor = executors.get(name);
+      if (executor === undefined) return [];
+      const { flows } = await ask(executor, { flows: list }, { signal });
+      return [[name, read(flows, parseFlows)]];
+    }),
+  );
+  return new Map(answers.flat());
+}
+
+/**
+ * What was seen, with backend and client address of those cells whose answer does not tell them: from the entries of the
+ * machines that the connection passed, two where it was translated twice. A datagram without an answer has a backend only
+ * where its machine, as `nodeOf` says, has the entry. Pure.
+ */
+export function withTracked(
+  cells: readonly Cell[],
+  seen: ReadonlyMap<string, Observation>,
+  flows: FlowsByMachine,
+  nodeOf: (address: string) => string | undefined,
+): ReadonlyMap<string, Observation> {
+  const entries = new Map<string, { readonly machine: string; readonly flow: Flow }[]>();
+  for (const [machine, answer] of flows)
+    for (const flow of answer.ok ? answer.value : []) {
+      const key = keyOf(flow.protocol, flow.client, flow.clientPort, flow.destination, flow.port);
+      entries.set(key, [...(entries.get(key) ?? []), { machine, flow }]);
+    }
+  const tracked = cells.flatMap(({ id, talk, protocol, port }): [string, Observation][] => {
+    const observed = seen.get(id);
+    const { localAddress, localPort, address } = observed?.trace ?? {};
+    const isSilent = observed?.outcome === 'timeout' && protocol === 'udp';
+    if (talk === undefined || observed === undefined || (observed.outcome !== 'ok' && !isSilent)) return [];
+    if (localAddress == null || localPort == null || address == null) return [];
+    let way = { client: localAddress, clientPort: localPort, destination: address, port };
+    const passed = new Set<string>();
+    for (let moves = true; moves; ) {
+      const met = entries.get(keyOf(protocol, way.client, way.clientPort, way.destination, way.port)) ?? [];
+      const fresh = met.filter(({ machine }) => !passed.has(machine));
+      for (const { machine } of fresh) passed.add(machine);
+      const next = fresh.map(({ flow }) => flow).find((flow) => isTranslated(flow));
+      moves = next !== undefined;
+      if (next !== undefined)
+        way = {
+          client: next.seen,
+          clientPort: next.seenPort,
+          destination: next.backend,
+          port: next.backendPort,
+        };
+    }
+    const node = nodeOf(way.destination);
+    const isKnown = passed.size > 0 && (!isSilent || node === undefined || passed.has(node));
+    return isKnown ? [[id, { ...observed, server: way.destination, client: way.client }]] : [];
+  });
+  return new Map([...seen, ...tracked]);
+}
+
+function isTranslated({ client, destination, port, backend, backendPort, seen }: Flow): boolean {
+  return client !== seen || destination !== backend || port !== backendPort;
+}
+
+function keyOf(protocol: string, client: string, clientPort: number, to: string, port: number): string {
+  return `${protocol} ${client}:${clientPort}>${to}:${port}`;
+}
