@@ -107,8 +107,9 @@ export function summarizeChecks(run: LabRun): Readonly<Record<(typeof CHECK_VERD
 
 /**
  * The exit code of a run. Something that is wrong for certain goes before what is not known: 1 where a cell or check
- * failed; 4 where the run was aborted, a cell or check has no verdict, or none passed at all; 1 where something was blocked; 3 where a cell
- * was flaky, or something was skipped, and `strict` is set; else 0.
+ * failed; 4 where the run was aborted, a cell or check has no verdict, or none passed at all; 1 where something was blocked; 3 where
+ * nobody can judge a service's cell, because what is there is not modelled, and with `strict` where a cell was flaky or
+ * anything was skipped; else 0.
  */
 export function exitCodeOf(run: LabRun, options: { readonly strict?: boolean } = {}): ExitCode {
   const verdicts = [...run.cells, ...run.checks].map(({ verdict }) => verdict);
@@ -117,9 +118,18 @@ export function exitCodeOf(run: LabRun, options: { readonly strict?: boolean } =
   if (verdicts.includes('harness')) return EXIT.harness;
   if (verdicts.includes('blocked')) return EXIT.wrong;
   if (!run.cells.some(({ verdict }) => verdict === 'passed' || verdict === 'flaky')) return EXIT.harness;
+  if (unjudged(run).length > 0) return EXIT.strict;
   if (options.strict === true && (verdicts.includes('flaky') || verdicts.includes('skipped')))
     return EXIT.strict;
   return EXIT.pass;
+}
+
+/** The services that have cells which are not modelled: a run that could not judge them is not right. */
+function unjudged({ cells }: Pick<LabRun, 'cells'>): readonly string[] {
+  const services = cells.flatMap(({ cell, verdict, finding }) =>
+    verdict === 'skipped' && finding?.reason === 'not-modelled' ? (cell.service ?? []) : [],
+  );
+  return [...new Set(services)];
 }
 
 /** The run in a few words, for a heading. `right` is true only where every cell and every check passed. */
@@ -127,13 +137,20 @@ export function conclusionOf(run: LabRun): { readonly right: boolean; readonly t
   const { right, text } = withoutSkipped(run);
   const cells = summarize(run).skipped;
   const checks = summarizeChecks(run).skipped;
+  const services = unjudged(run);
   const skipped = [
     ...(cells > 0 ? [countText(cells, 'cell')] : []),
     ...(checks > 0 ? [countText(checks, 'check')] : []),
   ];
   return {
     right,
-    text: [text, ...(skipped.length > 0 ? [`${skipped.join(' and ')} skipped`] : [])].join('; '),
+    text: [
+      text,
+      ...(skipped.length > 0 ? [`${skipped.join(' and ')} skipped`] : []),
+      ...(services.length > 0
+        ? [`of ${countText(services.length, 'service')} it is not known whether it works`]
+        : []),
+    ].join('; '),
   };
 }
 

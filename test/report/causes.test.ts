@@ -105,7 +105,7 @@ describe('the conclusion', () => {
       false,
     ],
     [
-      'not everything was tested; 1 cell skipped',
+      'not everything was tested; 1 cell skipped; of 1 service it is not known whether it works',
       runOf({ cells: CELLS.map((cell) => (cell.id === POSITIVE ? { ...cell, skipped: 'x' } : cell)) }),
       false,
     ],

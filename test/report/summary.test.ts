@@ -49,6 +49,11 @@ describe('exitCodeOf', () => {
   const flaky = { first: { [POSITIVE]: TIMEOUT }, second: { [POSITIVE]: {} } };
   const skippedCheck = firstCheck === undefined ? [] : [{ ...firstCheck, verdict: 'skipped' as const }];
   const skipped = { cells: CELLS.map((cell) => (cell.id === POSITIVE ? { ...cell, skipped: 'x' } : cell)) };
+  const skippedPod = {
+    cells: CELLS.map((cell) =>
+      cell.id === 'routed>pod/echo-server1:1234/tcp' ? { ...cell, skipped: 'x' } : cell,
+    ),
+  };
   const blocked = CELLS.map((cell) => (cell.from === 'bgp' ? { ...cell, blockedBy: 'x' } : cell));
   const allNegative = CELLS.filter(({ id }) => id === NEGATIVE);
 
@@ -61,8 +66,9 @@ describe('exitCodeOf', () => {
     ['something wrong and something unknown', { checks: failedCheck, broken: ['ubuntu'] }, false, 1],
     ['a flaky cell', flaky, false, 0],
     ['a flaky cell, strictly', flaky, true, 3],
-    ['a skipped cell', skipped, false, 0],
-    ['a skipped cell, strictly', skipped, true, 3],
+    ['a cell of a service that is not modelled', skipped, false, 3],
+    ['another cell that is not modelled', skippedPod, false, 0],
+    ['a skipped cell, strictly', skippedPod, true, 3],
     ['a skipped check, strictly', { checks: skippedCheck }, true, 3],
     ['a blocked cell', { cells: blocked }, false, 1],
     ['no cells at all', { cells: [] }, false, 4],
