@@ -405,6 +405,7 @@ describe('the resources', () => {
     let asked = 0;
     const { kubectl } = cluster((line) => {
       if (line.endsWith('/caliconodestatuses')) return json(nodeStatuses());
+      if (line.startsWith('get pods')) return json({ items: [] });
       if (line.startsWith('get services')) {
         asked += 1;
         const annotations = { 'projectcalico.org/loadBalancerIPs': '["2.2.2.2"]' };
@@ -417,6 +418,29 @@ describe('the resources', () => {
     });
     await calicoCni.waitUntilReady(kubectl, context({ plan: ipam }));
     expect(asked).toBe(2);
+  });
+
+  it('are not ready while felix does not start, whatever BIRD says', async () => {
+    const running = { name: 'calico-node', state: { running: { startedAt: '2026-11-26T16:15:30Z' } } };
+    const pod = (ready: 'True' | 'False') => ({
+      metadata: { name: 'calico-node-1' },
+      spec: { nodeName: 'k8sworker1' },
+      status: {
+        phase: 'Running',
+        conditions: [{ type: 'Ready', status: ready }],
+        containerStatuses: [running],
+      },
+    });
+    let looks = 0;
+    const { kubectl } = cluster((line) => {
+      if (line.endsWith('/caliconodestatuses')) return json(nodeStatuses());
+      if (line.startsWith('get pods')) return json({ items: [pod(++looks > 1 ? 'True' : 'False')] });
+      return served('manifest', 'projectcalico.org/v3')(line);
+    });
+    const notes: string[] = [];
+    const emit = (event: LabEvent) => event.type === 'note' && notes.push(event.text);
+    await calicoCni.waitUntilReady(kubectl, context({ emit }));
+    expect(notes.join()).toContain('calico-node on k8sworker1 is not Ready: Running');
   });
 });
 

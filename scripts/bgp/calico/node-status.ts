@@ -31,9 +31,10 @@ const statuses = z.object({
 });
 
 /**
- * Waits until calico-node says on every node that its BIRD runs and that every session of the plan is Established. Pods
- * that are Ready do not prove it: after half a minute one session is enough for calico-node's readiness
- * (node/pkg/health). What the router says of the same sessions is looked at by the BGP checks.
+ * Waits until calico-node is Ready on every node and says that its BIRD runs and that every session of the plan is
+ * Established. Neither proves the other: after half a minute one session is enough for calico-node's readiness
+ * (node/pkg/health), and BIRD keeps its sessions while felix, which makes the rules, does not start. What the router says of
+ * the same sessions is looked at by the BGP checks.
  */
 export async function waitForNodeStatuses(
   kubectl: Kubectl,
@@ -43,13 +44,13 @@ export async function waitForNodeStatuses(
 ): Promise<void> {
   const [group] = api.split('/');
   await waitFor({
-    what: 'calico-node to say on every node that its BGP sessions are established',
+    what: 'calico-node to be Ready on every node, with its BGP sessions established',
     timeoutMs: TIMEOUTS.cni,
     look: async () => {
       const { stdout } = await kubectl.run(['get', '--raw', `/apis/${api}/caliconodestatuses`]);
       const wrong = unsettled(plan, stdout);
-      if (wrong.length === 0) return { done: true, value: undefined };
       const { texts, isCrashing: hopeless } = await unreadyCalico(kubectl, namespace, 'calico-node');
+      if (wrong.length === 0 && texts.length === 0) return { done: true, value: undefined };
       const why = [...wrong.slice(0, 3), ...more(wrong.length - 3), ...texts].join('; ');
       return { done: false, why, hopeless };
     },
