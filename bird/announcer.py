@@ -5,10 +5,12 @@
 
     {"nodeName": "k8sworker1", "apiServer": "https://192.168.13.30:6443", "ca": "/etc/kubernetes/pki/ca.crt",
      "cert": "/var/lib/kubelet/pki/kubelet-client-current.pem",        client certificate and key in one file
-     "externalCidrs": ["2.2.2.2/32"], "output": "/etc/bird/services.conf", "reload": ["birdc", "configure"]}
+     "serviceCidr": "10.96.0.0/12", "externalCidrs": ["2.2.2.2/32"], "output": "/etc/bird/services.conf", "reload": ["birdc", "configure"]}
 
-It writes one line per address, `route 2.2.2.2/32 blackhole;`, to be included in a `protocol static` of BIRD 1.6, where
-`include` has to stand on a line of its own. Announced is every address in externalCidrs that a Service has in
+It writes one line per route, `route 2.2.2.2/32 blackhole;`, to be included in a `protocol static` of BIRD 1.6, where
+`include` has to stand on a line of its own. Nothing is announced while the node has the label
+node.kubernetes.io/exclude-from-external-load-balancers with the value "true" (kubeadm's empty one does not count, as with
+Calico). Otherwise announced are the service CIDR and every address in externalCidrs that a Service has in
 spec.externalIPs or status.loadBalancer.ingress:
 
     externalTrafficPolicy Cluster   always, from every node (as Calico does for a /32 in serviceExternalIPs)
@@ -38,8 +40,9 @@ IDLE_INTERVAL = 60.0  # seconds between two looks when no Service has to be aske
 START_GRACE = 5.0  # seconds after which routes left by an earlier run go, if the API has not answered
 RELOAD_RETRY = 1.0  # seconds after a failed reload
 RELOAD_TIMEOUT = 10.0
-CONFIG_KEYS = {"nodeName": str, "apiServer": str, "ca": str, "cert": str, "externalCidrs": list, "output": str,
-               "reload": list}
+EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
+CONFIG_KEYS = {"nodeName": str, "apiServer": str, "ca": str, "cert": str, "serviceCidr": str, "externalCidrs": list,
+               "output": str, "reload": list}
 
 
 class Candidate(NamedTuple):
@@ -86,10 +89,15 @@ def has_local_endpoint(port: int) -> bool:
         connection.close()
 
 
-def render(addresses: set[str]) -> str:
+def is_excluded(node: Optional[KubeObject]) -> bool:
+    """Whether the node is taken out of load balancing."""
+    return node is not None and (node["metadata"].get("labels") or {}).get(EXCLUDED) == "true"
+
+
+def render(prefixes: set[str]) -> str:
     """The lines for BIRD, sorted by address."""
-    ordered = sorted((ipaddress.ip_address(address) for address in addresses), key=lambda ip: (ip.version, ip))
-    return "".join(f"route {ip}/{ip.max_prefixlen} blackhole;\n" for ip in ordered)
+    ordered = sorted((ipaddress.ip_network(prefix) for prefix in prefixes), key=lambda net: (net.version, net))
+    return "".join(f"route {network} blackhole;\n" for network in ordered)
 
 
 def accepted(program: str, said: str) -> bool:
@@ -112,13 +120,13 @@ class Output:
         except FileNotFoundError:
             self.text = None
 
-    def set(self, addresses: set[str]) -> None:
+    def set(self, prefixes: set[str]) -> None:
         """Writes what changed and reloads BIRD; a reload that failed is tried again at the next call."""
-        text = render(addresses)
+        text = render(prefixes)
         if text != self.text:
             self._write(text)
             self.reloaded = False
-            log("announced: " + (" ".join(sorted(addresses)) or "nothing"))
+            log("announced: " + (" ".join(sorted(prefixes)) or "nothing"))
         if not self.reloaded:
             self._reload()
 
@@ -150,8 +158,11 @@ class Announcer:
         self.cidrs: list[str] = config["externalCidrs"]
         self.output = Output(config["output"], config["reload"])
         self.news = threading.Event()
-        self.services = Mirror(KubeApi(config["apiServer"], config["ca"], cert=config["cert"]),
-                               "/api/v1/services", self.news.set)
+        self.node_name: str = config["nodeName"]
+        self.always: set[str] = {config["serviceCidr"]}
+        api = KubeApi(config["apiServer"], config["ca"], cert=config["cert"])
+        self.services = Mirror(api, "/api/v1/services", self.news.set)
+        self.nodes = Mirror(api, f"/api/v1/nodes?fieldSelector=metadata.name%3D{self.node_name}", self.news.set)
         self.health: dict[int, bool] = {}
         self.puzzles: list[str] = []
         self.started = time.monotonic()
@@ -159,22 +170,26 @@ class Announcer:
     def run(self) -> None:
         """Never returns; a signal handler raises SystemExit, and then the routes are withdrawn."""
         if self.output.text is None:
-            self.output.set(set())  # BIRD refuses a configuration that includes a missing file
+            self.output.set(self.always)  # BIRD refuses a configuration that includes a missing file
         self.services.start()
+        self.nodes.start()
         try:
             while True:
                 wait = self.step()
                 self.news.wait(wait)
                 self.news.clear()
         finally:
-            self.output.set(set())
+            self.output.set(self.always)
 
     def step(self) -> float:
         """One decision; returns the seconds until the next one is due."""
-        if not self.services.synced:
+        if not (self.services.synced and self.nodes.synced):
             left = self.started + START_GRACE - time.monotonic()
             if left > 0:
                 return left
+            self.output.set(self.always)
+            return IDLE_INTERVAL if self.output.reloaded else RELOAD_RETRY
+        if is_excluded(self.nodes.snapshot().get(("", self.node_name))):
             self.output.set(set())
             return IDLE_INTERVAL if self.output.reloaded else RELOAD_RETRY
         wanted, puzzles = candidates(self.services.snapshot(), self.cidrs)
@@ -189,7 +204,8 @@ class Announcer:
             if port is not None and health[port] != self.health.get(port):
                 log(f"{candidate.service}: {'a' if health[port] else 'no'} ready endpoint here (health check {port})")
         self.health = health
-        self.output.set({each.address for each in wanted if each.health_port is None or health[each.health_port]})
+        ready = [each.address for each in wanted if each.health_port is None or health[each.health_port]]
+        self.output.set(self.always | set(ready))
         if ports:
             return POLL_INTERVAL
         return IDLE_INTERVAL if self.output.reloaded else RELOAD_RETRY
@@ -205,6 +221,7 @@ def read_config(path: str) -> dict[str, Any]:
                 raise ValueError(f"{key} is missing or no {kind.__name__}")
         for cidr in config["externalCidrs"]:
             ipaddress.ip_network(cidr)
+        ipaddress.ip_network(config["serviceCidr"])
     except (OSError, ValueError, AttributeError) as error:
         raise SystemExit(f"announcer.py: {path}: {error}") from None
     return config

@@ -85,7 +85,7 @@ class KubeApi:
 
         `opened` is called when the server has accepted the watch, which may be long before its first event.
         """
-        query = f"?watch=1&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={WATCH_SECONDS}"
+        query = f"{'&' if '?' in path else '?'}watch=1&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={WATCH_SECONDS}"
         connection, response = self.get(path + query, WATCH_SECONDS + CONNECT_TIMEOUT)
         try:
             opened()

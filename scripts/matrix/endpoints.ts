@@ -21,6 +21,7 @@ export interface Endpoints {
   readonly podBlocks?: readonly PodBlock[];
   /** What Calico's own objects set; absent without Calico. */
   readonly calico?: CalicoSettings;
+  readonly nodes?: readonly { readonly name: string; readonly labels: Readonly<Record<string, string>> }[];
 }
 
 export interface EchoService {

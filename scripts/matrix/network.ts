@@ -17,15 +17,28 @@ function hasBackendOn(service: EchoService, node: string): boolean {
   return service.endpoints.some((endpoint) => endpoint.ready && endpoint.node === node);
 }
 
+/** Calico takes a node with this label out of load balancing; kubeadm writes it with an empty value, which does not count. */
+const EXCLUDED = 'node.kubernetes.io/exclude-from-external-load-balancers';
+
+/** The nodes that may announce service addresses, in plan order. */
+function eligibleNodes(plan: LabPlan, { nodes = [] }: Endpoints): readonly string[] {
+  const excluded = nodes.filter(({ labels }) => labels[EXCLUDED] === 'true').map(({ name }) => name);
+  return nodesOf(plan)
+    .map(({ name }) => name)
+    .filter((name) => !excluded.includes(name));
+}
+
 /**
- * The nodes that announce the service's external IPs. With policy Cluster every node does. With policy Local a node
+ * Those of the given nodes that announce the service's external IPs. With policy Cluster every node does. With policy Local a node
  * does while it has a ready endpoint; the `bird` CNI learns that from the healthCheckNodePort (bird/announcer.py), so a
  * Local service without one is not announced there. Calico asks for endpoints itself, of a service that has a ClusterIP,
- * and some versions count those that are not ready (confd's routes.go). Only addresses within the plan's external
- * prefixes are announced.
+ * and some versions count those that are not ready (confd's routes.go).
  */
-export function announcersOf(plan: LabPlan, service: EchoService): readonly string[] {
-  const nodes = nodesOf(plan).map(({ name }) => name);
+export function announcersOf(
+  plan: LabPlan,
+  service: EchoService,
+  nodes: readonly string[] = nodesOf(plan).map(({ name }) => name),
+): readonly string[] {
   if (plan.choices.cni.value === 'bird') {
     if (service.policy === 'Cluster') return nodes;
     if (service.healthCheckNodePort === undefined) return [];
@@ -50,36 +63,67 @@ function countsUnready(version = ''): boolean {
   return minor === 32 ? patch < 2 : minor < 31 || patch < 7;
 }
 
-/** The nodes that announce one external IP, whichever service it belongs to. */
+/** The nodes that announce one external IP as a /32, whichever service it belongs to. */
 export function announcersOfIp(plan: LabPlan, endpoints: Endpoints, ip: string): readonly string[] {
-  if (!plan.bgp.externalPrefixes.some((prefix) => covers(prefix, ip))) return [];
+  const eligible = eligibleNodes(plan, endpoints);
   const announcing = endpoints.services
-    .filter((service) => externalAddresses(service).includes(ip))
-    .flatMap((service) => announcersOf(plan, service));
-  return nodesOf(plan)
-    .map(({ name }) => name)
-    .filter((name) => announcing.includes(name));
+    .filter((service) => isAnnounced(plan, endpoints, service, ip))
+    .flatMap((service) => announcersOf(plan, service, eligible));
+  return eligible.filter((name) => announcing.includes(name));
+}
+
+/** Whether a service's address is one that nodes announce by itself. */
+function isAnnounced(plan: LabPlan, { calico }: Endpoints, service: EchoService, ip: string): boolean {
+  const { externalIps, loadBalancerIps, policy } = service;
+  const covering = (prefixes: readonly string[]) => prefixes.filter((prefix) => covers(prefix, ip));
+  if (calico === undefined)
+    return externalAddresses(service).includes(ip) && covering(plan.bgp.externalPrefixes).length > 0;
+  // Calico announces a wider prefix as a whole, and of its addresses those of Local services besides.
+  const alone = (prefixes: readonly string[], isWhole: boolean) =>
+    covering(prefixes).some((prefix) => policy === 'Local' || !isWhole || prefix.endsWith('/32'));
+  return (
+    (externalIps.includes(ip) && alone(calico.serviceExternalIps, true)) ||
+    (loadBalancerIps.includes(ip) && alone(calico.serviceLoadBalancerIps, calico.aggregatesLoadBalancers))
+  );
 }
 
 /**
- * Every external /32 of the namespace's services with the nodes that announce it, and with Calico the pod blocks and the
- * single ClusterIPs: what the BGP checks expect.
+ * What services have announced, with the nodes that do: every external /32, the service CIDR, and with Calico prefixes of
+ * external addresses, the pod blocks and the single ClusterIPs. What the BGP checks expect.
  */
 export function announcements(plan: LabPlan, endpoints: Endpoints): readonly Announcement[] {
-  const ips = [...new Set([plan.echo.externalIp, ...endpoints.services.flatMap(externalAddresses)])];
+  const { services, podBlocks = [], calico } = endpoints;
+  const ips = [...new Set([plan.echo.externalIp, ...services.flatMap(externalAddresses)])];
   const external = ips.map((ip) => ({ prefix: `${ip}/32`, nodes: announcersOfIp(plan, endpoints, ip) }));
-  return plan.choices.cni.value === 'calico' ? [...external, ...ofCalico(plan, endpoints)] : external;
+  const eligible = eligibleNodes(plan, endpoints);
+  const cidrs = calico?.serviceClusterIps ?? [plan.kubernetes.serviceCidr];
+  const clusterIps = [...new Set([plan.kubernetes.serviceCidr, ...cidrs])].map(
+    (prefix): Announcement => ({ of: 'service-cidr', prefix, nodes: cidrs.includes(prefix) ? eligible : [] }),
+  );
+  if (plan.choices.cni.value !== 'calico') return [...external, ...clusterIps];
+  const pools = [
+    ...(calico?.serviceExternalIps ?? []),
+    ...(calico?.aggregatesLoadBalancers === true ? calico.serviceLoadBalancerIps : []),
+  ].filter((prefix) => !prefix.endsWith('/32'));
+  return [
+    ...external,
+    ...[...new Set(pools)].map((prefix) => ({ prefix, nodes: eligible })),
+    ...clusterIps,
+    ...podBlocks.map(({ prefix, node }): Announcement => ({ of: 'pods', prefix, nodes: [node] })),
+    ...services.flatMap((service): Announcement[] => {
+      const { clusterIp, policy } = service;
+      if (clusterIp === undefined || policy !== 'Local' || !cidrs.some((cidr) => covers(cidr, clusterIp)))
+        return [];
+      const nodes = announcersOf(plan, service, eligible);
+      return [{ of: 'cluster-ip', prefix: `${clusterIp}/32`, nodes }];
+    }),
+  ];
 }
 
-function ofCalico(plan: LabPlan, { services, podBlocks = [] }: Endpoints): readonly Announcement[] {
-  return [
-    ...podBlocks.map(({ prefix, node }): Announcement => ({ of: 'pods', prefix, nodes: [node] })),
-    ...services.flatMap((service): Announcement[] =>
-      service.clusterIp === undefined || service.policy !== 'Local'
-        ? []
-        : [{ of: 'cluster-ip', prefix: `${service.clusterIp}/32`, nodes: announcersOf(plan, service) }],
-    ),
-  ];
+/** The plan with the sessions that are meant: without the mesh where Calico's configuration has switched it off. */
+export function meantPlan(plan: LabPlan, { calico }: Endpoints): LabPlan {
+  if (calico === undefined || calico.nodeMesh) return plan;
+  return { ...plan, bgp: { ...plan.bgp, peerings: plan.bgp.peerings.filter(({ kind }) => kind !== 'ibgp') } };
 }
 
 /** The kernel tables of the machines that speak no BGP, for the checks that look at every machine. */

@@ -49,6 +49,7 @@ export function renderAnnouncerConfig(plan: LabPlan, machine: MachinePlan): stri
     apiServer: `https://${plan.kubernetes.apiServer}`,
     ca: '/etc/kubernetes/pki/ca.crt',
     cert: '/var/lib/kubelet/pki/kubelet-client-current.pem',
+    serviceCidr: plan.kubernetes.serviceCidr,
     externalCidrs: plan.bgp.externalPrefixes,
     output: SERVICES_CONF,
     reload: ['birdc', 'configure'],

@@ -61,8 +61,11 @@ const ROUTES: Readonly<
     `Only ${owner} announces its own pod block; a node does not pass on what it learned from another.`,
   'block-without-session': (_, owner) =>
     `${owner} has no session with the router, and the workers do not pass its block on.`,
-  'service-cidr': () => 'Every worker announces the service CIDR, and any of them can translate a ClusterIP.',
+  'service-cidr': () =>
+    'Every worker that takes part in load balancing announces the service CIDR, and any of them can translate a ClusterIP.',
   'external-to-router': () => 'Exactly the workers that can deliver to the service must be next hops.',
+  'refused-by-router': () =>
+    'Nodes announce it, and the prefix list K8S-IN of the router takes in only the external addresses of lab.yaml.',
   'own-block': (machine) => `${machine} holds its own block as a blackhole beneath the routes of its pods.`,
   'block-over-ibgp': (_, owner) => `${owner} announces its block to every other node over iBGP.`,
   'announced-here': (machine) =>

@@ -15,8 +15,14 @@ import { fakeMachine, type Reply, repliesOf, transcript } from './fixtures.ts';
 
 const plan = planOf();
 const SPEAKERS = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3', 'bgp'];
+const CIDR: Announcement = {
+  of: 'service-cidr',
+  prefix: '10.96.0.0/12',
+  nodes: ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'],
+};
 const EVERYWHERE: Announcement[] = [
   { prefix: '2.2.2.2/32', nodes: ['k8sworker1', 'k8sworker2', 'k8sworker3'] },
+  CIDR,
 ];
 const shell = localExecutor();
 
@@ -57,7 +63,7 @@ describe('a healthy lab', () => {
 });
 
 describe('a worker whose pod is gone', () => {
-  const announced = [{ prefix: '2.2.2.2/32', nodes: ['k8sworker1', 'k8sworker2'] }];
+  const announced = [{ prefix: '2.2.2.2/32', nodes: ['k8sworker1', 'k8sworker2'] }, CIDR];
 
   it('is right to announce nothing', async () => {
     const wrong = (await check([], '-w3-without-pod', announced)).filter(

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import type { CalicoSettings } from '../../scripts/bgp/calico/settings.ts';
+import { nodeRoutes, nodesOf, routerRoutes } from '../../scripts/bgp/checks/expected.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
-import { announcements, announcersOf } from '../../scripts/matrix/network.ts';
+import { announcements, announcersOf, meantPlan } from '../../scripts/matrix/network.ts';
 import { checkWorkloads } from '../../scripts/matrix/workloads.ts';
 import { calicoPlan } from '../render/fixture.ts';
 import { endpointsOf, planOf } from './fixtures.ts';
@@ -84,13 +86,95 @@ describe('buildCells', () => {
   });
 });
 
+const NODES = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'];
+
 describe('announcements', () => {
   it.each([
     [[...READY_SERVERS], ['k8sworker1', 'k8sworker2', 'k8sworker3']],
     [['echo-server3'], ['k8sworker3']],
     [[], []],
   ])('with %j ready come from %j', (ready, nodes) => {
-    expect(announcements(plan, endpointsOf({ ready }))).toEqual([{ prefix: '2.2.2.2/32', nodes }]);
+    expect(announcements(plan, endpointsOf({ ready }))).toEqual([
+      { prefix: '2.2.2.2/32', nodes },
+      { of: 'service-cidr', prefix: '10.96.0.0/12', nodes: NODES },
+    ]);
+  });
+
+  describe('of a node that is taken out of load balancing', () => {
+    const labelled = (value: string) => {
+      const state = endpointsOf();
+      const labels = { 'node.kubernetes.io/exclude-from-external-load-balancers': value };
+      const nodes = state.nodes.map((node) => (node.name === 'k8sworker3' ? { ...node, labels } : node));
+      return { ...state, nodes };
+    };
+
+    it.each([plan, calicoPlan(plan, 'v3.33.1')])('are none', (of) => {
+      const [external, cidr] = announcements(of, labelled('true'));
+      expect(external).toEqual({ prefix: '2.2.2.2/32', nodes: ['k8sworker1', 'k8sworker2'] });
+      expect(cidr).toEqual({ of: 'service-cidr', prefix: '10.96.0.0/12', nodes: NODES.slice(0, 3) });
+      const router = routerRoutes(of, announcements(of, labelled('true')));
+      expect(router.find(({ prefix }) => prefix === '10.96.0.0/12')?.nextHops).toEqual([
+        '192.168.13.35',
+        '192.168.13.36',
+      ]);
+    });
+
+    it('are all with the empty value that kubeadm writes', () => {
+      expect(announcements(plan, labelled(''))[0]?.nodes).toHaveLength(3);
+    });
+  });
+
+  describe("by Calico's own settings", () => {
+    const calico = calicoPlan(plan, 'v3.33.1');
+    const settings: CalicoSettings = {
+      pools: [],
+      nodeMesh: true,
+      serviceClusterIps: ['10.96.0.0/12'],
+      serviceExternalIps: ['2.2.2.2/32'],
+      serviceLoadBalancerIps: [],
+      aggregatesLoadBalancers: true,
+    };
+    const withSettings = (change: Partial<CalicoSettings>, policy: 'Local' | 'Cluster' = 'Local') => {
+      const state = endpointsOf();
+      const services = state.services.map((service) => ({ ...service, policy }));
+      return { ...state, services, calico: { ...settings, ...change } };
+    };
+
+    it('are those of the lab as it is made', () => {
+      const { calico: _, ...without } = withSettings({});
+      expect(announcements(calico, withSettings({}))).toEqual(announcements(calico, without));
+    });
+
+    it('are no addresses that are in no prefix', () => {
+      const none = withSettings({ serviceExternalIps: [], serviceClusterIps: [] });
+      expect(announcements(calico, none)).toEqual([
+        { prefix: '2.2.2.2/32', nodes: [] },
+        { of: 'service-cidr', prefix: '10.96.0.0/12', nodes: [] },
+      ]);
+    });
+
+    it('are a wider prefix as a whole, which the router does not take, and single addresses of Local services', () => {
+      const wide = withSettings({ serviceExternalIps: ['2.2.2.0/24'] });
+      const all = announcements(calico, wide);
+      expect(all).toContainEqual({ prefix: '2.2.2.0/24', nodes: NODES });
+      expect(all[0]).toEqual({ prefix: '2.2.2.2/32', nodes: NODES.slice(1) });
+      expect(routerRoutes(calico, all)).toContainEqual({
+        prefix: '2.2.2.0/24',
+        nextHops: [],
+        rule: 'refused-by-router',
+      });
+      const cluster = withSettings({ serviceExternalIps: ['2.2.2.0/24'] }, 'Cluster');
+      expect(announcements(calico, cluster)[0]).toEqual({ prefix: '2.2.2.2/32', nodes: [] });
+    });
+
+    it('leave the plan without its mesh where that is off', () => {
+      expect(meantPlan(calico, withSettings({}))).toBe(calico);
+      const meant = meantPlan(calico, withSettings({ nodeMesh: false }));
+      expect(meant.bgp.peerings.map(({ kind }) => kind)).toEqual(['ebgp', 'ebgp', 'ebgp']);
+      const [node] = nodesOf(meant);
+      if (node === undefined) throw new Error('no node');
+      expect(nodeRoutes(meant, announcements(meant, withSettings({ nodeMesh: false })), node)).toEqual([]);
+    });
   });
 
   describe('with Calico', () => {
@@ -142,6 +226,7 @@ describe('announcements', () => {
   it('expect the external IP absent where no service has it', () => {
     expect(announcements(plan, endpointsOf({ variant: 'simple' }))).toEqual([
       { prefix: '2.2.2.2/32', nodes: [] },
+      { of: 'service-cidr', prefix: '10.96.0.0/12', nodes: NODES },
     ]);
   });
 });

@@ -15,6 +15,8 @@ from support import FakeApi, Program, eventually, free_port
 
 PATH = "/api/v1/services"
 ROUTE = "route 2.2.2.2/32 blackhole;\n"
+CIDR = "route 10.96.0.0/12 blackhole;\n"
+BOTH = ROUTE + CIDR
 
 
 def local(port: int, *addresses: str, **status: Any) -> dict[str, Any]:
@@ -94,8 +96,9 @@ class Health(unittest.TestCase):
 
 class Rendering(unittest.TestCase):
     def test_sorted_lines(self) -> None:
-        self.assertEqual(announcer.render({"2.2.2.10", "2.2.2.9", "fd00::1"}), (
-            "route 2.2.2.9/32 blackhole;\nroute 2.2.2.10/32 blackhole;\nroute fd00::1/128 blackhole;\n"))
+        self.assertEqual(announcer.render({"2.2.2.10", "2.2.2.9", "fd00::1", "10.96.0.0/12"}), (
+            "route 2.2.2.9/32 blackhole;\nroute 2.2.2.10/32 blackhole;\nroute 10.96.0.0/12 blackhole;\n"
+            "route fd00::1/128 blackhole;\n"))
         self.assertEqual(announcer.render(set()), "")
 
 
@@ -108,7 +111,7 @@ class Daemon(unittest.TestCase):
         self.addCleanup(self.health.stop)
         self.config = {
             "nodeName": "k8sworker1", "apiServer": f"http://127.0.0.1:{self.fake.port}", "ca": "", "cert": "",
-            "externalCidrs": ["2.2.2.2/32"], "output": str(self.output),
+            "serviceCidr": "10.96.0.0/12", "externalCidrs": ["2.2.2.2/32"], "output": str(self.output),
             "reload": ["sh", "-c", f"cat {self.output} >> {self.reloads}; echo . >> {self.reloads}"]}
 
     def start(self) -> Program:
@@ -128,74 +131,92 @@ class Daemon(unittest.TestCase):
     def test_follows_the_health_check(self) -> None:
         self.fake.put(PATH, "echo", "lb", **local(self.health.port, "2.2.2.2"))
         program = self.start()
-        self.wait_for(ROUTE)
+        self.wait_for(BOTH)
         for _ in range(2):
             self.health.endpoints = 0
-            self.wait_for("")
+            self.wait_for(CIDR)
             self.health.endpoints = 2
-            self.wait_for(ROUTE)
+            self.wait_for(BOTH)
         self.health.stop()
-        self.wait_for("")
-        program.line("announced: 2.2.2.2")
+        self.wait_for(CIDR)
+        program.line("announced: 10.96.0.0/12 2.2.2.2")
         self.assertRegex(program.line("no ready endpoint here"), rf"^\S+Z echo/lb: .*{self.health.port}")
         self.assertEqual(self.output.stat().st_mode & 0o777, 0o644)
 
     def test_reloads_only_on_change(self) -> None:
         self.fake.put(PATH, "echo", "lb", **local(self.health.port, "2.2.2.2"))
         self.start()
-        self.wait_for(ROUTE)
+        self.wait_for(BOTH)
         self.fake.put(PATH, "echo", "other", spec={"clusterIP": "10.96.0.9"})
         asked = self.health.asked
         eventually(lambda: self.health.asked >= asked + 3, 5, "three more health checks")
-        self.wait_for_reloads("", ROUTE)
+        self.wait_for_reloads(CIDR, BOTH)
 
     def test_policy_cluster_is_announced_without_asking(self) -> None:
         program = self.start()
-        self.wait_for("")
+        self.wait_for(CIDR)
         self.fake.put(PATH, "echo", "lb", spec={"externalTrafficPolicy": "Cluster", "externalIPs": ["2.2.2.2"]})
-        self.assertLess(self.wait_for(ROUTE), 1.0)
+        self.assertLess(self.wait_for(BOTH), 1.0)
         self.fake.delete(PATH, "echo", "lb")
-        self.assertLess(self.wait_for(""), 1.0)
+        self.assertLess(self.wait_for(CIDR), 1.0)
         self.assertEqual(self.health.asked, 0)
+        program.line("announced: 10.96.0.0/12")
+
+    def test_a_node_that_is_taken_out_of_load_balancing_announces_nothing(self) -> None:
+        label = "node.kubernetes.io/exclude-from-external-load-balancers"
+        self.fake.put(PATH, "echo", "lb", **local(self.health.port, "2.2.2.2"))
+        program = self.start()
+        self.wait_for(BOTH)
+        for name, value in (("k8sworker1", ""), ("k8sworker2", "true")):
+            self.fake.put("/api/v1/nodes", "", name, metadata={"labels": {label: value}})
+        asked = self.health.asked
+        eventually(lambda: self.health.asked >= asked + 3, 5, "three more health checks")
+        self.wait_for(BOTH, 0.1)
+        self.fake.put("/api/v1/nodes", "", "k8sworker1", metadata={"labels": {label: "true"}})
+        self.assertLess(self.wait_for(""), 2.0)
         program.line("announced: nothing")
+        self.fake.put("/api/v1/nodes", "", "k8sworker1", metadata={})
+        self.assertLess(self.wait_for(BOTH), 2.0)
+        self.assertIn("/api/v1/nodes?fieldSelector=metadata.name%3Dk8sworker1",
+                      [path for path, _, _ in self.fake.requests])
 
     def test_two_services_may_share_the_address(self) -> None:
         self.fake.put(PATH, "echo", "a", **local(free_port(), "2.2.2.2"))
         self.fake.put(PATH, "echo", "b", **local(self.health.port, "2.2.2.2"))
         self.start()
-        self.wait_for(ROUTE)
+        self.wait_for(BOTH)
 
     def test_keeps_polling_while_the_api_is_away(self) -> None:
         self.fake.put(PATH, "echo", "lb", **local(self.health.port, "2.2.2.2"))
         program = self.start()
-        self.wait_for(ROUTE)
+        self.wait_for(BOTH)
         self.fake.stop()
         program.line("trying again")
         self.health.endpoints = 0
-        self.wait_for("", 1.0)
+        self.wait_for(CIDR, 1.0)
         self.health.endpoints = 1
-        self.wait_for(ROUTE, 1.0)
+        self.wait_for(BOTH, 1.0)
 
     def test_withdraws_on_sigterm(self) -> None:
         self.fake.put(PATH, "echo", "lb", **local(self.health.port, "2.2.2.2"))
         program = self.start()
-        self.wait_for_reloads("", ROUTE)
+        self.wait_for_reloads(CIDR, BOTH)
         self.assertEqual(program.stop(), 0)
-        self.assertEqual(self.output.read_text(), "")
-        self.wait_for_reloads("", ROUTE, "")
+        self.assertEqual(self.output.read_text(), CIDR)
+        self.wait_for_reloads(CIDR, BOTH, CIDR)
 
     def test_routes_of_an_earlier_run_stay_until_the_api_answers_but_not_for_long(self) -> None:
-        self.output.write_text(ROUTE)
+        self.output.write_text(BOTH)
         self.fake.put(PATH, "echo", "lb", **local(self.health.port, "2.2.2.2"))
         program = self.start()
-        self.wait_for_reloads(ROUTE)
+        self.wait_for_reloads(BOTH)
         program.stop()
 
-        self.output.write_text(ROUTE)
+        self.output.write_text(BOTH)
         self.fake.stop()
         self.start().line("trying again")
-        self.assertEqual(self.output.read_text(), ROUTE)
-        self.wait_for("", announcer.START_GRACE + 1)
+        self.assertEqual(self.output.read_text(), BOTH)
+        self.wait_for(CIDR, announcer.START_GRACE + 1)
 
     def test_a_failed_reload_is_tried_again_and_told_once(self) -> None:
         flag = self.folder / "broken"
@@ -211,7 +232,7 @@ class Daemon(unittest.TestCase):
     def test_idles_without_using_the_cpu(self) -> None:
         self.fake.put(PATH, "echo", "lb", **local(self.health.port, "2.2.2.2"))
         program = self.start()
-        self.wait_for(ROUTE)
+        self.wait_for(BOTH)
 
         def ticks() -> int:
             fields = Path(f"/proc/{program.process.pid}/stat").read_text().rsplit(")", 1)[1].split()

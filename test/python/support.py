@@ -188,7 +188,8 @@ class FakeApi:
             self.version += 1
             known = self.objects.setdefault(path, {})
             kind = "MODIFIED" if (namespace, name) in known else "ADDED"
-            item = {"metadata": {"namespace": namespace, "name": name, "resourceVersion": str(self.version)}, **fields}
+            own = {"namespace": namespace, "name": name, "resourceVersion": str(self.version)}
+            item = {**fields, "metadata": {**fields.get("metadata", {}), **own}}
             known[namespace, name] = item
             self._event(path, {"type": kind, "object": item})
 

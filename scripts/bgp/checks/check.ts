@@ -16,6 +16,7 @@ export const ROUTE_RULES = [
   'block-without-session',
   'service-cidr',
   'external-to-router',
+  'refused-by-router',
   'own-block',
   'block-over-ibgp',
   'announced-here',

@@ -5,9 +5,9 @@ import type { CheckOf } from './check.ts';
 export interface Announcement {
   /**
    * Absent: an external address. `pods`: a block that Calico's IPAM has given to the node; the `bird` CNI's blocks are in
-   * the plan. `cluster-ip`: a single ClusterIP, which Calico announces beside the service CIDR.
+   * the plan. `service-cidr`: ClusterIPs as a whole. `cluster-ip`: a single one, which Calico announces beside them.
    */
-  readonly of?: 'pods' | 'cluster-ip';
+  readonly of?: 'pods' | 'service-cidr' | 'cluster-ip';
   readonly prefix: string;
   readonly nodes: readonly string[];
 }
@@ -70,20 +70,16 @@ export function routerRoutes(
         ? { prefix, nextHops: [owner.address], rule: 'own-block-to-router', owner: owner.name }
         : { prefix, nextHops: [], rule: 'block-without-session', owner: owner.name },
   );
+  // Its prefix list takes these whole, and nothing else of the services.
+  const taken = [plan.kubernetes.serviceCidr, ...plan.bgp.externalPrefixes];
+  const services = announcements.filter(({ of }) => of === undefined || of === 'service-cidr');
   return [
     ...blocks,
-    {
-      prefix: plan.kubernetes.serviceCidr,
-      nextHops: sorted(peers.map(({ address }) => address)),
-      rule: 'service-cidr',
-    },
-    ...externalOnly(announcements).map(
-      ({ prefix, nodes }): ExpectedRoute => ({
-        prefix,
-        nextHops: sorted(peers.filter(({ name }) => nodes.includes(name)).map(({ address }) => address)),
-        rule: 'external-to-router',
-      }),
-    ),
+    ...services.map(({ of, prefix, nodes }): ExpectedRoute => {
+      if (!taken.includes(prefix)) return { prefix, nextHops: [], rule: 'refused-by-router' };
+      const nextHops = sorted(peers.filter(({ name }) => nodes.includes(name)).map(({ address }) => address));
+      return { prefix, nextHops, rule: of === undefined ? 'external-to-router' : 'service-cidr' };
+    }),
   ];
 }
 
@@ -95,7 +91,9 @@ export function nodeRoutes(
 ): readonly ExpectedRoute[] {
   const isPeer = routerPeers(plan).includes(node);
   const router = theMachine(plan, 'router');
-  return [
+  // Without the mesh, what a node learns from others depends on peers that only Calico's own objects know.
+  const hasMesh = plan.bgp.peerings.some(({ kind }) => kind === 'ibgp');
+  const routes: readonly ExpectedRoute[] = [
     ...podBlocks(plan, announcements).map(
       ({ prefix, owner }): ExpectedRoute =>
         owner.name === node.name
@@ -111,6 +109,10 @@ export function nodeRoutes(
           : { prefix, nextHops: [], rule: 'router-prefix-without-session', owner: router.name },
     ),
   ];
+  return routes.filter(
+    ({ rule }) =>
+      hasMesh || !['block-over-ibgp', 'learned-over-ibgp', 'router-prefix-without-session'].includes(rule),
+  );
 }
 
 /**

@@ -105,6 +105,7 @@ function unplannedSessions(plan: LabPlan, observed: Observed): readonly Session[
   const nameOf = (address: string) =>
     plan.machines.find((machine) => machine.address === address)?.name ?? address;
   const found = new Map<string, Session>();
+  const hasMesh = plan.bgp.peerings.some(({ kind }) => kind === 'ibgp');
   for (const { name, asn } of plan.machines) {
     const sessions = observed.get(name)?.sessions;
     if (sessions?.ok !== true) continue;
@@ -113,7 +114,9 @@ function unplannedSessions(plan: LabPlan, observed: Observed): readonly Session[
       const isPlanned = plan.bgp.peerings.some(
         (each) => [each.a.machine, each.b.machine].sort().join() === `${a},${b}`,
       );
-      if (session.state !== 'Established' || isPlanned) continue;
+      // Where Calico's mesh is off, its own objects say who peers.
+      const isMeant = !hasMesh && session.remoteAsn === asn;
+      if (session.state !== 'Established' || isPlanned || isMeant) continue;
       const ends = [...(found.get(`${a} ${b}`)?.seen?.ends ?? []), endOf(name, session)];
       const protocol = session.remoteAsn === asn ? 'ibgp' : 'ebgp';
       found.set(

@@ -3,7 +3,7 @@ import { type BgpObservation, observeBgp } from '../../bgp/checks/observe.ts';
 import { readFlows } from '../../matrix/conntrack.ts';
 import { tested } from '../../matrix/endpoints.ts';
 import { type LayeredChecks, layerChecks } from '../../matrix/layers.ts';
-import { announcements, clientTables } from '../../matrix/network.ts';
+import { announcements, clientTables, meantPlan } from '../../matrix/network.ts';
 import { checkPodNetwork, checkPolicies } from '../../matrix/pod-network.ts';
 import { type CountersByNode, readCounters } from '../../matrix/proof-counters.ts';
 import { checkRules } from '../../matrix/rule-checks.ts';
@@ -88,7 +88,11 @@ async function look(deps: Deps, lab: OpenLab): Promise<Reading> {
   const layered = layerChecks(plan, [
     ...checkState(state),
     ...checkWorkloads(plan, state),
-    ...checkBgp(plan, announcements(plan, state), new Map([...bgp, ...clientTables(plan, state)])),
+    ...checkBgp(
+      meantPlan(plan, state),
+      announcements(plan, state),
+      new Map([...bgp, ...clientTables(plan, state)]),
+    ),
     ...checkPodNetwork(plan, state),
     ...checkPolicies(state),
     ...checkRules(tested(plan, state), counters),

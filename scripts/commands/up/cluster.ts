@@ -12,7 +12,7 @@ import { nodeReasons } from '../../cluster/node-reasons.ts';
 import { waitForApi, waitForNodes } from '../../cluster/nodes.ts';
 import type { RemoteMachine } from '../../exec/ssh.ts';
 import { bootTimes, requireMachine } from '../../machines/connect.ts';
-import { announcements } from '../../matrix/network.ts';
+import { announcements, meantPlan } from '../../matrix/network.ts';
 import { readEndpoints } from '../../matrix/state/read.ts';
 import { machinesOf, theMachine } from '../../plan/types.ts';
 import { renderClusterDns, renderEcho } from '../../render/manifests.ts';
@@ -126,7 +126,7 @@ export async function waitForRoutes(lab: Cluster, emit: Emit) {
     look: async () => {
       const endpoints = await readEndpoints(kubectl, plan);
       const observed = await observeBgp(plan, machines, signal);
-      const wrong = checkBgp(plan, announcements(plan, endpoints), observed).filter(
+      const wrong = checkBgp(meantPlan(plan, endpoints), announcements(plan, endpoints), observed).filter(
         ({ verdict }) => verdict !== 'passed',
       );
       const [first] = wrong;
