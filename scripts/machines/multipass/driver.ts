@@ -40,12 +40,13 @@ export interface MultipassOptions {
  * reaches them over SSH, and `multipass exec` only tells addresses, host keys and whose they are.
  */
 export function multipassDriver(local: Executor, options: MultipassOptions = {}): MachineDriver {
-  const host: MultipassHost = {
+  const common: Omit<MultipassHost, 'emit'> = {
     client: multipass(local),
     registry: new Registry(options.registryFolder),
     patience: { ...PATIENCE, ...options.patience },
     exclusive: pLimit(1),
   };
+  const telling = (emit: Emit): MultipassHost => ({ ...common, emit });
   return {
     name: 'multipass',
     machines: 'plain',
@@ -58,24 +59,24 @@ export function multipassDriver(local: Executor, options: MultipassOptions = {})
       },
     },
     async ensureHost(plan, emit) {
-      await checkHost(host, plan, emit);
+      await checkHost(telling(emit), plan);
       return false;
     },
     async ensureImage(plan, _image, emit) {
-      await requireImage(host, plan, emit);
+      await requireImage(telling(emit), plan);
       return false;
     },
-    ensureMachines: (plan, { cloudInit }, emit) => ensureMachines(host, plan, cloudInit, emit),
-    reach: (plan, secrets, emit) => reach(host, plan, secrets, emit),
-    findAddresses: (plan, emit) => findAddresses(host, plan, emit),
-    observe: (lab) => observe(host, lab),
-    remove: (lab, emit) => removeMachines(host, lab, emit),
+    ensureMachines: (plan, { cloudInit }, emit) => ensureMachines(telling(emit), plan, cloudInit),
+    reach: (plan, secrets, emit) => reach(telling(emit), plan, secrets),
+    findAddresses: (plan, emit) => findAddresses(telling(emit), plan),
+    observe: (lab) => observe(common, lab),
+    remove: (lab, emit) => removeMachines(telling(emit), lab),
     changes: (plan) => {
       const { image, parallel, network } = multipassOf(plan);
       const where = network.mode === 'bridge' ? ` and a second NIC on ${network.bridge}` : '';
       return [
         `${plan.machines.length} virtual machines of Multipass from image ${image}${where}, ${parallel} launched at a time`,
-        `a note of their names in ${host.registry.folder}`,
+        `a note of their names in ${common.registry.folder}`,
       ];
     },
     asks: () => [],
@@ -83,18 +84,17 @@ export function multipassDriver(local: Executor, options: MultipassOptions = {})
 }
 
 /** Multipass gets the image itself, with the first launch; here it only has to know it. */
-async function requireImage(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<void> {
+async function requireImage(host: MultipassHost, plan: LabPlan): Promise<void> {
   const { image } = multipassOf(plan);
   // A file or an address is looked at by launch alone.
   if (/^(file|https?):/.test(image)) return;
-  const listed = await listInstances(host, emit);
+  const listed = await listInstances(host);
   // A lab that is there needs no image server.
   if (plan.machines.every(({ name }) => listed.has(name))) return;
   let looks = 0;
   const options = {
     what: `Multipass to know image ${image}`,
     timeoutMs: host.patience.imageServers,
-    emit,
   };
   // What a daemon that has just started says for a while, or one that is busy.
   await whilePassing(
@@ -117,7 +117,7 @@ async function requireImage(host: MultipassHost, plan: LabPlan, emit: Emit): Pro
  * installed.
  */
 async function observe(
-  { client, registry, patience }: MultipassHost,
+  { client, registry, patience }: Omit<MultipassHost, 'emit'>,
   lab: string,
 ): Promise<readonly ObservedThing[]> {
   const noted = await registry.of(lab);
@@ -139,9 +139,8 @@ export async function reach(
   host: MultipassHost,
   plan: LabPlan,
   secrets: Secrets,
-  emit: Emit,
 ): Promise<readonly SshTarget[]> {
-  const seen = await askAll(host, plan, emit);
+  const seen = await askAll(host, plan);
   return seen.map(({ name, at, hostKey }) => ({
     name,
     address: at.address,
@@ -156,13 +155,9 @@ export async function reach(
  * host is the machines' default gateway there. Undefined for every other plan. Throws LabFailure naming a machine that
  * does not run, or has no gateway.
  */
-export async function findAddresses(
-  host: MultipassHost,
-  plan: LabPlan,
-  emit: Emit,
-): Promise<FoundAddresses | undefined> {
+export async function findAddresses(host: MultipassHost, plan: LabPlan): Promise<FoundAddresses | undefined> {
   if (!findsAddresses(plan)) return undefined;
-  const seen = await askAll(host, plan, emit);
+  const seen = await askAll(host, plan);
   const { name } = theMachine(plan, 'control-plane');
   const first = seen.find((each) => each.name === name);
   if (first?.gateway === undefined) {
@@ -185,8 +180,8 @@ interface Seen {
 }
 
 /** What every machine says of itself, in plan order. */
-async function askAll(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<readonly Seen[]> {
-  const listed = await listInstances(host, emit);
+async function askAll(host: MultipassHost, plan: LabPlan): Promise<readonly Seen[]> {
+  const listed = await listInstances(host);
   const down = plan.machines.filter(({ name }) => listed.get(name)?.state !== 'Running');
   if (down.length > 0) {
     throw new LabFailure(`Not running: ${down.map(({ name }) => name).join(', ')}.`, {
@@ -194,17 +189,16 @@ async function askAll(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<r
       next: 'npx labup --yes',
     });
   }
-  return pLimit(ASKED_AT_ONCE).map(plan.machines, ({ name }) => askOne(host, plan, name, emit));
+  return pLimit(ASKED_AT_ONCE).map(plan.machines, ({ name }) => askOne(host, plan, name));
 }
 
-async function askOne(host: MultipassHost, plan: LabPlan, name: string, emit: Emit): Promise<Seen> {
+async function askOne(host: MultipassHost, plan: LabPlan, name: string): Promise<Seen> {
   // An address of the lab beside the machine's own is not how this host reaches it.
   const labNetwork = findsAddresses(plan) ? undefined : parseCidr(plan.network.subnet);
   return waitForState(host, {
     what: `${name} to have an address`,
     timeoutMs: host.patience.guest,
     next: `multipass exec -n ${name} -- ip addr`,
-    emit,
     look: async () => {
       const facts = await askGuest(host.client, name);
       const { owner, hostKey } = facts;

@@ -62,14 +62,15 @@ export interface MultipassHost {
   readonly patience: Patience;
   /** Powering off and removing, one at a time: the daemon serves nobody else meanwhile. */
   readonly exclusive: LimitFunction;
+  readonly emit: Emit;
 }
 
 /**
  * Checks everything of the host that the plan needs of Multipass, and changes nothing: it is installed, recent enough,
  * answers, and can carry the plan's network. Throws UserError naming what is missing.
  */
-export async function checkHost(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<void> {
-  await listInstances(host, emit);
+export async function checkHost(host: MultipassHost, plan: LabPlan): Promise<void> {
+  await listInstances(host);
   const { client, daemon = client } = await host.client.versions();
   const backend = await host.client.setting('local.driver');
   const fault =
@@ -77,8 +78,8 @@ export async function checkHost(host: MultipassHost, plan: LabPlan, emit: Emit):
   // The same as lab doctor says, which asked a moment ago: a daemon may have come up only now.
   if (fault !== undefined) throw new UserError(fault.message, { next: fault.hint });
   await requireNoPrimary(host, plan);
-  await requireNetwork(host, plan, emit);
-  emit({ type: 'note', text: `Multipass ${daemon}, driver ${backend}` });
+  await requireNetwork(host, plan);
+  host.emit({ type: 'note', text: `Multipass ${daemon}, driver ${backend}` });
 }
 
 /** The daemon's version, else the client's. */
@@ -92,13 +93,12 @@ export async function versionOf({ client }: Pick<MultipassHost, 'client'>): Prom
  * it waits for some guest to shut down. Throws what `classify` makes of a failure.
  */
 export async function listInstances(
-  host: Pick<MultipassHost, 'client' | 'patience'>,
-  emit: Emit,
+  host: Pick<MultipassHost, 'client' | 'patience' | 'emit'>,
 ): Promise<ReadonlyMap<string, Listed>> {
   const what = 'the Multipass daemon';
   const { client, patience } = host;
-  return whilePassing(host, ['timeout'], { what, timeoutMs: patience.blocked, emit }, () =>
-    whilePassing(host, ['daemon-down'], { what, timeoutMs: patience.daemon, emit }, () => client.list()),
+  return whilePassing(host, ['timeout'], { what, timeoutMs: patience.blocked }, () =>
+    whilePassing(host, ['daemon-down'], { what, timeoutMs: patience.daemon }, () => client.list()),
   );
 }
 
@@ -110,7 +110,7 @@ async function requireNoPrimary({ client }: MultipassHost, plan: LabPlan): Promi
   });
 }
 
-async function requireNetwork({ client }: MultipassHost, plan: LabPlan, emit: Emit): Promise<void> {
+async function requireNetwork({ client, emit }: MultipassHost, plan: LabPlan): Promise<void> {
   const { mode, bridge } = multipassOf(plan).network;
   if (mode !== 'bridge') return;
   const networks = await client.networks();
@@ -165,17 +165,15 @@ export const PATIENCE = {
 };
 export type Patience = Readonly<Record<keyof typeof PATIENCE, number>>;
 
-interface Patient {
-  readonly patience: Patience;
-}
+type Patient = Pick<MultipassHost, 'patience' | 'emit'>;
 
 /**
  * waitFor at the pace that suits the daemon. A UserError ends the wait at once: it does not go away by itself. What else
  * is thrown counts as "not yet".
  */
 export async function waitForState<T>(
-  { patience }: Patient,
-  { look, ...options }: Omit<WaitOptions<T>, 'pollMs'>,
+  { patience, emit }: Patient,
+  { look, ...options }: Omit<WaitOptions<T>, 'pollMs' | 'emit'>,
 ): Promise<T> {
   let refusal: UserError | undefined;
   const lookOnce = async (): Promise<Look<T>> =>
@@ -184,7 +182,7 @@ export async function waitForState<T>(
       refusal = error;
       return { done: false, why: error.message, hopeless: true };
     });
-  return waitFor({ ...options, pollMs: patience.poll, look: lookOnce }).catch((error: unknown) => {
+  return waitFor({ ...options, pollMs: patience.poll, emit, look: lookOnce }).catch((error: unknown) => {
     throw refusal ?? error;
   });
 }
@@ -194,9 +192,9 @@ export async function waitForState<T>(
  * wait's own error.
  */
 export async function whilePassing<T>(
-  { patience }: Patient,
+  { patience, emit }: Patient,
   passing: readonly FailureKind[],
-  options: Omit<WaitOptions<T>, 'pollMs' | 'look'>,
+  options: Omit<WaitOptions<T>, 'pollMs' | 'look' | 'emit'>,
   work: () => Promise<T>,
 ): Promise<T> {
   let failure: unknown;
@@ -210,7 +208,7 @@ export async function whilePassing<T>(
       return { done: false, why: messageOf(error), hopeless: !isPassing };
     }
   };
-  return waitFor({ ...options, pollMs: patience.poll, look }).catch((error: unknown) => {
+  return waitFor({ ...options, pollMs: patience.poll, emit, look }).catch((error: unknown) => {
     throw error instanceof Interrupted || (isPassing && options.next !== undefined) ? error : failure;
   });
 }
@@ -228,7 +226,7 @@ export async function lookAtMultipass(
 ): Promise<MultipassFact> {
   const client = multipass(local);
   const limits = { ...PATIENCE, daemon: RESTART_MS, blocked: 0, ...patience };
-  const answered = await listInstances({ client, patience: limits }, silent).catch(refusalOf);
+  const answered = await listInstances({ client, patience: limits, emit: silent }).catch(refusalOf);
   const versions = await client.versions().catch(refusalOf);
   if ('refusal' in versions) return versions;
   const driver = 'refusal' in answered ? answered : await client.setting('local.driver').catch(refusalOf);

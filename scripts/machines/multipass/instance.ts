@@ -1,5 +1,4 @@
 import { LabFailure, messageOf, UserError } from '../../shared/errors.ts';
-import type { Emit } from '../../shared/events.ts';
 import { kindOf, type LaunchOptions } from './client.ts';
 import { askGuest, type GuestFacts } from './guest.ts';
 import { type Entry, listInstances, type MultipassHost, waitForState, whilePassing } from './host.ts';
@@ -37,7 +36,7 @@ const SAY_AGAIN_MS = 300_000;
  * the instance, which the daemon goes on with: so it is looked at, kept where it runs, else removed by its exact name
  * and launched once more. Throws UserError where the user must act, LabFailure naming the machine otherwise.
  */
-export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: Emit): Promise<void> {
+export async function launchMachine(host: MultipassHost, job: LaunchJob): Promise<void> {
   const { lab, recipe, options } = job;
   const { name } = options;
   const { registry } = host;
@@ -51,8 +50,8 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
   let isLaunched = false;
   for (let attempt = 1; !isLaunched; attempt++) {
     await registry.write(name, entry(false));
-    emit({ type: 'note', text: attempt === 1 ? `launching ${name}` : `launching ${name} once more` });
-    const failure = await launchPatiently(host, options, emit, () => {
+    host.emit({ type: 'note', text: attempt === 1 ? `launching ${name}` : `launching ${name} once more` });
+    const failure = await launchPatiently(host, options, () => {
       isEarlier = true;
     }).catch((error: unknown) => error);
     isLaunched = failure === undefined;
@@ -60,9 +59,9 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
     const kind = kindOf(failure);
     // Interrupted, for one: the daemon goes on, so the note stays.
     if (kind === undefined) throw failure;
-    const listed = async () => (await listInstances(host, emit)).get(name)?.state;
+    const listed = async () => (await listInstances(host)).get(name)?.state;
     if (kind === 'timeout' || kind === 'daemon-down' || kind === 'no-ssh') {
-      emit({ type: 'note', text: `${messageOf(failure)} Looking at what is there.` });
+      host.emit({ type: 'note', text: `${messageOf(failure)} Looking at what is there.` });
     } else if (kind !== 'name-taken' || !isEarlier) {
       const state = await listed();
       if (kind === 'name-taken' || state === undefined) {
@@ -74,9 +73,9 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
       }
     }
     // One that boots is waited for, unless the daemon has just done that to the end.
-    const state = kind === 'no-ssh' ? await listed() : await settled(host, name, emit);
+    const state = kind === 'no-ssh' ? await listed() : await settled(host, name);
     if (state === 'Running' || DOWN.includes(state)) {
-      await ensureRunning(host, name, state ?? '', emit);
+      await ensureRunning(host, name, state ?? '');
       break;
     }
     if (attempt > 1) {
@@ -85,13 +84,16 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
       throw notUp(name, failure, state);
     }
     if (state !== undefined) {
-      emit({ type: 'note', text: `removing ${name}, which is ${state.toLowerCase()} long after its launch` });
-      await purgeInstances(host, [name], emit);
+      host.emit({
+        type: 'note',
+        text: `removing ${name}, which is ${state.toLowerCase()} long after its launch`,
+      });
+      await purgeInstances(host, [name]);
     }
     isEarlier = true;
   }
   await registry.write(name, entry(true));
-  const facts = await provisioned(host, name, emit);
+  const facts = await provisioned(host, name);
   await requireNoErrors(host, name, facts, entry(true));
   if (facts.owner === lab) return;
   if (!isLaunched || facts.owner !== undefined) {
@@ -99,7 +101,7 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
     throw foreignError(lab, [{ name, state: 'Running', why: whoseIt(facts) }]);
   }
   // A client whose standard input is empty launches a plain machine and reports success: the daemon made this one for us.
-  await purgeInstances(host, [name], emit);
+  await purgeInstances(host, [name]);
   await registry.forget(name);
   throw new LabFailure(`${name} came up without the lab's user-data, so it was removed again.`, {
     details: ['the multipass client got nothing on its standard input, which AppArmor can cause for a snap'],
@@ -114,7 +116,6 @@ export async function launchMachine(host: MultipassHost, job: LaunchJob, emit: E
 async function launchPatiently(
   host: MultipassHost,
   options: LaunchOptions,
-  emit: Emit,
   onEarlier: () => void,
 ): Promise<void> {
   const { name } = options;
@@ -122,12 +123,11 @@ async function launchPatiently(
     what: `an earlier launch of ${name}, which the daemon is at`,
     timeoutMs: host.patience.launch,
     next: `multipass list; if ${name} never comes: sudo snap restart multipass (on Linux), then npx labup --yes`,
-    emit,
   };
-  const servers = { what: `the image server for ${name}`, timeoutMs: host.patience.imageServers, emit };
+  const servers = { what: `the image server for ${name}`, timeoutMs: host.patience.imageServers };
   await whilePassing(host, ['being-prepared'], earlier, () =>
     whilePassing(host, ['remote-unreachable'], servers, () =>
-      watched(host, name, emit, host.client.launch(options)),
+      watched(host, name, host.client.launch(options)),
     ).catch((error: unknown) => {
       if (kindOf(error) === 'being-prepared') onEarlier();
       throw error;
@@ -136,14 +136,13 @@ async function launchPatiently(
 }
 
 /** Says what `list` says of an instance while its launch is under way, which may take half an hour. */
-async function watched(host: MultipassHost, name: string, emit: Emit, launch: Promise<void>): Promise<void> {
+async function watched(host: MultipassHost, name: string, launch: Promise<void>): Promise<void> {
   const over = new AbortController();
   const began = performance.now();
   const watching = waitForState(host, {
     what: `${name} to run`,
     timeoutMs: host.patience.launch,
     signal: over.signal,
-    emit,
     look: async () => {
       const state = (await host.client.list()).get(name)?.state;
       if (state === 'Running') return { done: true, value: undefined };
@@ -151,7 +150,7 @@ async function watched(host: MultipassHost, name: string, emit: Emit, launch: Pr
       return { done: false, why: `${progressOf(state)}${minutes === 0 ? '' : `, after ${minutes} min`}` };
     },
   }).then(
-    () => emit({ type: 'note', text: `${name} runs, and cloud-init is running` }),
+    () => host.emit({ type: 'note', text: `${name} runs, and cloud-init is running` }),
     // Only the launch itself decides what became of it.
     () => undefined,
   );
@@ -180,7 +179,7 @@ function notUp(name: string, error: unknown, state = 'gone'): LabFailure {
  * is noted that has not come back. Returns where it came to, undefined where it is gone; one that is still Unknown then
  * hangs. Throws LabFailure where it is still in another such state.
  */
-async function settled(host: MultipassHost, name: string, emit: Emit): Promise<string | undefined> {
+async function settled(host: MultipassHost, name: string): Promise<string | undefined> {
   const { firstBoot, launch } = host.patience;
   const entry = await host.registry.read(name);
   const rest = entry?.launched === false ? Date.parse(entry.launchedAt) + launch - Date.now() : 0;
@@ -189,9 +188,8 @@ async function settled(host: MultipassHost, name: string, emit: Emit): Promise<s
     what: `${name} to come to rest`,
     timeoutMs: Math.max(firstBoot, rest),
     next: `multipass info ${name}`,
-    emit,
     look: async () => {
-      state = (await listInstances(host, emit)).get(name)?.state;
+      state = (await listInstances(host)).get(name)?.state;
       return PASSING.includes(state) ? { done: false, why: progressOf(state) } : { done: true, value: state };
     },
   }).catch((error: unknown) => {
@@ -211,33 +209,28 @@ function progressOf(state: string | undefined): string {
  * Makes an instance of ours run, whatever state it is in but Deleted; returns whether it had to. A start that the daemon
  * did not live to see, or that took too long, is tried once more. Throws LabFailure naming it where it cannot be done.
  */
-export async function ensureRunning(
-  host: MultipassHost,
-  name: string,
-  seen: string,
-  emit: Emit,
-): Promise<boolean> {
+export async function ensureRunning(host: MultipassHost, name: string, seen: string): Promise<boolean> {
   const { client, exclusive } = host;
   let failure: unknown;
   let state: string | undefined = seen;
   for (let starts = 0; ; starts++) {
-    if (PASSING.includes(state)) state = await settled(host, name, emit);
+    if (PASSING.includes(state)) state = await settled(host, name);
     if (state === 'Running') return starts > 0;
     if (state === 'Unknown' && starts === 0) {
       // The daemon refuses to start such a one.
       const text = `powering off ${name}, whose SSH did not answer as long as a first boot takes`;
-      emit({ type: 'note', text });
+      host.emit({ type: 'note', text });
       await exclusive(() => client.powerOff(name));
       state = 'Stopped';
     }
     if (state === 'Unknown') throw neverAnswers(name, failure);
     if (!DOWN.includes(state) || starts === 2) throw failure ?? cannotStart(name, state);
-    emit({ type: 'note', text: `starting ${name}${starts > 0 ? ' once more' : ''}` });
+    host.emit({ type: 'note', text: `starting ${name}${starts > 0 ? ' once more' : ''}` });
     failure = await client.start(name).catch((error: unknown) => error);
     if (failure === undefined) return true;
     if (!['timeout', 'no-ssh', 'daemon-down', 'busy'].includes(kindOf(failure) ?? '')) throw failure;
     // The daemon may have gone on without the client: what counts is what is there.
-    state = await settled(host, name, emit);
+    state = await settled(host, name);
   }
 }
 
@@ -261,12 +254,11 @@ function cannotStart(name: string, state = 'gone'): LabFailure | UserError {
 }
 
 /** Waits a moment for a machine that runs to answer, which Running promises. Throws LabFailure where it does not. */
-export async function answering(host: MultipassHost, name: string, emit: Emit): Promise<GuestFacts> {
+export async function answering(host: MultipassHost, name: string): Promise<GuestFacts> {
   return waitForState(host, {
     what: `${name}, which runs, to answer`,
     timeoutMs: host.patience.guest,
     next: `multipass stop --force ${name}; npx labup --yes   (starts it again)`,
-    emit,
     look: async () => ({ done: true, value: await askGuest(host.client, name) }),
   });
 }
@@ -276,12 +268,11 @@ export async function answering(host: MultipassHost, name: string, emit: Emit): 
  * That `launch` ends well says only that cloud-init came to its end, not that it succeeded
  * (https://github.com/canonical/multipass/issues/5060).
  */
-export async function provisioned(host: MultipassHost, name: string, emit: Emit): Promise<GuestFacts> {
+export async function provisioned(host: MultipassHost, name: string): Promise<GuestFacts> {
   return waitForState(host, {
     what: `cloud-init on ${name}`,
     timeoutMs: host.patience.firstBoot,
     next: `multipass exec -n ${name} -- cloud-init status --long`,
-    emit,
     look: async () => {
       const facts = await askGuest(host.client, name);
       const { finished, errors } = facts.cloudInit;

@@ -3,7 +3,6 @@ import pLimit from 'p-limit';
 import { isAtLeast } from '../../plan/doctor/check.ts';
 import type { LabPlan, MachinePlan } from '../../plan/types.ts';
 import { Interrupted, LabFailure, UserError } from '../../shared/errors.ts';
-import type { Emit } from '../../shared/events.ts';
 import { macOf } from '../../shared/labels.ts';
 import { type CloudInit, type Failed, notDone } from '../driver.ts';
 import type { LaunchOptions } from './client.ts';
@@ -39,9 +38,8 @@ export async function ensureMachines(
   host: MultipassHost,
   plan: LabPlan,
   cloudInit: ReadonlyMap<string, CloudInit>,
-  emit: Emit,
 ): Promise<boolean> {
-  const jobs = await prepare(host, plan, cloudInit, emit);
+  const jobs = await prepare(host, plan, cloudInit);
   const { parallel } = multipassOf(plan);
   // The first launch of all gets and prepares the image; others at the same time would only wait for it, or trip over it
   // (https://github.com/canonical/multipass/issues/3336).
@@ -53,7 +51,7 @@ export async function ensureMachines(
         // After a failure nothing new is begun; what is under way is waited for.
         if (failed) return undefined;
         try {
-          return await ensureMachine(host, plan, job, emit);
+          return await ensureMachine(host, plan, job);
         } catch (error) {
           failed = true;
           throw error;
@@ -70,9 +68,8 @@ async function prepare(
   host: MultipassHost,
   plan: LabPlan,
   cloudInit: ReadonlyMap<string, CloudInit>,
-  emit: Emit,
 ): Promise<readonly Job[]> {
-  const listed = await listInstances(host, emit);
+  const listed = await listInstances(host);
   const entries = await host.registry.all();
   const ownerships = await pLimit(ASKED_AT_ONCE).map(plan.machines, ({ name }) =>
     ownershipOf(host, plan.lab, name, listed.get(name), entries.get(name)),
@@ -121,32 +118,33 @@ function refuseOther(ownership: Job['ownership'], recipe: string): void {
 const needsLaunch = (ownership: Job['ownership']): boolean =>
   ownership.whose === 'nobody' || ownership.state === 'Deleted' || ownership.entry?.failed === true;
 
-async function ensureMachine(host: MultipassHost, plan: LabPlan, job: Job, emit: Emit): Promise<boolean> {
+async function ensureMachine(host: MultipassHost, plan: LabPlan, job: Job): Promise<boolean> {
   const { ownership, options, recipe } = job;
   const { name, entry } = ownership;
   if (needsLaunch(ownership)) {
     if (ownership.whose === 'ours') {
       // `multipass delete` without --purge keeps the name. Exactly this one: a bare purge takes everybody's.
       const why = ownership.state === 'Deleted' ? 'which was deleted' : 'whose launch failed';
-      emit({ type: 'note', text: `removing ${name}, ${why}` });
-      await purgeInstances(host, [name], emit);
+      host.emit({ type: 'note', text: `removing ${name}, ${why}` });
+      await purgeInstances(host, [name]);
     }
-    const zone = await zoneFor(host, plan, emit);
+    const zone = await zoneFor(host, plan);
     const begunBefore = entry?.lab === plan.lab && !entry.launched;
-    await launchMachine(
-      host,
-      { lab: plan.lab, recipe, begunBefore, options: { ...options, timeoutSeconds: LAUNCH_SECONDS, zone } },
-      emit,
-    );
+    await launchMachine(host, {
+      lab: plan.lab,
+      recipe,
+      begunBefore,
+      options: { ...options, timeoutSeconds: LAUNCH_SECONDS, zone },
+    });
     return true;
   }
   if (ownership.whose !== 'ours') return false;
-  const changed = await ensureRunning(host, name, ownership.state, emit).catch((error: unknown) => {
+  const changed = await ensureRunning(host, name, ownership.state).catch((error: unknown) => {
     throw notStarted(name, error);
   });
   // Once more where it was started, and where it runs but did not answer at once.
-  const facts = ownership.facts ?? (await answering(host, name, emit));
-  const done = facts.cloudInit.finished ? facts : await provisioned(host, name, emit);
+  const facts = ownership.facts ?? (await answering(host, name));
+  const done = facts.cloudInit.finished ? facts : await provisioned(host, name);
   if (done.owner !== plan.lab) {
     const why = `it answers as ${done.owner === undefined ? 'no lab' : `lab "${done.owner}"`}'s`;
     throw foreignError(plan.lab, [{ name, state: 'Running', why }]);
@@ -178,9 +176,9 @@ function entryFor(lab: string, recipe: string, entry: Entry | undefined): Entry 
  * The zone of the lab's machines, undefined where there is none yet: from 1.17 on each zone has a network of its own, so
  * all machines go where the first one went.
  */
-async function zoneFor(host: MultipassHost, plan: LabPlan, emit: Emit): Promise<string | undefined> {
+async function zoneFor(host: MultipassHost, plan: LabPlan): Promise<string | undefined> {
   if (!isAtLeast(await versionOf(host), WITH_ZONES)) return undefined;
-  const listed = await listInstances(host, emit);
+  const listed = await listInstances(host);
   return plan.machines.map(({ name }) => listed.get(name)?.zone).find((zone) => zone !== undefined);
 }
 

@@ -1,6 +1,5 @@
 import pLimit from 'p-limit';
 import { LabFailure, messageOf } from '../../shared/errors.ts';
-import type { Emit } from '../../shared/events.ts';
 import { kindOf, type Listed } from './client.ts';
 import { ASKED_AT_ONCE, listInstances, type MultipassHost, mayStillCome, waitForState } from './host.ts';
 import { type Ownership, ownershipOf } from './ownership.ts';
@@ -9,9 +8,9 @@ import { type Ownership, ownershipOf } from './ownership.ts';
  * Removes every instance of a lab for good, by exact names, and nothing else: no bare purge, no setting. Works without
  * the state folder; without the registry it finds those that run. Throws LabFailure naming what could not be removed.
  */
-export async function removeMachines(host: MultipassHost, lab: string, emit: Emit): Promise<void> {
+export async function removeMachines(host: MultipassHost, lab: string): Promise<void> {
   const noted = await host.registry.of(lab);
-  const listed = await listForRemoval(host, noted.size > 0, emit);
+  const listed = await listForRemoval(host, noted.size > 0);
   if (listed === undefined) return;
   const late = [...noted].filter(([name, entry]) => mayStillCome(entry, host.patience) && !listed.has(name));
   const all =
@@ -20,15 +19,14 @@ export async function removeMachines(host: MultipassHost, lab: string, emit: Emi
       : await waitForLate(
           host,
           late.map(([name]) => name),
-          emit,
         );
   const ownerships = await ownershipsOf(host, lab, all);
   const ours = ownerships.filter(({ whose }) => whose === 'ours').map(({ name }) => name);
-  if (ours.length > 0) emit({ type: 'note', text: `removing ${ours.join(', ')}` });
-  await purgeInstances(host, ours, emit);
+  if (ours.length > 0) host.emit({ type: 'note', text: `removing ${ours.join(', ')}` });
+  await purgeInstances(host, ours);
   for (const each of ownerships) {
     if (each.whose === 'foreign' && noted.has(each.name)) {
-      emit({ type: 'warning', text: `${each.name} is not this lab's and is left alone: ${each.why}` });
+      host.emit({ type: 'warning', text: `${each.name} is not this lab's and is left alone: ${each.why}` });
     }
   }
   for (const [name, entry] of noted) {
@@ -41,12 +39,11 @@ export async function removeMachines(host: MultipassHost, lab: string, emit: Emi
 async function listForRemoval(
   host: MultipassHost,
   required: boolean,
-  emit: Emit,
 ): Promise<ReadonlyMap<string, Listed> | undefined> {
-  if (required) return listInstances(host, emit);
+  if (required) return listInstances(host);
   return host.client.list().catch((error: unknown) => {
     if (kindOf(error) === undefined) throw error;
-    if (kindOf(error) !== 'not-installed') emit({ type: 'note', text: messageOf(error) });
+    if (kindOf(error) !== 'not-installed') host.emit({ type: 'note', text: messageOf(error) });
     return undefined;
   });
 }
@@ -54,14 +51,12 @@ async function listForRemoval(
 async function waitForLate(
   host: MultipassHost,
   names: readonly string[],
-  emit: Emit,
 ): Promise<ReadonlyMap<string, Listed>> {
   return waitForState(host, {
     what: `an interrupted launch of ${names.join(', ')} to show itself`,
     timeoutMs: host.patience.lateLaunch,
-    emit,
     look: async () => {
-      const listed = await listInstances(host, emit);
+      const listed = await listInstances(host);
       const missing = names.filter((name) => !listed.has(name));
       return missing.length === 0
         ? { done: true, value: listed }
@@ -69,7 +64,7 @@ async function waitForLate(
     },
   }).catch(async (error: unknown) => {
     if (!(error instanceof LabFailure)) throw error;
-    return listInstances(host, emit);
+    return listInstances(host);
   });
 }
 
@@ -97,17 +92,13 @@ const TRIES = 3;
  * Removes exactly these instances for good; one that is gone is no error. Never a bare `multipass purge`, which takes
  * everybody's deleted instances. Throws LabFailure naming those that are still there afterwards, and MultipassRefusal.
  */
-export async function purgeInstances(
-  host: MultipassHost,
-  names: readonly string[],
-  emit: Emit,
-): Promise<void> {
+export async function purgeInstances(host: MultipassHost, names: readonly string[]): Promise<void> {
   let left = names;
   let last: unknown;
   for (let attempt = 1; left.length > 0 && attempt <= TRIES; attempt++) {
-    last = await purgeOnce(host, left, emit);
+    last = await purgeOnce(host, left);
     // Where one of several names is gone, Multipass does nothing for any; so what is left is asked for again.
-    const listed = await listInstances(host, emit);
+    const listed = await listInstances(host);
     left = left.filter((name) => listed.has(name));
   }
   if (left.length === 0) return;
@@ -119,29 +110,29 @@ export async function purgeInstances(
 }
 
 /** The error of one attempt, if it had one that another attempt may not have. */
-async function purgeOnce(host: MultipassHost, names: readonly string[], emit: Emit): Promise<unknown> {
+async function purgeOnce(host: MultipassHost, names: readonly string[]): Promise<unknown> {
   try {
     await host.exclusive(() => host.client.purge(names));
     return undefined;
   } catch (error) {
     const kind = kindOf(error);
     if (kind === undefined || kind === 'not-installed') throw error;
-    emit({ type: 'note', text: messageOf(error) });
+    host.emit({ type: 'note', text: messageOf(error) });
     // One that is starting may not be shut down without force, or is only after its start has timed out.
-    if (kind === 'busy' || kind === 'timeout') await powerOff(host, names, emit);
+    if (kind === 'busy' || kind === 'timeout') await powerOff(host, names);
     return error;
   }
 }
 
-async function powerOff(host: MultipassHost, names: readonly string[], emit: Emit): Promise<void> {
-  const listed = await listInstances(host, emit);
+async function powerOff(host: MultipassHost, names: readonly string[]): Promise<void> {
+  const listed = await listInstances(host);
   const isOff = (name: string) => ['Stopped', 'Deleted', undefined].includes(listed.get(name)?.state);
   for (const name of names.filter((each) => !isOff(each))) {
     await host
       .exclusive(() => host.client.powerOff(name))
       .catch((error: unknown) => {
         if (kindOf(error) === undefined) throw error;
-        emit({ type: 'note', text: messageOf(error) });
+        host.emit({ type: 'note', text: messageOf(error) });
       });
   }
 }
