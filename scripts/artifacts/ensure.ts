@@ -41,8 +41,6 @@ export interface EnsureOptions {
   readonly signal?: AbortSignal | undefined;
   /** Default: cacheFolder(). */
   readonly cache?: string;
-  /** How much of a cached artifact is checked before it is trusted; default "size". */
-  readonly verify?: 'size' | 'sha256';
   /** Default: recipes(). Tests put others. */
   readonly all?: readonly Recipe[];
 }
@@ -65,14 +63,12 @@ export function recipeKeys(all: readonly Recipe[] = recipes()): ReadonlyMap<Reci
 
 /** What must be built, in the order in which recipes need each other; reads the cache and changes nothing. */
 export async function missingArtifacts(
-  options: Pick<EnsureOptions, 'cache' | 'verify' | 'all'> = {},
+  options: Pick<EnsureOptions, 'cache' | 'all'> = {},
 ): Promise<readonly MissingArtifact[]> {
-  const { cache = cacheFolder(), verify = 'size', all = recipes() } = options;
+  const { cache = cacheFolder(), all = recipes() } = options;
   const keys = recipeKeys(all);
   const problems = await Promise.all(
-    all.map(({ id }) =>
-      cacheProblem(artifactFolder(cache, id, keys.get(id) ?? ''), keys.get(id) ?? '', verify),
-    ),
+    all.map(({ id }) => cacheProblem(artifactFolder(cache, id, keys.get(id) ?? ''), keys.get(id) ?? '')),
   );
   return all.flatMap(({ id, title, seconds }, index) => {
     const why = problems[index];
@@ -88,8 +84,8 @@ export async function missingArtifacts(
 export async function ensureFolders(
   options: EnsureOptions,
 ): Promise<{ readonly folderOf: (id: RecipeId) => ArtifactFolder; readonly changed: boolean }> {
-  const { host, emit, cache = cacheFolder(), verify = 'size', all = recipes() } = options;
-  const missing = await missingArtifacts({ cache, verify, all });
+  const { host, emit, cache = cacheFolder(), all = recipes() } = options;
+  const missing = await missingArtifacts({ cache, all });
   const keys = recipeKeys(all);
   if (missing.length > 0) {
     await mkdir(cache, { recursive: true });
@@ -103,7 +99,7 @@ export async function ensureFolders(
     const ids = new Set(missing.map(({ id }) => id));
     await buildAll(
       all.filter(({ id }) => ids.has(id)),
-      { ...options, cache, verify, keys, host },
+      { ...options, cache, keys, host },
     );
   }
   const folderOf = (id: RecipeId): ArtifactFolder => {
@@ -134,7 +130,7 @@ export async function ensureArtifacts(options: EnsureOptions): Promise<Artifacts
   };
 }
 
-type Prepared = Required<Pick<EnsureOptions, 'host' | 'emit' | 'cache' | 'verify'>> &
+type Prepared = Required<Pick<EnsureOptions, 'host' | 'emit' | 'cache'>> &
   Pick<EnsureOptions, 'signal'> & { readonly keys: ReadonlyMap<RecipeId, string> };
 
 // Starts every recipe as soon as those that it needs are done.
@@ -155,7 +151,7 @@ async function buildAll(missing: readonly Recipe[], prepared: Prepared): Promise
 
 async function buildOne(
   recipe: Recipe,
-  { cache, verify, keys, emit }: Prepared,
+  { cache, keys, emit }: Prepared,
   progress: BuildProgress,
   environment: (onLine: () => void) => Parameters<typeof buildRecipe>[1],
   signal: AbortSignal,
@@ -170,7 +166,7 @@ async function buildOne(
   );
   try {
     // Whoever held the lock may have made it.
-    if ((await cacheProblem(folder, key, verify)) !== undefined) {
+    if ((await cacheProblem(folder, key)) !== undefined) {
       progress.start(recipe.id);
       await buildRecipe(
         recipe,

@@ -18,7 +18,7 @@ export async function sshTargets(
 ): Promise<readonly SshTarget[]> {
   const secrets = await state.requireSecrets();
   const { privateKey } = secrets.clientKey;
-  const noted = await state.loadReach();
+  const noted = await state.load('reach');
   if (noted !== undefined) return noted.map((reach) => ({ ...reach, privateKey }));
   const driver = await deps.driver(plan.choices.driver.value);
   return driver.reach(plan, secrets, silent);
@@ -45,7 +45,7 @@ export async function noteReach(
   privateKey: string,
 ): Promise<void> {
   const reach = targets.map(({ privateKey: _, ...each }) => each);
-  await state.saveReach(reach);
+  await state.save('reach', reach);
   await writeSshFiles(state, reach, privateKey);
 }
 

@@ -8,6 +8,7 @@ import { UserError } from '../shared/errors.ts';
 import { writeAtomic } from '../shared/files.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import type { DistributionName, DriverName } from '../spec/types.ts';
+import type { StepTiming } from './steps.ts';
 
 /** One line of the journal: what a step of which command did, and how long it took. */
 export interface JournalEntry {
@@ -32,6 +33,17 @@ export interface KeptFlags {
   readonly small?: boolean | undefined;
 }
 
+/** What is kept as JSON, each in a file of its name. */
+interface Kept {
+  readonly plan: LabPlan;
+  readonly flags: KeptFlags;
+  readonly secrets: Secrets;
+  /** How labup reached the machines when it last saw them. */
+  readonly reach: readonly SshReach[];
+  /** How long each step of the last labup took. */
+  readonly timings: readonly StepTiming[];
+}
+
 /** The lab's folder on this host, .lab/<name>/, mode 0700. Nothing else reads or writes it. */
 export class LabState {
   readonly dir: string;
@@ -54,17 +66,18 @@ export class LabState {
       await mkdir(this.path(folder), { recursive: true, mode: 0o700 });
   }
 
-  async savePlan(plan: LabPlan): Promise<void> {
-    await this.write('plan.json', `${JSON.stringify(plan, null, 2)}\n`);
+  async save<K extends keyof Kept>(name: K, value: Kept[K]): Promise<void> {
+    await this.write(`${name}.json`, `${JSON.stringify(value, null, 2)}\n`);
   }
 
-  async loadPlan(): Promise<LabPlan | undefined> {
-    return this.readJson<LabPlan>('plan.json');
+  /** What was kept under this name; undefined where nothing was. Throws UserError where it is damaged. */
+  async load<K extends keyof Kept>(name: K): Promise<Kept[K] | undefined> {
+    return this.readJson<Kept[K]>(`${name}.json`);
   }
 
   /** The plan of a lab that must exist. Throws UserError where there is none. */
   async requirePlan(): Promise<LabPlan> {
-    const plan = await this.loadPlan();
+    const plan = await this.load('plan');
     if (plan === undefined) {
       throw new UserError('There is no lab here yet.', {
         details: [`looked for ${this.path('plan.json')}`],
@@ -74,39 +87,14 @@ export class LabState {
     return plan;
   }
 
-  async loadFlags(): Promise<KeptFlags> {
-    return (await this.readJson<KeptFlags>('flags.json')) ?? {};
-  }
-
-  async saveFlags(flags: KeptFlags): Promise<void> {
-    await this.write('flags.json', `${JSON.stringify(flags, null, 2)}\n`);
-  }
-
-  async loadSecrets(): Promise<Secrets | undefined> {
-    return this.readJson<Secrets>('secrets.json');
-  }
-
   async requireSecrets(): Promise<Secrets> {
-    const secrets = await this.loadSecrets();
+    const secrets = await this.load('secrets');
     if (secrets === undefined) {
       throw new UserError(`The lab's keys are missing from ${this.dir}.`, {
         next: 'npx labdown --yes && npx labup --yes',
       });
     }
     return secrets;
-  }
-
-  async saveSecrets(secrets: Secrets): Promise<void> {
-    await this.write('secrets.json', `${JSON.stringify(secrets, null, 2)}\n`);
-  }
-
-  /** How labup reached the machines when it last saw them; undefined where it never did. */
-  async loadReach(): Promise<readonly SshReach[] | undefined> {
-    return this.readJson<readonly SshReach[]>('reach.json');
-  }
-
-  async saveReach(reach: readonly SshReach[]): Promise<void> {
-    await this.write('reach.json', `${JSON.stringify(reach, null, 2)}\n`);
   }
 
   /** Writes a file of the state folder atomically with mode 0600. */

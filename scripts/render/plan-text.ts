@@ -14,8 +14,6 @@ export interface PlanTextExtra {
   readonly toBuild: readonly string[];
   /** Everything outside the state folder that labup would create or change. */
   readonly hostChanges: readonly string[];
-  /** The echo services, one line each. */
-  readonly services?: readonly string[];
   /** What is wrong with the host: labup would stop there, before it touches anything. */
   readonly stops?: readonly string[];
   /** Harmless findings about the host. */
@@ -30,7 +28,7 @@ export function renderPlan(plan: LabPlan, extra: PlanTextExtra): string {
     ['Addresses', addressLines(plan)],
     ['BGP sessions', sessionLines(plan)],
     ['Static routes', routeLines(plan)],
-    ['Echo services', [...echoLines(plan), ...(extra.services ?? [])]],
+    ['Echo services', echoLines(plan)],
     [
       'Steps',
       extra.steps.flatMap(({ title, why }, index) =>

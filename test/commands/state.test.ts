@@ -53,7 +53,7 @@ describe('the state folder', () => {
     await expect(state.requirePlan()).rejects.toMatchObject({ exitCode: 2, next: 'npx labup --yes' });
     await expect(state.requireSecrets()).rejects.toBeInstanceOf(UserError);
     writeFileSync(state.path('plan.json'), '{"half');
-    await expect(state.loadPlan()).rejects.toMatchObject({
+    await expect(state.load('plan')).rejects.toMatchObject({
       exitCode: 2,
       message: expect.stringContaining('is damaged'),
     });

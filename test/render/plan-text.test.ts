@@ -9,7 +9,6 @@ const extra: PlanTextExtra = {
     { title: 'Check the host', why: 'nothing is changed before everything is known to fit' },
     { title: 'Build artifacts', why: `${'the cache lacks some of them, '.repeat(5)}so they are made once` },
   ],
-  services: ['echo-ci-tcp ClusterIP 1234/TCP'],
   toInstall: ['lxd (LXD 5, the driver)', 'mmdebstrap'],
   toBuild: ['machine image', 'kubernetes v1.20.2'],
   hostChanges: ['the bridge labbr0 with 192.168.13.1/24', 'the project bgp-lab of Incus or LXD'],

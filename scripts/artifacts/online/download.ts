@@ -53,8 +53,6 @@ export interface DownloadOptions extends HttpsOptions {
   readonly cache: string;
   readonly emit: Emit;
   readonly signal?: AbortSignal | undefined;
-  /** Read every file of the cache in full before it is trusted. */
-  readonly full?: boolean | undefined;
   readonly maxBytes?: number;
   /** The pause before the second try, in milliseconds; it doubles before the third. */
   readonly backoffMs?: number;
@@ -108,12 +106,12 @@ async function fetchOne(fetch: Fetch): Promise<Fetched> {
 }
 
 async function fromCache(
-  { about: { url, name }, options: { cache, full }, progress }: Fetch,
+  { about: { url, name }, options: { cache }, progress }: Fetch,
   sha256: string,
   record: DownloadRecord | undefined,
 ): Promise<Fetched | undefined> {
   const path = downloadPath(cache, sha256, name);
-  if (!(await isWhole(path, sha256, record, full))) return undefined;
+  if (!(await isWhole(path, sha256, record))) return undefined;
   if (record?.sha256 !== sha256 || record.file !== path)
     await writeRecord(cache, { source: url, sha256 }, path);
   progress.finish(name);

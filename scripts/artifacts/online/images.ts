@@ -44,7 +44,6 @@ export interface ImageOptions {
   readonly cache: string;
   readonly emit: Emit;
   readonly signal?: AbortSignal | undefined;
-  readonly full?: boolean | undefined;
   /** A folder with the CA of a registry, as containers-certs.d(5) has it. Tests only: skopeo knows the host's. */
   readonly certificates?: string;
   readonly backoffMs?: number;
@@ -82,7 +81,7 @@ export function sourceOf(image: ImageWanted): string {
 type Options = ImageOptions & { readonly signal: AbortSignal };
 
 async function fetchImage(image: ImageWanted, options: Options): Promise<Fetched> {
-  const { cache, emit, signal, full } = options;
+  const { cache, emit, signal } = options;
   const source = sourceOf(image);
   const text = `waiting for another labup that copies ${referenceOf(image)}`;
   const lock = await lockWhenFree(downloadLock(cache, source), () => emit({ type: 'note', text }), signal);
@@ -90,7 +89,7 @@ async function fetchImage(image: ImageWanted, options: Options): Promise<Fetched
     const record = await readRecord(cache, source);
     if (record !== undefined && (image.digest ?? record.digest) === record.digest) {
       const { file: path, sha256 } = record;
-      if (await isWhole(path, sha256, record, full)) return { path, sha256, fresh: false };
+      if (await isWhole(path, sha256, record)) return { path, sha256, fresh: false };
     }
     const digest = image.digest ?? (await digestNow(image, source, record, options));
     return await copy(image, digest, source, options);

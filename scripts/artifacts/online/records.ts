@@ -77,18 +77,17 @@ export async function writeRecord(
 
 /**
  * Whether a file of the cache still has the content that its name says. A file that has the length and time of its
- * record has been read in full before and is not read again, unless `full` is asked for: the images of a lab are a gigabyte.
+ * record has been read in full before and is not read again: the images of a lab are a gigabyte.
  */
 export async function isWhole(
   file: string,
   sha256: string,
   record: DownloadRecord | undefined,
-  full = false,
 ): Promise<boolean> {
   const seen = await stat(file).catch(() => undefined);
   if (seen === undefined) return false;
   const known = record?.file === file && record.sha256 === sha256;
-  if (!full && known && record.bytes === seen.size && record.mtimeMs === seen.mtimeMs) return true;
+  if (known && record.bytes === seen.size && record.mtimeMs === seen.mtimeMs) return true;
   return (await sha256File(file)) === sha256;
 }
 

@@ -79,7 +79,7 @@ export async function labdown(deps: Deps, options: DownOptions): Promise<DownRes
   const lab = labName(deps, options);
   const state = new LabState(deps.cwd, lab);
   // A damaged plan must not keep its lab from being removed.
-  const plan = await state.loadPlan().catch(() => undefined);
+  const plan = await state.load('plan').catch(() => undefined);
   scaleTimeouts(plan?.timeouts?.scale);
   const views = await observeByDriver(deps, lab, plan);
   const seen = views.flatMap(({ things }) => things);

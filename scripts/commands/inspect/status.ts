@@ -36,7 +36,7 @@ export interface LabStatus {
 export async function labStatus(deps: Deps, options: LabOptions): Promise<LabStatus> {
   const lab = labName(deps, options);
   const state = new LabState(deps.cwd, lab);
-  const plan = await state.loadPlan();
+  const plan = await state.load('plan');
   const things = await observeLab(deps, lab, plan);
   if (plan === undefined) {
     const machines = things

@@ -60,16 +60,16 @@ export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   const driver = await deps.driver(plan.choices.driver.value);
   await state.create();
   return state.locked('labup', async () => {
-    await state.saveFlags(flags);
+    await state.save('flags', flags);
     // Addresses that are still to be found: the last ones are known until then, so that a killed labup takes nothing away.
-    await state.savePlan(planAtLast(plan, await state.loadPlan()));
+    await state.save('plan', planAtLast(plan, await state.load('plan')));
     const timings: StepTiming[] = [];
     const closing: (() => void)[] = [];
     const start = { deps, driver, plan, state, work, packages, closing };
     try {
       const runSteps = journaled(timed(deps.runSteps, timings), 'labup', state);
       const complete = await upSteps(driver, plan).run(start, runSteps);
-      await state.write('timings.json', `${JSON.stringify(timings, null, 2)}\n`);
+      await state.save('timings', timings);
       return {
         plan: complete.plan,
         stateDir: state.dir,

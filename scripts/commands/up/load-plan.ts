@@ -44,8 +44,8 @@ export async function planFromSpec(
     deps.say(`There is no lab.yaml in ${deps.cwd}: this is the default lab (to change it: npx lab init).`);
   const written = loadSpec(path);
   const state = new LabState(deps.cwd, written.name);
-  const made = await state.loadPlan();
-  const kept = made === undefined ? {} : await state.loadFlags();
+  const made = await state.load('plan');
+  const kept = made === undefined ? {} : ((await state.load('flags')) ?? {});
   const said = saidNow(options, deps.cwd);
   const flags = { ...kept, ...said };
   const spec = asked(written, deps.cwd, { ...flags, echo: options.echo });

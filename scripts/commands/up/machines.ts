@@ -106,7 +106,7 @@ export async function bringUpMachines(
     ...api.via,
   });
   await undoPending(state, kubectl, machines, emit);
-  await state.savePlan(plan);
+  await state.save('plan', plan);
   return { changed, machines, plan, secrets, api };
 }
 
@@ -132,13 +132,13 @@ export async function installSoftware(
 }
 
 async function ensureSecrets(state: LabState, plan: LabPlan): Promise<Secrets> {
-  const saved = await state.loadSecrets();
+  const saved = await state.load('secrets');
   if (saved !== undefined) return saved;
   const secrets = newSecrets(
     plan.lab,
     plan.machines.map(({ name }) => name),
   );
-  await state.saveSecrets(secrets);
+  await state.save('secrets', secrets);
   return secrets;
 }
 async function withAddresses(driver: MachineDriver, wanted: LabPlan, emit: Emit): Promise<LabPlan> {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -145,18 +145,6 @@ describe.skipIf(missingPrograms('openssl').length > 0)('download (needs openssl)
     writeFileSync(first?.path ?? '', changed);
     expect((await get([one()]))[0]?.fresh).toBe(true);
     expectContent(first);
-  });
-
-  it('reads files in full when asked to', async () => {
-    server.file('/tool', CONTENT);
-    const [first] = await get([one()]);
-    const path = first?.path ?? '';
-    const { atime, mtime } = statSync(path);
-    const changed = Buffer.from(CONTENT);
-    changed.write('THE');
-    writeFileSync(path, changed);
-    utimesSync(path, atime, mtime);
-    expect((await get([one()], { full: true }))[0]?.fresh).toBe(true);
   });
 
   describe('a wrong sum', () => {
