@@ -6,6 +6,8 @@ import type { Outcome } from '../matrix/types.ts';
 export interface Action {
   readonly on: string;
   readonly argv: readonly string[];
+  /** Its standard input. */
+  readonly input?: string;
 }
 
 /** The `on` of actions that kubectl runs; argv then lacks the program. */

@@ -1,13 +1,13 @@
 import { checkId } from '../bgp/checks/check.ts';
 import { indexMachine } from '../matrix/expect/machine.ts';
 import { CALICO_GATEWAY } from '../plan/addressing.ts';
-import type { Fault, InapplicableFault } from './fault.ts';
+import { type Fault, type InapplicableFault, KUBECTL, MARK } from './fault.ts';
 import { lookFor, putBack, takeAway } from './placed-rules.ts';
 import { nodePortWays, pick, type Scene } from './scene.ts';
 
 /** Faults of the pod network. */
 export function podFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
-  return [natOutgoingMissing(scene), gatewayRouteMissing(scene)];
+  return [natOutgoingMissing(scene), gatewayRouteMissing(scene), policyWithoutEffect(scene)];
 }
 
 /** With Calico: the route is gone without which a node does not answer its pods for their gateway. */
@@ -103,6 +103,40 @@ function natOutgoingMissing({ plan, state, cells, picture }: Scene): Fault | Ina
         id: masqueraded.id,
         verdict: 'blocked',
         finding: { reason: 'blocked', by: checkId('masquerading', { machine: on }) },
+      },
+    ],
+    alsoRed: [],
+  };
+}
+
+/** A policy of which nothing takes notice. It selects no pod, so that it would do no harm where something did. */
+function policyWithoutEffect({ plan, cells }: Scene): Fault | InapplicableFault {
+  const id = 'policy-not-enforced';
+  const title = 'a NetworkPolicy that nothing enforces';
+  const { namespace } = plan.echo;
+  if (plan.choices.cni.value === 'calico') return { id, title, skipped: 'Calico enforces policies' };
+  const answered = pick(cells, ({ expected }) => expected.outcome === 'ok');
+  if (answered === undefined) return { id, title, skipped: 'it takes a connection that is answered' };
+  const policy = {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: MARK, namespace },
+    spec: { podSelector: { matchLabels: { [MARK]: 'none' } }, policyTypes: ['Ingress'] },
+  };
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [{ on: KUBECTL, argv: ['apply', '-f', '-'], input: JSON.stringify(policy) }],
+    revert: [{ on: KUBECTL, argv: ['delete', 'networkpolicy', MARK, '-n', namespace, '--ignore-not-found'] }],
+    cells: [answered.id],
+    expect: [
+      {
+        kind: 'check',
+        id: checkId('policies', {}),
+        verdict: 'failed',
+        reason: 'not-enforced',
+        seen: { policies: [`NetworkPolicy ${namespace}/${MARK}`] },
       },
     ],
     alsoRed: [],

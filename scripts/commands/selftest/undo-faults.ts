@@ -40,11 +40,15 @@ export async function undoPending(
 
 /** Runs an action of a fault on its machine, or with kubectl. */
 export async function runAction(
-  { on, argv }: Action,
+  { on, argv, input }: Action,
   kubectl: Kubectl,
   machines: ReadonlyMap<string, RemoteMachine>,
 ): Promise<string> {
-  const options = { signal: neverAborted(), timeoutMs: ACTION_TIMEOUT_MS };
+  const options = {
+    signal: neverAborted(),
+    timeoutMs: ACTION_TIMEOUT_MS,
+    ...(input === undefined ? {} : { input }),
+  };
   if (on === KUBECTL) return (await kubectl.run(argv, options)).stdout;
   const machine = machines.get(on);
   if (machine === undefined) throw new HarnessError(`There is no connection to ${on}.`);
