@@ -39,7 +39,7 @@ class Outcomes(WithEcho):
                 self.assertEqual(result, {
                     "id": "x", "outcome": "ok", "server": "127.0.0.4", "serverPort": self.ports[protocol],
                     "client": "127.0.0.1", "clientPort": local["localPort"], "attempts": 1, "errno": None,
-                    "address": "127.0.0.4", "detail": None, "fullSize": None})
+                    "address": "127.0.0.4", "detail": None, "fullSize": None, "status": None})
                 self.assertEqual(local["localAddress"], "127.0.0.1")
                 self.assertGreater(local["rttMs"], 0)
                 self.assertEqual(local["connectMs"] is None, protocol == "udp")
@@ -132,6 +132,27 @@ class Misbehaviour(unittest.TestCase):
     def assert_outcome(self, result: dict[str, Any], outcome: str, detail: str) -> None:
         self.assertEqual(result["outcome"], outcome, result)
         self.assertIn(detail, result["detail"])
+
+    def test_a_web_server_is_asked_and_its_status_told(self) -> None:
+        asked = []
+
+        def serve(sock: socket.socket) -> None:
+            asked.append(sock.recv(512))
+            sock.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nabc")
+        result = self.tcp(serve, talk="http")
+        self.assertEqual((result["outcome"], result["status"], result["nonce"]), ("ok", 503, None))
+        self.assertTrue(asked[0].startswith(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"), asked)
+        self.assert_outcome(self.tcp(lambda sock: sock.sendall(b"SSH-2.0-x\r\n"), talk="http"),
+                            "corrupt", "not the status line")
+        self.assert_outcome(self.tcp(lambda sock: time.sleep(1), talk="http"), "timeout", "the status line did not come")
+
+    def test_of_an_unknown_application_a_connection_or_any_answer_is_ok(self) -> None:
+        result = self.tcp(lambda sock: None, talk="none")
+        self.assertEqual((result["outcome"], result["server"]), ("ok", None))
+        self.assertIsNotNone(result["localPort"])
+        answered = self.udp(lambda sock, _data, client: sock.sendto(b"?", client), talk="none")
+        self.assertEqual((answered["outcome"], answered["nonce"]), ("ok", None))
+        self.assert_outcome(self.udp(lambda *_: None, talk="none"), "timeout", "no reply")
 
     def test_a_connection_closed_or_reset_before_the_header_is_corrupt(self) -> None:
         self.assert_outcome(self.tcp(lambda sock: None), "corrupt", "closed it before the header")
