@@ -72,6 +72,8 @@ export async function gatherHostFacts(
     isContainers ? look('other labs', lookAtOtherLabs(plan.lab, daemonHost)) : undefined,
     driver.value === 'multipass' ? lookAtMultipass(local) : undefined,
   ]);
+  const bridgeNetfilter =
+    (await readFile(`${root}${BRIDGE_NETFILTER}`, 'utf8').catch(() => '')).trim() === '1';
   return {
     platform: process.platform,
     uid: process.getuid?.() ?? -1,
@@ -82,7 +84,8 @@ export async function gatherHostFacts(
       plan.network.bridge,
       ours,
     ),
-    bridgeNetfilter: (await readFile(`${root}${BRIDGE_NETFILTER}`, 'utf8').catch(() => '')).trim() === '1',
+    bridgeNetfilter,
+    dropsForwarded: bridgeNetfilter && (await dropsForwarded(local, plan.network.bridge)),
     resolvers: parseResolvers(resolvConf),
     disks: disks ?? [],
     freeMemoryBytes: memory ?? 0,
@@ -113,6 +116,17 @@ function withoutOurs(
     addresses: network.addresses.filter(isForeign),
     bridgeIsOurs,
   };
+}
+
+/** Reads the policy of iptables' FORWARD; what may not be read (not root) or has no iptables counts as letting pass. */
+async function dropsForwarded(local: Executor, bridge: string): Promise<boolean> {
+  try {
+    const { stdout } = await local.run(['iptables', '-w', '-S', 'FORWARD']);
+    return stdout.includes('-P FORWARD DROP') && !stdout.includes(` ${bridge} `);
+  } catch (error) {
+    rethrowIfInterrupted(error);
+    return false;
+  }
 }
 
 async function freeMemory(root: string): Promise<number> {

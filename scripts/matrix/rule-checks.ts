@@ -35,12 +35,17 @@ function checkService(
   const wanted = { chains: service.ports.flatMap((port) => wantedChains(network, machine, service, port)) };
   if (!answer.ok) return unseenCheck('service-rules', subject, wanted, answer);
   const seen = {
-    chains: wanted.chains.map(({ chain }) => ({ chain, backends: leadsTo(answer.value, chain) })),
+    chains: wanted.chains.map(({ chain }) => ({
+      chain,
+      backends: leadsTo(answer.value, chain),
+      ...unequalShares(answer.value, chain),
+    })),
   };
   const isWrong = wrongChains({ wanted, seen }).length > 0;
+  const isOnlyUnequal = seen.chains.every(({ backends }, index) => isSame(backends, wanted.chains[index]));
   return makeCheck('service-rules', subject, {
     verdict: isWrong ? 'failed' : 'passed',
-    reason: isWrong ? 'wrong-backends' : 'as-wanted',
+    reason: !isWrong ? 'as-wanted' : isOnlyUnequal ? 'unequal-shares' : 'wrong-backends',
     wanted,
     seen,
   });
@@ -52,8 +57,18 @@ type WantedChain = ServiceRules['wanted']['chains'][number];
 /** The chains that a check found wrong; all of the service's where the node could not say what it has. */
 export function wrongChains({ wanted, seen }: Pick<ServiceRules, 'wanted' | 'seen'>): readonly string[] {
   return wanted.chains
-    .filter(({ backends }, index) => backends.join() !== seen?.chains[index]?.backends.join())
+    .filter(({ backends }, index) => {
+      const found = seen?.chains[index];
+      return !isSame(backends, found) || found?.percents !== undefined;
+    })
     .map(({ chain }) => chain);
+}
+
+function isSame(
+  backends: readonly string[],
+  chain: { readonly backends: readonly string[] } | undefined,
+): boolean {
+  return backends.join() === chain?.backends.join();
 }
 
 function wantedChains(
@@ -86,12 +101,41 @@ function addresses(endpoints: readonly Endpoint[], port: ServicePort): readonly 
  * clients that it remembers.
  */
 function leadsTo(rules: RuleCounters, chain: string): readonly string[] {
-  const jumps = rules.filter((rule) => rule.chain === chain && rule.target.startsWith('KUBE-SEP-'));
-  return [...new Set(jumps.map(({ target }) => target))]
-    .flatMap((endpoint) =>
-      rules
-        .filter((rule) => rule.chain === endpoint && rule.target === 'DNAT')
-        .map((rule) => optionOf(rule, '--to-destination') ?? ''),
-    )
+  return [...new Set(jumpsOf(rules, chain).map(({ target }) => target))]
+    .flatMap((endpoint) => backendsAt(rules, endpoint))
     .sort();
+}
+
+function jumpsOf(rules: RuleCounters, chain: string): RuleCounters {
+  return rules.filter((rule) => rule.chain === chain && rule.target.startsWith('KUBE-SEP-'));
+}
+
+function backendsAt(rules: RuleCounters, endpoint: string): readonly string[] {
+  return rules
+    .filter((rule) => rule.chain === endpoint && rule.target === 'DNAT')
+    .map((rule) => optionOf(rule, '--to-destination') ?? '');
+}
+
+/** kube-proxy writes probabilities with ten or eleven digits; the kernel keeps 31 bits of them. */
+const ROUNDING = 1e-6;
+
+/** What part of new connections each backend gets, where that is not the same for all, in the order of `leadsTo`. */
+function unequalShares(
+  rules: RuleCounters,
+  chain: string,
+): { readonly percents?: readonly { readonly backend: string; readonly percent: number }[] } {
+  // The jumps for clients that are remembered (sessionAffinity) are no choice.
+  const choices = jumpsOf(rules, chain).filter(({ rule }) => !rule.includes('--rcheck'));
+  let left = 1;
+  const shares = choices.map((rule) => {
+    const share = left * Number(optionOf(rule, '--probability') ?? 1);
+    left -= share;
+    return { backend: backendsAt(rules, rule.target).join(), share };
+  });
+  if (shares.every(({ share }) => Math.abs(share - 1 / shares.length) < ROUNDING)) return {};
+  return {
+    percents: shares
+      .map(({ backend, share }) => ({ backend, percent: Math.round(share * 1000) / 10 }))
+      .sort((a, b) => a.backend.localeCompare(b.backend)),
+  };
 }

@@ -103,6 +103,8 @@ export interface HostFacts {
   readonly bridgeIsOurs: boolean;
   /** Whether packets that only cross a bridge of the host go through its NAT rules too. */
   readonly bridgeNetfilter: boolean;
+  /** Whether, where they do, they are dropped unless a rule lets them pass, and none names the lab's bridge. */
+  readonly dropsForwarded: boolean;
   /** IPv4 name servers. */
   readonly resolvers: readonly string[];
   readonly disks: readonly DiskFact[];

@@ -258,7 +258,7 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
     expected: (check) => ruleChains(check.wanted.chains, check),
     observed: ({ chains }, check) => ruleChains(chains, check),
     why: () =>
-      'kube-proxy makes one chain per service port that leads to all ready pods, or to those that topology hints keep for the node, and with externalTrafficPolicy Local another one that leads to those of the node.',
+      'kube-proxy makes one chain per service port that leads to all ready pods, or to those that topology hints keep for the node, and with externalTrafficPolicy Local another one that leads to those of the node; each gets the same part of new connections.',
   },
   'udp-flows': {
     title: ({ subject: { machine } }) => `${machine} sends no UDP client to a pod that is gone`,
@@ -380,14 +380,17 @@ function masqueraded(rule: Networks | null): string {
     : `what comes from ${rule.sources.join(', ')} is masqueraded, unless it is for ${rule.except.join(', ')}`;
 }
 
-type Chains = CheckOf<'service-rules'>['wanted']['chains'];
+type Chains = NonNullable<CheckOf<'service-rules'>['seen']>['chains'];
 
 /** The chains that are wrong, or all where none is. */
 function ruleChains(chains: Chains, check: CheckOf<'service-rules'>): string {
   const wrong = wrongChains(check);
   return chains
     .filter(({ chain }) => wrong.length === 0 || wrong.includes(chain))
-    .map(({ chain, backends }) => `${chain} to ${listed(backends, 'nobody')}`)
+    .map(({ chain, backends, percents }) => {
+      const each = percents?.map(({ backend, percent }) => `${backend} (${percent} %)`);
+      return `${chain} to ${listed(each ?? backends, 'nobody')}`;
+    })
     .join('; ');
 }
 

@@ -27,7 +27,10 @@ const LINKS = JSON.stringify([
   { ifname: 'ens3', addr_info: [{ family: 'inet', local: '10.0.2.15', prefixlen: 24 }] },
   { ifname: 'labbr0', addr_info: [{ family: 'inet', local: '192.168.13.1', prefixlen: 24 }] },
 ]);
-const host = () => recordingExecutor(([, , ...words]) => (words.includes('route') ? ROUTES : LINKS));
+const host = (forward = '-P FORWARD DROP\n-A FORWARD -j DOCKER-USER\n') =>
+  recordingExecutor(([tool, , ...words]) =>
+    tool === 'iptables' ? forward : words.includes('route') ? ROUTES : LINKS,
+  );
 
 /** A Multipass as it should be. */
 function multipassSays(verb: string | undefined, version: string): string {
@@ -72,7 +75,7 @@ describe('host facts', () => {
   it('are looked up without changing anything', async () => {
     const local = host();
     const facts = await gatherHostFacts(local, places, plan, []);
-    expect(local.lines()).toEqual(['ip -j -4 route', 'ip -j addr']);
+    expect(local.lines()).toEqual(['ip -j -4 route', 'ip -j addr', 'iptables -w -S FORWARD']);
     expect(facts).toMatchObject({
       platform: process.platform,
       uid: process.getuid?.(),
@@ -80,6 +83,7 @@ describe('host facts', () => {
       links: ['lo', 'ens3', 'labbr0'],
       bridgeIsOurs: false,
       bridgeNetfilter: true,
+      dropsForwarded: true,
       resolvers: ['192.0.2.53'],
       freeMemoryBytes: 2048 * 1024,
       kernel: { release: '6.1.0-test' },
@@ -96,6 +100,13 @@ describe('host facts', () => {
     expect(Math.abs(facts.clock.now - Date.now())).toBeLessThan(60_000);
     expect(facts.clock.newestFile).toBeGreaterThan(Date.UTC(1980, 0));
   });
+
+  it.each(['-P FORWARD ACCEPT\n', '-P FORWARD DROP\n-A FORWARD -i labbr0 -o labbr0 -j ACCEPT\n'])(
+    'say that nothing is dropped with %j',
+    async (forward) => {
+      expect((await gatherHostFacts(host(forward), places, plan, [])).dropsForwarded).toBe(false);
+    },
+  );
 
   it('leave out what belongs to this lab already', async () => {
     const ours = [

@@ -17,8 +17,15 @@ function natRules(of: ObservedState, node: string): string {
       const xlb = serviceChain('XLB', service, port);
       const sep = (ip: string) => endpointChain(service, port, `${ip}:${port.port}`);
       const local = service.endpoints.filter((each) => each.ready && each.node === node);
+      // As iptables-save prints what kube-proxy writes: the last one gets what is left.
+      const jump = (chain: string) => (ip: string, index: number, all: readonly string[]) => {
+        const rest = all.length - index;
+        const part =
+          rest === 1 ? '' : ` -m statistic --mode random --probability ${(1 / rest + 1.6e-10).toFixed(11)}`;
+        return `[0:0] -A ${chain} -m comment --comment "x"${part} -j ${sep(ip)}`;
+      };
       return [
-        ...service.backends.map((ip) => `[0:0] -A ${svc} -m comment --comment "x" -j ${sep(ip)}`),
+        ...service.backends.map(jump(svc)),
         ...service.backends.map(
           (ip) => `[0:0] -A ${sep(ip)} -p tcp -j DNAT --to-destination ${ip}:${port.port}`,
         ),
@@ -26,7 +33,7 @@ function natRules(of: ObservedState, node: string): string {
         ...(service.policy === 'Local'
           ? local.length === 0
             ? [`[0:0] -A ${xlb} -j KUBE-MARK-DROP`]
-            : local.map(({ ip }) => `[0:0] -A ${xlb} -j ${sep(ip)}`)
+            : local.map(({ ip }) => ip).map(jump(xlb))
           : []),
       ];
     }),
@@ -64,6 +71,29 @@ describe('checkRules', () => {
     expect(twice).toContain('--rcheck');
     const counters = new Map(rulesOf(state)).set('k8sworker1', { ok: true, value: parseCounters(twice) });
     expect(wrong(checkRules(state, counters))).toEqual([]);
+  });
+
+  it.each([
+    ['--probability 0.50000000016', '--probability 0.00000000000', [33.3, 0, 66.7]],
+    ['-m statistic --mode random --probability 0.33333333349 ', '', [100, 0, 0]],
+  ])('fails where backends get unequal parts: %s', (from, to, percents) => {
+    const service = state.services.find(({ name }) => name === 'echo-ci-tcp');
+    const [port] = service?.ports ?? [];
+    if (service === undefined || port === undefined) throw new Error('no service');
+    const chain = serviceChain('SVC', service, port);
+    const text = natRules(state, 'k8sworker1');
+    const changed = text.replace(new RegExp(`^.* -A ${chain} .*${from}.*$`, 'm'), (line) =>
+      line.replace(from, to),
+    );
+    expect(changed).not.toBe(text);
+    const counters = new Map(rulesOf(state)).set('k8sworker1', { ok: true, value: parseCounters(changed) });
+    const [check, ...others] = wrong(checkRules(state, counters));
+    expect(others).toEqual([]);
+    expect(check).toMatchObject({ id: 'rules.k8sworker1.echo-ci-tcp', reason: 'unequal-shares' });
+    expect(check && wrongChains(check)).toEqual([chain]);
+    const found = check?.seen?.chains[0]?.percents ?? [];
+    const order = service.backends.map((ip) => `${ip}:1234`);
+    expect(order.map((each) => found.find(({ backend }) => backend === each)?.percent)).toEqual(percents);
   });
 
   it('fails on the nodes whose rules still lead to a pod that is not ready', () => {

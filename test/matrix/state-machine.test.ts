@@ -41,14 +41,15 @@ describe('what a machine says', () => {
     ]);
   });
 
-  it('about next hops: those that are down are left out, the others in order', () => {
+  it('about next hops: those that the kernel does not use are left out, the others in order', () => {
     const text = JSON.stringify([
       {
         dst: 'default',
         nexthops: [
           { gateway: '10.0.0.3', dev: 'c', flags: [] },
           { gateway: '10.0.0.1', dev: 'a', flags: ['dead'] },
-          { gateway: '10.0.0.4', dev: 'a', flags: ['linkdown'] },
+          { gateway: '10.0.0.4', dev: 'a', flags: ['dead', 'linkdown'] },
+          { gateway: '10.0.0.5', dev: 'd', flags: ['linkdown'] },
           { gateway: '10.0.0.2', dev: 'b', flags: [] },
         ],
       },
@@ -62,6 +63,7 @@ describe('what a machine says', () => {
         hops: [
           { gateway: '10.0.0.2', interface: 'b' },
           { gateway: '10.0.0.3', interface: 'c' },
+          { gateway: '10.0.0.5', interface: 'd' },
         ],
       },
     ]);

@@ -167,10 +167,18 @@ const policies = about('policies', ['not-enforced'], {
   seen: { policies: texts, enforced: z.boolean() },
 });
 const chains = { chains: lists({ chain: text, backends: texts.describe('ADDRESS:PORT, sorted.') }) };
-const serviceRules = about('service-rules', ['wrong-backends'], {
+const serviceRules = about('service-rules', ['wrong-backends', 'unequal-shares'], {
   subject: { ...machine, service: text },
   wanted: chains,
-  seen: chains,
+  seen: {
+    chains: lists({
+      chain: text,
+      backends: texts,
+      percents: lists({ backend: text, percent: z.number() })
+        .optional()
+        .describe('What part of new connections each gets, where that is not the same for all.'),
+    }),
+  },
 });
 const udpFlows = about('udp-flows', ['stale', 'partly-read'], {
   subject: machine,

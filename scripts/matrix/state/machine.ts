@@ -177,7 +177,8 @@ export function parseRoutes(text: string, leaveOut: LeaveOut = () => {}): readon
       hops:
         known === 'unicast'
           ? hops
-              .filter((hop) => !hop.flags.includes('dead') && !hop.flags.includes('linkdown'))
+              // A hop whose link is down is used like others, unless ignore_routes_with_linkdown makes it `dead`, too.
+              .filter((hop) => !hop.flags.includes('dead'))
               .map((hop) => ({
                 ...(hop.gateway === undefined ? {} : { gateway: hop.gateway }),
                 interface: hop.dev ?? '',

@@ -50,7 +50,7 @@ const PRECONDITIONS: readonly Precondition[] = [
   {
     id: 'bridge-netfilter',
     title: 'bridged packets',
-    drivers: ['multipass'],
+    drivers: ['incus', 'multipass'],
     linuxOnly: true,
     judge: judgeBridgeNetfilter,
   },

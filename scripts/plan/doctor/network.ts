@@ -19,18 +19,33 @@ export function judgeBridge(plan: LabPlan, facts: HostFacts): HostFinding {
 }
 
 /**
- * Whether the host's NAT leaves the machines' own traffic alone. Multipass' rule masquerades all that comes from its
- * network and is not for it (firewall_config.cpp of canonical/multipass), and with br_netfilter that is also what one
- * machine sends another for a lab prefix, which then seems to come from the host.
+ * Whether the host's rules leave alone what machines send each other. With br_netfilter they see packets that only cross a
+ * bridge. Docker sets the policy of FORWARD to DROP, and nothing then lets the lab's bridge pass. Multipass' rule masquerades
+ * all that comes from its network and is not for it (firewall_config.cpp of canonical/multipass), which is also what one
+ * machine sends another for a lab prefix.
  */
-export function judgeBridgeNetfilter(plan: LabPlan, { bridgeNetfilter }: HostFacts): HostFinding {
-  if (!findsAddresses(plan)) return skipped("only matters where the lab's addresses are Multipass' own");
-  if (!bridgeNetfilter) return { found: 'bridged packets do not pass the NAT rules' };
+export function judgeBridgeNetfilter(plan: LabPlan, facts: HostFacts): HostFinding {
+  if (!facts.bridgeNetfilter) return { found: "bridged packets do not pass the host's rules" };
+  const off = 'sudo sysctl -w net.bridge.bridge-nf-call-iptables=0   (Docker may have switched it on)';
+  if (facts.dropsForwarded) {
+    const { bridge } = plan.network;
+    const message =
+      "bridged packets pass this host's rules (br_netfilter), and its FORWARD chain drops what no rule accepts: machines will not reach each other";
+    return warned(
+      "bridged packets are dropped by the host's rules",
+      message,
+      `${off}, or: sudo iptables -I FORWARD -i ${bridge} -o ${bridge} -j ACCEPT`,
+    );
+  }
+  if (!findsAddresses(plan))
+    return { found: "bridged packets pass the host's rules, which do not drop them" };
   const message =
     "bridged packets pass this host's NAT rules (br_netfilter), which give machines' traffic for lab prefixes the host's address";
-  const hint =
-    'sudo sysctl -w net.bridge.bridge-nf-call-iptables=0   (Docker may have switched it on), or set multipass.network.mode to static';
-  return warned('bridged packets pass the NAT rules', message, hint);
+  return warned(
+    'bridged packets pass the NAT rules',
+    message,
+    `${off}, or set multipass.network.mode to static`,
+  );
 }
 
 /** Whether the lab's subnet is free. */

@@ -60,8 +60,14 @@ export const NETWORK_CASES: Cases = {
       what: 'on, where the lab has its own',
       facts: { bridgeNetfilter: true },
       driver: 'multipass',
-      verdict: 'skipped',
-      says: ["Multipass' own"],
+      verdict: 'ok',
+      says: ['do not drop them'],
+    },
+    {
+      what: 'on, and what is forwarded is dropped, as Docker has it',
+      facts: { bridgeNetfilter: true, dropsForwarded: true },
+      verdict: 'warning',
+      says: ['will not reach each other', 'sudo iptables -I FORWARD -i labbr0 -o labbr0 -j ACCEPT'],
     },
   ],
   subnet: [

@@ -42,6 +42,7 @@ export const GOOD_HOST: HostFacts = {
   tunnels: [],
   bridgeIsOurs: false,
   bridgeNetfilter: false,
+  dropsForwarded: false,
   resolvers: ['192.0.2.1'],
   disks: [{ use: 'cache', path: '/var/lib', device: 1, freeBytes: 50 * GIB }],
   freeMemoryBytes: 8 * GIB,
