@@ -126,7 +126,7 @@ export function debianArchitecture(arch: string = process.arch): 'amd64' | 'arm6
   );
 }
 
-/** The mirror and the way to it, from the host's own apt configuration (one-line and deb822 sources). */
+/** The mirror and the proxies to it, from the host's own apt configuration (one-line and deb822 sources). */
 export async function findDebianSource(host: Executor, etcApt = '/etc/apt'): Promise<DebianSource> {
   const sources: AptSource[] = parseOneLineSources(await readOptional(join(etcApt, 'sources.list')));
   const names = await readdir(join(etcApt, 'sources.list.d')).catch(none);

@@ -24,7 +24,7 @@ export interface BuildContext {
   readonly script: (path: string, ...args: readonly string[]) => Promise<void>;
   /** Runs a command, its output going to the build's log. */
   readonly run: (argv: readonly string[]) => Promise<void>;
-  /** A sources.list file for this build, and mmdebstrap's options for the way to the mirror. */
+  /** A sources.list file for this build, and mmdebstrap's options for the proxies to the mirror. */
   readonly sources: string;
   readonly mmdebstrapOptions: readonly string[];
   readonly parameters: Readonly<Record<string, string>>;

@@ -10,10 +10,10 @@ import { toJunit } from '../report/junit.ts';
 import { conclusionOf, type LabRun } from '../report/run.ts';
 import { renderTable } from '../report/table.ts';
 import { describeExpected, describeObserved } from '../report/words.ts';
-import { wrap } from '../report/wrap.ts';
 import type { FaultResult } from '../selftest/run.ts';
 import { EXIT, type ExitCode, LabError, messageOf, UserError } from '../shared/errors.ts';
 import { writeAtomic } from '../shared/files.ts';
+import { wrap } from '../shared/text.ts';
 import { colors, durationText } from './text.ts';
 
 /** One cell's expectation as a part of a JSON document. */

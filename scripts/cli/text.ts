@@ -5,7 +5,7 @@ import type { LabStatus, MachineStatus } from '../commands/inspect/status.ts';
 import type { StepTiming } from '../commands/steps.ts';
 import type { DoctorCheck, DoctorVerdict } from '../plan/doctor/check.ts';
 import type { HostProblem } from '../plan/host-facts.ts';
-import { wrap } from '../report/wrap.ts';
+import { table, wrap } from '../shared/text.ts';
 
 /**
  * Whether output may hold colour codes: on a terminal, unless NO_COLOR is set (https://no-color.org). picocolors by
@@ -62,16 +62,7 @@ export function statusText({ lab, state, machines, problems, differences }: LabS
     machine.node ?? '-',
     sessionsText(machine),
   ]);
-  const table = [['MACHINE', 'ROLE', 'ADDRESS', 'STATE', 'NODE', 'BGP'], ...rows];
-  const widths = (table[0] ?? []).map((_, column) =>
-    Math.max(...table.map((row) => (row[column] ?? '').length)),
-  );
-  const lines = table.map((row) =>
-    row
-      .map((text, column) => text.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
+  const lines = table([['MACHINE', 'ROLE', 'ADDRESS', 'STATE', 'NODE', 'BGP'], ...rows]);
   return [
     `lab "${lab}": ${paint(state)}`,
     ...(machines.length > 0 ? ['', ...lines] : []),

@@ -14,7 +14,7 @@ export interface ClusterContext {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The administrator's way into a cluster. */
+/** The administrator's access to a cluster. */
 export interface AdminAccess {
   /** With the server's address as the certificate has it. */
   readonly kubeconfig: string;

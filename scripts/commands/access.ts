@@ -72,7 +72,7 @@ async function writeSshFiles(state: LabState, reach: readonly SshReach[], privat
     return block(each.name, each, through === undefined ? [] : [`  ProxyJump ${through[0]}`]);
   });
   // The user's own key, or whatever the agent has: it does not know the lab's.
-  const ways = jumps.map(([name, jump]) =>
+  const jumpHosts = jumps.map(([name, jump]) =>
     block(
       name,
       jump,
@@ -92,7 +92,7 @@ async function writeSshFiles(state: LabState, reach: readonly SshReach[], privat
     '  PasswordAuthentication no',
     '',
   ];
-  await state.write('ssh_config', [...hosts, ...ways, ...common].join('\n'));
+  await state.write('ssh_config', [...hosts, ...jumpHosts, ...common].join('\n'));
 }
 
 /** The jump hosts of a lab, each under a name that no machine can have. */
@@ -107,7 +107,7 @@ function quoted(path: string): string {
   return `"${path}"`;
 }
 
-/** The way to the API server, for as long as it is not closed. */
+/** The connection to the API server, for as long as it is not closed. */
 export interface ApiAccess {
   readonly via: Pick<KubectlAccess, 'via'>;
   close(): void;
@@ -116,8 +116,8 @@ export interface ApiAccess {
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /**
- * Opens the way to the API server: nothing has to be done, unless the control plane is behind a jump host. Then kubectl
- * has no way to it but a forward over SSH, through the control plane itself, so that its SSH port is all that the jump
+ * Makes the API server reachable: nothing has to be done, unless the control plane is behind a jump host. Then kubectl
+ * reaches it only by a forward over SSH, through the control plane itself, so that its SSH port is all that the jump
  * host has to reach. Throws what connecting through a jump host throws, HarnessError where the SSH login fails.
  */
 export async function openApi(

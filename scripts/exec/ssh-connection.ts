@@ -145,16 +145,16 @@ export async function dialThrough(
   timeoutMs: number,
 ): Promise<ClientChannel> {
   const key = JSON.stringify([jump.user, jump.address, jump.port, jump.keyFile, jump.hostKey]);
-  const way = shared.get(key) ?? share(key, jump, timeoutMs);
-  way.users += 1;
+  const connection = shared.get(key) ?? share(key, jump, timeoutMs);
+  connection.users += 1;
   const leave = () => {
-    way.users -= 1;
-    if (way.users > 0) return;
-    forget(key, way);
-    void way.entered.then((ssh) => ssh.dispose()).catch(() => {}); // Whoever waits for it has been told.
+    connection.users -= 1;
+    if (connection.users > 0) return;
+    forget(key, connection);
+    void connection.entered.then((ssh) => ssh.dispose()).catch(() => {}); // Whoever waits for it has been told.
   };
   try {
-    const channel = await openChannel(await way.entered, address, port, timeoutMs);
+    const channel = await openChannel(await connection.entered, address, port, timeoutMs);
     channel.once('close', leave);
     return channel;
   } catch (error) {
@@ -182,8 +182,8 @@ function share(key: string, jump: JumpHost, timeoutMs: number): Shared {
 }
 
 /** From now on others open a connection of their own. */
-function forget(key: string, way: Shared): void {
-  if (shared.get(key) === way) shared.delete(key);
+function forget(key: string, connection: Shared): void {
+  if (shared.get(key) === connection) shared.delete(key);
 }
 
 async function enter(jump: JumpHost, timeoutMs: number): Promise<NodeSSH> {

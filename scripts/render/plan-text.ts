@@ -1,5 +1,6 @@
 import { AT_RUN_TIME, findsAddresses, isPending } from '../plan/found.ts';
 import { type Choice, type LabPlan, machinesOf, type PeeringPlan, theMachine } from '../plan/types.ts';
+import { table, wrap as wrapText } from '../shared/text.ts';
 
 const WIDTH = 100;
 /** More sessions than this and the iBGP mesh is one line. */
@@ -161,34 +162,12 @@ function entry(title: string, why: string): string[] {
   return [...wrap(title, '', '    '), ...wrap(why, '    ', '    ')];
 }
 
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-}
-
 /** Long names make long rows: those lose their alignment and wrap. */
 function fit(line: string): string[] {
   return line.length <= WIDTH - 2 ? [line] : wrap(line.replace(/ {2,}/g, ' '), '', '    ');
 }
 
-/** Words of `text` in lines that, indented by a section's two columns, fit the width. Longer words stay whole. */
+/** A text in lines that, indented by a section's two columns, fit the width. */
 function wrap(text: string, first: string, rest: string): string[] {
-  const lines: string[] = [];
-  let line = first;
-  let empty = true;
-  for (const word of text.split(' ')) {
-    if (!empty && line.length + 1 + word.length > WIDTH - 2) {
-      lines.push(line);
-      line = rest;
-      empty = true;
-    }
-    line += empty ? word : ` ${word}`;
-    empty = false;
-  }
-  return [...lines, line];
+  return wrapText(text, WIDTH - 2, rest, first);
 }

@@ -104,7 +104,7 @@ function differenceText(seen: Difference): string {
     case 'wrong-destination':
       return `${seen.at} led it to ${seen.destination}${by(seen, ' by')}, but only ${or(seen.wanted)} may answer${cameFrom(seen)}`;
     case 'source-kept':
-      return `nobody changed the source ${seen.source} on the way, but the server is to see ${or(seen.wanted)}`;
+      return `nobody changed the source ${seen.source} on the path, but the server is to see ${or(seen.wanted)}`;
     case 'source-replaced':
       return `${seen.at} replaced the source ${seen.before === undefined ? '' : `${seen.before} `}by ${seen.source}${by(seen, ' with')}, but the server is to see ${or(seen.wanted)}`;
     case 'lost-on-link':
@@ -120,7 +120,7 @@ function differenceText(seen: Difference): string {
     case 'icmp':
       return `${reached({ ...seen, at: seen.last })}${seen.at} answered with ICMP type ${seen.type} code ${seen.code}${predicted(seen)}`;
     case 'no-route':
-      return `${reached(seen)}${seen.at} has no way to go on with it (${seen.route})${predicted(seen)}${cameFrom(seen)}`;
+      return `${reached(seen)}${seen.at} has no route for it (${seen.route})${predicted(seen)}${cameFrom(seen)}`;
     case 'not-sent':
       return `nothing of it left ${seen.at}: ${seen.said}${seen.problem === undefined ? '' : ` (${seen.problem})`}`;
     case 'ended':
@@ -167,7 +167,7 @@ function count(number: number, what: string): string {
 }
 
 function arrived({ at, machine }: { readonly at: string; readonly machine: string }): string {
-  return `the packet took the predicted way to ${at} on ${machine}`;
+  return `the packet took the predicted path to ${at} on ${machine}`;
 }
 
 function reached({

@@ -231,7 +231,7 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
     why: ({ wanted }) =>
       wanted.sources.length === 0
         ? 'No IPPool of Calico has natOutgoing, so a pod shows its own address everywhere.'
-        : "Whoever is not in the cluster need not know a way to a pod's address, so a pod shows its node's there.",
+        : "Whoever is not in the cluster need not have a route to a pod's address, so a pod shows its node's there.",
   },
   'pod-gateway': {
     title: ({ subject: { machine } }) => `${machine} answers its pods for their gateway`,
@@ -315,14 +315,14 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
     observed: ({ ways, holes }) =>
       holes
         .map(({ machines, link, lost, cell, detail }) => {
-          const where = `${machines.length === 1 ? 'at' : 'on the way over'} ${listed(machines, 'no machine that is known')}`;
+          const where = `${machines.length === 1 ? 'at' : 'on the path over'} ${listed(machines, 'no machine that is known')}`;
           const how =
             link === undefined
               ? ''
               : ` (its ${link.name} takes packets of ${link.mtu} bytes, other machines' links ${link.usualMtu}, and the senders are not told)`;
-          return `${lost} of ${ways} ways lose packets of full size ${where}${how}, e.g. ${cell}: ${detail}`;
+          return `${lost} of ${ways} paths lose packets of full size ${where}${how}, e.g. ${cell}: ${detail}`;
         })
-        .join('; ') || `all ${ways} ways carry them`,
+        .join('; ') || `all ${ways} paths carry them`,
     why: () =>
       'A link with a smaller MTU whose message "fragmentation needed" does not reach the sender loses large packets without a sign.',
   },
@@ -413,7 +413,7 @@ function whySpread({ reason, subject, wanted, seen, problem }: CheckOf<'spread'>
     of.filter((node) => !without.includes(node)).join(', ');
   switch (reason) {
     case 'several-choosers':
-      return `More than one machine on the way from ${subject.from} chooses among next hops, which is not modelled`;
+      return `More than one machine on the path from ${subject.from} chooses among next hops, which is not modelled`;
     case 'policy-not-modelled':
       return `fib_multipath_hash_policy ${policy} of ${chooser} is not modelled, only 0 and 1`;
     case 'not-read':

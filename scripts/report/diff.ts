@@ -1,7 +1,7 @@
 import pc from 'picocolors';
+import { wrap } from '../shared/text.ts';
 import type { LabReport } from './json.ts';
 import { describeExpected, describeObserved } from './words.ts';
-import { wrap } from './wrap.ts';
 
 type ReportCell = LabReport['cells'][number];
 type ReportCheck = LabReport['checks'][number];

@@ -34,11 +34,11 @@ const evidenceSchema = z.strictObject({
   chance: z
     .strictObject({ lost: count, tries: count })
     .optional()
-    .describe('Where chance chooses the way: how many of the tries went wrong.'),
-  sentence: z.string().describe('The first hop that differs from the predicted way.'),
+    .describe('Where chance chooses the path: how many of the tries went wrong.'),
+  sentence: z.string().describe('The first hop that differs from the predicted path.'),
   hops: list({
     at: z.string(),
-    agrees: z.boolean().describe('Whether this hop did what the predicted way says.'),
+    agrees: z.boolean().describe('Whether this hop did what the predicted path says.'),
     text: z.string(),
     detail: texts.describe('Counters, routes, captured packets: what the sentence rests on.'),
   }),
@@ -65,7 +65,7 @@ const cellSchema = z.strictObject({
       .array(chainStepSchema)
       .readonly()
       .optional()
-      .describe("The packet's predicted way, in order, to the answering pod or to where it ends."),
+      .describe("The packet's predicted path, in order, to the answering pod or to where it ends."),
   }),
   observed: z
     .strictObject({

@@ -1,6 +1,7 @@
 import pc from 'picocolors';
 import type { Check, CheckKind } from '../bgp/checks/check.ts';
 import type { CellResult, Verdict } from '../matrix/types.ts';
+import { wrap, wrapItems } from '../shared/text.ts';
 import { type Cause, cellCauses, checkCauses, countText, groupBy, reasonCauses } from './causes.ts';
 import { describeEvidence, describeFinding } from './cell-text.ts';
 import { describeCheck } from './check-text.ts';
@@ -17,7 +18,6 @@ import {
   kindOf,
   kindsToExplain,
 } from './words.ts';
-import { wrap, wrapItems } from './wrap.ts';
 
 export interface TableOptions {
   readonly color: boolean;

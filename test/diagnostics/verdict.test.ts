@@ -139,7 +139,7 @@ describe('the first hop that differs', () => {
     const detail = 'connect: Network is unreachable';
     expect(
       sentenceOf(evidence(cell, { ...TIMEOUT, outcome: 'no-route', detail }, { ubuntu: { routes: route } })),
-    ).toMatch(/^ubuntu has no way to go on with it \(no way: Network is unreachable\)/);
+    ).toMatch(/^ubuntu has no route for it \(no way: Network is unreachable\)/);
     expect(
       sentenceOf(
         evidence(cell, { ...TIMEOUT, detail: 'x' }, { ubuntu: { problems: ['python3: not installed'] } }),
@@ -205,7 +205,7 @@ describe('the first hop that differs', () => {
   });
 
   it('is the pod', () => {
-    const way = 'The packet took the predicted way to pod/echo-server1 on k8sworker1';
+    const way = 'The packet took the predicted path to pod/echo-server1 on k8sworker1';
     const of = (seen: Partial<Observation>, home: Machine, ...then: Packet[]) =>
       evidence(cell, seen, {
         ubuntu: { packets: [...(ubuntu.packets ?? []), ...(home.packets ?? [])] },

@@ -41,13 +41,13 @@ const passesOn = (machine: string) => (cell: Cell) =>
   cell.from !== machine && cell.expected.chain.some(({ at }) => at === machine);
 
 describe('checkFullSize', () => {
-  it('is content where all ways carry them', () => {
+  it('is content where all paths carry them', () => {
     expect(checkWhere(() => false)).toMatchObject([
       {
         id: 'full-size',
         verdict: 'passed',
         reason: 'as-wanted',
-        observed: `all ${CELLS.length} ways carry them`,
+        observed: `all ${CELLS.length} paths carry them`,
       },
     ]);
   });
@@ -60,13 +60,13 @@ describe('checkFullSize', () => {
     expect(others).toEqual([]);
     expect(check).toMatchObject({ verdict: 'failed', reason: 'small-link' });
     expect(check?.observed).toBe(
-      `${count} of ${CELLS.length} ways lose packets of full size at bgp (its eth0 takes packets of 1280 bytes, other machines' links 1500, and the senders are not told), e.g. routed>pod/echo-server1:1234/tcp: of 65536 bytes 0 arrived`,
+      `${count} of ${CELLS.length} paths lose packets of full size at bgp (its eth0 takes packets of 1280 bytes, other machines' links 1500, and the senders are not told), e.g. routed>pod/echo-server1:1234/tcp: of 65536 bytes 0 arrived`,
     );
   });
 
   it('names the machine that all of them lead over where no link is smaller', () => {
     const [check] = checkWhere(passesOn('bgp'));
-    expect(check?.observed).toMatch(/^\d+ of \d+ ways lose packets of full size at bgp, e\.g\. routed>/);
+    expect(check?.observed).toMatch(/^\d+ of \d+ paths lose packets of full size at bgp, e\.g\. routed>/);
   });
 
   it('names two machines where there are two holes', () => {
@@ -74,7 +74,7 @@ describe('checkFullSize', () => {
       kind === 'node-port' && node === 'k8sworker2' && from === 'ubuntu';
     const [check] = checkWhere((cell) => passesOn('bgp')(cell) || isNodePort(cell), withLink('bgp', 1280));
     expect(check?.observed).toMatch(
-      /full size at bgp \(.*; \d of \d+ ways lose packets of full size on the way over ubuntu, k8sworker2, /,
+      /full size at bgp \(.*; \d of \d+ paths lose packets of full size on the path over ubuntu, k8sworker2, /,
     );
   });
 

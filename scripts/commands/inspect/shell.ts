@@ -23,8 +23,8 @@ export async function sshArgv(
 }
 
 /**
- * Runs work with the argv of kubectl against the lab's API server, whatever the user's own kubeconfig says; the way to it
- * is open for as long as the work takes.
+ * Runs work with the argv of kubectl against the lab's API server, whatever the user's own kubeconfig says; the connection
+ * to it is open for as long as the work takes.
  */
 export async function withKubectl<T>(
   deps: Deps,

@@ -46,7 +46,7 @@ export interface Machines {
   readonly machines: ReadonlyMap<string, RemoteMachine>;
   readonly plan: LabPlan;
   readonly secrets: Secrets;
-  /** The way to the API server. */
+  /** The connection to the API server. */
   readonly api: ApiAccess;
 }
 

@@ -6,7 +6,7 @@ import { describeControl, KIND_TEXTS, type Kind, kindOf } from '../words.ts';
 /** What the page's script needs to show a cell in full. Texts that many cells share are written once. */
 export interface PageData {
   readonly texts: readonly string[];
-  /** Steps of the predicted way: the machine, the layer, and the index of a text. */
+  /** Steps of the predicted path: the machine, the layer, and the index of a text. */
   readonly steps: readonly (readonly [at: string, layer: string, text: number])[];
   readonly kinds: Readonly<Record<Kind, { readonly sign: string; readonly text: string }>>;
   readonly cells: readonly PageCell[];

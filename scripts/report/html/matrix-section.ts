@@ -23,7 +23,7 @@ export function matrixSection(run: LabRun): Markup | undefined {
     isFirst = false;
     return gridCell(result, tabindex, start);
   };
-  return html`<p class="hint">Rows are where connections start, columns where they go. Click a cell, or use the arrow keys and Enter, to see the packet's way; Escape closes it.</p>
+  return html`<p class="hint">Rows are where connections start, columns where they go. Click a cell, or use the arrow keys and Enter, to see the packet's path; Escape closes it.</p>
 <ul class="legend">${kindsToExplain(run.cells).map(
     (kind) =>
       html`<li><span class="sign ${kind}" aria-hidden="true">${KIND_TEXTS[kind].sign}</span> ${KIND_TEXTS[kind].text}</li>`,

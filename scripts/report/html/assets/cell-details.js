@@ -104,7 +104,7 @@
         make('div', '', data.texts[text]),
       ),
     );
-    return [make('h4', '', "The packet's predicted way"), make('ol', 'hops chain', ...items)];
+    return [make('h4', '', "The packet's predicted path"), make('ol', 'hops chain', ...items)];
   }
 
   function proof(sentences) {

@@ -37,3 +37,10 @@ export function wrapItems(
 }
 
 const NO_BREAK = '\u00a0';
+
+/** Rows of text as lines, every column as wide as its longest cell. */
+export function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const line = (row: readonly string[]) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0));
+  return rows.map((row) => line(row).join('  ').trimEnd());
+}
