@@ -185,7 +185,9 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
         ...[...new Set(offered.map(({ prefix }) => prefix))].map((prefix) => {
           const to = offered
             .filter((each) => each.prefix === prefix)
-            .map(({ to, refusedBy }) => (refusedBy === null ? to : `${to} (refused by its ${refusedBy})`));
+            .map(({ to, refusedBy }) =>
+              refusedBy === null ? to : `${to} (refused by its ${filterText(refusedBy)})`,
+            );
           return `${machine} offers unplanned ${prefix} to ${listed(to)}`;
         }),
       ].join('; ') || 'none',
@@ -435,4 +437,9 @@ function whySpread({ reason, subject, wanted, seen, problem }: CheckOf<'spread'>
         ? `${chooser} chooses among ${nodes.length} next hops by addresses alone (fib_multipath_hash_policy 0), so all connections of one client take one of them`
         : `${chooser} chooses among ${nodes.length} next hops by addresses and ports (fib_multipath_hash_policy 1), so connections reach all of them; ${flows} connections would miss one with a probability of at most ${MISS_PROBABILITY}`;
   }
+}
+
+/** BIRD has no name for a filter that is written where it is used, as Calico's are. */
+function filterText(name: string): string {
+  return name === '(unnamed)' ? 'filter' : `filter ${name}`;
 }

@@ -96,13 +96,14 @@ describe('the sentences of a check', () => {
             offered: [
               { prefix: '0.0.0.0/0', to: 'w1', refusedBy: 'in' },
               { prefix: '0.0.0.0/0', to: 'w2', refusedBy: null },
+              { prefix: '0.0.0.0/0', to: 'w3', refusedBy: '(unnamed)' },
             ],
           },
         },
       ),
       {
         observed:
-          'bgp BGP table and kernel: unplanned 10.0.0.9/32 via 10.0.0.1; bgp offers unplanned 0.0.0.0/0 to w1 (refused by its in), w2',
+          'bgp BGP table and kernel: unplanned 10.0.0.9/32 via 10.0.0.1; bgp offers unplanned 0.0.0.0/0 to w1 (refused by its filter in), w2, w3 (refused by its filter)',
       },
     ],
     [
