@@ -100,18 +100,41 @@ function choiceOf({ at, decision, next }: Trace, before?: Choice): Choice {
 type Spread = CheckOf<'spread'>;
 type Seen = NonNullable<Spread['seen']>;
 
-/** Compares where the connections came out with what the choosing kernel's policy says. */
+const againId = (id: string) => `${id}/again`;
+
+/**
+ * The connections to be made again: that of each plan that lost a single one. A next hop or pod that does not answer loses
+ * more of them, or this one again.
+ */
+export function lostOnce(
+  plans: readonly EcmpPlan[],
+  seen: ReadonlyMap<string, Observation>,
+): readonly Cell[] {
+  return plans.flatMap(({ flows }) => {
+    const lost = flows.filter(
+      ({ id }) => !['ok', 'harness-error', undefined].includes(seen.get(id)?.outcome),
+    );
+    return lost.length === 1 ? lost.map((cell) => ({ ...cell, id: againId(cell.id) })) : [];
+  });
+}
+
+/** Compares where the connections came out, at the first try or the second, with what the choosing kernel's policy says. */
 export function judgeEcmp(
   plan: EcmpPlan,
   state: ObservedState,
   seen: ReadonlyMap<string, Observation>,
+  again: ReadonlyMap<string, Observation> = new Map(),
 ): Spread {
   const { from, target, flows, skipped, chooser, policy, nodes, servers } = plan;
   const subject = { from, target };
   const wanted = { chooser, policy, nodes, servers };
   if (skipped !== undefined)
     return makeCheck('spread', subject, { verdict: 'skipped', reason: skipped, wanted });
-  const observations = flows.map(({ id }) => seen.get(id) ?? notObserved('no result'));
+  const answeredAgain = flows.filter(({ id }) => again.get(againId(id))?.outcome === 'ok').length;
+  const observations = flows.map(({ id }) => {
+    const second = again.get(againId(id));
+    return second?.outcome === 'ok' ? second : (seen.get(id) ?? notObserved('no result'));
+  });
   const unknown = observations.find(({ outcome }) => outcome === 'harness-error');
   if (unknown !== undefined)
     return unseenCheck('spread', subject, wanted, {
@@ -125,6 +148,7 @@ export function judgeEcmp(
     flows: flows.length,
     counts: histogram(networkOf(state), observations),
     lost: lost.length,
+    ...(answeredAgain === 0 ? {} : { again: answeredAgain }),
     ...(first === undefined
       ? {}
       : { firstLost: [first.outcome, ...(first.detail === null ? [] : [first.detail])].join(': ') }),

@@ -301,7 +301,8 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
         'no answer',
       );
     },
-    why: (check) => `${whySpread(check)}.`,
+    why: (check) =>
+      `${whySpread(check)}${check.seen?.again === undefined ? '' : `; ${check.seen.again} of them was answered at the second try only`}.`,
   },
   affinity: {
     title: ({ wanted: { from, to }, seen }) => `${from} to ${to}: ${seen?.flows ?? 0} connections`,

@@ -5,6 +5,7 @@ import {
   type EcmpPlan,
   flowsFor,
   judgeEcmp,
+  lostOnce,
   MISS_PROBABILITY,
   planEcmp,
 } from '../../scripts/matrix/ecmp.ts';
@@ -165,6 +166,30 @@ describe('the verdict', () => {
     ['a stranger answers', seenAt(plan, (index) => index % 3, { server: '10.255.0.99' }), 'wrong-server'],
   ] as const)('is failed where %s', (_, seen, reason) => {
     expect(judgeEcmp(plan, HEALTHY, seen)).toMatchObject({ verdict: 'failed', reason });
+  });
+
+  it('is passed where a single lost connection is answered at the second try, and failed where it is not', () => {
+    const all = seenAt(plan, (index) => index % 3);
+    const losing = (...which: readonly number[]) =>
+      new Map(
+        [...all].map(([id, seen], index) => [
+          id,
+          which.includes(index) ? { ...seen, outcome: 'timeout' as const, server: null } : seen,
+        ]),
+      );
+    const [retried, ...others] = lostOnce([plan], losing(5));
+    expect(others).toEqual([]);
+    expect(lostOnce([plan], losing(5, 6))).toEqual([]);
+    expect(lostOnce([plan], all)).toEqual([]);
+    const answer = all.get(plan.flows[5]?.id ?? '');
+    if (retried === undefined || answer === undefined) throw new Error('no connection');
+    const found = judgeEcmp(plan, HEALTHY, losing(5), new Map([[retried.id, answer]]));
+    expect(found).toMatchObject({ verdict: 'passed', seen: { lost: 0, again: 1 } });
+    const silent = { ...answer, outcome: 'timeout' as const, server: null };
+    expect(judgeEcmp(plan, HEALTHY, losing(5), new Map([[retried.id, silent]]))).toMatchObject({
+      verdict: 'failed',
+      reason: 'unanswered',
+    });
   });
 
   it('is failed where a node answers that is no next hop', () => {

@@ -241,6 +241,7 @@ const spread = about(
       flows: count.describe('How many connections were made, each with a source port of its own.'),
       counts: lists({ node: text, pod: text, count }),
       lost: count.describe('How many got no answer.'),
+      again: count.optional().describe('How many got one at the second try only.'),
       firstLost: text.optional().describe('How the first of them ended.'),
       stranger: text.optional().describe('An address that answered and must not.'),
     },
