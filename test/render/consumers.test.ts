@@ -8,6 +8,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
+import type { LabPlan } from '../../scripts/plan/types.ts';
+import { renderBirdConf } from '../../scripts/render/bird.ts';
+import { renderFrrConf } from '../../scripts/render/frr.ts';
+import { renderClusterDns, renderEcho } from '../../scripts/render/manifests.ts';
+import { labPlan, labSecrets, machine } from './fixture.ts';
 import { GOLDENS, goldenFiles } from './golden.ts';
 
 let folder: string;
@@ -30,32 +35,39 @@ function run(argv: readonly [string, ...string[]]): string {
 }
 
 describe('bird -p', () => {
-  const check = (name: string, services: string): string => {
+  const confOf = (plan: LabPlan, name: string) => renderBirdConf(plan, machine(plan, name), labSecrets(plan));
+  const check = (text: string, services: string): string => {
     const list = join(folder, 'services.conf');
     const config = join(folder, 'bird.conf');
     writeFileSync(list, services);
-    const text = readFileSync(join(GOLDENS, name), 'utf8');
     expect(text).toContain('"/etc/bird/services.conf"');
     writeFileSync(config, text.replace('/etc/bird/services.conf', list));
     return run(['bird', '-p', '-c', config]);
   };
 
-  it.for(goldenFiles('bird.conf'))('takes %s', (name, context) => {
+  it.for([
+    ['k8smaster1', 1],
+    ['k8smaster1', 20],
+    ['k8sworker2', 3],
+  ] as const)('takes that of %s among %i workers', ([name, workers], context) => {
     needs(context, 'bird');
-    expect(check(name, '')).toBe('exit 0\n');
-    expect(check(name, 'route 2.2.2.2/32 blackhole;\n')).toBe('exit 0\n');
+    const text = confOf(labPlan(workers), name);
+    expect(check(text, '')).toBe('exit 0\n');
+    expect(check(text, 'route 2.2.2.2/32 blackhole;\n')).toBe('exit 0\n');
   });
 
   it('refuses nonsense, so that its silence means something', (context) => {
     needs(context, 'bird');
-    expect(check('files/k8sworker2/etc/bird/bird.conf', 'route nonsense;\n')).toMatch(/^exit 1\n/);
+    expect(check(confOf(labPlan(), 'k8sworker2'), 'route nonsense;\n')).toMatch(/^exit 1\n/);
   });
 });
 
 describe('vtysh -C', () => {
-  it.for(goldenFiles('frr.conf'))('takes %s', (name, context) => {
+  it.for([1, 3, 20])('takes that of a router of %i workers', (workers, context) => {
     needs(context, 'vtysh');
-    expect(run(['vtysh', '-C', '-f', join(GOLDENS, name)])).toBe('exit 0\n');
+    const file = join(folder, 'right.conf');
+    writeFileSync(file, renderFrrConf(labPlan(workers), labSecrets(labPlan(workers))));
+    expect(run(['vtysh', '-C', '-f', file])).toBe('exit 0\n');
   });
 
   it('refuses nonsense, so that its silence means something', (context) => {
@@ -118,28 +130,30 @@ describe('kubeadm', () => {
 });
 
 describe('kubectl create --dry-run=client', () => {
-  it.for(goldenFiles('.yaml').filter((name) => name.startsWith('manifests/')))(
-    'takes %s',
-    async (name, context) => {
-      needs(context, 'kubectl');
-      const server = createServer(({ url }, response) => {
-        const body = DISCOVERY[url?.split('?')[0] ?? ''];
-        response.writeHead(body === undefined ? 404 : 200, { 'content-type': 'application/json' });
-        response.end(JSON.stringify(body ?? {}));
-      }).listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      const { port } = server.address() as AddressInfo;
-      const argv = ['--server', `http://127.0.0.1:${port}`, '--cache-dir', join(folder, 'cache'), 'create'];
-      const options = ['--dry-run=client', '--validate=false', '-o', 'name', '-f', join(GOLDENS, name)];
-      try {
-        const { stdout } = await promisify(execFile)('kubectl', [...argv, ...options]);
-        const documents = readFileSync(join(GOLDENS, name), 'utf8').split(/^---$/m);
-        expect(stdout.trim().split('\n')).toHaveLength(documents.length);
-      } finally {
-        server.close();
-      }
-    },
-  );
+  it.for([
+    ['echo, in full', renderEcho(labPlan())],
+    ['echo, simple', renderEcho(labPlan(3, 'simple'))],
+    ['cluster DNS', renderClusterDns(labPlan())],
+  ] as const)('takes %s', async ([, text], context) => {
+    needs(context, 'kubectl');
+    const server = createServer(({ url }, response) => {
+      const body = DISCOVERY[url?.split('?')[0] ?? ''];
+      response.writeHead(body === undefined ? 404 : 200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(body ?? {}));
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const file = join(folder, 'manifest.yaml');
+    writeFileSync(file, text);
+    const argv = ['--server', `http://127.0.0.1:${port}`, '--cache-dir', join(folder, 'cache'), 'create'];
+    const options = ['--dry-run=client', '--validate=false', '-o', 'name', '-f', file];
+    try {
+      const { stdout } = await promisify(execFile)('kubectl', [...argv, ...options]);
+      expect(stdout.trim().split('\n')).toHaveLength(text.split(/^---$/m).length);
+    } finally {
+      server.close();
+    }
+  });
 });
 
 // kubectl asks the API server which kinds there are, even for a dry run on the client. This is all that it needs.

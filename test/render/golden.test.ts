@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { type LabPlan, machinesOf } from '../../scripts/plan/types.ts';
 import { renderNodeFiles } from '../../scripts/render/bird.ts';
 import {
   renderBgpPassword,
@@ -20,7 +21,7 @@ import { renderRuntimeFiles } from '../../scripts/render/runtime.ts';
 import { packagesOf, renderNetworkFiles, renderSshdConfig } from '../../scripts/render/software.ts';
 import { CA_CERTIFICATE } from '../fakes/ca.ts';
 import { calicoPlan, currentPlan, labPlan, labSecrets, machine } from './fixture.ts';
-import { expectGolden, unusedGoldens } from './golden.ts';
+import { expectDifference, expectGolden, unusedGoldens } from './golden.ts';
 
 const plan = labPlan();
 const secrets = labSecrets(plan);
@@ -63,13 +64,23 @@ describe('the default lab', () => {
     }
   });
 
-  // One that dials all others, and one that dials some and waits for some.
-  it.each(['k8smaster1', 'k8sworker2'])('files of node %s', async (name) => {
-    for (const { path, content } of renderNodeFiles(plan, machine(plan, name), secrets)) {
-      // Programs have tests of their own; here they would only be copies.
-      if (content.startsWith('#!') || path.endsWith('.py')) continue;
-      await expectGolden(`files/${name}${path}`, content);
-    }
+  /** Programs have tests of their own; here they would only be copies. */
+  const filesOf = (name: string) =>
+    renderNodeFiles(plan, machine(plan, name), secrets).filter(
+      ({ path, content }) => !content.startsWith('#!') && !path.endsWith('.py'),
+    );
+
+  it('files of a node that dials some others and waits for some', async () => {
+    for (const { path, content } of filesOf('k8sworker2'))
+      await expectGolden(`files/k8sworker2${path}`, content);
+  });
+
+  it('files of the control plane, which all others dial, and which has no session with the router', async () => {
+    const files = filesOf('k8smaster1');
+    const others = filesOf('k8sworker2');
+    expect(files.map(({ path }) => path)).toEqual(others.map(({ path }) => path));
+    const text = (of: typeof files) => of.map(({ path, content }) => `${path}\n${content}`).join('');
+    await expectDifference('files/k8smaster1.diff', text(others), text(files));
   });
 
   it('files of the router', async () => {
@@ -119,7 +130,7 @@ describe('the default lab', () => {
 
   it('manifests', async () => {
     await expectGolden('manifests/echo-full.yaml', renderEcho(plan));
-    await expectGolden('manifests/echo-simple.yaml', renderEcho(labPlan(3, 'simple')));
+    await expectDifference('manifests/echo-simple.diff', renderEcho(plan), renderEcho(labPlan(3, 'simple')));
     await expectGolden('manifests/cluster-dns.yaml', renderClusterDns(plan));
   });
 });
@@ -142,9 +153,10 @@ describe('the same lab with Calico', () => {
   });
 
   it('with addresses of LoadBalancer services from IPAM', async () => {
-    await expectGolden('calico/bgp-ipam.yaml', renderBgpResources(ipam, 'projectcalico.org/v3'));
+    const resources = (of: LabPlan) => renderBgpResources(of, 'projectcalico.org/v3');
+    await expectDifference('calico/bgp-ipam.diff', resources(calico), resources(ipam));
     await expectGolden('calico/load-balancer.yaml', renderLoadBalancerPools(ipam, 'projectcalico.org/v3'));
-    await expectGolden('calico/echo-full-ipam.yaml', renderEcho(ipam));
+    await expectDifference('calico/echo-full-ipam.diff', renderEcho(plan), renderEcho(ipam));
     expect(renderLoadBalancerPools(calico, 'projectcalico.org/v3')).toBe('');
   });
 
@@ -164,18 +176,41 @@ describe('the same lab with Calico', () => {
   });
 });
 
-it.each([1, 20])('a lab with %i workers: its sessions and its echo pods', async (workers) => {
+describe.each([1, 20])('a lab with %i workers', (workers) => {
   const sized = labPlan(workers);
-  const files = [
-    ...renderNodeFiles(sized, machine(sized, 'k8smaster1'), labSecrets(sized)),
-    ...renderRouterFiles(sized, labSecrets(sized)),
-  ];
-  for (const name of ['bird.conf', 'frr.conf']) {
-    const file = files.find(({ path }) => path.endsWith(`/${name}`));
-    await expectGolden(`workers-${workers}/${name}`, file?.content ?? '');
-  }
-  const pods = renderEcho(sized).match(/^ {2}name: echo-server\d+$/gm);
-  expect(pods).toEqual(Array.from({ length: workers }, (_, n) => `  name: echo-server${n + 1}`));
+  /** A file of the control plane or of the router: what is not about a session, and the sessions. */
+  const partsOf = (of: LabPlan, name: string) => {
+    const files = [
+      ...renderNodeFiles(of, machine(of, 'k8smaster1'), labSecrets(of)),
+      ...renderRouterFiles(of, labSecrets(of)),
+    ];
+    const text = files.find(({ path }) => path.endsWith(`/${name}`))?.content ?? '';
+    const session = /^protocol bgp \w+_[\d_]+ [^}]+}\n+|^ neighbor [\d.]+ (?:peer-group|description) .*\n/gm;
+    return { rest: text.replace(session, ''), sessions: text.match(session) ?? [] };
+  };
+
+  it.each(['bird.conf', 'frr.conf'])(
+    '%s: as many sessions, each like those of the default lab',
+    async (name) => {
+      const usual = partsOf(plan, name);
+      const now = partsOf(sized, name);
+      const shape = (sessions: readonly string[]) =>
+        new Set(sessions.map((each) => each.replaceAll(/192[._]168[._]13[._]\d+|k8sworker\d+/g, 'X').trim()));
+      expect(shape(now.sessions)).toEqual(shape(usual.sessions));
+      expect(now.sessions.length / workers).toBe(usual.sessions.length / 3);
+      const named = now.sessions.join('');
+      for (const { name: worker, address } of machinesOf(sized, 'worker')) {
+        expect(named.split(`${address} `).length, worker).toBeGreaterThan(1);
+        expect(named).toMatch(new RegExp(`\\b${worker}\\b`));
+      }
+      await expectDifference(`workers-${workers}/${name}.diff`, usual.rest, now.rest);
+    },
+  );
+
+  it('its echo pods', () => {
+    const pods = renderEcho(sized).match(/^ {2}name: echo-server\d+$/gm);
+    expect(pods).toEqual(Array.from({ length: workers }, (_, n) => `  name: echo-server${n + 1}`));
+  });
 });
 
 it('has no golden that nothing renders', () => {
