@@ -1,5 +1,5 @@
 import type { Finding } from './findings.ts';
-import { controlsFrom } from './proof-control.ts';
+import { controlsFrom, isItsOwnControl } from './proof-control.ts';
 import { notObserved } from './run.ts';
 import type { Cell, CellResult, Observation, Verdict } from './types.ts';
 
@@ -36,7 +36,9 @@ export function judgeCells(
       blockedBy === undefined || expected.outcome !== 'ok' ? [] : [[from, blockedBy]],
     ),
   );
-  return results.map((result) => withControl(result, controlled, blocked));
+  return results.map((result) =>
+    isItsOwnControl(result.cell, cells) ? result : withControl(result, controlled, blocked),
+  );
 }
 
 function judgeCell(cell: Cell, first: Observation | undefined, retried: Observation | undefined): CellResult {

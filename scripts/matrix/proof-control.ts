@@ -1,3 +1,4 @@
+import { POLICY } from './proof-drops.ts';
 import { type Cell, type CellResult, isTried } from './types.ts';
 
 /**
@@ -10,6 +11,16 @@ export function controlsFrom(from: string, cells: readonly Cell[]): readonly Cel
   return answered.length > 0
     ? answered
     : own.filter(({ expected: { outcome, chain } }) => outcome === 'refused' && chain.at(-1)?.at !== from);
+}
+
+/**
+ * True where a policy on another machine stops the cell, and nothing that its source sends gets through: then it is what its
+ * rules count that shows that the source sends at all. Pure.
+ */
+export function isItsOwnControl({ from, expected }: Cell, cells: readonly Cell[]): boolean {
+  const last = expected.chain.at(-1);
+  const isPolicy = POLICY.test(last?.chains?.at(-1) ?? '');
+  return isPolicy && last?.at !== from && controlsFrom(from, cells).length === 0;
 }
 
 /** A connection that got through, from the same source in the same run. */

@@ -60,7 +60,7 @@ export function dropPointOf(state: ObservedState, cell: Cell): DropPoint | undef
 }
 
 /** Calico's chains for what a pod gets and what it sends. */
-const POLICY = /^cali-[tf]w-/;
+export const POLICY = /^cali-[tf]w-/;
 /** Those of single policies, which they jump to. */
 const OWN_CHAIN = /^cali-p[io]-/;
 const END_OF_TIER = /^End of tier/;

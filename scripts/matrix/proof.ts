@@ -1,6 +1,6 @@
 import type { Answer } from '../bgp/checks/ask.ts';
 import type { Finding, Gap, Proof } from './findings.ts';
-import { controlFor } from './proof-control.ts';
+import { controlFor, isItsOwnControl } from './proof-control.ts';
 import {
   type CountersByNode,
   commentOf,
@@ -44,14 +44,17 @@ export function proveResults(
 ): readonly CellResult[] {
   const search = searchOf(results, witness.logs);
   const drops = dropProofs(state, results, witness);
+  const allCells = controls.map(({ cell }) => cell);
   return results.map((result) => {
     const { cell, verdict } = result;
     if (verdict !== 'passed' && verdict !== 'flaky') return result;
     if (cell.expected.outcome === 'ok') return checkedAnswer(result, witness.logs);
+    const counted = drops.get(cell.id) ?? [];
+    const isCounted = counted.some(({ kind }) => kind === 'proven');
     const proofs = [
-      control(result, controls),
+      ...(isCounted && isItsOwnControl(cell, allCells) ? [] : [control(result, controls)]),
       ...absence(result, witness.logs, search),
-      ...(drops.get(cell.id) ?? []),
+      ...counted,
     ];
     const disproof = proofs.find((each) => each.kind === 'disproven');
     if (disproof !== undefined) return { ...result, verdict: 'failed', finding: disproof.finding };

@@ -3,8 +3,10 @@ import { parseCalicoObjects } from '../../scripts/bgp/calico/objects.ts';
 import { calicoSettings } from '../../scripts/bgp/calico/settings.ts';
 import { networkOf } from '../../scripts/matrix/expect/network-state.ts';
 import { predict } from '../../scripts/matrix/expect.ts';
+import { judgeCells } from '../../scripts/matrix/judge.ts';
 import { checkPolicies } from '../../scripts/matrix/pod-network.ts';
 import { parseSelector } from '../../scripts/matrix/policy/selector.ts';
+import { proveResults } from '../../scripts/matrix/proof.ts';
 import type { RuleCounters } from '../../scripts/matrix/proof-counters.ts';
 import { dropPointOf, stoppingRules } from '../../scripts/matrix/proof-drops.ts';
 import { movedParts } from '../../scripts/matrix/state/fingerprint.ts';
@@ -12,6 +14,7 @@ import { parsePolicies } from '../../scripts/matrix/state/policies.ts';
 import type { ObservedState } from '../../scripts/matrix/state/types.ts';
 import type { Cell } from '../../scripts/matrix/types.ts';
 import { describeCheck } from '../../scripts/report/check-text.ts';
+import { rightly } from './fixtures.ts';
 import { ADDRESS, flowSource, type LabWish, PORT, syntheticLab, targetNamed } from './synthetic-lab.ts';
 
 describe("a selector in Calico's language", () => {
@@ -425,6 +428,18 @@ describe('a policy', () => {
       rule('cali-cidr-block', 'DROP'),
     ];
     expect(point && stoppingRules(point, rules)).toEqual([rules[0], rules[2]]);
+    // It is all that its source sends: what the rule has counted, and nothing else, shows that it got there.
+    const [judged] = judgeCells([cell], new Map([[cell.id, rightly(cell)]]));
+    expect(judged?.verdict).toBe('passed');
+    const proven = (packets: number) => {
+      const after = rules.map((each) => ({ ...each, packets: each.packets + packets }));
+      const answer = (value: RuleCounters) => new Map([['w1', { ok: true as const, value }]]);
+      const logs = { ok: true as const, value: new Map() };
+      const witness = { before: answer(rules), after: answer(after), logs, waitedMs: 1500 };
+      return proveResults(state, judged === undefined ? [] : [judged], witness)[0];
+    };
+    expect(proven(1)).toMatchObject({ verdict: 'passed', proof: [{ reason: 'counted' }] });
+    expect(proven(0)).toMatchObject({ verdict: 'harness' });
     expect(dropPointOf({ ...state, proxy: { ...state.proxy, mode: 'nftables' } }, cell)).toBeUndefined();
   });
 });
