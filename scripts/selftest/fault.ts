@@ -68,7 +68,7 @@ export interface Fault {
   /** When the fault has come to effect, in order. */
   readonly effective?: readonly Condition[];
   /** What prints something that matches while the fault is there, where its owner may put it right at any time. */
-  readonly standing?: Action & { readonly until: RegExp };
+  readonly stillThere?: Action & { readonly until: RegExp };
   /** Ids of the cells that are tried: those that must turn red, and some that must not. */
   readonly cells: readonly string[];
   readonly expect: readonly ExpectedRed[];

@@ -88,7 +88,7 @@ function natOutgoingMissing({ plan, state, cells, picture }: Scene): Fault | Ina
     inject: [takeAway(on, jump)],
     revert: [putBack(on, jump)],
     // Felix puts back what it finds missing, at the latest after its refresh interval.
-    standing: { ...lookFor(on, jump), until: /^gone$/m },
+    stillThere: { ...lookFor(on, jump), until: /^gone$/m },
     cells: [masqueraded.id, direct.id],
     expect: [
       {

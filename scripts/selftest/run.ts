@@ -89,8 +89,8 @@ async function tryFault(fault: Fault, lab: Surroundings, emit: Emit): Promise<Fi
       emit({ type: 'note', text: `${fault.id}: labtest looks` });
       const run = await lab.test(fault.cells, fault.moment === 'during' ? make : undefined);
       const finding = judgeFault(fault, run);
-      if (finding.found || fault.standing === undefined) return finding;
-      if (fault.standing.until.test(await lab.act(fault.standing))) return finding;
+      if (finding.found || fault.stillThere === undefined) return finding;
+      if (fault.stillThere.until.test(await lab.act(fault.stillThere))) return finding;
       emit({ type: 'note', text: `${fault.id}: it was put right before labtest had looked; once more` });
     } catch (error) {
       if (error !== problem || error instanceof Interrupted) throw error;

@@ -129,7 +129,7 @@ function kernel(
     ],
     routes: [...routes, onLink(subnet, 'eth0', address)],
     policyRules: [],
-    guarded: [],
+    refusedPrefixes: [],
     ipForward: false,
     hashPolicy: 0,
     routeLocalnet: false,

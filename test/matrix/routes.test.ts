@@ -32,11 +32,11 @@ describe('routes as they are', () => {
     expect(outcomeOf(lab, 'near', 'external-ip').expected.outcome).toBe(outcome);
   });
 
-  describe('a guarded prefix', () => {
-    const guarded = (...routes: Parameters<typeof rerouted>[1][]): LabWish => ({
+  describe('a prefix that is refused without a route', () => {
+    const refusedPrefixes = (...routes: Parameters<typeof rerouted>[1][]): LabWish => ({
       machine: (each) => {
         const machine = routes.reduce((now, route) => rerouted('far', route)(now), each);
-        return machine.name === 'far' ? { ...machine, guarded: [`${EXTERNAL}/32`] } : machine;
+        return machine.name === 'far' ? { ...machine, refusedPrefixes: [`${EXTERNAL}/32`] } : machine;
       },
     });
     const byDefault = via('0.0.0.0/0', [R]);
@@ -44,13 +44,13 @@ describe('routes as they are', () => {
     it('does not follow the default route', () => {
       const unguarded = { machine: rerouted('far', byDefault) };
       expect(outcomeOf(unguarded, 'far', 'external-ip').expected.outcome).toBe('ok');
-      const lab = guarded(byDefault);
+      const lab = refusedPrefixes(byDefault);
       expect(outcomeOf(lab, 'far', 'external-ip').expected.outcome).toBe('no-route');
       expect(outcomeOf(lab, 'far', 'pod/p1').expected.outcome).toBe('ok');
     });
 
     it('follows any other route', () => {
-      const lab = guarded(byDefault, via(`${EXTERNAL}/32`, [R]));
+      const lab = refusedPrefixes(byDefault, via(`${EXTERNAL}/32`, [R]));
       expect(outcomeOf(lab, 'far', 'external-ip').expected.outcome).toBe('ok');
     });
   });

@@ -78,7 +78,7 @@ describe('what a machine says', () => {
   });
 
   it('about policy routing: what is beyond the usual', () => {
-    expect(parsePolicyRules(recorded('bgp-rule.json'))).toEqual({ guarded: [], others: [] });
+    expect(parsePolicyRules(recorded('bgp-rule.json'))).toEqual({ refusedPrefixes: [], others: [] });
     expect(parsePolicyRules('[{"priority":100,"src":"10.0.0.1","table":"7"}]').others).toEqual([
       '100: from 10.0.0.1 lookup 7',
     ]);
@@ -89,10 +89,13 @@ describe('what a machine says', () => {
     const look =
       '{"priority":13013,"src":"all","dst":"10.255.0.0","dstlen":16,"table":"main","suppress_prefixlen":0}';
     const refuse = '{"priority":13014,"src":"all","dst":"10.255.0.0","dstlen":16,"action":"unreachable"}';
-    expect(parsePolicyRules(`[${look},${refuse}]`)).toEqual({ guarded: ['10.255.0.0/16'], others: [] });
+    expect(parsePolicyRules(`[${look},${refuse}]`)).toEqual({
+      refusedPrefixes: ['10.255.0.0/16'],
+      others: [],
+    });
     // Half of it does something else.
     expect(parsePolicyRules(`[${refuse}]`)).toEqual({
-      guarded: [],
+      refusedPrefixes: [],
       others: ['13014: from all to 10.255.0.0/16 unreachable'],
     });
     expect(parsePolicyRules(`[${look}]`).others).toEqual(['13013: from all to 10.255.0.0/16 lookup main']);

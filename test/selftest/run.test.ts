@@ -120,7 +120,7 @@ describe('a fault', () => {
 });
 
 describe('a fault that its owner puts right', () => {
-  const standing = { on: 'k8sworker1', argv: ['look'], until: /a/ };
+  const stillThere = { on: 'k8sworker1', argv: ['look'], until: /a/ };
 
   it('before labtest has looked is made again', async () => {
     let looks = 0;
@@ -128,13 +128,13 @@ describe('a fault that its owner puts right', () => {
       looks += 1;
       if (looks === 1) world.broken.clear();
     };
-    expect(await run({ ...FAULT, standing })).toMatchObject({ verdict: 'found' });
+    expect(await run({ ...FAULT, stillThere })).toMatchObject({ verdict: 'found' });
     expect(world.log.filter((line) => line.includes('break a'))).toHaveLength(2);
   });
 
   it('each time is no fault that labtest has missed', async () => {
     world.onTest = () => world.broken.clear();
-    expect(await run({ ...FAULT, standing })).toMatchObject({
+    expect(await run({ ...FAULT, stillThere })).toMatchObject({
       verdict: 'skipped',
       text: '3 times it was put right by its owner before labtest had looked',
     });
@@ -142,7 +142,7 @@ describe('a fault that its owner puts right', () => {
 
   it('and that is still there was missed', async () => {
     world.test = async () => runOf();
-    expect(await run({ ...FAULT, standing })).toMatchObject({ verdict: 'missed' });
+    expect(await run({ ...FAULT, stillThere })).toMatchObject({ verdict: 'missed' });
   });
 });
 

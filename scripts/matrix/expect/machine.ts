@@ -12,7 +12,7 @@ export function indexMachine(state: MachineState, node?: NodeState, proxy?: Prox
   const usable = usableAddresses(state, node?.addresses ?? []);
   let table: PrefixTable<Route> | undefined;
   // The kernel answers for such a rule what it answers where there is no route: ENETUNREACH (fib_rules.c).
-  const isGuarded = holderOf(state.guarded);
+  const isRefused = holderOf(state.refusedPrefixes);
   const isOwn = (address: Address) => own.has(address) || isLoopback(address);
   const lookup = (address: Address): Lookup => {
     if (isOwn(address)) return LOCAL;
@@ -21,7 +21,7 @@ export function indexMachine(state: MachineState, node?: NodeState, proxy?: Prox
       ({ prefix }) => prefix,
       (route, than) => route.metric < than.metric,
     );
-    const route = table.find(address, isGuarded(address));
+    const route = table.find(address, isRefused(address));
     return route === undefined ? NONE : { kind: 'route', route };
   };
   const isPodNetwork = holderOf(state.natOutgoing?.sources ?? []);

@@ -109,7 +109,7 @@ function addMachine(parts: Map<string, string>, machine: MachineState): void {
     `${name} settings`,
     `ip_forward ${Number(machine.ipForward)}, fib_multipath_hash_policy ${machine.hashPolicy}, route_localnet ${Number(machine.routeLocalnet)}, drops INVALID ${Number(machine.dropsInvalid ?? false)}, pods to host ${machine.podsToHost ?? 'by kube-proxy'}`,
   );
-  parts.set(`${name} policy rules`, listOf([...machine.policyRules, ...machine.guarded]));
+  parts.set(`${name} policy rules`, listOf([...machine.policyRules, ...machine.refusedPrefixes]));
   if (natOutgoing !== undefined)
     parts.set(
       `${name} ${natOutgoing.chain}`,

@@ -75,7 +75,7 @@ export function unknownMachine(name: string, problem: string): MachineState {
     interfaces: [],
     routes: [],
     policyRules: [],
-    guarded: [],
+    refusedPrefixes: [],
     ipForward: false,
     hashPolicy: 0,
     routeLocalnet: false,
@@ -125,7 +125,7 @@ export function machineState(
     interfaces: interfaces.value,
     routes: routes.value,
     policyRules: policyRules.value.others,
-    guarded: policyRules.value.guarded,
+    refusedPrefixes: policyRules.value.refusedPrefixes,
     ipForward: setting('net.ipv4.ip_forward') !== 0,
     hashPolicy: setting('net.ipv4.fib_multipath_hash_policy'),
     routeLocalnet: setting('net.ipv4.conf.all.route_localnet') !== 0,
@@ -246,7 +246,7 @@ export interface PolicyRules {
    * Prefixes that never follow the default route: looked up in the main table without it, and refused where nothing else
    * is found (images/machine/plain/lab-network).
    */
-  readonly guarded: readonly string[];
+  readonly refusedPrefixes: readonly string[];
   /** Every other rule, in words. */
   readonly others: readonly string[];
 }
@@ -270,7 +270,7 @@ export function parsePolicyRules(text: string): PolicyRules {
   });
   const paired = new Set(pairs.flat());
   return {
-    guarded: pairs.map(([{ dst, dstlen }]) => `${dst}/${dstlen}`),
+    refusedPrefixes: pairs.map(([{ dst, dstlen }]) => `${dst}/${dstlen}`),
     others: rules
       .filter((rule) => !paired.has(rule))
       .map(({ priority, src, dst, dstlen, table, action }) => {

@@ -59,7 +59,7 @@ export interface MachineState {
   /** Policy routing rules beyond the three that every machine has, in words of `ip rule`. */
   readonly policyRules: readonly string[];
   /** Prefixes that never follow the default route, but are refused where no other route is found. */
-  readonly guarded: readonly string[];
+  readonly refusedPrefixes: readonly string[];
   readonly ipForward: boolean;
   /** net.ipv4.fib_multipath_hash_policy: 0 by addresses, 1 by addresses and ports. */
   readonly hashPolicy: number;
