@@ -37,11 +37,15 @@ export interface EchoService {
   readonly externalIps: readonly string[];
   /** The addresses of status.loadBalancer.ingress. */
   readonly loadBalancerIps: readonly string[];
+  /** Those of them with ipMode Proxy, which kube-proxy leaves to the load balancer. */
+  readonly proxiedIps?: readonly string[];
   /** spec.loadBalancerSourceRanges; empty: everybody. */
   readonly sourceRanges: readonly string[];
   readonly policy: Policy;
   /** For the ClusterIP only; Kubernetes 1.21 and later have it. */
   readonly internalPolicy: Policy;
+  /** Its annotation asks for topology hints (needed by Kubernetes 1.24 to 1.30). */
+  readonly asksForZones?: boolean;
   readonly affinity: 'None' | 'ClientIP';
   /** Where kube-proxy says whether the node has a ready endpoint: type LoadBalancer with policy Local only. */
   readonly healthCheckNodePort?: number;

@@ -2,7 +2,6 @@ import type { Answer } from '../bgp/checks/ask.ts';
 import { type CheckOf, makeCheck, unseenCheck } from '../bgp/checks/check.ts';
 import { type EchoService, type Endpoint, externalAddresses, type ServicePort } from './endpoints.ts';
 import { backendsOf } from './expect/backends.ts';
-import { serviceChain } from './expect/chain-names.ts';
 import { networkOf } from './expect/network-state.ts';
 import type { Machine, NetworkState } from './expect/types.ts';
 import { type CountersByNode, optionOf, type RuleCounters } from './proof-counters.ts';
@@ -77,15 +76,14 @@ function wantedChains(
   service: EchoService,
   port: ServicePort,
 ): readonly WantedChain[] {
+  const rules = machine.kubeProxy?.rules;
   const { all, local } = backendsOf(network, service, port, machine);
   const isExternal = port.nodePort !== undefined || externalAddresses(service).length > 0;
-  const rules = machine.kubeProxy?.rules;
-  const isLocalInside = rules?.hasLocalDrops === true && service.internalPolicy === 'Local';
-  const cluster = { chain: serviceChain('SVC', service, port), backends: addresses(all, port) };
-  const own = {
-    chain: serviceChain(rules?.localChain ?? 'SVL', service, port),
-    backends: addresses(local, port),
-  };
+  if (rules === undefined) return [];
+  const isLocalInside = rules.hasLocalDrops && service.internalPolicy === 'Local';
+  const names = rules.names(service, port);
+  const cluster = { chain: names.all, backends: addresses(all, port) };
+  const own = { chain: names.local, backends: addresses(local, port) };
   return [
     ...(isExternal || !isLocalInside ? [cluster] : []),
     ...(isLocalInside || (isExternal && service.policy === 'Local') ? [own] : []),

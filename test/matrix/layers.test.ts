@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Check, makeCheck } from '../../scripts/bgp/checks/check.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
-import { serviceChain } from '../../scripts/matrix/expect/chain-names.ts';
+import { iptablesNamesBefore124 } from '../../scripts/matrix/expect/chain-names.ts';
 import { blockCells, layerDns } from '../../scripts/matrix/layer-cells.ts';
 import { layerChecks } from '../../scripts/matrix/layers.ts';
 import { checkPodNetwork } from '../../scripts/matrix/pod-network.ts';
@@ -253,7 +253,7 @@ describe('cells below a failed layer', () => {
     return rules(
       node,
       name,
-      kinds.map((kind) => serviceChain(kind, service, port)),
+      kinds.map((kind) => iptablesNamesBefore124(service, port).all.replace('SVC', kind)),
     );
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { CheckOf } from '../../scripts/bgp/checks/check.ts';
-import { endpointChain, serviceChain } from '../../scripts/matrix/expect/chain-names.ts';
+import { iptablesNamesBefore124 } from '../../scripts/matrix/expect/chain-names.ts';
 import { type CountersByNode, parseCounters } from '../../scripts/matrix/proof-counters.ts';
 import { checkRules, wrongChains } from '../../scripts/matrix/rule-checks.ts';
 import type { ObservedState } from '../../scripts/matrix/state/types.ts';
@@ -13,9 +13,8 @@ const NODES = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'];
 function natRules(of: ObservedState, node: string): string {
   const lines = of.services.flatMap((service) =>
     service.ports.flatMap((port) => {
-      const svc = serviceChain('SVC', service, port);
-      const xlb = serviceChain('XLB', service, port);
-      const sep = (ip: string) => endpointChain(service, port, `${ip}:${port.port}`);
+      const { all: svc, local: xlb, endpoint } = iptablesNamesBefore124(service, port);
+      const sep = (ip: string) => endpoint(`${ip}:${port.port}`);
       const local = service.endpoints.filter((each) => each.ready && each.node === node);
       // As iptables-save prints what kube-proxy writes: the last one gets what is left.
       const jump = (chain: string) => (ip: string, index: number, all: readonly string[]) => {
@@ -135,12 +134,10 @@ describe('checkRules', () => {
   });
 
   it('says which chains are wrong, and all of them where the node does not say what it has', () => {
-    const chain = (kind: 'SVC' | 'XLB', name: string) => {
-      const service = state.services.find((each) => each.name === name);
-      const [port] = service?.ports ?? [];
-      return service === undefined || port === undefined ? '' : serviceChain(kind, service, port);
-    };
-    const [svc, xlb] = [chain('SVC', 'echo-np-tcp'), chain('XLB', 'echo-np-tcp')];
+    const service = state.services.find(({ name }) => name === 'echo-np-tcp');
+    const [port] = service?.ports ?? [];
+    if (service === undefined || port === undefined) throw new Error('there is no service');
+    const { all: svc, local: xlb } = iptablesNamesBefore124(service, port);
     const wrongIn = (text: string) => {
       const changed = new Map(rulesOf(state)).set('k8sworker1', { ok: true, value: parseCounters(text) });
       return wrong(checkRules(state, changed)).map(wrongChains);

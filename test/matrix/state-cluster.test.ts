@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { serverPods } from '../../scripts/matrix/endpoints.ts';
-import { endpointChain, serviceChain } from '../../scripts/matrix/expect/chain-names.ts';
+import { iptablesNamesBefore124 } from '../../scripts/matrix/expect/chain-names.ts';
 import { checkState } from '../../scripts/matrix/state/checks.ts';
 import { parseClusterObjects } from '../../scripts/matrix/state/cluster.ts';
 import { proxySettings } from '../../scripts/matrix/state/proxy.ts';
@@ -79,11 +79,12 @@ describe('the objects of the cluster', () => {
     const [service] = services.slice(1);
     const [port] = service?.ports ?? [];
     if (service === undefined || port === undefined) throw new Error('there is no service');
-    expect(nat).toContain(`:${serviceChain('SVC', service, port)} `);
-    expect(nat).toContain(`:${serviceChain('XLB', service, port)} `);
+    const names = iptablesNamesBefore124(service, port);
+    expect(nat).toContain(`:${names.all} `);
+    expect(nat).toContain(`:${names.local} `);
     for (const ip of service.backends)
       expect(nat).toContain(
-        `-A ${endpointChain(service, port, `${ip}:1234`)} -p tcp -m comment --comment "echo-server/echo-lb-tcp:tcp" -m tcp -j DNAT --to-destination ${ip}:1234`,
+        `-A ${names.endpoint(`${ip}:1234`)} -p tcp -m comment --comment "echo-server/echo-lb-tcp:tcp" -m tcp -j DNAT --to-destination ${ip}:1234`,
       );
   });
 

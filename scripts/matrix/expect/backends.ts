@@ -12,7 +12,9 @@ export function backendsOf(
   const usesTerminating = kubeProxy?.usesTerminating === true;
   const key = `${service.name} ${port.name} ${usesTerminating}`;
   const of = memory.endpoints.get(key, () => portEndpoints(service, port, usesTerminating));
-  const zone = kubeProxy?.followsZoneHints === true ? node?.labels['topology.kubernetes.io/zone'] : undefined;
+  const { followsZoneHints = 'never' } = kubeProxy ?? {};
+  const isAsked = followsZoneHints === 'always' || (followsZoneHints === 'annotated' && service.asksForZones);
+  const zone = isAsked ? node?.labels['topology.kubernetes.io/zone'] : undefined;
   const hintedNode = kubeProxy?.followsNodeHints === true && of.hasNodeHints ? name : undefined;
   return {
     all:

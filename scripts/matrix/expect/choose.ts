@@ -1,7 +1,6 @@
 import { type Address, sorted } from '../addresses.ts';
 import type { Endpoint } from '../endpoints.ts';
 import type { Outcome } from '../types.ts';
-import { endpointChain } from './chain-names.ts';
 import { findOneSided, passedBy } from './one-sided.ts';
 import { policed } from './policies.ts';
 import type {
@@ -41,7 +40,7 @@ export function chooseBackends(
   const make = () =>
     allChoices({ network, machine, packet, masquerade, match, routes, answerRoutes }, translation);
   // Whatever address it was reached by, a service port chooses among the same backends.
-  const key = `${machine.name} ${match.chain('SVC')} ${scope} ${masquerade}`;
+  const key = `${machine.name} ${match.id} ${scope} ${masquerade}`;
   // What is masqueraded looks the same wherever it comes from, but for what does not leave the node.
   const known = masquerade && network.policies === undefined ? choices.get(key, make) : undefined;
   return known === undefined || known.hows.includes('kept')
@@ -49,7 +48,7 @@ export function chooseBackends(
     : known;
 }
 
-function allChoices(choosing: Choosing, { endpoints, match }: Translation): BackendChoices {
+function allChoices(choosing: Choosing, { endpoints, match, names }: Translation): BackendChoices {
   const all = () => endpoints.map((endpoint) => choose(choosing, endpoint));
   const choices = all();
   const failure = failureOf(choices);
@@ -65,10 +64,12 @@ function allChoices(choosing: Choosing, { endpoints, match }: Translation): Back
     away: someOf(choices.filter((choice) => !isHere(choice))),
     hows: [...new Set(choices.map(({ how }) => how))],
     sources: sorted((arriving.length > 0 ? arriving : choices).map(({ source }) => source)),
-    endpointChains: endpoints.slice(0, SHOWN_ENDPOINTS).map(({ ip, ports }) => {
+    endpointChains: endpoints.slice(0, SHOWN_ENDPOINTS).flatMap(({ ip, ports }) => {
       const address = `${ip}:${ports[match.port.name]}`;
-      return choosing.network.memory.endpointChains.get(`${match.chain('SVC')} ${address}`, () =>
-        endpointChain(match.service, match.port, address),
+      return (
+        choosing.network.memory.endpointChains.get(`${names.all} ${address}`, () =>
+          names.endpoint(address),
+        ) ?? []
       );
     }),
   };

@@ -14,6 +14,7 @@ import type {
   OneSided,
   RuleMet,
   Trace,
+  Translation,
 } from './types.ts';
 
 type Of<K extends Decision['kind']> = Extract<Decision, { kind: K }>;
@@ -384,7 +385,7 @@ function translateSteps(network: NetworkState, at: string, decision: Of<'transla
       text: [chains.join(' > '), text, choosing(decision)].filter((part) => part !== '').join('; '),
       chains: [...chains, ...choices.endpointChains],
     },
-    ...choiceSteps(network, at, choices, translation.endpoints.length),
+    ...choiceSteps(network, at, choices, translation),
     ...(choices.failure?.kind === 'one-sided' ? [oneSidedStep(choices.failure.oneSided)] : []),
     ...choices.stops.slice(0, SHOWN).map((stop) => ruleStep(stop.at, stop.verdict)),
   ];
@@ -403,8 +404,9 @@ function choiceSteps(
   network: NetworkState,
   at: string,
   { first, here, away, hows, sources }: BackendChoices,
-  count: number,
+  { endpoints }: Translation,
 ): readonly ChainStep[] {
+  const how = howTexts(network.machine(at)?.kubeProxy?.rules.masquerading);
   const places = [
     ...(here.count === 0
       ? []
@@ -414,7 +416,7 @@ function choiceSteps(
     ),
     ...(away.count > away.first.length ? [`and ${away.count - away.first.length} more on other nodes`] : []),
   ];
-  const left = count - first.length;
+  const left = endpoints.length - first.length;
   return [
     { at, layer: 'route', text: places.join(', ') },
     ...first.map(
@@ -430,7 +432,7 @@ function choiceSteps(
     {
       at,
       layer: 'source',
-      text: `the server sees ${listed(sources)}: ${hows.map((how) => HOW[how]).join('; or ')}`,
+      text: `the server sees ${listed(sources)}: ${hows.map((each) => how[each]).join('; or ')}`,
     },
   ];
 }
@@ -440,12 +442,14 @@ function pathText(network: NetworkState, { decision, outcomes }: Trace, address:
   return decision.kind === 'route' ? listed(gatewayNames(network, decision.route, address)) : '';
 }
 
-const HOW: Readonly<Record<BackendChoice['how'], string>> = {
-  kept: 'the source stays',
-  masqueraded: 'KUBE-POSTROUTING masquerades with the address of the interface towards the pod',
-  hairpin: 'a pod that is led back to itself is masqueraded (KUBE-SEP -s ITSELF)',
-  'nat-outgoing': 'the pod network masquerades what leaves it',
-};
+function howTexts({ marked, hairpin } = { marked: '', hairpin: '' }): Record<BackendChoice['how'], string> {
+  return {
+    kept: 'the source stays',
+    masqueraded: `${marked} masquerades with the address of the interface towards the pod`,
+    hairpin: `a pod that is led back to itself is masqueraded (${hairpin})`,
+    'nat-outgoing': 'the pod network masquerades what leaves it',
+  };
+}
 
 /** "a", "a and b", "a, b and c"; long lists are cut. */
 export function listed(names: readonly string[], limit = 4): string {

@@ -118,8 +118,10 @@ function rulesMet(machine: string, { chains: met, missing }: RuleMet): readonly 
 
 /** The chains that would lead a packet on, if a service port had other endpoints. */
 function serviceChains(network: NetworkState, name: string, match: Match): readonly Fact[] {
-  const local = network.machine(name)?.kubeProxy?.rules.localChain;
-  return chains(name, [match.chain('SVC'), ...(local === undefined ? [] : [match.chain(local)])]);
+  const rules = network.machine(name)?.kubeProxy?.rules;
+  if (rules === undefined) return [];
+  const { all, local } = match.names(rules);
+  return chains(name, [all, local]);
 }
 
 function chains(machine: string, names: readonly string[]): readonly Fact[] {

@@ -1,31 +1,28 @@
-import { clusterPolicy, fromInside, localPolicy, toClusterIp } from './service-rules.ts';
+import { iptablesNames } from './chain-names.ts';
+import { iptables } from './iptables.ts';
+import { toClusterIp, toExternal } from './service-rules.ts';
 import type { ServiceRules } from './types.ts';
+
+const MARK = ['KUBE-MARK-MASQ'];
 
 /**
  * kube-proxy's iptables rules of Kubernetes 1.24 and later: KUBE-EXT for node ports, external IPs and load balancer
- * addresses alike, KUBE-SVL for a node's own endpoints. Seen on Kubernetes 1.36.
+ * addresses alike, KUBE-SVL for a node's own endpoints. Seen on Kubernetes 1.36. `hasFirewall`: since 1.25 what is in none
+ * of the loadBalancerSourceRanges is dropped by KUBE-PROXY-FIREWALL, wherever it goes (kubernetes PR 110289).
  */
-export const rulesSince124: ServiceRules = {
-  localChain: 'SVL',
-  hasLocalDrops: true,
-  clusterIp: (call) => {
-    const scope = call.match.service.internalPolicy === 'Local' ? 'local' : 'all';
-    const chain = call.match.chain(scope === 'local' ? 'SVL' : 'SVC');
-    return toClusterIp(call, scope, chain, [chain, 'KUBE-MARK-MASQ']);
-  },
-  external: (call, before) => {
-    const { match, backends } = call;
-    const ext = [...before, match.chain('EXT')];
-    if (match.service.policy === 'Cluster') return clusterPolicy(call, ext);
-    const inside = fromInside(call, ext);
-    if (inside !== undefined) return inside;
-    const svl = match.chain('SVL');
-    if (backends.local.length > 0) return localPolicy(call, [...ext, svl]);
-    return {
-      kind: 'left',
-      chains: ext,
-      missing: svl,
-      text: 'no local endpoint, so KUBE-EXT has no rule for it',
-    };
-  },
-};
+export function rulesSince124(hasFirewall: boolean): ServiceRules {
+  return iptables({
+    names: iptablesNames,
+    hasLocalDrops: true,
+    ...(hasFirewall ? { firewallChain: 'KUBE-PROXY-FIREWALL' } : {}),
+    clusterIp: (call) => {
+      const scope = call.match.service.internalPolicy === 'Local' ? 'local' : 'all';
+      return toClusterIp(call, scope, (isMarked) => [
+        'KUBE-SERVICES',
+        call.names[scope],
+        ...(isMarked ? MARK : []),
+      ]);
+    },
+    external: (call, before) => toExternal(call, [...before, call.names.external], MARK),
+  });
+}

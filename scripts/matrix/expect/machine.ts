@@ -30,7 +30,9 @@ export function indexMachine(state: MachineState, node?: NodeState, proxy?: Prox
     name: state.name,
     state,
     ...(node === undefined ? {} : { node }),
-    ...(node === undefined || proxy === undefined ? {} : { kubeProxy: kubeProxyOf(proxy, node) }),
+    ...(node === undefined || proxy === undefined
+      ? {}
+      : { kubeProxy: kubeProxyOf(proxy, { state, node, isOwn, lookup }) }),
     lookup,
     isOwn,
     sourceFor: (address) => {

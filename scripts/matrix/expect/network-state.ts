@@ -7,10 +7,9 @@ import {
 } from '../endpoints.ts';
 import { policiesOf } from '../policy/policies.ts';
 import type { ObservedState } from '../state/types.ts';
-import { type ServiceChain, serviceHash } from './chain-names.ts';
 import { indexMachine } from './machine.ts';
 import { Memo } from './memo.ts';
-import type { HostPort, Match, NetworkState } from './types.ts';
+import type { HostPort, Match, NetworkState, ServiceNames, ServiceRules } from './types.ts';
 
 /** Indexes an observed state. What follows many packets makes it once. */
 export function networkOf(state: ObservedState): NetworkState {
@@ -43,6 +42,7 @@ export function networkOf(state: ObservedState): NetworkState {
   const services = new Map(state.services.map((service) => [service.name, service]));
   const matches = state.services.flatMap(matchesOf);
   const byAddress = grouped(matches, ({ key }) => key);
+  const clusterIps = new Set(state.services.map(({ clusterIp }) => clusterIp));
   const byNodePort = new Map(
     matches.filter(({ match }) => match.role === 'node-port').map(({ key, match }) => [key, match]),
   );
@@ -62,6 +62,7 @@ export function networkOf(state: ObservedState): NetworkState {
     byAddress: (address, port, protocol) =>
       (byAddress.get(`${address}:${port}/${protocol}`) ?? []).map(({ match }) => match),
     byNodePort: (port, protocol) => byNodePort.get(`:${port}/${protocol}`),
+    isClusterIp: (address) => clusterIps.has(address),
     memory: {
       endpoints: new Memo(),
       hinted: new Memo(),
@@ -94,16 +95,25 @@ function matchesOf(service: EchoService): readonly { readonly key: string; reado
   const { clusterIp, externalIps } = service;
   const external = externalAddresses(service);
   return service.ports.flatMap((port) => {
-    const hash = serviceHash(service, port);
-    const chain = (kind: ServiceChain) => `KUBE-${kind}-${hash}`;
+    const known = new Map<ServiceRules['names'], ServiceNames>();
+    const names = (rules: ServiceRules): ServiceNames => {
+      const before = known.get(rules.names);
+      if (before !== undefined) return before;
+      const made = rules.names(service, port);
+      known.set(rules.names, made);
+      return made;
+    };
+    const id = `${service.namespace}/${service.name}:${port.name}/${port.protocol}`;
     const at = (address: string, role: Match['role'], number = port.port) => ({
       key: `${address}:${number}/${port.protocol}`,
-      match: { role, service, port, chain },
+      match: { role, service, port, id, names },
     });
     return [
       ...(clusterIp === undefined ? [] : [at(clusterIp, 'cluster-ip')]),
       ...external.filter((ip) => externalIps.includes(ip)).map((ip) => at(ip, 'external-ip')),
-      ...service.loadBalancerIps.map((ip) => at(ip, 'load-balancer-ip')),
+      ...service.loadBalancerIps
+        .filter((ip) => service.proxiedIps?.includes(ip) !== true)
+        .map((ip) => at(ip, 'load-balancer-ip')),
       ...(port.nodePort === undefined ? [] : [at('', 'node-port', port.nodePort)]),
     ];
   });

@@ -3,7 +3,6 @@ import type { EchoPod, EchoService, Endpoint, ServicePort } from '../endpoints.t
 import type { Policies } from '../policy/policies.ts';
 import type { Hop, MachineState, NodeState, ObservedState, Route } from '../state/types.ts';
 import type { Outcome, Protocol } from '../types.ts';
-import type { ServiceChain } from './chain-names.ts';
 import type { Memo } from './memo.ts';
 
 /** The first packet of a connection at one machine, or one that conntrack knows already. */
@@ -14,8 +13,8 @@ export interface Packet {
   readonly protocol: Protocol;
   /** conntrack knows its connection: no rule is asked, routes alone decide. */
   readonly isEstablished?: boolean;
-  /** Why KUBE-MARK-DROP marked it, as a clause about the machine {at}. */
-  readonly dropReason?: string;
+  /** Rules that it has met want it dropped. */
+  readonly drop?: LaterDrop;
   /** The machines that it came through. */
   readonly visited: readonly string[];
   /** Those of them that forwarded it with the source and destination that it has now. */
@@ -236,11 +235,13 @@ export interface NetworkState {
   /** The pod of the node that a port of one of its addresses leads to, and the pod's own port. */
   hostPort(node: string, address: Address, port: number, protocol: Protocol): HostPort | undefined;
   service(name: string): EchoService | undefined;
-  /** Rules for an address and port, in the order of kube-proxy's rules for one service. */
+  /** The service ports that have an address and port. */
   byAddress(address: Address, port: number, protocol: Protocol): readonly Match[];
   byNodePort(port: number, protocol: Protocol): Match | undefined;
   /** Absent where no policy is enforced. */
   readonly policies?: Policies;
+  /** True for the ClusterIP of any service. */
+  isClusterIp(address: Address): boolean;
   readonly memory: Memory;
 }
 
@@ -254,8 +255,24 @@ export interface Match {
   readonly role: 'cluster-ip' | 'external-ip' | 'load-balancer-ip' | 'node-port';
   readonly service: EchoService;
   readonly port: ServicePort;
-  /** The names of the service port's chains. */
-  chain(kind: ServiceChain): string;
+  /** "NAMESPACE/NAME:PORT/PROTOCOL". */
+  readonly id: string;
+  /** What one kind of rules calls what it makes for the service port. */
+  names(rules: ServiceRules): ServiceNames;
+}
+
+/** The names of what a node's rules have for one service port, as the node's own program lists them. */
+export interface ServiceNames {
+  /** What leads to all of its endpoints, and to those of the node itself. */
+  readonly all: string;
+  readonly local: string;
+  /** The rules for what comes from outside, where there are some, and for its loadBalancerSourceRanges. */
+  readonly external: string;
+  readonly firewall: string;
+  /** What tells in the rules for an address that this service port has it (MachineState.externalOwners). */
+  readonly owner: string;
+  /** What leads to one endpoint; undefined where it has no chain of its own. */
+  endpoint(address: string): string | undefined;
 }
 
 /** What is the same for many connections of one state, worked out once. The reason is the bench of 1,000 nodes (npm run bench). */
@@ -264,8 +281,8 @@ export interface Memory {
   readonly endpoints: Memo<PortEndpoints>;
   /** By service port, node and zone. */
   readonly hinted: Memo<readonly Endpoint[]>;
-  /** By service port and endpoint: the names of KUBE-SEP chains, which are hashes. */
-  readonly endpointChains: Memo<string>;
+  /** By service port and endpoint: the names of their chains, which are hashes. */
+  readonly endpointChains: Memo<string | undefined>;
   /** By machine and address: where routes alone lead. */
   readonly routed: Map<string, Map<Address, Trace>>;
   /** By node, service port, scope and the source that the backends see. */
@@ -320,11 +337,16 @@ export interface KubeProxy {
   readonly rules: ServiceRules;
   /** Without a ready endpoint it falls back to terminating ones that still serve. */
   readonly usesTerminating: boolean;
-  readonly followsZoneHints: boolean;
+  /** `annotated`: of services whose annotation asks for it. */
+  readonly followsZoneHints: 'never' | 'annotated' | 'always';
   readonly followsNodeHints: boolean;
-  /** What it takes for a pod of the cluster. */
+  /** --masquerade-all: also what pods send to a ClusterIP. */
+  readonly masqueradesAll: boolean;
+  /** It can tell what pods send from other packets, so that it masquerades the latter for ClusterIPs. */
+  readonly isDetecting: boolean;
+  /** What it takes for a pod. */
   isPod(source: Address): boolean;
-  /** True for those of the node's addresses that it serves node ports on, apart from loopback's own condition. */
+  /** True for those of the node's addresses that it serves node ports on. */
   servesNodePortsOn(address: Address): boolean;
   /** Why the rules that apply to a packet are not known. */
   problemWith(matches: readonly Match[]): string | undefined;
@@ -332,27 +354,49 @@ export interface KubeProxy {
 
 /**
  * One kind of rules that a node can have for services: those of kube-proxy's iptables mode before Kubernetes 1.24, those
- * since. Another kind is one more module and a line in kube-proxy.ts.
+ * since, those of its nftables mode. Another kind is one more module and a line in kube-proxy.ts.
  */
 export interface ServiceRules {
-  /** The chain that leads to the node's own endpoints. */
-  readonly localChain: ServiceChain;
+  /** The same function for all rules with the same names. */
+  readonly names: (service: EchoService, port: ServicePort) => ServiceNames;
+  /** The rules that replace the source of what is marked for that, and of an endpoint that is led to itself. */
+  readonly masquerading: { readonly marked: string; readonly hairpin: string };
   /** It follows internalTrafficPolicy, and drops in the filter table what policy Local leaves without an endpoint. */
   readonly hasLocalDrops: boolean;
-  /** The rules for a ClusterIP. */
-  clusterIp(call: RuleCall): NatVerdict;
-  /** The rules for all other addresses of a service. `before`: the chains up to them. */
-  external(call: RuleCall, before: readonly string[]): NatVerdict;
+  /** They are in the chains that all programs of iptables share: what is accepted there before does not come to them. */
+  readonly sharesChains: boolean;
+  /** Before the routing decision about what comes in, or after it for the node's own. */
+  translate(call: NodeCall): NatVerdict;
+  /** What is left of a connection that is not translated, or that is translated to nothing. */
+  filter(call: NodeCall, hook: Hook): FilterVerdict | undefined;
 }
 
-/** A packet at the rules of one service port of one node. */
-export interface RuleCall {
+export type Hook = 'input' | 'forward' | 'output';
+
+/** A packet at the rules of one node. */
+export interface NodeCall {
   readonly network: NetworkState;
   readonly machine: Machine;
   readonly kubeProxy: KubeProxy;
   readonly packet: Packet;
+  /** The service ports that have its destination, in the order of their rules. */
+  readonly matches: readonly Match[];
+  /** The one whose node port it is, where the destination is one of the node's own addresses. */
+  readonly nodePort: Match | undefined;
+}
+
+/** A packet at the rules of one service port of one node. */
+export interface RuleCall extends Omit<NodeCall, 'matches' | 'nodePort'> {
   readonly match: Match;
+  readonly names: ServiceNames;
   readonly backends: Backends;
+}
+
+/** A drop that comes only where the packet is still for the same address behind the routing decision. */
+export interface LaterDrop {
+  readonly verdict: FilterVerdict;
+  /** Also of what the node forwards. */
+  readonly isForwardedToo: boolean;
 }
 
 /** What a node's nat rules do with a new connection. */
@@ -362,20 +406,22 @@ export type NatVerdict =
   /** A rule that changes nothing but is worth telling: policy Local without a local endpoint. */
   | {
       readonly kind: 'left';
-      /** Why KUBE-MARK-DROP marked it, as a clause about the machine {at}. */
-      readonly dropReason?: string;
+      readonly drop?: LaterDrop;
       readonly chains: readonly string[];
       /** A chain that is not there, but would lead on if it were. */
       readonly missing?: string;
       readonly text: string;
     }
   | Translation
+  /** Dropped at once, whatever routes there are. */
+  | { readonly kind: 'dropped'; readonly verdict: FilterVerdict }
   | { readonly kind: 'unknown'; readonly reason: string; readonly matches: readonly Match[] };
 
 /** The destination is replaced by one of several endpoints. */
 export interface Translation {
   readonly kind: 'translate';
   readonly match: Match;
+  readonly names: ServiceNames;
   /** Which of the service's endpoints can be chosen here. */
   readonly scope: keyof Backends;
   readonly endpoints: readonly Endpoint[];

@@ -10,6 +10,7 @@ import { answered, arrived, decided, ended, lostAnswer, unknown } from './trace.
 import type {
   Decision,
   FilterVerdict,
+  LaterDrop,
   Machine,
   NetworkState,
   NextHop,
@@ -131,13 +132,15 @@ function originate(
   const verdict = translate(network, machine, packet);
   if (verdict.kind === 'unknown') return unknown(name, notModelled(verdict.reason), verdict.matches);
   if (verdict.kind === 'translate') return taken(deliver(network, machine, packet, verdict, undefined));
+  if (verdict.kind === 'dropped')
+    return taken(filtered(machine, verdict.verdict, ownFailure(verdict.verdict, packet)));
   const rule = verdict.kind === 'left' ? verdict : undefined;
   const hostPort =
     found.kind === 'local'
       ? toHostPort(network, machine, packet, (route, inside) => send(network, machine, route, inside))
       : undefined;
   if (hostPort !== undefined) return taken(hostPort);
-  const sent = marked(packet, rule?.dropReason);
+  const sent = marked(packet, rule?.drop);
   const met = (next: Trace) => (rule === undefined ? next : ruleMet(machine, rule, next));
   const stopped = filter(network, machine, sent, 'output');
   if (stopped !== undefined) return taken(met(filtered(machine, stopped, ownFailure(stopped, packet))));
@@ -167,15 +170,17 @@ function arrive(network: NetworkState, name: string, packet: Packet): Trace {
       return unknown(name, notModelled(verdict.reason), verdict.matches);
     case 'translate':
       return deliver(network, machine, here, verdict, source);
+    case 'dropped':
+      return filtered(machine, verdict.verdict, 'timeout');
     case 'left':
-      return ruleMet(machine, verdict, pass(network, machine, marked(here, verdict.dropReason)));
+      return ruleMet(machine, verdict, pass(network, machine, marked(here, verdict.drop)));
     case 'none':
       return pass(network, machine, here);
   }
 }
 
-function marked(packet: Packet, dropReason: string | undefined): Packet {
-  return dropReason === undefined ? packet : { ...packet, dropReason };
+function marked(packet: Packet, drop: LaterDrop | undefined): Packet {
+  return drop === undefined ? packet : { ...packet, drop };
 }
 
 /**
@@ -226,7 +231,7 @@ function pass(network: NetworkState, machine: Machine, packet: Packet): Trace {
   const stopped = isEstablished ? undefined : filter(network, machine, packet, 'forward');
   if (route.hops.length === 0) {
     // A node that has no pod of its own for it says why it comes to such a route.
-    const dropReason = packet.dropReason ?? (stopped?.action === 'drop' ? stopped.reason : undefined);
+    const dropReason = packet.drop?.verdict.reason ?? (stopped?.action === 'drop' ? stopped.reason : undefined);
     const cause = { kind: 'dead-route' as const, route, destination, isOwn: false };
     return ended(name, routeFailure(route), dropReason === undefined ? cause : { ...cause, dropReason });
   }

@@ -41,6 +41,8 @@ export interface ProxySettings {
   readonly clusterCidr?: string;
   /** What tells a pod's traffic from other traffic: ClusterCIDR unless set otherwise. */
   readonly detectLocalMode: string;
+  /** For the modes that go by interfaces: the bridge, or what the names begin with. */
+  readonly podInterface?: string;
   /** Prefixes of the addresses that node ports are served on; empty: all. */
   readonly nodePortAddresses: readonly string[];
   readonly masqueradeAll: boolean;
@@ -74,6 +76,10 @@ export interface MachineState {
   readonly serviceLoop?: ServiceLoop;
   /** What Calico does with what the node's pods send to the node itself, before kube-proxy's rules; absent: nothing. */
   readonly podsToHost?: 'accept' | 'drop';
+  /** By "ADDRESS:PORT/PROTOCOL" of external addresses: which service ports the node's rules lead there, in their order. */
+  readonly externalOwners?: ReadonlyMap<string, readonly string[]>;
+  /** kube-proxy's table in nftables; absent where it has none, or where the machine cannot list it. */
+  readonly nftServices?: NftServices;
 }
 
 export interface Interface {
@@ -132,4 +138,13 @@ export interface ServiceLoop {
   readonly prefixes: readonly string[];
   /** It comes before kube-proxy's own filter rules. */
   readonly isFirst: boolean;
+  /** What it is called there; absent: in iptables. */
+  readonly chains?: readonly string[];
+}
+
+export interface NftServices {
+  /** The backends that a chain leads to, "ADDRESS:PORT". */
+  readonly backends: ReadonlyMap<string, readonly string[]>;
+  /** In which an address that no service has is dropped. */
+  readonly serviceCidrs: readonly string[];
 }
