@@ -5,22 +5,23 @@ import { backendsOf } from './expect/backends.ts';
 import { networkOf } from './expect/network-state.ts';
 import type { Machine, NetworkState } from './expect/types.ts';
 import { type CountersByNode, optionOf, type RuleCounters } from './proof-counters.ts';
-import type { ObservedState } from './state/types.ts';
+import { MODELLED_MODES, type ObservedState } from './state/types.ts';
 
 /**
  * Whether every node's kube-proxy has made the rules that services and endpoints call for: per service and node, the
- * endpoints that its chains lead to. Nothing is checked where kube-proxy is not in iptables mode. Pure.
+ * endpoints that its chains lead to. Nothing is checked where kube-proxy is in a mode that is not modelled. Pure.
  */
 export function checkRules(state: ObservedState, counters: CountersByNode): readonly ServiceRules[] {
-  if (state.proxy.mode !== 'iptables') return [];
+  if (!MODELLED_MODES.includes(state.proxy.mode)) return [];
   const network = networkOf(state);
   return state.nodes.flatMap(({ name }) => {
     const machine = network.machine(name);
     const answer = counters.get(name);
     if (machine === undefined || answer === undefined) return [];
+    const backends = state.proxy.mode === 'nftables' ? nftBackends(machine) : inIptables(answer);
     return state.services
       .filter(({ clusterIp }) => clusterIp !== undefined)
-      .map((service) => checkService(network, machine, service, answer));
+      .map((service) => checkService(network, machine, service, backends));
   });
 }
 
@@ -28,17 +29,13 @@ function checkService(
   network: NetworkState,
   machine: Machine,
   service: EchoService,
-  answer: Answer<RuleCounters>,
+  backends: Answer<BackendsOf>,
 ): ServiceRules {
   const subject = { machine: machine.name, service: service.name };
   const wanted = { chains: service.ports.flatMap((port) => wantedChains(network, machine, service, port)) };
-  if (!answer.ok) return unseenCheck('service-rules', subject, wanted, answer);
+  if (!backends.ok) return unseenCheck('service-rules', subject, wanted, backends);
   const seen = {
-    chains: wanted.chains.map(({ chain }) => ({
-      chain,
-      backends: leadsTo(answer.value, chain),
-      ...unequalShares(answer.value, chain),
-    })),
+    chains: wanted.chains.map(({ chain }) => ({ chain, ...backends.value(chain) })),
   };
   const isWrong = wrongChains({ wanted, seen }).length > 0;
   const isOnlyUnequal = seen.chains.every(({ backends }, index) => isSame(backends, wanted.chains[index]));
@@ -92,6 +89,29 @@ function wantedChains(
 
 function addresses(endpoints: readonly Endpoint[], port: ServicePort): readonly string[] {
   return endpoints.map(({ ip, ports }) => `${ip}:${ports[port.name]}`).sort();
+}
+
+/** The backends that a chain leads to, in order; what each gets of them, where that is not the same. */
+type BackendsOf = (chain: string) => SeenBackends;
+type SeenBackends = Omit<NonNullable<ServiceRules['seen']>['chains'][number], 'chain'>;
+
+function inIptables(answer: Answer<RuleCounters>): Answer<BackendsOf> {
+  if (!answer.ok) return answer;
+  const { value } = answer;
+  return {
+    ok: true,
+    value: (chain) => ({ backends: leadsTo(value, chain), ...unequalShares(value, chain) }),
+  };
+}
+
+function nftBackends({ state: { problem, nftServices } }: Machine): Answer<BackendsOf> {
+  return nftServices === undefined
+    ? {
+        ok: false,
+        fault: 'harness',
+        detail: problem ?? 'it has no table "ip kube-proxy", or no program nft that could list it',
+      }
+    : { ok: true, value: (chain) => ({ backends: nftServices.backends.get(chain) ?? [] }) };
 }
 
 /**

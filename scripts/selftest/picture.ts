@@ -2,9 +2,10 @@ import { z } from 'zod';
 import { type Answer, ask, read } from '../bgp/checks/ask.ts';
 import type { Executor } from '../exec/executor.ts';
 import { showCounters } from '../matrix/proof-counters.ts';
+import { NFT } from '../matrix/state/nft.ts';
 import { HarnessError } from '../shared/errors.ts';
 import { MARK } from './fault.ts';
-import { NFT, type PlacedRule, parseIptables, parseNft } from './placed-rules.ts';
+import { type PlacedRule, parseIptables, parseNft } from './placed-rules.ts';
 
 /** What a machine holds beyond what expectations follow from, and a fault could leave behind. */
 export interface MachinePicture {

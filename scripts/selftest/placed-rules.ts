@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseCounters } from '../matrix/proof-counters.ts';
 import { wordsOf } from '../matrix/rule-match.ts';
+import { NFT } from '../matrix/state/nft.ts';
 import { type Action, MARK } from './fault.ts';
 
 /** A rule, and how it is reached: what it is in decides with which program. */
@@ -88,12 +89,6 @@ function numbered(rules: readonly Omit<PlacedRule, 'position'>[]): readonly Plac
     return { ...rule, position };
   });
 }
-
-/** What runs nft: the machine's own, or else that of calico-node, in its mount namespace. */
-export const NFT = `
-nft=nft
-command -v nft >/dev/null || nft="nsenter --target $(pgrep --oldest --exact calico-node) --mount nft"
-`;
 
 /** The programs and arguments that remove a rule, look for it, and put it back where it was. */
 interface Ways {

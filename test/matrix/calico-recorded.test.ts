@@ -15,6 +15,7 @@ import { parsePodsToHost, parseServiceLoop } from '../../scripts/matrix/state/ca
 import { parseClusterObjects } from '../../scripts/matrix/state/cluster.ts';
 import { machineState } from '../../scripts/matrix/state/machine.ts';
 import { parseDropsInvalid } from '../../scripts/matrix/state/nat.ts';
+import { parseNftTables } from '../../scripts/matrix/state/nft.ts';
 import { proxySettings } from '../../scripts/matrix/state/proxy.ts';
 import type { ObservedState } from '../../scripts/matrix/state/types.ts';
 import type { DnsAnswer } from '../../scripts/matrix/types.ts';
@@ -35,13 +36,27 @@ const SETS = ['masq-ipam-pools', 'network-ip-pools'].flatMap((name) => [
 ]);
 const WORKERS = ['192.168.13.35', '192.168.13.36', '192.168.13.37'];
 
+type Mode = 'iptables' | 'nftables';
+/** Where kube-proxy and Calico use nftables, iptables has nothing of them. */
+const RULES = {
+  iptables: { iptables: KINDS, nft: '' },
+  nftables: {
+    iptables: readFileSync(
+      new URL('../transcripts/rules/nftables-mode-iptables.txt', import.meta.url),
+      'utf8',
+    ),
+    nft: recorded('k8sworker1-kinds-nft.jsonl'),
+  },
+};
+
 /** One table as iptables-save prints it without counters. */
-function table(name: string): string {
-  const start = KINDS.indexOf(`*${name}\n`);
-  return KINDS.slice(start, KINDS.indexOf('COMMIT', start)).replaceAll(/^\[\d+:\d+\] /gm, '');
+function table(name: string, mode: Mode = 'iptables'): string {
+  const all = RULES[mode].iptables;
+  const start = all.indexOf(`*${name}\n`);
+  return all.slice(start, all.indexOf('COMMIT', start)).replaceAll(/^\[\d+:\d+\] /gm, '');
 }
 
-function machine(name: string) {
+function machine(name: string, mode: Mode = 'iptables') {
   const answers = {
     routes: said(`${name}-route.json`),
     addresses: said(`${name}-addr.json`),
@@ -49,9 +64,10 @@ function machine(name: string) {
     sysctls: said(`${name}-sysctl.txt`),
   };
   return machineState(name, answers, {
-    nat: { ok: true, value: table('nat') },
-    filter: { ok: true, value: table('filter') },
-    sets: { ok: true, value: SETS.join('\n') },
+    nat: { ok: true, value: table('nat', mode) },
+    filter: { ok: true, value: table('filter', mode) },
+    sets: { ok: true, value: mode === 'iptables' ? SETS.join('\n') : '' },
+    nft: { ok: true, value: RULES[mode].nft },
   });
 }
 
@@ -104,6 +120,42 @@ describe('a node with Calico', () => {
     );
   });
 
+  it('is read as it is where its rules and those of kube-proxy are in nftables', () => {
+    const read = machine('k8sworker1', 'nftables');
+    expect(read).toMatchObject({
+      natOutgoing: { chain: 'nat-cali-nat-outgoing', sources: ['10.255.0.0/16'], except: ['10.255.0.0/16'] },
+      serviceLoop: { action: 'drop', prefixes: ['10.96.0.0/12', '2.2.2.2/32'], isFirst: true },
+      podsToHost: 'accept',
+      dropsInvalid: false,
+      nftServices: { serviceCidrs: ['10.96.0.0/12'] },
+    });
+    expect(read).not.toHaveProperty('unread');
+    expect(read.externalOwners?.get('2.2.2.2:1234/tcp')).toEqual([
+      'external-RAZTFO5B-echo-server/kind-ranges/tcp/tcp',
+    ]);
+    expect(checkPodNetwork(plan, { ...state, machines: new Map([['k8sworker1', read]]) })).toMatchObject([
+      { verdict: 'passed' },
+      { verdict: 'passed' },
+    ]);
+  });
+
+  it('loses one rule that is not known, not its table', () => {
+    const lines = RULES.nftables.nft.replace('"expr":[', '"expr":["new",');
+    const left: string[] = [];
+    expect(parseNftTables(lines, (line) => left.push(line)).nftServices?.backends.size).toBe(
+      machine('k8sworker1', 'nftables').nftServices?.backends.size,
+    );
+    expect(left).toEqual([expect.stringContaining('"expr":["new",')]);
+    expect(() => parseNftTables('{"metainfo":{}}')).toThrow();
+  });
+
+  it('whose table was made before that of kube-proxy has its say after it', () => {
+    const [kubeProxy = '', calico = ''] = RULES.nftables.nft.split('\n');
+    const older = calico.replace(/("name":"calico","handle":)\d+/, '$11');
+    expect(parseNftTables(`${kubeProxy}\n${older}`).serviceLoop?.isFirst).toBe(false);
+    expect(parseNftTables(calico).serviceLoop?.isFirst).toBe(true);
+  });
+
   it('has rules that are read from the right table only', () => {
     for (const parse of [parsePodsToHost, parseServiceLoop, parseDropsInvalid])
       expect(() => parse(table('nat'))).toThrow('not what iptables-save prints');
@@ -139,6 +191,30 @@ describe("kube-proxy 1.36's rules", () => {
     ]);
   });
 
+  it('are right in nftables mode, too, and named as there', () => {
+    const proxy = { ...kinds.proxy, mode: 'nftables' };
+    const read = machine('k8sworker1', 'nftables');
+    const look = (worker: typeof read) =>
+      checkRules({ ...kinds, proxy, machines: new Map([['k8sworker1', worker]]) }, counters);
+    const checks = look(read);
+    expect(checks.filter(({ verdict }) => verdict !== 'passed')).toEqual([]);
+    expect(checks).toHaveLength(11);
+    const named = (name: string) => checks.find(({ subject }) => subject.service === name)?.seen?.chains;
+    expect(named('kind-affinity')).toEqual([
+      {
+        chain: 'service-4UCFTRNH-echo-server/kind-affinity/tcp/tcp',
+        backends: ['10.255.137.0:1234', '10.255.230.192:1234', '10.255.8.0:1234'],
+      },
+    ]);
+    const changed = RULES.nftables.nft.replaceAll('"10.255.137.0",1234', '"10.255.137.9",1234');
+    const wrong = look({ ...read, ...parseNftTables(changed) }).filter(({ verdict }) => verdict !== 'passed');
+    expect(wrong.map(({ subject }) => subject.service)).toEqual([
+      ...['echo-ci-tcp', 'echo-lb-tcp', 'echo-np-tcp', 'kind-external-ips', 'kind-ranges'],
+    ]);
+    const { nftServices: _, ...none } = read;
+    expect(look(none).map(({ verdict }) => verdict)).toEqual(Array(11).fill('harness'));
+  });
+
   it('are not, where hints are for other nodes or an endpoint has none', () => {
     for (const hintedNodes of [['k8sworker2'], []]) {
       const services = kinds.services.map((service) => {
@@ -166,64 +242,75 @@ describe("kube-proxy 1.36's rules", () => {
   });
 });
 
-describe('what connections to seven kinds of services really came to', () => {
-  /** Machines that were not recorded there: kernels of a healthy lab with these nodes, and Calico's rules. */
-  const recordedWorker = machine('k8sworker1');
-  const { name: _, interfaces, routes, ...calico } = recordedWorker;
-  const blocks = ['10.255.93.64/26', '10.255.230.192/26', '10.255.8.0/26', '10.255.137.0/26'];
-  const { subnet } = plan.network;
-  const { serviceCidr, podCidr } = plan.kubernetes;
-  const nodes = machinesOf(plan, 'control-plane', 'worker').map((node, at) => ({
-    ...node,
-    block: blocks[at] ?? '',
-  }));
-  const names = ['k8sworker1', 'k8sworker2', 'k8sworker3'];
-  // The one pod that had another address there than in objects.json.
-  const pods = kinds.pods.map((pod) => (pod.ip === '10.255.8.1' ? { ...pod, ip: '10.255.8.0' } : pod));
-  const others = kernelsOf({
-    ...{ subnet, serviceCidr, podCidr, nodes, peers: names, router: theMachine(plan, 'router') },
-    clients: machinesOf(plan, 'client').map(({ name, address }) => ({
-      ...{ name, address, routes: name === 'routed' ? ['2.2.2.2/32', serviceCidr, podCidr] : [] },
-    })),
-    pods: pods.flatMap(({ ip, node }) => (ip === undefined || node === undefined ? [] : [{ ip, node }])),
-    // A service with policy Cluster has it, so every node announces it.
-    announced: new Map([['2.2.2.2', ['k8smaster1', ...names]]]),
-  });
-  const machines = new Map(
-    [...others].map(([name, kernel]) => [
-      name,
-      { ...kernel, ...(nodes.some((node) => node.name === name) ? calico : {}) },
-    ]),
-  );
-  machines.set('k8sworker1', recordedWorker);
-  const cells = buildCells(plan, { ...kinds, pods, machines });
-  /** connect()'s own words; EINVAL is Linux's answer for a blackhole route. */
-  const OUTCOMES = [
-    ...[
-      ['TimeoutError', 'timeout'],
-      ['ConnectionRefusedError', 'refused'],
-    ],
-    ...[
-      ['Errno 101', 'no-route'],
-      ['Errno 22', 'no-route'],
-      ['connected', 'ok'],
-    ],
-  ] as const;
+const MODES = [
+  ['iptables', 'kinds-truth.txt'],
+  ['nftables', 'kinds-nft-truth.txt'],
+] as const;
 
-  it.each(recorded('kinds-truth.txt').trimEnd().split('\n'))('is what was predicted: %s', (line) => {
-    const [, from, address, port, said = ''] = /^\S+ from (.*?) to (.*?):(.*?): (.*)$/.exec(line) ?? [];
-    const [, server, client] = /Server: (.*?):\d+ Client: (.*?):/.exec(said) ?? [];
-    const [, outcome] = OUTCOMES.find(([words]) => said.includes(words)) ?? [];
-    const predicted = cells
-      .filter((cell) => cell.from === from && cell.address === address && String(cell.port) === port)
-      .map(({ expected }) => expected);
-    expect(predicted.map((each) => each.outcome)).toContain(outcome);
-    // 2.2.2.2:1234 belongs to two services there, and which of them has it is another one on each node.
-    if (server === undefined || predicted.length > 1) return;
-    expect(predicted[0]?.servers).toContain(server);
-    expect(predicted[0]?.clients).toContain(client);
-  });
-});
+describe.each(MODES)(
+  'what connections to seven kinds of services really came to in %s mode',
+  (mode, file) => {
+    /** Machines that were not recorded there: kernels of a healthy lab with these nodes, and Calico's rules. */
+    const recordedWorker = machine('k8sworker1', mode);
+    const { name: _, interfaces, routes, ...calico } = recordedWorker;
+    const blocks = ['10.255.93.64/26', '10.255.230.192/26', '10.255.8.0/26', '10.255.137.0/26'];
+    const { subnet } = plan.network;
+    const { serviceCidr, podCidr } = plan.kubernetes;
+    const nodes = machinesOf(plan, 'control-plane', 'worker').map((node, at) => ({
+      ...node,
+      block: blocks[at] ?? '',
+    }));
+    const names = ['k8sworker1', 'k8sworker2', 'k8sworker3'];
+    // The one pod that had another address there than in objects.json.
+    const pods = kinds.pods.map((pod) => (pod.ip === '10.255.8.1' ? { ...pod, ip: '10.255.8.0' } : pod));
+    const others = kernelsOf({
+      ...{ subnet, serviceCidr, podCidr, nodes, peers: names, router: theMachine(plan, 'router') },
+      clients: machinesOf(plan, 'client').map(({ name, address }) => ({
+        ...{ name, address, routes: name === 'routed' ? ['2.2.2.2/32', serviceCidr, podCidr] : [] },
+      })),
+      pods: pods.flatMap(({ ip, node }) => (ip === undefined || node === undefined ? [] : [{ ip, node }])),
+      // A service with policy Cluster has it, so every node announces it.
+      announced: new Map([['2.2.2.2', ['k8smaster1', ...names]]]),
+    });
+    const machines = new Map(
+      [...others].map(([name, kernel]) => [
+        name,
+        { ...kernel, ...(nodes.some((node) => node.name === name) ? calico : {}) },
+      ]),
+    );
+    machines.set('k8sworker1', recordedWorker);
+    const cells = buildCells(plan, { ...kinds, pods, machines, proxy: { ...kinds.proxy, mode } });
+    /** connect()'s own words; EINVAL is Linux's answer for a blackhole route. */
+    const OUTCOMES = [
+      ...[
+        ['TimeoutError', 'timeout'],
+        ['ConnectionRefusedError', 'refused'],
+      ],
+      ...[
+        ['Errno 101', 'no-route'],
+        ['Errno 22', 'no-route'],
+        ['connected', 'ok'],
+      ],
+    ] as const;
+
+    it.each(recorded(file).trimEnd().split('\n'))('is what was predicted: %s', (line) => {
+      const [, from, address, port, said = ''] = /^\S+ from (.*?) to (.*?):(.*?): (.*)$/.exec(line) ?? [];
+      const [, server, client] = /Server: (.*?):\d+ Client: (.*?):/.exec(said) ?? [];
+      const [, outcome] = OUTCOMES.find(([words]) => said.includes(words)) ?? [];
+      const predicted = cells
+        .filter((cell) => cell.from === from && cell.address === address && String(cell.port) === port)
+        .map(({ expected }) => expected);
+      // 2.2.2.2:1234 belongs to two services there, which one has it is in the nodes' rules.
+      expect(predicted.length).toBeGreaterThan(0);
+      for (const each of predicted) {
+        expect(each.outcome).toBe(outcome);
+        if (server === undefined) continue;
+        expect(each.servers).toContain(server);
+        expect(each.clients).toContain(client);
+      }
+    });
+  },
+);
 
 describe('CoreDNS', () => {
   const checks = dnsChecks(plan, state);

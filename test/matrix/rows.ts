@@ -17,9 +17,10 @@ export const [W1, W2, W3] = [workerAddress(1), workerAddress(2), workerAddress(3
 export const { m: M, r: R, near: NEAR, far: FAR } = ADDRESS;
 export const BOTH = [P1, P2];
 
-/** The two generations of kube-proxy's chains. */
+/** The generations of kube-proxy's rules. */
 export const OLD = '1.20.2';
 export const NEW = '1.30.1';
+export const NFT = '1.36.3 nftables';
 
 /** One rule with a connection that shows it. */
 export interface Row {
@@ -31,7 +32,7 @@ export interface Row {
   readonly servers?: readonly string[];
   readonly clients?: readonly string[];
   readonly lab?: LabWish;
-  /** Default: both. */
+  /** Default: all of them. Those of 1.24 and later are the same in nftables mode, unless a row says otherwise. */
   readonly versions?: readonly string[];
 }
 
@@ -52,10 +53,15 @@ export function ok(servers: readonly string[], clients: readonly string[]) {
 /** A test per row and generation. */
 export function testRows(rows: readonly Row[]): void {
   const cases = rows.flatMap((row) =>
-    (row.versions ?? [OLD, NEW]).map((version) => ({ ...row, version, name: `${row.fact} (${version})` })),
+    (row.versions ?? [OLD, NEW, NFT]).map((version) => ({
+      ...row,
+      version,
+      name: `${row.fact} (${version})`,
+    })),
   );
-  it.each(cases)('$name', ({ from, to, version, lab = {}, outcome, servers = [], clients = [] }) => {
-    const state = syntheticLab({ ...lab, version });
+  it.each(cases)('$name', ({ from, to, version: named, lab = {}, outcome, servers = [], clients = [] }) => {
+    const [version = '', mode = 'iptables'] = named.split(' ');
+    const state = syntheticLab({ ...lab, version, proxy: { mode, ...lab.proxy } });
     const prediction = predict(networkOf(state), flowSource(state, from), targetNamed(state, to));
     const { why, chain, ...expected } = prediction.expected;
     expect({ ...expected, skipped: prediction.skipped }).toEqual({

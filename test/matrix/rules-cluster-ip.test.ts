@@ -7,6 +7,7 @@ import {
   M,
   NEAR,
   NEW,
+  NFT,
   NOBODY,
   OLD,
   ok,
@@ -58,7 +59,7 @@ const rows: readonly Row[] = [
     to: 'cluster-ip',
     ...ok([P1], [C1]),
     lab: { service: { internalPolicy: 'Local' } },
-    versions: [NEW],
+    versions: [NEW, NFT],
   },
   {
     fact: 'internalTrafficPolicy Local without a local pod: dropped',
@@ -66,7 +67,7 @@ const rows: readonly Row[] = [
     to: 'cluster-ip',
     outcome: 'timeout',
     lab: { service: { internalPolicy: 'Local' } },
-    versions: [NEW],
+    versions: [NEW, NFT],
   },
   {
     fact: 'internalTrafficPolicy Local without a local pod, from the node by UDP: EPERM',
@@ -74,7 +75,7 @@ const rows: readonly Row[] = [
     to: 'cluster-ip',
     outcome: 'denied',
     lab: { service: { internalPolicy: 'Local' }, protocol: 'udp' },
-    versions: [NEW],
+    versions: [NEW, NFT],
   },
   {
     fact: 'internalTrafficPolicy is not for node ports',
@@ -82,7 +83,7 @@ const rows: readonly Row[] = [
     to: 'node-port/w3',
     ...ok(BOTH, [W3]),
     lab: { service: { internalPolicy: 'Local', policy: 'Cluster' } },
-    versions: [NEW],
+    versions: [NEW, NFT],
   },
   {
     fact: 'internalTrafficPolicy does not exist in 1.20',
@@ -203,7 +204,7 @@ const rows: readonly Row[] = [
         { name: 'c1', on: 'w1', serves: false },
       ],
     },
-    versions: [NEW],
+    versions: [NEW, NFT],
   },
   {
     fact: 'only terminating endpoints that serve: before 1.26 they are nobody',
@@ -224,7 +225,7 @@ const rows: readonly Row[] = [
     to: 'cluster-ip',
     ...ok([P1], [C1]),
     lab: { zones: { w1: 'a', w2: 'b', w3: 'a' } },
-    versions: [NEW],
+    versions: [NEW, NFT],
   },
 
   // ---- pods and names

@@ -8,6 +8,7 @@ import {
   M,
   NEAR,
   NEW,
+  NFT,
   OLD,
   ok,
   P1,
@@ -152,7 +153,7 @@ const rows: readonly Row[] = [
     to: 'external-ip',
     ...ok(BOTH, [W3]),
     lab: { ...CLUSTER, announcing: ['w1', 'w2'] },
-    versions: [NEW],
+    versions: [NEW, NFT],
   },
   {
     fact: 'a load balancer address is translated for the node itself in 1.20 too',

@@ -1,7 +1,16 @@
 import { inAny } from '../addresses.ts';
 import { backendsOf } from './backends.ts';
 import { NO_RANGE, NONE, noEndpointsVerdict } from './service-rules.ts';
-import type { FilterVerdict, Hook, LaterDrop, Match, NatVerdict, NodeCall, RuleCall, ServiceRules } from './types.ts';
+import type {
+  FilterVerdict,
+  Hook,
+  LaterDrop,
+  Match,
+  NatVerdict,
+  NodeCall,
+  RuleCall,
+  ServiceRules,
+} from './types.ts';
 
 /** What differs between the generations of kube-proxy's iptables rules. */
 export interface Generation extends Pick<ServiceRules, 'names' | 'hasLocalDrops'> {
@@ -98,4 +107,3 @@ function filter(
   }
   return undefined;
 }
-

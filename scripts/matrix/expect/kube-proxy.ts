@@ -1,5 +1,5 @@
 import { type Address, holderOf } from '../addresses.ts';
-import type { MachineState, NodeState, ProxySettings } from '../state/types.ts';
+import { type MachineState, MODELLED_MODES, type NodeState, type ProxySettings } from '../state/types.ts';
 import { rulesBefore124 } from './iptables-before-124.ts';
 import { rulesSince124 } from './iptables-since-124.ts';
 import { rulesOfNftables } from './nftables.ts';
@@ -103,8 +103,8 @@ function problemOf(
   matches: readonly Match[],
 ): string | undefined {
   if (problem !== undefined) return problem;
-  if (mode !== 'iptables' && mode !== 'nftables')
-    return `kube-proxy in ${mode} mode is not modelled, only iptables and nftables`;
+  if (!MODELLED_MODES.includes(mode))
+    return `kube-proxy in ${mode} mode is not modelled, only ${MODELLED_MODES.join(' and ')}`;
   if (minor === undefined || (mode === 'nftables' && minor < FIRST_WITH_NFTABLES))
     return `kube-proxy ${proxyVersion} in ${mode} mode on ${name} is not modelled`;
   if (minor <= LAST_SEEN || minor >= REWORKED) return undefined;

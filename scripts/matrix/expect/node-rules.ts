@@ -1,5 +1,16 @@
 import { inAny } from '../addresses.ts';
-import type { FilterVerdict, Hook, KubeProxy, Machine, NatVerdict, NetworkState, NodeCall, Packet } from './types.ts';
+import { backendsOf } from './backends.ts';
+import type {
+  FilterVerdict,
+  Hook,
+  KubeProxy,
+  Machine,
+  Match,
+  NatVerdict,
+  NetworkState,
+  NodeCall,
+  Packet,
+} from './types.ts';
 
 const NONE: NatVerdict = { kind: 'none' };
 
@@ -8,12 +19,10 @@ export function translate(network: NetworkState, machine: Machine, packet: Packe
   const { kubeProxy } = machine;
   if (kubeProxy === undefined) return NONE;
   const call = callOf(network, machine, kubeProxy, packet);
-  const { matches, nodePort } = call;
-  if (matches.length === 0 && nodePort === undefined) return NONE;
-  const reason = kubeProxy.problemWith(nodePort === undefined ? matches : [...matches, nodePort]);
-  if (reason !== undefined)
-    return { kind: 'unknown', reason, matches: nodePort === undefined ? matches : [...matches, nodePort] };
-  return kubeProxy.rules.translate(call);
+  const matches = call.nodePort === undefined ? call.matches : [...call.matches, call.nodePort];
+  if (matches.length === 0) return NONE;
+  const reason = kubeProxy.problemWith(matches) ?? ambiguity(call);
+  return reason === undefined ? kubeProxy.rules.translate(call) : { kind: 'unknown', reason, matches };
 }
 
 /** The service ports that have a packet's destination. Where several share it, the node's own rules say in which order. */
@@ -23,10 +32,28 @@ function callOf(network: NetworkState, machine: Machine, kubeProxy: KubeProxy, p
   const nodePort = machine.isOwn(destination) ? network.byNodePort(port, protocol) : undefined;
   const call = { network, machine, kubeProxy, packet, nodePort };
   if (found.length < 2) return { ...call, matches: found };
-  const owners = machine.state.externalOwners?.get(`${destination}:${port}/${protocol}`) ?? [];
-  const placeOf = (owner: string) => (owners.includes(owner) ? owners.indexOf(owner) : owners.length);
-  const place = new Map(found.map((match) => [match, placeOf(match.names(kubeProxy.rules).owner)]));
-  return { ...call, matches: [...found].sort((a, b) => (place.get(a) ?? 0) - (place.get(b) ?? 0)) };
+  const owners = ownersOf(call);
+  const place = (match: Match) => {
+    const index = owners.indexOf(match.names(kubeProxy.rules).owner);
+    return index < 0 ? owners.length : index;
+  };
+  return { ...call, matches: [...found].sort((a, b) => place(a) - place(b)) };
+}
+
+function ownersOf({ machine, packet }: Pick<NodeCall, 'machine' | 'packet'>): readonly string[] {
+  const { destination, port, protocol } = packet;
+  return machine.state.externalOwners?.get(`${destination}:${port}/${protocol}`) ?? [];
+}
+
+/** kube-proxy puts services that share an address in any order, so that only its rules themselves can tell. */
+function ambiguity(call: NodeCall): string | undefined {
+  const { matches, machine, network, packet } = call;
+  if (matches.length < 2 || ownersOf(call).length > 0) return undefined;
+  const names = matches
+    .filter(({ service, port }) => backendsOf(network, service, port, machine).all.length > 0)
+    .map(({ service: { namespace, name } }) => `${namespace}/${name}`);
+  if (new Set(names).size < 2) return undefined;
+  return `${names.join(' and ')} share ${packet.destination}:${packet.port}, and the rules of ${machine.name} do not say which of them has it`;
 }
 
 /**

@@ -231,7 +231,8 @@ function pass(network: NetworkState, machine: Machine, packet: Packet): Trace {
   const stopped = isEstablished ? undefined : filter(network, machine, packet, 'forward');
   if (route.hops.length === 0) {
     // A node that has no pod of its own for it says why it comes to such a route.
-    const dropReason = packet.drop?.verdict.reason ?? (stopped?.action === 'drop' ? stopped.reason : undefined);
+    const dropReason =
+      packet.drop?.verdict.reason ?? (stopped?.action === 'drop' ? stopped.reason : undefined);
     const cause = { kind: 'dead-route' as const, route, destination, isOwn: false };
     return ended(name, routeFailure(route), dropReason === undefined ? cause : { ...cause, dropReason });
   }

@@ -1,5 +1,5 @@
 import { type Check, checkId, makeCheck, unseenCheck } from '../../bgp/checks/check.ts';
-import type { ObservedState } from './types.ts';
+import { MODELLED_MODES, type ObservedState } from './types.ts';
 
 /** The check that the cells depend on whose way leads over the machine. */
 export function stateCheckId(machine: string): string {
@@ -8,7 +8,7 @@ export function stateCheckId(machine: string): string {
 
 /** Whether all that expectations follow from could be read, and whether kube-proxy is one that is modelled. */
 export function checkState({ machines, proxy }: ObservedState): readonly Check[] {
-  const isModelled = proxy.mode === 'iptables';
+  const isModelled = MODELLED_MODES.includes(proxy.mode) && proxy.problem === undefined;
   return [
     ...[...machines.values()].map(({ name, problem, routes, unread = [] }) =>
       problem === undefined

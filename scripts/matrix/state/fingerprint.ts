@@ -117,6 +117,8 @@ function addMachine(parts: Map<string, string>, machine: MachineState): void {
     );
   if (serviceLoop !== undefined)
     parts.set(`${name} cali-cidr-block`, `${serviceLoop.action} ${listOf(serviceLoop.prefixes)}`);
+  for (const [address, owners] of machine.externalOwners ?? [])
+    parts.set(`${name} rules for ${address}`, owners.join(', '));
   for (const { prefix, type, hops, metric, source } of routes) {
     const by = hops.map(({ gateway, interface: device }) => gateway ?? `dev ${device}`);
     const key = `${name} route ${prefix}${metric === 0 ? '' : ` metric ${metric}`}`;

@@ -4,7 +4,14 @@ import { withLength } from '../../bgp/checks/tables.ts';
 import type { Executor } from '../../exec/executor.ts';
 import { compareAddresses } from '../addresses.ts';
 import { parsePodsToHost, parseServiceLoop } from './calico-filter.ts';
-import { parseDropsInvalid, parseHostPortMasquerades, parseNatOutgoing, parseSets } from './nat.ts';
+import {
+  parseDropsInvalid,
+  parseExternalOwners,
+  parseHostPortMasquerades,
+  parseNatOutgoing,
+  parseSets,
+} from './nat.ts';
+import { listNft, parseNftTables } from './nft.ts';
 import { type Hop, type Interface, type MachineState, ROUTE_TYPES, type Route } from './types.ts';
 
 const SYSCTLS = [
@@ -50,6 +57,7 @@ const NODE_QUESTIONS = {
   nat: saveTable('nat'),
   filter: saveTable('filter'),
   sets: showSets(),
+  nft: listNft(),
 } as const;
 
 /**
@@ -63,8 +71,8 @@ export async function readMachine(
   signal?: AbortSignal,
 ): Promise<MachineState> {
   if (!isNode) return machineState(name, await ask(executor, QUESTIONS, { signal }));
-  const { nat, filter, sets, ...answers } = await ask(executor, NODE_QUESTIONS, { signal });
-  return machineState(name, answers, { nat, filter, sets });
+  const { nat, filter, sets, nft, ...answers } = await ask(executor, NODE_QUESTIONS, { signal });
+  return machineState(name, answers, { nat, filter, sets, nft });
 }
 
 /** A machine about which nothing is known. */
@@ -86,7 +94,7 @@ export function unknownMachine(name: string, problem: string): MachineState {
 export function machineState(
   name: string,
   answers: Readonly<Record<keyof typeof QUESTIONS, Answer<string>>>,
-  node?: Readonly<Record<'nat' | 'filter' | 'sets', Answer<string>>>,
+  node?: Readonly<Record<'nat' | 'filter' | 'sets' | 'nft', Answer<string>>>,
 ): MachineState {
   const routes = read(answers.routes, parseRoutes);
   const interfaces = read(answers.addresses, parseInterfaces);
@@ -103,6 +111,8 @@ export function machineState(
   const dropsInvalid = node === undefined ? undefined : read(node.filter, parseDropsInvalid);
   const serviceLoop = node === undefined ? undefined : read(node.filter, parseServiceLoop);
   const podsToHost = node === undefined ? undefined : read(node.filter, parsePodsToHost);
+  const owners = node === undefined ? undefined : read(node.nat, parseExternalOwners);
+  const nft = node === undefined ? undefined : read(node.nft, parseNftTables);
   const all = [
     routes,
     interfaces,
@@ -113,6 +123,8 @@ export function machineState(
     serviceLoop,
     podsToHost,
     hostPorts,
+    owners,
+    nft,
   ];
   for (const answer of all) if (answer?.ok === false) return unknownMachine(name, answer.detail);
   const unread = all.flatMap((answer) => (answer?.ok === true ? (answer.unread ?? []) : []));
@@ -136,6 +148,8 @@ export function machineState(
     ...(podsToHost?.ok === true && podsToHost.value !== undefined ? { podsToHost: podsToHost.value } : {}),
     ...(hostPorts?.ok === true && hostPorts.value.length > 0 ? { hostPortMasquerades: hostPorts.value } : {}),
     ...(nat?.ok === true && nat.value !== undefined ? { natOutgoing: nat.value } : {}),
+    ...(owners?.ok === true ? { externalOwners: owners.value } : {}),
+    ...(nft?.ok === true ? nft.value : {}),
   };
 }
 

@@ -77,6 +77,25 @@ export function parseHostPortMasquerades(text: string): readonly HostPortMasquer
   });
 }
 
+const OWNER =
+  /^-A KUBE-SERVICES -d (\S+)\/32 -p (tcp|udp) .*--comment "(\S+) (?:external IP|loadbalancer IP)" .*--dport (\d+) /;
+
+/**
+ * Which service ports KUBE-SERVICES leads each external address and port to, in the order of its rules, as their comments
+ * say (MachineState.externalOwners). Where several have one address, kube-proxy puts them in any order.
+ */
+export function parseExternalOwners(text: string): ReadonlyMap<string, readonly string[]> {
+  const owners = new Map<string, string[]>();
+  for (const line of tableLines(text, 'nat', () => {})) {
+    const [, address, protocol, owner, port] = OWNER.exec(line) ?? [];
+    if (owner === undefined) continue;
+    const key = `${address}:${port}/${protocol}`;
+    const before = owners.get(key) ?? [];
+    if (!before.includes(owner)) owners.set(key, [...before, owner]);
+  }
+  return owners;
+}
+
 const DROPS_INVALID = /^-A KUBE-FORWARD (?=.*--ctstate INVALID ).*-j DROP$/;
 
 /**

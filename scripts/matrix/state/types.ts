@@ -31,6 +31,9 @@ export interface NodeState {
   readonly k3sArguments?: readonly string[];
 }
 
+/** kube-proxy's modes whose rules are known (expect/kube-proxy.ts). */
+export const MODELLED_MODES: readonly string[] = ['iptables', 'nftables'];
+
 /** kube-proxy's configuration, as far as it decides where a packet goes. */
 export interface ProxySettings {
   /** iptables, ipvs, nftables ...; `unknown` where no configuration was found. */
