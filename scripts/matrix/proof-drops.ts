@@ -23,8 +23,11 @@ export interface DropPoint {
 
 /** Where a node drops what it sees one direction of only (expect/one-sided.ts), whatever it is for. */
 const FOR_ALL = 'KUBE-FORWARD';
-/** The chains of the filter table where a connection ends: KUBE-FIREWALL for what KUBE-MARK-DROP has marked. */
-const ENDS = ['KUBE-FIREWALL', 'KUBE-EXTERNAL-SERVICES', 'KUBE-SERVICES'];
+/**
+ * The chains of the filter table where a connection ends: KUBE-FIREWALL for what KUBE-MARK-DROP has marked,
+ * KUBE-PROXY-FIREWALL for loadBalancerSourceRanges since 1.25. Those of nftables mode have no counters.
+ */
+const ENDS = ['KUBE-FIREWALL', 'KUBE-PROXY-FIREWALL', 'KUBE-EXTERNAL-SERVICES', 'KUBE-SERVICES'];
 /** What stops a packet, or marks it to be stopped. */
 const STOPS = ['DROP', 'REJECT', 'KUBE-MARK-DROP'];
 

@@ -109,7 +109,8 @@ function searchOf(results: readonly CellResult[], logs: Answer<ServerLogs>): Gap
 
 function absence({ cell, observed }: CellResult, logs: Answer<ServerLogs>, gap: Gap | undefined): Attempt[] {
   const nonce = observed?.trace?.nonce ?? null;
-  if (nonce === null) return [];
+  // What has to be answered from another address has to be received, too.
+  if (nonce === null || cell.expected.outcome === 'corrupt') return [];
   const [found] = logs.ok ? (logs.value.get(nonce) ?? []) : [];
   if (found !== undefined) {
     const { pod, client } = found;

@@ -12,13 +12,12 @@ import { MODELLED_MODES, type ObservedState } from './state/types.ts';
  * endpoints that its chains lead to. Nothing is checked where kube-proxy is in a mode that is not modelled. Pure.
  */
 export function checkRules(state: ObservedState, counters: CountersByNode): readonly ServiceRules[] {
-  if (!MODELLED_MODES.includes(state.proxy.mode)) return [];
   const network = networkOf(state);
-  return state.nodes.flatMap(({ name }) => {
+  return state.nodes.flatMap(({ name, proxy = state.proxy }) => {
     const machine = network.machine(name);
     const answer = counters.get(name);
-    if (machine === undefined || answer === undefined) return [];
-    const backends = state.proxy.mode === 'nftables' ? nftBackends(machine) : inIptables(answer);
+    if (machine === undefined || answer === undefined || !MODELLED_MODES.includes(proxy.mode)) return [];
+    const backends = proxy.mode === 'nftables' ? nftBackends(machine) : inIptables(answer);
     return state.services
       .filter(({ clusterIp }) => clusterIp !== undefined)
       .map((service) => checkService(network, machine, service, backends));

@@ -80,7 +80,7 @@ function stateOf(...files: readonly string[]): ObservedState {
     podRecords: true,
     pods,
     nodes,
-    proxy: proxySettings('', nodes),
+    proxy: proxySettings('', nodes).proxy,
     domain: 'cluster.local',
     machines: new Map(['k8smaster1', 'k8sworker1'].map((name) => [name, machine(name)])),
   };

@@ -65,6 +65,17 @@ describe('routes as they are', () => {
     expect(outcomeOf(lab, 'near', 'external-ip').expected.outcome).toBe('timeout');
   });
 
+  it('a next hop whose link has no carrier', () => {
+    const [hop] = via(`${EXTERNAL}/32`, [R]).hops;
+    const down = {
+      ...via(`${EXTERNAL}/32`, [R]),
+      hops: hop === undefined ? [] : [{ ...hop, isDown: true as const }],
+    };
+    expect(outcomeOf({ machine: rerouted('near', down) }, 'near', 'external-ip').expected.outcome).toBe(
+      'timeout',
+    );
+  });
+
   it('a router that does not forward', () => {
     const lab: LabWish = { machine: (each) => (each.name === 'r' ? { ...each, ipForward: false } : each) };
     expect(outcomeOf(lab, 'near', 'pod/p1').expected.outcome).toBe('timeout');
@@ -148,17 +159,17 @@ describe('kube-proxy without a clusterCIDR', () => {
 });
 
 describe('what is not known', () => {
-  it.each(['ipvs', 'nftables'])('%s mode: service cells are skipped, pod cells are not', (mode) => {
+  it.each([
+    ['ipvs', 'in ipvs mode is not modelled, only iptables and nftables'],
+    ['nftables', '1.20.2 in nftables mode on w1 is not modelled'],
+  ])('%s mode: service cells are skipped, pod cells are not', (mode, reason) => {
     const lab = { proxy: { mode } };
-    expect(outcomeOf(lab, 'pod/c1', 'cluster-ip').skipped).toBe(
-      `Kube-proxy in ${mode} mode is not modelled, only iptables.`,
-    );
+    expect(outcomeOf(lab, 'pod/c1', 'cluster-ip').skipped).toBe(`Kube-proxy ${reason}.`);
     expect(outcomeOf(lab, 'far', 'node-port/w1').skipped).toBeDefined();
     expect(outcomeOf(lab, 'pod/c1', 'pod/p2').expected.outcome).toBe('ok');
   });
 
   it.each([
-    ['a detectLocalMode by interface', { proxy: { detectLocalMode: 'BridgeInterface' } }, 'cluster-ip'],
     ['external addresses of 1.22', { version: '1.22.1' }, 'external-ip'],
     [
       'internalTrafficPolicy of 1.22',

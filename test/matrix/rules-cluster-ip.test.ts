@@ -225,7 +225,23 @@ const rows: readonly Row[] = [
     to: 'cluster-ip',
     ...ok([P1], [C1]),
     lab: { zones: { w1: 'a', w2: 'b', w3: 'a' } },
-    versions: [NEW, NFT],
+    versions: [NFT, '1.31.0'],
+  },
+  {
+    fact: 'topology hints up to 1.30: of a service whose annotation asks for them',
+    from: 'pod/c1',
+    to: 'cluster-ip',
+    ...ok([P1], [C1]),
+    lab: { zones: { w1: 'a', w2: 'b', w3: 'a' }, service: { asksForZones: true } },
+    versions: [NEW],
+  },
+  {
+    fact: 'topology hints up to 1.30: of no other',
+    from: 'pod/c1',
+    to: 'cluster-ip',
+    ...ok(BOTH, [C1]),
+    lab: { zones: { w1: 'a', w2: 'b', w3: 'a' } },
+    versions: [NEW],
   },
 
   // ---- pods and names

@@ -179,6 +179,37 @@ const rows: readonly Row[] = [
     outcome: 'timeout',
     lab: { service: { externalIps: [], loadBalancerIps: [EXTERNAL], sourceRanges: [`${NEAR}/32`] } },
   },
+  {
+    fact: 'loadBalancerSourceRanges keep out a node that has a route to the address',
+    from: 'm',
+    to: 'external-ip',
+    outcome: 'timeout',
+    lab: { service: { externalIps: [], loadBalancerIps: [EXTERNAL], sourceRanges: [`${NEAR}/32`] } },
+  },
+  {
+    fact: 'loadBalancerSourceRanges by UDP: EPERM for the node itself',
+    from: 'm',
+    to: 'external-ip',
+    outcome: 'denied',
+    lab: {
+      protocol: 'udp',
+      service: { externalIps: [], loadBalancerIps: [EXTERNAL], sourceRanges: [`${NEAR}/32`] },
+    },
+  },
+  {
+    fact: 'loadBalancerSourceRanges do not count for node ports',
+    from: 'far',
+    to: 'node-port/w1',
+    ...ok([P1], [FAR]),
+    lab: { service: { externalIps: [], loadBalancerIps: [EXTERNAL], sourceRanges: [`${NEAR}/32`] } },
+  },
+  {
+    fact: 'a load balancer address with ipMode Proxy: no rule for it, so the packet ends in the blackhole',
+    from: 'near',
+    to: 'external-ip',
+    outcome: 'timeout',
+    lab: { service: { externalIps: [], loadBalancerIps: [EXTERNAL], proxiedIps: [EXTERNAL] } },
+  },
 ];
 
 describe('node ports and external addresses', () => {

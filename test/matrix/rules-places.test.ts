@@ -1,5 +1,5 @@
 import { describe } from 'vitest';
-import { BOTH, C1, FAR, NEAR, ok, P1, P2, type Row, testRows, W1, W2 } from './rows.ts';
+import { BOTH, C1, FAR, NEAR, NEW, NFT, OLD, ok, P1, P2, type Row, testRows, W1, W2 } from './rows.ts';
 import { podAddress, workerAddress } from './synthetic-lab.ts';
 
 const rows: readonly Row[] = [
@@ -69,13 +69,42 @@ const rows: readonly Row[] = [
     lab: { proxy: { nodePortAddresses: ['10.9.0.0/16'] } },
   },
   {
+    fact: 'nodePortAddresses leave an address out, but not of the rule that drops without a local endpoint',
+    from: 'far',
+    to: 'node-port/w3',
+    outcome: 'timeout',
+    lab: { proxy: { nodePortAddresses: ['10.9.0.0/16'] } },
+    versions: [NEW],
+  },
+  {
+    fact: 'nodePortAddresses leave an address out: in nftables mode of all rules',
+    from: 'far',
+    to: 'node-port/w3',
+    outcome: 'refused',
+    lab: { proxy: { nodePortAddresses: ['10.9.0.0/16'] } },
+    versions: [NFT],
+  },
+  {
     fact: 'nodePortAddresses name it',
     from: 'far',
     to: 'node-port/w1',
     ...ok([P1], [FAR]),
     lab: { proxy: { nodePortAddresses: ['10.1.0.0/16'] } },
   },
-  { fact: 'node port on 127.0.0.1', from: 'w1', to: 'node-port/127.0.0.1', ...ok(BOTH, [W1]) },
+  {
+    fact: 'node port on 127.0.0.1',
+    from: 'w1',
+    to: 'node-port/127.0.0.1',
+    ...ok(BOTH, [W1]),
+    versions: [OLD, NEW],
+  },
+  {
+    fact: 'node port on 127.0.0.1: not in nftables mode',
+    from: 'w1',
+    to: 'node-port/127.0.0.1',
+    outcome: 'refused',
+    versions: [NFT],
+  },
   {
     fact: 'node port on 127.0.0.1 switched off',
     from: 'w1',

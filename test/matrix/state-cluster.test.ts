@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { buildCells } from '../../scripts/matrix/cells.ts';
 import { serverPods } from '../../scripts/matrix/endpoints.ts';
 import { iptablesNamesBefore124 } from '../../scripts/matrix/expect/chain-names.ts';
 import { checkState } from '../../scripts/matrix/state/checks.ts';
 import { parseClusterObjects } from '../../scripts/matrix/state/cluster.ts';
 import { proxySettings } from '../../scripts/matrix/state/proxy.ts';
 import { HarnessError } from '../../scripts/shared/errors.ts';
-import { endpointsOf, kubectlJson, POD_IPS } from './fixtures.ts';
+import { endpointsOf, kubectlJson, POD_IPS, planOf } from './fixtures.ts';
 
 function recorded(name: string): string {
   return readFileSync(new URL(`../transcripts/state/${name}`, import.meta.url), 'utf8');
@@ -136,7 +137,11 @@ describe('the objects of the cluster', () => {
     const service = {
       kind: 'Service',
       metadata: { name: 'web', namespace: 'shop' },
-      spec: { clusterIP: '10.3.0.1', internalTrafficPolicy: 'Local', ports: [{ port: 80 }] },
+      spec: {
+        clusterIP: '10.3.0.1',
+        internalTrafficPolicy: 'Local',
+        ports: [{ port: 80 }, { name: 'metrics', port: 81 }],
+      },
     };
     const more = {
       ...slice,
@@ -194,9 +199,61 @@ describe('the objects of the cluster', () => {
   });
 });
 
+describe('a service as kube-proxy reads it', () => {
+  const metadata = { name: 'web', namespace: 'shop' };
+  const spec = {
+    type: 'LoadBalancer',
+    clusterIP: '10.3.0.1',
+    ports: [{ name: 'dns', port: 53, protocol: 'UDP' }],
+  };
+  const read = (service: object, slice: object = {}) => {
+    const items = [
+      { kind: 'Service', metadata, spec, ...service },
+      {
+        kind: 'EndpointSlice',
+        metadata: { name: 'web-1', namespace: 'shop', labels: { 'kubernetes.io/service-name': 'web' } },
+        addressType: 'IPv4',
+        ports: [{ name: 'dns', port: 5353, protocol: 'UDP' }],
+        endpoints: [{ addresses: ['10.0.0.1', '10.0.0.2'], conditions: { ready: false } }],
+        ...slice,
+      },
+    ];
+    return parseClusterObjects(JSON.stringify({ items })).services[0];
+  };
+
+  it('has the first address of an endpoint, which serves unless it says otherwise', () => {
+    expect(read({})?.endpoints).toMatchObject([{ ip: '10.0.0.1', serving: true, ports: { dns: 5353 } }]);
+  });
+
+  it('has a port of a slice only where its protocol is the same, too', () => {
+    expect(read({}, { ports: [{ name: 'dns', port: 5353, protocol: 'TCP' }] })?.endpoints[0]?.ports).toEqual(
+      {},
+    );
+  });
+
+  it('has addresses of a load balancer that delivers itself', () => {
+    const ingress = [
+      { ip: '203.0.113.5', ipMode: 'VIP' },
+      { ip: '203.0.113.6', ipMode: 'Proxy' },
+    ];
+    const service = read({ status: { loadBalancer: { ingress } } });
+    expect(service?.proxiedIps).toEqual(['203.0.113.6']);
+    expect(service?.loadBalancerIps).toEqual(['203.0.113.5', '203.0.113.6']);
+  });
+
+  it.each(['service.kubernetes.io/topology-mode', 'service.kubernetes.io/topology-aware-hints'])(
+    'asks for hints by its annotation %s',
+    (name) => {
+      const service = (value: string) => read({ metadata: { ...metadata, annotations: { [name]: value } } });
+      expect(service('Auto')?.asksForZones).toBe(true);
+      expect(service('Disabled')?.asksForZones).toBeUndefined();
+    },
+  );
+});
+
 describe("kube-proxy's settings", () => {
   it('come from the ConfigMap that kubeadm makes', () => {
-    expect(proxySettings(recorded('kube-proxy.json'), [])).toEqual({
+    expect(proxySettings(recorded('kube-proxy.json'), []).proxy).toEqual({
       mode: 'iptables',
       clusterCidr: '10.255.0.0/16',
       detectLocalMode: 'ClusterCIDR',
@@ -212,7 +269,7 @@ describe("kube-proxy's settings", () => {
       proxySettings(
         '',
         node.map((each) => ({ ...each, k3sArguments: words })),
-      );
+      ).proxy;
     expect(k3s('server')).toMatchObject({ mode: 'iptables', clusterCidr: '10.42.0.0/16' });
     expect(
       k3s(
@@ -224,10 +281,56 @@ describe("kube-proxy's settings", () => {
         'masquerade-all=true',
       ),
     ).toMatchObject({ mode: 'ipvs', clusterCidr: '10.9.0.0/16', masqueradeAll: true });
+    expect(k3s('server', '--kube-proxy-arg', 'masquerade-all').masqueradeAll).toBe(true);
+    expect(k3s('server', '--kube-proxy-arg', 'masquerade-all=false').masqueradeAll).toBe(false);
+    expect(
+      k3s(
+        'server',
+        '--kube-proxy-arg=detect-local-mode=InterfaceNamePrefix',
+        '--kube-proxy-arg=pod-interface-name-prefix=cali',
+      ),
+    ).toMatchObject({ detectLocalMode: 'InterfaceNamePrefix', podInterface: 'cali' });
+    expect(k3s('server', '--disable-kube-proxy', '--node-ip=10.1.0.9')).toMatchObject({
+      mode: 'unknown',
+      problem: expect.stringContaining('--disable-kube-proxy'),
+    });
+    expect(k3s('server', '--kube-proxy-arg', 'config=/etc/proxy.yaml').problem).toContain('/etc/proxy.yaml');
+  });
+
+  it('are those of each k3s node: an agent has arguments of its own, but the cluster CIDR of the server', () => {
+    const [server, agent, other] = parseClusterObjects(kubectlJson()).nodes;
+    if (server === undefined || agent === undefined || other === undefined) throw new Error('too few nodes');
+    const started = [
+      { ...server, k3sArguments: ['server', '--cluster-cidr', '10.9.0.0/16'] },
+      { ...agent, k3sArguments: ['agent'] },
+      { ...other, k3sArguments: ['agent', '--kube-proxy-arg', 'proxy-mode=ipvs'] },
+    ];
+    const { proxy, nodes } = proxySettings('', started);
+    expect(nodes.map((node) => node.proxy?.mode)).toEqual([undefined, undefined, 'ipvs']);
+    expect(nodes[2]?.proxy?.clusterCidr).toBe('10.9.0.0/16');
+    const state = { ...endpointsOf(), proxy, nodes };
+    expect(checkState(state).at(-1)).toMatchObject({ verdict: 'skipped', seen: { mode: 'ipvs' } });
+    const cells = buildCells(planOf(), state).filter(({ kind }) => kind === 'node-port');
+    const skipped = new Set(cells.filter((cell) => cell.skipped !== undefined).map(({ node }) => node));
+    expect([...skipped]).toEqual([other.name]);
+  });
+
+  it('of the mode that is set count', () => {
+    const settings = (...lines: string[]) =>
+      proxySettings(
+        JSON.stringify({ data: { 'config.conf': ['kind: KubeProxyConfiguration', ...lines].join('\n') } }),
+        [],
+      ).proxy;
+    const both = ['iptables: { masqueradeAll: true }', 'nftables: { masqueradeAll: false }'];
+    expect(settings('mode: nftables', ...both)).toMatchObject({ mode: 'nftables', masqueradeAll: false });
+    expect(settings('mode: ""', ...both)).toMatchObject({ mode: 'iptables', masqueradeAll: true });
+    const interfaces = ['detectLocal: { bridgeInterface: br0, interfaceNamePrefix: veth }'];
+    expect(settings('detectLocalMode: BridgeInterface', ...interfaces).podInterface).toBe('br0');
+    expect(settings('detectLocalMode: InterfaceNamePrefix', ...interfaces).podInterface).toBe('veth');
   });
 
   it('are unknown where there are none, which is said', () => {
-    const state = { ...endpointsOf(), proxy: proxySettings('', []) };
+    const state = { ...endpointsOf(), proxy: proxySettings('', []).proxy };
     expect(state.proxy.mode).toBe('unknown');
     expect(checkState(state).at(-1)).toMatchObject({ id: 'state.kube-proxy', verdict: 'skipped' });
   });

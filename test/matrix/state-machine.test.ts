@@ -41,7 +41,11 @@ describe('what a machine says', () => {
     ]);
   });
 
+<<<<<<< HEAD
   it('about next hops: those that the kernel does not use are left out, the others in order', () => {
+=======
+  it('about next hops: those that are dead are left out, the others in order', () => {
+>>>>>>> abde367 (matrix: kube-proxy's nftables mode, read from its own table; settings of each k3s node; services as kube-proxy reads them)
     const text = JSON.stringify([
       {
         dst: 'default',
@@ -63,7 +67,11 @@ describe('what a machine says', () => {
         hops: [
           { gateway: '10.0.0.2', interface: 'b' },
           { gateway: '10.0.0.3', interface: 'c' },
+<<<<<<< HEAD
           { gateway: '10.0.0.5', interface: 'd' },
+=======
+          { gateway: '10.0.0.4', interface: 'a', isDown: true },
+>>>>>>> abde367 (matrix: kube-proxy's nftables mode, read from its own table; settings of each k3s node; services as kube-proxy reads them)
         ],
       },
     ]);
@@ -209,7 +217,7 @@ describe('readMachine', () => {
   it('asks everything in one call', async () => {
     const machine = await readMachine(
       'k8sworker1',
-      recordedMachine([...base, recorded('k8sworker1-nat.txt'), FILTER, '']),
+      recordedMachine([...base, recorded('k8sworker1-nat.txt'), FILTER, '', '']),
       true,
     );
     expect(machine).toMatchObject({
@@ -224,6 +232,25 @@ describe('readMachine', () => {
     expect(machine).not.toHaveProperty('problem');
   });
 
+  it.each([0, 1])(
+    'has links without a carrier in its routes, unless told to pass over them (%d)',
+    async (ignored) => {
+      const [routes = '', addresses = '', rules = '', sysctls = ''] = base;
+      const { routes: known } = await readMachine(
+        'k8sworker1',
+        recordedMachine([
+          routes.replace('[', '[{"dst":"10.7.0.0/16","gateway":"10.0.0.9","dev":"a","flags":["linkdown"]},'),
+          addresses,
+          rules,
+          `${sysctls}net.ipv4.conf.all.ignore_routes_with_linkdown = ${ignored}\n`,
+        ]),
+        false,
+      );
+      const found = known.find(({ prefix }) => prefix === '10.7.0.0/16');
+      expect(found?.hops).toEqual(ignored ? [] : [{ gateway: '10.0.0.9', interface: 'a', isDown: true }]);
+    },
+  );
+
   it('leaves out what no reader knows, names it, and knows the rest', async () => {
     const [routes = '', addresses = '', rules = '', sysctls = ''] = base;
     const machine = await readMachine(
@@ -237,6 +264,7 @@ describe('readMachine', () => {
         `${recorded('k8sworker1-nat.txt')}Error: unknown ipv4 meta key\niptables-save -t nat ended with 3\n`,
         "# Table `filter' is incompatible, use 'nft' tool.\n",
         '',
+        '',
       ]),
       true,
     );
@@ -245,7 +273,7 @@ describe('readMachine', () => {
       (({ dropsInvalid: _, ...healthy }) => healthy)(
         await readMachine(
           'k8sworker1',
-          recordedMachine([...base, recorded('k8sworker1-nat.txt'), FILTER, '']),
+          recordedMachine([...base, recorded('k8sworker1-nat.txt'), FILTER, '', '']),
           true,
         ),
       ),

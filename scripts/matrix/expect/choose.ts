@@ -51,7 +51,7 @@ export function chooseBackends(
 function allChoices(choosing: Choosing, { endpoints, match, names }: Translation): BackendChoices {
   const all = () => endpoints.map((endpoint) => choose(choosing, endpoint));
   const choices = all();
-  const failure = failureOf(choices);
+  const failure = failureOf(choices, choosing.packet);
   const arriving = choices.filter(({ path }) => path.outcomes.ends.length === 0);
   const isHere = ({ path }: BackendChoice) => path.next.length === 0 && path.outcomes.ends.length === 0;
   return {
@@ -204,12 +204,14 @@ function outcomesOf(choices: readonly BackendChoice[], failure: BackendFailure |
 }
 
 /** How those choices end that get no answer; undefined where all do. */
-function failureOf(choices: readonly BackendChoice[]): BackendFailure | undefined {
+function failureOf(choices: readonly BackendChoice[], { protocol }: Packet): BackendFailure | undefined {
   const lost = choices.find(({ path }) => path.outcomes.ends.length > 0);
   if (lost !== undefined) return { kind: 'no-route', endpoint: lost.endpoint, outcome: endOf(lost.path) };
   const stop = choices.find((choice) => choice.stop !== undefined)?.stop;
   if (stop !== undefined) return { kind: 'policy', ...stop, outcome: 'timeout' };
-  if (choices.some(({ returns }) => !returns)) return { kind: 'answer-past-translator', outcome: 'timeout' };
+  // A datagram of another address arrives all the same; a SYN-ACK is answered by RST.
+  if (choices.some(({ returns }) => !returns))
+    return { kind: 'answer-past-translator', outcome: protocol === 'udp' ? 'corrupt' : 'timeout' };
   const oneSided = choices.find((choice) => choice.oneSided !== undefined)?.oneSided;
   return oneSided === undefined ? undefined : { kind: 'one-sided', oneSided, outcome: 'timeout' };
 }

@@ -15,7 +15,10 @@ import type { HostPort, Match, NetworkState, ServiceNames, ServiceRules } from '
 export function networkOf(state: ObservedState): NetworkState {
   const nodes = new Map(state.nodes.map((node) => [node.name, node]));
   const machines = new Map(
-    [...state.machines].map(([name, machine]) => [name, indexMachine(machine, nodes.get(name), state.proxy)]),
+    [...state.machines].map(([name, machine]) => [
+      name,
+      indexMachine(machine, nodes.get(name), nodes.get(name)?.proxy ?? state.proxy),
+    ]),
   );
   const owners = new Map<string, string>();
   for (const { name, interfaces } of state.machines.values())
@@ -103,7 +106,7 @@ function matchesOf(service: EchoService): readonly { readonly key: string; reado
       known.set(rules.names, made);
       return made;
     };
-    const id = `${service.namespace}/${service.name}:${port.name}/${port.protocol}`;
+    const id = `${service.name}:${port.name}/${port.protocol}`;
     const at = (address: string, role: Match['role'], number = port.port) => ({
       key: `${address}:${number}/${port.protocol}`,
       match: { role, service, port, id, names },

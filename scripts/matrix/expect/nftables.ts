@@ -1,5 +1,5 @@
 import { inAny } from '../addresses.ts';
-import type { EchoService, ServicePort } from '../endpoints.ts';
+import { bareName, type EchoService, type ServicePort } from '../endpoints.ts';
 import { backendsOf } from './backends.ts';
 import { base32 } from './chain-names.ts';
 import { NO_RANGE, NONE, noEndpointsVerdict, toClusterIp, toExternal } from './service-rules.ts';
@@ -31,7 +31,7 @@ const HASH_LENGTH = 8;
 
 function nftablesNames({ namespace, name, affinity }: EchoService, port: ServicePort): ServiceNames {
   const hashed = (text: string) => `${base32(text, HASH_LENGTH)}-${text}`;
-  const text = `${namespace}/${name}/${port.protocol}/${port.name}`;
+  const text = `${namespace}/${bareName(name)}/${port.protocol}/${port.name}`;
   const base = hashed(text);
   const external = `external-${base}`;
   return {

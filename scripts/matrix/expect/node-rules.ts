@@ -1,4 +1,5 @@
 import { inAny } from '../addresses.ts';
+import { bareName } from '../endpoints.ts';
 import { backendsOf } from './backends.ts';
 import type {
   FilterVerdict,
@@ -51,7 +52,7 @@ function ambiguity(call: NodeCall): string | undefined {
   if (matches.length < 2 || ownersOf(call).length > 0) return undefined;
   const names = matches
     .filter(({ service, port }) => backendsOf(network, service, port, machine).all.length > 0)
-    .map(({ service: { namespace, name } }) => `${namespace}/${name}`);
+    .map(({ service: { namespace, name } }) => `${namespace}/${bareName(name)}`);
   if (new Set(names).size < 2) return undefined;
   return `${names.join(' and ')} share ${packet.destination}:${packet.port}, and the rules of ${machine.name} do not say which of them has it`;
 }

@@ -1,3 +1,4 @@
+import { bareName } from '../endpoints.ts';
 import type { Backends, FilterVerdict, Match, NatVerdict, RuleCall } from './types.ts';
 
 export const NONE: NatVerdict = { kind: 'none' };
@@ -134,7 +135,7 @@ export function noEndpointsVerdict(
   hasLocalDrops: boolean,
 ): FilterVerdict | undefined {
   const { service, role } = match;
-  const name = `${service.namespace}/${service.name}`;
+  const name = `${service.namespace}/${bareName(service.name)}`;
   if (all.length === 0 && local.length === 0)
     return {
       action: 'reject',

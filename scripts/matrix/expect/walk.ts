@@ -300,9 +300,10 @@ function carry(network: NetworkState, machine: Machine, to: NextHop, packet: Pac
 function nextHopOf(
   network: NetworkState,
   { name }: Machine,
-  { gateway }: Hop,
+  { gateway, isDown }: Hop,
   destination: Address,
 ): NextHop {
+  if (isDown) return { kind: 'nobody', address: gateway ?? destination };
   if (gateway === undefined && network.nodeOf(destination) === name) return { kind: 'pod' };
   const address = gateway ?? destination;
   const machine = network.ownerOf(address);

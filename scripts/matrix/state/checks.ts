@@ -7,8 +7,11 @@ export function stateCheckId(machine: string): string {
 }
 
 /** Whether all that expectations follow from could be read, and whether kube-proxy is one that is modelled. */
-export function checkState({ machines, proxy }: ObservedState): readonly Check[] {
-  const isModelled = MODELLED_MODES.includes(proxy.mode) && proxy.problem === undefined;
+export function checkState({ machines, ...state }: ObservedState): readonly Check[] {
+  const all = [state.proxy, ...state.nodes.flatMap((node) => node.proxy ?? [])];
+  const other = all.find(({ mode, problem }) => !MODELLED_MODES.includes(mode) || problem !== undefined);
+  const isModelled = other === undefined;
+  const proxy = other ?? state.proxy;
   return [
     ...[...machines.values()].map(({ name, problem, routes, unread = [] }) =>
       problem === undefined

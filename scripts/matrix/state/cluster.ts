@@ -56,7 +56,9 @@ const serviceObject = z.object({
   }),
   status: z
     .object({
-      loadBalancer: z.object({ ingress: listOf(z.object({ ip: z.string().optional() })) }).optional(),
+      loadBalancer: z
+        .object({ ingress: listOf(z.object({ ip: z.string().optional(), ipMode: z.string().optional() })) })
+        .optional(),
     })
     .optional(),
 });
@@ -192,39 +194,44 @@ interface Name {
 /** What something of the object's namespace is called. */
 type Named = (of: z.output<typeof metadata>, name: string) => Name;
 
+/** With the protocol of each of its ports. */
+type SliceEndpoint = Endpoint & { readonly protocols: Readonly<Record<string, string>> };
+
 function endpointsByService(
   slices: readonly Slice[],
   named: Named,
-): ReadonlyMap<string, readonly Endpoint[]> {
-  const found = new Map<string, Map<string, Endpoint>>();
+): ReadonlyMap<string, readonly SliceEndpoint[]> {
+  const found = new Map<string, Map<string, SliceEndpoint>>();
   for (const slice of slices) {
     const label = slice.metadata.labels?.['kubernetes.io/service-name'];
     if (label === undefined || slice.addressType !== 'IPv4') continue;
     const service = named(slice.metadata, label).name;
-    const known = found.get(service) ?? new Map<string, Endpoint>();
+    const known = found.get(service) ?? new Map<string, SliceEndpoint>();
     found.set(service, known);
     for (const each of slice.endpoints.flatMap((endpoint) => endpointsOf(slice, endpoint, named))) {
       // Ports that differ from pod to pod (a named targetPort) come in slices of their own; two pods of a node that
       // share its network have one address.
       const key = `${each.ip} ${each.pod ?? ''}`;
       const before = known.get(key);
-      known.set(key, before === undefined ? each : { ...each, ports: { ...before.ports, ...each.ports } });
+      const protocols = { ...before?.protocols, ...each.protocols };
+      known.set(key, { ...each, ports: { ...before?.ports, ...each.ports }, protocols });
     }
   }
   return new Map([...found].map(([service, known]) => [service, [...known.values()]]));
 }
 
-function endpointsOf(slice: Slice, endpoint: Slice['endpoints'][number], named: Named): Endpoint[] {
+function endpointsOf(slice: Slice, endpoint: Slice['endpoints'][number], named: Named): SliceEndpoint[] {
   const { addresses, conditions: state, nodeName, topology, targetRef, hints } = endpoint;
   const node = nodeName ?? topology?.['kubernetes.io/hostname'];
-  // A missing condition means yes for ready, the same as ready for serving, no for terminating.
+  // A missing condition means yes for ready and serving, no for terminating.
   const ready = state?.ready ?? true;
-  return addresses.map((ip) => ({
+  // kube-proxy takes the first address of an endpoint only.
+  return addresses.slice(0, 1).map((ip) => ({
     ip,
     ...(node === undefined || node === null ? {} : { node }),
     ...(targetRef?.kind === 'Pod' ? { pod: named(slice.metadata, targetRef.name).name } : {}),
     ready,
-    serving: state?.serving ?? ready,
+    serving: state?.serving ?? true,
     terminating: state?.terminating ?? false,
     zones: (hints?.forZones ?? []).map(({ name }) => name),
     hintedNodes: (hints?.forNodes ?? []).map(({ name }) => name),
@@ -233,13 +240,15 @@ function endpointsOf(slice: Slice, endpoint: Slice['endpoints'][number], named: 
         port === null || port === undefined ? [] : [[name ?? '', port]],
       ),
     ),
+    protocols: Object.fromEntries(slice.ports.map(({ name, protocol: used }) => [name ?? '', used])),
   }));
 }
 
 function serviceOf(
   { name, namespace, metadata: { annotations }, spec, status }: z.output<typeof serviceObject> & Name,
-  endpoints: readonly Endpoint[],
+  found: readonly SliceEndpoint[],
 ): EchoService {
+  const endpoints = found.map((endpoint) => ofPorts(spec.ports, endpoint));
   const { clusterIP } = spec;
   const ingress = status?.loadBalancer?.ingress ?? [];
   return {
@@ -265,6 +274,7 @@ function serviceOf(
     ...(annotations?.[STATUS] === undefined ? {} : { httpStatus: Number(annotations[STATUS]) }),
     externalIps: [...new Set(spec.externalIPs)],
     // A load balancer's address means something for that type only; the status outlives a change of type.
+    ...proxied(ingress),
     loadBalancerIps:
       spec.type === 'LoadBalancer' ? ingress.flatMap(({ ip }) => (ip === undefined ? [] : [ip])) : [],
     sourceRanges: spec.loadBalancerSourceRanges,
@@ -272,9 +282,40 @@ function serviceOf(
     internalPolicy: spec.internalTrafficPolicy,
     affinity: spec.sessionAffinity,
     ...(spec.healthCheckNodePort ? { healthCheckNodePort: spec.healthCheckNodePort } : {}),
+    ...(asksForZones(annotations) ? { asksForZones: true } : {}),
     endpoints,
     backends: sorted(endpoints.filter(({ ready }) => ready).map(({ ip }) => ip)),
   };
+}
+
+/** A slice's port is the service's where both name and protocol are the same. */
+function ofPorts(
+  ports: readonly { readonly name: string; readonly protocol: string }[],
+  { protocols, ...endpoint }: SliceEndpoint,
+): Endpoint {
+  const isOwn = (name: string) =>
+    ports.some((port) => port.name === name && port.protocol === protocols[name]);
+  return {
+    ...endpoint,
+    ports: Object.fromEntries(Object.entries(endpoint.ports).filter(([name]) => isOwn(name))),
+  };
+}
+
+/** Addresses whose ipMode says that the load balancer delivers to the nodes itself: kube-proxy has no rule for them. */
+function proxied(
+  ingress: readonly { readonly ip?: string | undefined; readonly ipMode?: string | undefined }[],
+): Pick<EchoService, 'proxiedIps'> {
+  const proxiedIps = ingress.flatMap(({ ip, ipMode }) =>
+    ip !== undefined && ipMode === 'Proxy' ? [ip] : [],
+  );
+  return proxiedIps.length === 0 ? {} : { proxiedIps };
+}
+
+/** What kube-proxy 1.24 to 1.30 asks for before it follows hints (pkg/proxy/topology.go); the second since 1.27. */
+const ASKS_FOR_ZONES = ['service.kubernetes.io/topology-aware-hints', 'service.kubernetes.io/topology-mode'];
+
+function asksForZones(annotations: Readonly<Record<string, string>> | null | undefined): boolean {
+  return ASKS_FOR_ZONES.some((name) => /^[Aa]uto$/.test(annotations?.[name] ?? ''));
 }
 
 function podOf(

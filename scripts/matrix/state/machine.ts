@@ -174,8 +174,8 @@ const kernelRoute = z.looseObject({
 });
 
 /**
- * Reads `ip -j -4 route`. A next hop whose link is down or dead is left out, as the kernel does; the others are in the
- * order of their addresses, which the kernel's is not. Throws where it is no list.
+ * Reads `ip -j -4 route`. A next hop that is dead is left out, as the kernel does; the others are in the order of their
+ * addresses, which the kernel's is not. Throws where it is no list.
  */
 export function parseRoutes(text: string, leaveOut: LeaveOut = () => {}): readonly Route[] {
   return itemsOf(kernelRoute, text, leaveOut).map((route): Route => {
@@ -196,6 +196,7 @@ export function parseRoutes(text: string, leaveOut: LeaveOut = () => {}): readon
               .map((hop) => ({
                 ...(hop.gateway === undefined ? {} : { gateway: hop.gateway }),
                 interface: hop.dev ?? '',
+                ...(hop.flags.includes('linkdown') ? { isDown: true as const } : {}),
               }))
               .sort(byGateway)
           : [],

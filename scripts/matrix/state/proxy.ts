@@ -13,9 +13,13 @@ const configuration = z.looseObject({
   clusterCIDR: z.string().nullish(),
   detectLocalMode: z.string().nullish(),
   nodePortAddresses: z.array(z.string()).nullish(),
+  detectLocal: z
+    .looseObject({ bridgeInterface: z.string().nullish(), interfaceNamePrefix: z.string().nullish() })
+    .nullish(),
   iptables: z
     .looseObject({ masqueradeAll: z.boolean().nullish(), localhostNodePorts: z.boolean().nullish() })
     .nullish(),
+  nftables: z.looseObject({ masqueradeAll: z.boolean().nullish() }).nullish(),
 });
 
 const DEFAULTS: ProxySettings = {
@@ -28,17 +32,35 @@ const DEFAULTS: ProxySettings = {
 
 /**
  * kube-proxy's settings from `kubectl get configmap kube-proxy -n kube-system --ignore-not-found -o json` (kubeadm). k3s
- * has none: there kube-proxy is part of the agent and is set by arguments. Where neither is found the mode is unknown.
- * Throws HarnessError where the text is not what kubectl prints.
+ * has none: there kube-proxy is part of the server and of each agent, and is set by arguments: those of nodes that differ
+ * are in `nodes`. Where neither is found the mode is unknown. Throws HarnessError where the text is not what kubectl prints.
  */
-export function proxySettings(configMapJson: string, nodes: readonly NodeState[]): ProxySettings {
-  if (configMapJson.trim() !== '') return fromConfigMap(configMapJson);
-  const k3s = nodes.flatMap(({ k3sArguments }) => (k3sArguments === undefined ? [] : [k3sArguments]));
-  if (k3s.length > 0) return fromK3s(k3s);
+export function proxySettings(
+  configMapJson: string,
+  nodes: readonly NodeState[],
+): { readonly proxy: ProxySettings; readonly nodes: readonly NodeState[] } {
+  if (configMapJson.trim() !== '') return { proxy: fromConfigMap(configMapJson), nodes };
+  const clusterCidr = nodes.map((node) => k3sOptions(node)?.('cluster-cidr').at(-1)).find(Boolean);
+  const known = nodes.flatMap((node) => {
+    const option = k3sOptions(node);
+    return option === undefined ? [] : [{ node, settings: fromK3s(option, clusterCidr) }];
+  });
+  const [first] = known;
+  if (first === undefined) {
+    const problem = 'there is no ConfigMap kube-system/kube-proxy, so how kube-proxy is set up is not known';
+    return { proxy: { ...DEFAULTS, mode: 'unknown', problem }, nodes };
+  }
+  const proxy = first.settings;
+  const isOther = (settings: ProxySettings) => JSON.stringify(settings) !== JSON.stringify(proxy);
+  const others = new Map(
+    known.filter(({ settings }) => isOther(settings)).map(({ node, settings }) => [node, settings]),
+  );
   return {
-    ...DEFAULTS,
-    mode: 'unknown',
-    problem: 'there is no ConfigMap kube-system/kube-proxy, so how kube-proxy is set up is not known',
+    proxy,
+    nodes: nodes.map((node) => {
+      const own = others.get(node);
+      return own === undefined ? node : { ...node, proxy: own };
+    }),
   };
 }
 
@@ -52,34 +74,57 @@ function fromConfigMap(text: string): ProxySettings {
       problem: 'the ConfigMap kube-system/kube-proxy holds no KubeProxyConfiguration',
     };
   const config = parseWith(configuration, 'KubeProxyConfiguration', parseYaml(document));
+  // '' is the default of Linux, which is iptables up to and including 1.37.
+  const mode = config.mode || DEFAULTS.mode;
+  const { bridgeInterface, interfaceNamePrefix } = config.detectLocal ?? {};
+  const podInterface = config.detectLocalMode === 'BridgeInterface' ? bridgeInterface : interfaceNamePrefix;
   return {
-    // '' is the default of Linux, which is iptables up to and including 1.37.
-    mode: config.mode || DEFAULTS.mode,
+    mode,
     ...(config.clusterCIDR ? { clusterCidr: config.clusterCIDR } : {}),
     detectLocalMode: config.detectLocalMode || DEFAULTS.detectLocalMode,
+    ...(podInterface ? { podInterface } : {}),
     nodePortAddresses: config.nodePortAddresses ?? [],
-    masqueradeAll: config.iptables?.masqueradeAll ?? false,
+    masqueradeAll: (mode === 'nftables' ? config.nftables : config.iptables)?.masqueradeAll ?? false,
     localhostNodePorts: config.iptables?.localhostNodePorts ?? true,
   };
 }
 
-/** https://docs.k3s.io/cli/server: --cluster-cidr (default 10.42.0.0/16) and --kube-proxy-arg NAME=VALUE. Not seen in the lab. */
-function fromK3s(nodes: readonly (readonly string[])[]): ProxySettings {
-  const given = nodes.flatMap(optionsOf);
-  const last = (name: string) => given.filter(([option]) => option === name).at(-1)?.[1];
-  const proxy = new Map(
-    given
-      .filter(([option]) => option === 'kube-proxy-arg')
-      .map(([, value]) => splitAt(value.replace(/^--/, ''), '=')),
+type Options = (name: string) => readonly string[];
+
+/** What k3s on a node was started with; undefined without k3s. */
+function k3sOptions({ k3sArguments }: NodeState): Options | undefined {
+  if (k3sArguments === undefined) return undefined;
+  const given = optionsOf(k3sArguments);
+  return (name) => given.filter(([option]) => option === name).map(([, value]) => value);
+}
+
+/** https://docs.k3s.io/cli/server: --cluster-cidr (default 10.42.0.0/16, of servers only) and --kube-proxy-arg NAME=VALUE. */
+function fromK3s(option: Options, clusterCidr = '10.42.0.0/16'): ProxySettings {
+  const proxy = new Map(option('kube-proxy-arg').map((value) => splitAt(value.replace(/^--/, ''), '=')));
+  // A switch without a value is on.
+  const isOn = (name: string, byDefault: boolean) =>
+    proxy.has(name) ? !['false', '0'].includes(proxy.get(name) ?? '') : byDefault;
+  const detectLocalMode = proxy.get('detect-local-mode') ?? DEFAULTS.detectLocalMode;
+  const podInterface = proxy.get(
+    detectLocalMode === 'BridgeInterface' ? 'pod-bridge-interface' : 'pod-interface-name-prefix',
   );
+  const file = proxy.get('config');
+  const isOff = option('disable-kube-proxy').some((value) => value !== 'false');
+  const problem = isOff
+    ? 'k3s was started with --disable-kube-proxy, and what translates services instead is not modelled'
+    : file === undefined
+      ? undefined
+      : `k3s takes kube-proxy's settings from ${file} (--kube-proxy-arg config=), which is not read`;
   return {
     ...DEFAULTS,
-    mode: proxy.get('proxy-mode') ?? DEFAULTS.mode,
-    clusterCidr: last('cluster-cidr') ?? '10.42.0.0/16',
-    detectLocalMode: proxy.get('detect-local-mode') ?? DEFAULTS.detectLocalMode,
+    mode: problem === undefined ? (proxy.get('proxy-mode') ?? DEFAULTS.mode) : 'unknown',
+    ...(problem === undefined ? {} : { problem }),
+    clusterCidr: proxy.get('cluster-cidr') ?? clusterCidr,
+    detectLocalMode,
+    ...(podInterface ? { podInterface } : {}),
     nodePortAddresses: proxy.get('nodeport-addresses')?.split(',') ?? [],
-    masqueradeAll: proxy.get('masquerade-all') === 'true',
-    localhostNodePorts: proxy.get('iptables-localhost-nodeports') !== 'false',
+    masqueradeAll: isOn('masquerade-all', false),
+    localhostNodePorts: isOn('iptables-localhost-nodeports', true),
   };
 }
 
@@ -88,7 +133,9 @@ function optionsOf(words: readonly string[]): readonly (readonly [string, string
   return words.flatMap((word, index): (readonly [string, string])[] => {
     if (!word.startsWith('--')) return [];
     const option = word.slice(2);
-    return [option.includes('=') ? splitAt(option, '=') : [option, words[index + 1] ?? '']];
+    if (option.includes('=')) return [splitAt(option, '=')];
+    const next = words[index + 1] ?? '';
+    return [[option, next.startsWith('--') && option !== 'kube-proxy-arg' ? '' : next]];
   });
 }
 

@@ -27,7 +27,7 @@ export async function readCluster(kubectl: Kubectl, plan: LabPlan): Promise<Clus
     ...calicoState(calico),
     policies: parsePolicies(objects.stdout, calico),
     ...names,
-    proxy: proxySettings(configMap.stdout, cluster.nodes),
+    ...proxySettings(configMap.stdout, cluster.nodes),
     domain: plan.kubernetes.domain,
   };
 }

@@ -29,6 +29,8 @@ export interface NodeState {
   readonly proxyVersion: string;
   /** What k3s was started with, which it writes down in an annotation; absent without k3s. */
   readonly k3sArguments?: readonly string[];
+  /** Where its kube-proxy is set up in another way than ClusterState.proxy says. */
+  readonly proxy?: ProxySettings;
 }
 
 /** kube-proxy's modes whose rules are known (expect/kube-proxy.ts). */
@@ -117,6 +119,8 @@ export interface Hop {
   /** Absent: the destination itself is on the link. */
   readonly gateway?: string;
   readonly interface: string;
+  /** Its link has no carrier, and the kernel uses it all the same: what is sent there is lost. */
+  readonly isDown?: true;
 }
 
 /** `-s SOURCE -p PROTOCOL --dport PORT -j CNI-HOSTPORT-SETMARK` in the chain of one pod. */
