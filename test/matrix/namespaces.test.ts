@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { dnsChecks } from '../../scripts/matrix/dns.ts';
 import { tested } from '../../scripts/matrix/endpoints.ts';
-import { serviceChain } from '../../scripts/matrix/expect/chain-names.ts';
+import { iptablesNames } from '../../scripts/matrix/expect/chain-names.ts';
 import { announcements, announcersOfIp } from '../../scripts/matrix/network.ts';
 import { parseClusterObjects } from '../../scripts/matrix/state/cluster.ts';
 import { movedParts } from '../../scripts/matrix/state/fingerprint.ts';
@@ -60,7 +60,7 @@ describe('namespaces', () => {
     const [port] = state.services[0]?.ports ?? [];
     if (state.services[0] === undefined || port === undefined) throw new Error('no service');
     const bare = { ...state.services[0], name: 'echo-ci-tcp' };
-    expect(serviceChain('SVC', state.services[0], port)).toBe(serviceChain('SVC', bare, port));
+    expect(iptablesNames(state.services[0], port).all).toBe(iptablesNames(bare, port).all);
   });
 
   it("that are Kubernetes' own get no cells, and change none of the others", () => {

@@ -255,7 +255,7 @@ export interface Match {
   readonly role: 'cluster-ip' | 'external-ip' | 'load-balancer-ip' | 'node-port';
   readonly service: EchoService;
   readonly port: ServicePort;
-  /** "NAMESPACE/NAME:PORT/PROTOCOL". */
+  /** The same for every address of a service port, and for no other one. */
   readonly id: string;
   /** What one kind of rules calls what it makes for the service port. */
   names(rules: ServiceRules): ServiceNames;
