@@ -55,7 +55,7 @@ function withPolicies(policies: string, own = '{"items":[]}'): ObservedState {
     ...cluster,
     calico: calicoSettings(calico),
     policies: parsePolicies(listOf('objects.json', policies), calico),
-    proxy: proxySettings('', cluster.nodes),
+    proxy: proxySettings('', cluster.nodes).proxy,
     domain: 'cluster.local',
     machines: new Map(
       [...kernels].map(([name, kernel]) => [
