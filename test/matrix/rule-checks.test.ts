@@ -79,7 +79,7 @@ describe('checkRules', () => {
     const service = state.services.find(({ name }) => name === 'echo-ci-tcp');
     const [port] = service?.ports ?? [];
     if (service === undefined || port === undefined) throw new Error('no service');
-    const chain = serviceChain('SVC', service, port);
+    const chain = iptablesNamesBefore124(service, port).all;
     const text = natRules(state, 'k8sworker1');
     const changed = text.replace(new RegExp(`^.* -A ${chain} .*${from}.*$`, 'm'), (line) =>
       line.replace(from, to),

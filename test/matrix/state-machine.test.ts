@@ -41,11 +41,7 @@ describe('what a machine says', () => {
     ]);
   });
 
-<<<<<<< HEAD
-  it('about next hops: those that the kernel does not use are left out, the others in order', () => {
-=======
-  it('about next hops: those that are dead are left out, the others in order', () => {
->>>>>>> abde367 (matrix: kube-proxy's nftables mode, read from its own table; settings of each k3s node; services as kube-proxy reads them)
+  it('about next hops: those that the kernel does not use are left out, the others in order', () => 
     const text = JSON.stringify([
       {
         dst: 'default',
@@ -67,11 +63,7 @@ describe('what a machine says', () => {
         hops: [
           { gateway: '10.0.0.2', interface: 'b' },
           { gateway: '10.0.0.3', interface: 'c' },
-<<<<<<< HEAD
-          { gateway: '10.0.0.5', interface: 'd' },
-=======
-          { gateway: '10.0.0.4', interface: 'a', isDown: true },
->>>>>>> abde367 (matrix: kube-proxy's nftables mode, read from its own table; settings of each k3s node; services as kube-proxy reads them)
+          { gateway: '10.0.0.5', interface: 'd', isDown: true },
         ],
       },
     ]);
@@ -185,8 +177,7 @@ describe('what a machine says', () => {
       expect(parseServiceLoop(rules([calico]).replace('-j cali-cidr-block', '-j other'))).toBeUndefined();
       expect(() => parseServiceLoop('iptables: permission denied')).toThrow('not what iptables-save prints');
     });
-  });
-});
+  }););
 
 /** The end of `iptables-save -t filter` of a node of Kubernetes 1.20.2. */
 const FILTER = `*filter
@@ -231,25 +222,6 @@ describe('readMachine', () => {
     });
     expect(machine).not.toHaveProperty('problem');
   });
-
-  it.each([0, 1])(
-    'has links without a carrier in its routes, unless told to pass over them (%d)',
-    async (ignored) => {
-      const [routes = '', addresses = '', rules = '', sysctls = ''] = base;
-      const { routes: known } = await readMachine(
-        'k8sworker1',
-        recordedMachine([
-          routes.replace('[', '[{"dst":"10.7.0.0/16","gateway":"10.0.0.9","dev":"a","flags":["linkdown"]},'),
-          addresses,
-          rules,
-          `${sysctls}net.ipv4.conf.all.ignore_routes_with_linkdown = ${ignored}\n`,
-        ]),
-        false,
-      );
-      const found = known.find(({ prefix }) => prefix === '10.7.0.0/16');
-      expect(found?.hops).toEqual(ignored ? [] : [{ gateway: '10.0.0.9', interface: 'a', isDown: true }]);
-    },
-  );
 
   it('leaves out what no reader knows, names it, and knows the rest', async () => {
     const [routes = '', addresses = '', rules = '', sysctls = ''] = base;
