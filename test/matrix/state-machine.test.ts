@@ -41,7 +41,7 @@ describe('what a machine says', () => {
     ]);
   });
 
-  it('about next hops: those that the kernel does not use are left out, the others in order', () => 
+  it('about next hops: those that the kernel does not use are left out, the others in order', () => {
     const text = JSON.stringify([
       {
         dst: 'default',
@@ -177,7 +177,8 @@ describe('what a machine says', () => {
       expect(parseServiceLoop(rules([calico]).replace('-j cali-cidr-block', '-j other'))).toBeUndefined();
       expect(() => parseServiceLoop('iptables: permission denied')).toThrow('not what iptables-save prints');
     });
-  }););
+  });
+});
 
 /** The end of `iptables-save -t filter` of a node of Kubernetes 1.20.2. */
 const FILTER = `*filter
