@@ -43,6 +43,26 @@ mkdir -m 1777 "$base/tmp"
 printf 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' > "$base/etc/passwd"
 printf 'root:x:0:\nnogroup:x:65534:\n' > "$base/etc/group"
 
+# A web server that needs no more than its image: no user, folder or file that only maintainer scripts make.
+web=$work/nginx
+mkdir -p "$web/etc/nginx" "$web/var/www/html" "$web/var/lib/nginx" "$web/var/log/nginx"
+echo 'nginx in the lab' > "$web/var/www/html/index.html"
+cat > "$web/etc/nginx/nginx.conf" << 'END'
+daemon off;
+user nobody nogroup;
+pid /tmp/nginx.pid;
+error_log stderr;
+events {}
+http {
+  access_log off;
+  default_type text/plain;
+  server {
+    listen 80;
+    root /var/www/html;
+  }
+}
+END
+
 # Debian chooses the nft variant by alternatives, which only maintainer scripts set up.
 for command in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
   ln -s xtables-nft-multi "$work/kube-proxy/usr/sbin/$command"
@@ -62,7 +82,10 @@ check() {
 }
 cp -al "$base" "$work/dns-check"
 cp -al "$work/cluster-dns/." "$work/dns-check/"
-for root in base etcd kube-proxy dns-check; do check "$work/$root"; done
+cp -al "$base" "$work/nginx-check"
+cp -al "$web/." "$work/nginx-check/"
+for root in base etcd kube-proxy dns-check nginx-check; do check "$work/$root"; done
+chroot "$work/nginx-check" /usr/sbin/nginx -t -q
 chroot "$base" /usr/bin/python3 -c 'import asyncio, http.server, json, ssl, urllib.request'
 
 for list in "$lists"/*.packages.txt; do

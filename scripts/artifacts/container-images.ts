@@ -8,6 +8,7 @@ import {
   ETCD_TAG,
   K8S_IMAGE_REPOSITORY,
   K8S_VERSION,
+  NGINX_IMAGE,
   PAUSE_TAG,
 } from '../shared/versions.ts';
 import { sha256File } from './cache.ts';
@@ -61,6 +62,12 @@ export const CONTAINER_IMAGES: readonly ContainerImage[] = [
     layers: ['base', 'cluster-dns'],
     python: { 'images/cluster-dns': '/' },
     entrypoint: ['python3', '/feeder.py'],
+  },
+  {
+    name: 'nginx',
+    reference: NGINX_IMAGE,
+    layers: ['base', 'nginx'],
+    entrypoint: ['/usr/sbin/nginx'],
   },
   {
     name: 'echo',

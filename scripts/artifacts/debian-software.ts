@@ -11,6 +11,7 @@ import { baseRecipes } from './recipes.ts';
 /** The nodes whose pods run an image; both where it is not listed. */
 const IMAGE_NODES: Readonly<Record<string, readonly NodeRole[]>> = {
   echo: ['worker'],
+  nginx: ['worker'],
   'cluster-dns': ['control-plane'],
   etcd: ['control-plane'],
   'kube-apiserver': ['control-plane'],

@@ -13,6 +13,9 @@ export const ETCD_TAG = '3.4.23';
 /** The echo server, and a shell with nc for the client pod. Its entry point is echo_server.py; arguments: tcp|udp PORT. */
 export const ECHO_IMAGE = 'registry.lab.internal/lab/echo:1';
 
+/** Debian's nginx on port 80, for the manifests of a lab's user. */
+export const NGINX_IMAGE = 'registry.lab.internal/lab/nginx:1';
+
 /** dnsmasq and the feeder that fills it from the Kubernetes API; the feeder is the entry point. */
 export const CLUSTER_DNS_IMAGE = 'registry.lab.internal/lab/cluster-dns:1';
 
