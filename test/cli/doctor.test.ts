@@ -37,7 +37,7 @@ describe('lab doctor', () => {
     expect(out).toMatch(/^- package mirror +skipped: nothing has to be built or installed$/m);
     expect(out).toMatch(/^✓ kernel: TCP MD5 +there, for BGP passwords$/m);
     expect(out).toMatch(/\nready: nothing stops labup\n$/);
-    expect(out.match(/^[✓-] /gm)).toHaveLength(26);
+    expect(out.match(/^[✓-] /gm)).toHaveLength(27);
     expect(out).not.toMatch(/^[!✗] /m);
   });
 
