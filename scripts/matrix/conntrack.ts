@@ -105,7 +105,9 @@ export function withTracked(
         };
     }
     const node = nodeOf(way.destination);
-    const isKnown = passed.size > 0 && (!isSilent || node === undefined || passed.has(node));
+    // The sender's own machine tracks what another one drops, too.
+    const hasCome = node === undefined ? way.destination !== address : passed.has(node);
+    const isKnown = passed.size > 0 && (!isSilent || hasCome);
     return isKnown ? [[id, { ...observed, server: way.destination, client: way.client }]] : [];
   });
   return new Map([...seen, ...tracked]);

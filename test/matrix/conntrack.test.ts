@@ -77,6 +77,9 @@ describe('what nodes track', () => {
     expect(tracked(udp, seen(udp, 'timeout'), { k8sworker1: line })).toMatchObject({ server: POD });
     const away = line.replace(POD, ELSEWHERE);
     expect(tracked(udp, seen(udp, 'timeout'), { k8sworker1: away })?.server).toBeNull();
+    // What the sender's own node tracks has not come anywhere.
+    const sent = line.replace(POD, NODE);
+    expect(tracked(udp, seen(udp, 'timeout'), { k8sworker3: sent })?.server).toBeNull();
   });
 });
 
