@@ -1,5 +1,6 @@
+import { UserError } from '../shared/errors.ts';
 import { macOf } from '../shared/labels.ts';
-import { K8S_VERSION } from '../shared/versions.ts';
+import { K8S_VERSION, kubernetesMinor } from '../shared/versions.ts';
 import type { LabSpec, MachineSpec } from '../spec/types.ts';
 import { POD_BLOCK_LENGTH } from '../spec/validate.ts';
 import {
@@ -38,15 +39,39 @@ const ECHO = { namespace: ECHO_NAMESPACE, clientPod: 'echo-client1', tcpPort: 12
 
 /**
  * The complete lab for a checked spec; without addresses where only the running machines have them (planAt). Pure: the
- * same spec, choices and versions give the same plan.
+ * same spec, choices and versions give the same plan. Throws UserError for a mode of kube-proxy that this lab cannot have.
  */
 export function planLab(
   spec: LabSpec,
   choices: LabPlan['choices'],
   software: Pick<SoftwareFacts, 'versions'> = DEBIAN_SOFTWARE,
 ): LabPlan {
+  requireProxyMode(spec.kubernetes.proxyMode, choices, software.versions.kubernetes);
   const plan = planAtSpec(spec, choices, software);
   return findsAddresses(plan) ? pendingPlan(plan) : plan;
+}
+
+/** KEP-3866: nftables mode is beta in 1.31, and what came before had other rules. */
+const FIRST_WITH_NFTABLES = 31;
+
+function requireProxyMode(
+  mode: LabSpec['kubernetes']['proxyMode'],
+  { cni }: LabPlan['choices'],
+  version: string,
+): void {
+  const next = 'kubernetes.proxyMode: iptables, or labup --artifacts with another Kubernetes';
+  if (mode === 'nftables' && kubernetesMinor(version) < FIRST_WITH_NFTABLES)
+    throw new UserError(`Kubernetes ${version} has no nftables mode that the lab could use.`, {
+      details: [`kube-proxy has it from 1.${FIRST_WITH_NFTABLES} on`],
+      next,
+    });
+  if (mode === 'ipvs' && cni.value === 'bird')
+    throw new UserError('kube-proxy in ipvs mode does not go with the CNI bird.', {
+      details: [
+        'ipvs gives every service address to every node, and BIRD would announce it from nodes without a pod',
+      ],
+      next,
+    });
 }
 
 function planAtSpec(
@@ -78,6 +103,7 @@ function planAtSpec(
       serviceCidr: spec.kubernetes.serviceCidr,
       dnsAddress: dnsAddress(spec),
       domain: 'cluster.local',
+      ...(spec.kubernetes.proxyMode === 'iptables' ? {} : { proxyMode: spec.kubernetes.proxyMode }),
       apiServer: apiServerAt(controlPlane.address),
       // Debian has no package of CoreDNS.
       dns: choices.artifacts.value === 'debian' || choices.cni.value === 'bird' ? 'lab' : 'coredns',

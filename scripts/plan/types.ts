@@ -72,6 +72,8 @@ export interface LabPlan {
     readonly dnsAddress: string;
     readonly domain: string;
     readonly apiServer: string;
+    /** kube-proxy's mode; absent: iptables. */
+    readonly proxyMode?: Exclude<LabSpec['kubernetes']['proxyMode'], 'iptables'>;
     /** Whose cluster DNS: the lab's own, or the CoreDNS that the distribution brings. */
     readonly dns: 'lab' | 'coredns';
   };

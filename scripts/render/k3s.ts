@@ -39,6 +39,7 @@ export function renderK3sServer(
   fillIn(config, ['cluster-domain'], kubernetes.domain);
   fillIn(config, ['disable'], kubernetes.dns === 'coredns' ? DISABLED : [...DISABLED, 'coredns']);
   fillIn(config, ['resolv-conf'], RESOLV_CONF);
+  fillIn(config, ['kube-proxy-arg'], proxyArguments(plan));
   return [
     { path: `${K3S_CONFIG}/config.yaml`, content: writeDocument(config), mode: 0o600 },
     ...renderK3sServerSecrets(secrets),
@@ -67,11 +68,17 @@ export function renderK3sAgent(
   fillIn(config, ['node-ip'], address);
   fillIn(config, ['server'], `https://${plan.kubernetes.apiServer}`);
   fillIn(config, ['resolv-conf'], RESOLV_CONF);
+  fillIn(config, ['kube-proxy-arg'], proxyArguments(plan));
   return [
     { path: `${K3S_CONFIG}/config.yaml`, content: writeDocument(config), mode: 0o600 },
     { path: AGENT_TOKEN, content: `${agentToken(ca, secrets.agentToken)}\n`, mode: 0o600 },
     ...nodeFiles(plan, name, secrets, 'k3s-agent', cgroupDriver),
   ];
+}
+
+/** kube-proxy is a part of every server and agent. */
+function proxyArguments({ kubernetes }: LabPlan): readonly string[] {
+  return [`proxy-mode=${kubernetes.proxyMode ?? 'iptables'}`];
 }
 
 /**

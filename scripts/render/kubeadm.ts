@@ -83,6 +83,7 @@ export function renderKubeadmInit(
     fillIn(kubelet, ['resolvConf'], RESOLV_CONF);
   }
 
+  fillIn(proxy, ['mode'], kubernetes.proxyMode ?? 'iptables');
   fillIn(proxy, ['clusterCIDR'], kubernetes.podCidr);
   return writeDocuments(documents);
 }

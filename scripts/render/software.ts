@@ -5,7 +5,8 @@ import { bootSettings, hostLines } from './cloud-init.ts';
 
 /** What every plain machine gets from apt: SSH and Python are there already. Names of Debian 12 and Ubuntu 24.04. */
 const COMMON = ['iproute2', 'procps', 'tcpdump', 'netcat-openbsd', 'iputils-ping', 'conntrack', 'iptables'];
-const NODE = ['socat', 'ebtables', 'ethtool', 'ipset', 'kmod'];
+/** nft shows kube-proxy's and Calico's rules in nftables mode, ipset the sets of theirs in iptables mode. */
+const NODE = ['socat', 'ebtables', 'ethtool', 'ipset', 'nftables', 'kmod'];
 /** k3s has a container runtime in itself. */
 const RUNTIME = ['containerd', 'runc'];
 const BIRD = ['containernetworking-plugins', 'bird'];

@@ -6,6 +6,7 @@ import {
   ECHO_VARIANTS,
   LOAD_BALANCERS,
   MACHINE_ROLES,
+  PROXY_MODES,
 } from './names.ts';
 import {
   ADDRESS_PATTERN,
@@ -142,6 +143,12 @@ const kubernetesSchema = z.strictObject({
   serviceCidr: cidr(SERVICE_LENGTHS, 'ClusterIP addresses; cluster DNS is the tenth.').default(
     '10.96.0.0/12',
   ),
+  proxyMode: z
+    .enum(PROXY_MODES)
+    .default('iptables')
+    .describe(
+      "kube-proxy's mode. nftables: from Kubernetes 1.31 on. ipvs: with Calico; labtest does not model it and says so.",
+    ),
 });
 
 const bgpSchema = z.strictObject({

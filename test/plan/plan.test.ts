@@ -176,3 +176,31 @@ describe('an unchecked spec is a bug, not a plan', () => {
 it('peers nobody with nobody', () => {
   expect(peeringsOf([], { clusterAsn: 1, routerAsn: 2 })).toEqual([]);
 });
+
+describe('kubernetes.proxyMode', () => {
+  const [, path] = VALID_SPECS[0] ?? ['', ''];
+  const { spec } = planOf(path);
+  const planned = (
+    proxyMode: typeof spec.kubernetes.proxyMode,
+    cni: 'bird' | 'calico',
+    kubernetes: string,
+  ) => {
+    const choices = decide(spec, BARE_HOST);
+    return planLab(
+      { ...spec, kubernetes: { ...spec.kubernetes, proxyMode } },
+      { ...choices, cni: { value: cni, why: 'test' } },
+      { versions: { kubernetes } },
+    ).kubernetes.proxyMode;
+  };
+
+  it('is nftables from Kubernetes 1.31 on', () => {
+    expect(planned('iptables', 'bird', 'v1.20.2')).toBeUndefined();
+    expect(planned('nftables', 'bird', 'v1.31.0')).toBe('nftables');
+    expect(() => planned('nftables', 'bird', 'v1.20.2')).toThrow('Kubernetes v1.20.2 has no nftables mode');
+  });
+
+  it('is ipvs with Calico only', () => {
+    expect(planned('ipvs', 'calico', 'v1.36.3')).toBe('ipvs');
+    expect(() => planned('ipvs', 'bird', 'v1.20.2')).toThrow('does not go with the CNI bird');
+  });
+});

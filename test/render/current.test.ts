@@ -67,9 +67,9 @@ describe('k3s', () => {
   it.each([
     [
       'k8smaster1',
-      /^(cluster|service)-cidr$|^cluster-(dns|domain)$|^(node|advertise|tls|agent|token|write|flannel|disable|egress|resolv|kube-controller)/,
+      /^(cluster|service)-cidr$|^cluster-(dns|domain)$|^(node|advertise|tls|agent|token|write|flannel|disable|egress|resolv|kube-controller|kube-proxy-arg$)/,
     ],
-    ['k8sworker1', /^(server|token-file|node-name|node-ip|resolv-conf)$/],
+    ['k8sworker1', /^(server|token-file|node-name|node-ip|resolv-conf|kube-proxy-arg)$/],
   ])('%s gets flags of its own kind and no secret among them', (name, flags) => {
     const text = golden(`k3s/${name}/etc/rancher/k3s/config.yaml`);
     const keys = Object.keys(parse(text));

@@ -4,8 +4,10 @@ import { type LabPlan, machinesOf } from '../../scripts/plan/types.ts';
 import { renderAnnouncerConfig, renderBirdConf, renderNodeFiles } from '../../scripts/render/bird.ts';
 import { renderNetworkConfig, renderUserData } from '../../scripts/render/cloud-init.ts';
 import { renderFrrConf, renderRouterFiles } from '../../scripts/render/frr.ts';
+import { renderK3sAgent, renderK3sServer } from '../../scripts/render/k3s.ts';
 import { renderKubeadmInit } from '../../scripts/render/kubeadm.ts';
 import { renderEcho } from '../../scripts/render/manifests.ts';
+import { CA_CERTIFICATE } from '../fakes/ca.ts';
 import { labPlan, labSecrets, machine } from './fixture.ts';
 
 const plan = labPlan();
@@ -118,6 +120,18 @@ describe('Kubernetes', () => {
       return documents.find(({ kind }) => kind === 'KubeletConfiguration').maxPods;
     };
     expect([28, 26, 24].map(maxPods)).toEqual([14, 62, 110]);
+  });
+
+  it('kube-proxy is in the mode that lab.yaml says, for kubeadm and on every node of k3s', () => {
+    const nft: LabPlan = { ...plan, kubernetes: { ...plan.kubernetes, proxyMode: 'nftables' } };
+    const modeOf = (each: LabPlan) =>
+      parseAllDocuments(renderKubeadmInit(each, secrets))
+        .map((document) => document.toJS())
+        .find(({ kind }) => kind === 'KubeProxyConfiguration').mode;
+    expect([modeOf(plan), modeOf(nft)]).toEqual(['iptables', 'nftables']);
+    const [server] = renderK3sServer(nft, secrets, 'systemd');
+    const [agent] = renderK3sAgent(nft, worker, secrets, CA_CERTIFICATE, 'systemd');
+    for (const file of [server, agent]) expect(file?.content).toContain('- proxy-mode=nftables\n');
   });
 
   it('a server pod per worker, each on its own', () => {
