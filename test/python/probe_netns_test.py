@@ -171,7 +171,7 @@ class FullSize(unittest.TestCase):
     def results(self, host: str = "10.2.0.2", prefix: tuple[str, ...] = CLIENT) -> dict[str, dict[str, Any]]:
         cells = [{"id": protocol, "protocol": protocol, "host": host, "port": port, "fullSize": True}
                  for protocol, port in PORTS.items()]
-        _, lines = run_probe({"timeoutMs": 600, "cells": cells}, prefix)
+        _, lines = run_probe({"timeoutMs": 1500, "cells": cells}, prefix)
         self.assertEqual([line["outcome"] for line in lines[:-1]], ["ok", "ok"], lines)
         return {line["id"]: line["fullSize"] for line in lines[:-1]}
 
