@@ -41,9 +41,9 @@ export function iptables(generation: Generation): ServiceRules {
 }
 
 /** The rules for the address come first; what is addressed to the node itself then goes to KUBE-NODEPORTS. */
-function translate(generation: Generation, { matches, nodePort, ...call }: NodeCall): NatVerdict {
-  const { destination } = call.packet;
-  const isServed = nodePort !== undefined && call.kubeProxy.servesNodePortsOn(destination);
+function translate(generation: Generation, call: NodeCall): NatVerdict {
+  const { matches, nodePort, kubeProxy, packet } = call;
+  const isServed = nodePort !== undefined && kubeProxy.servesNodePortsOn(packet.destination);
   let left = NONE;
   for (const match of isServed ? [...matches, nodePort] : matches) {
     const verdict = translateBy(generation, call, match);
@@ -57,20 +57,20 @@ function translate(generation: Generation, { matches, nodePort, ...call }: NodeC
 
 function translateBy(
   generation: Generation,
-  call: Omit<NodeCall, 'matches' | 'nodePort'>,
+  { network, machine, kubeProxy, packet }: NodeCall,
   match: Match,
 ): NatVerdict {
   const { service, port, role } = match;
-  const backends = backendsOf(call.network, service, port, call.machine);
+  const backends = backendsOf(network, service, port, machine);
   if (backends.all.length === 0 && backends.local.length === 0) return NONE;
-  const names = match.names(call.kubeProxy.rules);
-  const rule = { ...call, match, names, backends };
+  const names = match.names(kubeProxy.rules);
+  const rule = { network, machine, kubeProxy, packet, match, names, backends };
   if (role === 'cluster-ip') return generation.clusterIp(rule);
   const first = role === 'node-port' ? ['KUBE-SERVICES', 'KUBE-NODEPORTS'] : ['KUBE-SERVICES'];
   if (role !== 'load-balancer-ip' || service.sourceRanges.length === 0)
     return generation.external(rule, first);
   const chains = [...first, names.firewall];
-  const { source } = call.packet;
+  const { source } = packet;
   if (inAny(service.sourceRanges, source)) return generation.external(rule, chains);
   const text = `${source} is in none of the service's loadBalancerSourceRanges`;
   const { firewallChain } = generation;

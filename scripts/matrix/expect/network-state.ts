@@ -60,7 +60,9 @@ export function networkOf(state: ObservedState): NetworkState {
     podsAt: (address) => podsByIp.get(address) ?? [],
     hostPodsOn: (node) => hostPods.get(node) ?? [],
     hostPort: (node, address, port, protocol) =>
-      hostPorts.get(`${node}:${port}/${protocol}`)?.find(({ ip }) => ip === undefined || ip === address),
+      hostPorts.size === 0
+        ? undefined
+        : hostPorts.get(`${node}:${port}/${protocol}`)?.find(({ ip }) => ip === undefined || ip === address),
     service: (name) => services.get(name),
     byAddress: (address, port, protocol) =>
       (byAddress.get(`${address}:${port}/${protocol}`) ?? []).map(({ match }) => match),

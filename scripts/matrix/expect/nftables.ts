@@ -47,11 +47,9 @@ function nftablesNames({ namespace, name, affinity }: EchoService, port: Service
 }
 
 /** An address and port is one element of a map, so that it leads to one service only. */
-function translate({ matches, nodePort, ...call }: NodeCall): NatVerdict {
-  const { packet, network, machine, kubeProxy } = call;
+function translate({ matches, nodePort, packet, network, machine, kubeProxy }: NodeCall): NatVerdict {
   const ruleOf = (match: Match): RuleCall => ({
-    ...call,
-    match,
+    ...{ packet, network, machine, kubeProxy, match },
     names: match.names(kubeProxy.rules),
     backends: backendsOf(network, match.service, match.port, machine),
   });

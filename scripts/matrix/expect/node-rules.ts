@@ -31,14 +31,14 @@ function callOf(network: NetworkState, machine: Machine, kubeProxy: KubeProxy, p
   const { destination, port, protocol } = packet;
   const found = network.byAddress(destination, port, protocol);
   const nodePort = machine.isOwn(destination) ? network.byNodePort(port, protocol) : undefined;
-  const call = { network, machine, kubeProxy, packet, nodePort };
-  if (found.length < 2) return { ...call, matches: found };
-  const owners = ownersOf(call);
+  if (found.length < 2) return { network, machine, kubeProxy, packet, nodePort, matches: found };
+  const owners = ownersOf({ machine, packet });
   const place = (match: Match) => {
     const index = owners.indexOf(match.names(kubeProxy.rules).owner);
     return index < 0 ? owners.length : index;
   };
-  return { ...call, matches: [...found].sort((a, b) => place(a) - place(b)) };
+  const matches = [...found].sort((a, b) => place(a) - place(b));
+  return { network, machine, kubeProxy, packet, nodePort, matches };
 }
 
 function ownersOf({ machine, packet }: Pick<NodeCall, 'machine' | 'packet'>): readonly string[] {
