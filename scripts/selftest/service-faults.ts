@@ -1,10 +1,91 @@
-import { theMachine } from '../plan/types.ts';
-import { type Fault, type InapplicableFault, MARK } from './fault.ts';
+import { externalAddresses } from '../matrix/endpoints.ts';
+import { machinesOf, theMachine } from '../plan/types.ts';
+import { type Fault, type InapplicableFault, KUBECTL, MARK } from './fault.ts';
 import { letGo, nodePortWays, pick, type Scene } from './scene.ts';
 
 /** Faults of what everything leans on: the cluster's DNS, and labtest's own means. */
 export function serviceFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
-  return [dnsStopped(scene), missingTool(scene), sshKilled(scene)];
+  return [halfAnnounced(scene), dnsStopped(scene), missingTool(scene), sshKilled(scene)];
+}
+
+/** A port that no service of the lab has. */
+const UNUSED_PORT = 7777;
+
+/**
+ * A second service on an external address, with an endpoint on one of the nodes only: BGP announces an address and not a
+ * port, so that the router also sends what is for it to nodes that drop it.
+ */
+function halfAnnounced({ plan, state, cells }: Scene): Fault | InapplicableFault {
+  const id = 'half-announced-address';
+  const title = 'two services share an external address, and one of them is on one node only';
+  const { namespace } = plan.echo;
+  const shared = state.services.find(
+    (service) =>
+      service.policy === 'Local' &&
+      externalAddresses(service).length > 0 &&
+      new Set(service.endpoints.flatMap(({ ready, node }) => (ready ? (node ?? []) : []))).size > 1,
+  );
+  const answered = pick(
+    cells,
+    ({ kind, service, expected, from }) =>
+      kind === 'external-ip' &&
+      service === shared?.name &&
+      expected.outcome === 'ok' &&
+      from === theMachine(plan, 'router').name,
+  );
+  const endpoint = shared?.endpoints.find(({ ready, node }) => ready && node !== undefined);
+  const [port] = Object.values(endpoint?.ports ?? {});
+  if (answered === undefined || endpoint === undefined || port === undefined)
+    return { id, title, skipped: 'it takes an external address with policy Local and pods on two nodes' };
+  const metadata = { name: MARK, namespace };
+  const { ip, node: nodeName, pod } = endpoint;
+  const targetRef = pod === undefined ? {} : { targetRef: { kind: 'Pod', name: pod, namespace } };
+  const objects = [
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata,
+      spec: {
+        type: 'LoadBalancer',
+        externalTrafficPolicy: 'Local',
+        externalIPs: [answered.address],
+        ports: [{ name: 'tcp', port: UNUSED_PORT, targetPort: port }],
+      },
+    },
+    // Kubernetes itself makes an EndpointSlice of it, in whatever version it has.
+    {
+      apiVersion: 'v1',
+      kind: 'Endpoints',
+      metadata,
+      subsets: [{ addresses: [{ ip, nodeName, ...targetRef }], ports: [{ name: 'tcp', port }] }],
+    },
+  ];
+  const cell = `${answered.from}>${MARK}/${answered.address}:${UNUSED_PORT}/tcp`;
+  return {
+    id,
+    title,
+    moment: 'before',
+    inject: [
+      {
+        on: KUBECTL,
+        argv: ['apply', '-f', '-'],
+        input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }),
+      },
+    ],
+    revert: [
+      { on: KUBECTL, argv: ['delete', 'service,endpoints', MARK, '-n', namespace, '--ignore-not-found'] },
+    ],
+    effective: machinesOf(plan, 'control-plane', 'worker').map(({ name }) => ({
+      on: name,
+      argv: ['sh', '-c', '{ iptables-save; nft list ruleset; } 2>&1 || true'],
+      what: `kube-proxy of ${name} to have the service`,
+      until: new RegExp(`${namespace}/${MARK}.*DNAT|${MARK}/tcp/tcp__${ip}`),
+    })),
+    cells: [cell, answered.id],
+    expect: [{ kind: 'cell', id: cell, verdict: 'failed', finding: { reason: 'chance' } }],
+    // Names of the service, which cluster DNS may not know yet.
+    alsoRed: [`dns.*${MARK}*`],
+  };
 }
 
 const DNS_SERVER = '^(dnsmasq|coredns)$';
