@@ -27,16 +27,21 @@ export interface EcmpPlan {
   /** The connections, each from a port of its own. Empty where nothing can be said. */
   readonly flows: readonly Cell[];
   /** Why nothing can be said. */
-  readonly skipped?: 'several-choosers' | 'policy-not-modelled';
+  readonly skipped?: 'several-choosers' | 'policy-not-modelled' | 'rare-next-hop';
 }
 
+/** Next hops that it takes more connections than this to see are not looked for. */
+const MOST_FLOWS = 1_000;
+
 /**
- * How many connections it takes so that one of `nextHops` equally likely next hops is missed with at most this
- * probability: n(1-1/n)^k, the first term of inclusion and exclusion and an upper bound of it.
+ * How many connections it takes so that one of several next hops is missed with at most this probability, by their weights:
+ * n(1-s)^k, where s is the smallest share; for equal ones the first term of inclusion and exclusion. An upper bound.
  */
-export function flowsFor(nextHops: number, missProbability = MISS_PROBABILITY): number {
-  if (nextHops <= 1) return 1;
-  return Math.ceil(Math.log(nextHops / missProbability) / -Math.log(1 - 1 / nextHops));
+export function flowsFor(weights: readonly number[], missProbability = MISS_PROBABILITY): number {
+  const count = weights.length;
+  if (count <= 1) return 1;
+  const share = Math.min(...weights) / weights.reduce((sum, weight) => sum + weight, 0);
+  return Math.ceil(Math.log(count / missProbability) / -Math.log(1 - share));
 }
 
 /**
@@ -60,9 +65,17 @@ export function planEcmp(plan: LabPlan, state: ObservedState, cells: readonly Ce
 
 function planOf(network: NetworkState, from: FlowSource, cell: Cell): EcmpPlan {
   const { to, port, protocol } = cell;
-  const { chooser, policy, nodes, choices } = choiceOf(walk(network, from, cell));
-  const skipped = choices > 1 ? 'several-choosers' : policy > 1 ? 'policy-not-modelled' : undefined;
-  const count = skipped === undefined ? flowsFor(nodes.length) : 0;
+  const { chooser, policy, nodes, weights, choices } = choiceOf(walk(network, from, cell));
+  const needed = flowsFor(weights);
+  const skipped =
+    choices > 1
+      ? 'several-choosers'
+      : policy > 1
+        ? 'policy-not-modelled'
+        : needed > MOST_FLOWS
+          ? 'rare-next-hop'
+          : undefined;
+  const count = skipped === undefined ? needed : 0;
   return {
     from: cell.from,
     target: `${to}:${port}/${protocol}`,
@@ -79,19 +92,25 @@ interface Choice {
   readonly chooser: string;
   readonly policy: number;
   readonly nodes: readonly string[];
+  /** Of the next hops that are machines. */
+  readonly weights: readonly number[];
   /** How many machines on the path have a choice. */
   readonly choices: number;
 }
 
 /** The machine on a connection's path that chooses among next hops, or else the last that sends it on by a route. */
 function choiceOf({ at, decision, next }: Trace, before?: Choice): Choice {
-  if (decision.kind !== 'route') return before ?? { chooser: at, policy: 0, nodes: [], choices: 0 };
-  const { hops, hashPolicy } = decision;
+  if (decision.kind !== 'route')
+    return before ?? { chooser: at, policy: 0, nodes: [], weights: [], choices: 0 };
+  const { hops, hashPolicy, route } = decision;
   const nodes = hops.flatMap((hop) => (hop.kind === 'machine' ? hop.machine : [])).sort();
+  const weights = hops.flatMap(({ kind }, index) =>
+    kind === 'machine' ? (route.hops[index]?.weight ?? 1) : [],
+  );
   const choices = (before?.choices ?? 0) + (nodes.length > 1 ? 1 : 0);
   const here =
     before === undefined || before.nodes.length === 1 || nodes.length > 1
-      ? { chooser: at, policy: hashPolicy, nodes, choices }
+      ? { chooser: at, policy: hashPolicy, nodes, weights, choices }
       : before;
   const [rest] = next;
   return rest === undefined ? here : choiceOf(rest, here);

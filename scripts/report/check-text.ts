@@ -419,6 +419,8 @@ function whySpread({ reason, subject, wanted, seen, problem }: CheckOf<'spread'>
       return `More than one machine on the path from ${subject.from} chooses among next hops, which is not modelled`;
     case 'policy-not-modelled':
       return `fib_multipath_hash_policy ${policy} of ${chooser} is not modelled, only 0 and 1`;
+    case 'rare-next-hop':
+      return `The weights of ${chooser}'s next hops make one of them so rare that it would take more than a thousand connections to see it`;
     case 'not-read':
     case 'no-answer':
       return `It could not be tried: ${problem}`;

@@ -49,6 +49,8 @@ function one(plans: readonly EcmpPlan[], from = 'routed'): EcmpPlan {
   return found;
 }
 
+const equal = (count: number) => Array.from({ length: count }, () => 1);
+
 describe('how many connections it takes', () => {
   it.each([
     [1, 1],
@@ -57,7 +59,12 @@ describe('how many connections it takes', () => {
     [4, 53],
     [20, 328],
   ])('for %i next hops: %i', (nextHops, flows) => {
-    expect(flowsFor(nextHops)).toBe(flows);
+    expect(flowsFor(equal(nextHops))).toBe(flows);
+  });
+
+  it('are more where one of them is rare', () => {
+    expect(flowsFor([1, 3])).toBe(51);
+    expect(flowsFor([2, 2])).toBe(flowsFor([1, 1]));
   });
 
   it('keeps the stated error rate: exactly, by inclusion and exclusion', () => {
@@ -71,8 +78,8 @@ describe('how many connections it takes', () => {
         }
         return sum;
       };
-      expect(missed(flowsFor(n))).toBeLessThanOrEqual(MISS_PROBABILITY);
-      expect(missed(flowsFor(n) - 2)).toBeGreaterThan(MISS_PROBABILITY * 0.9);
+      expect(missed(flowsFor(equal(n)))).toBeLessThanOrEqual(MISS_PROBABILITY);
+      expect(missed(flowsFor(equal(n)) - 2)).toBeGreaterThan(MISS_PROBABILITY * 0.9);
     }
   });
 });
@@ -99,6 +106,19 @@ describe('what is planned', () => {
     expect(planned(state).map(({ nodes, flows }) => [nodes, flows.length])).toEqual(
       Array(2).fill([['k8sworker1', 'k8sworker3'], 21]),
     );
+  });
+
+  it('follows the weights of next hops, up to a thousand connections', () => {
+    const weighted = (weight: number) => {
+      const routes = (HEALTHY.machines.get('bgp')?.routes ?? []).map((route) => ({
+        ...route,
+        hops: route.hops.map((hop, index) => (index === 0 ? { ...hop, weight } : hop)),
+      }));
+      return one(planned(withMachine(HEALTHY, 'bgp', { routes })));
+    };
+    expect(weighted(1).flows).toHaveLength(37);
+    expect(weighted(2).flows).toHaveLength(52);
+    expect(weighted(255)).toMatchObject({ flows: [], skipped: 'rare-next-hop' });
   });
 
   it('has every connection under an id of its own', () => {

@@ -50,7 +50,7 @@ describe('what a machine says', () => {
           { gateway: '10.0.0.1', dev: 'a', flags: ['dead'] },
           { gateway: '10.0.0.4', dev: 'a', flags: ['dead', 'linkdown'] },
           { gateway: '10.0.0.5', dev: 'd', flags: ['linkdown'] },
-          { gateway: '10.0.0.2', dev: 'b', flags: [] },
+          { gateway: '10.0.0.2', dev: 'b', flags: [], weight: 3 },
         ],
       },
     ]);
@@ -61,7 +61,7 @@ describe('what a machine says', () => {
         protocol: 'boot',
         metric: 0,
         hops: [
-          { gateway: '10.0.0.2', interface: 'b' },
+          { gateway: '10.0.0.2', interface: 'b', weight: 3 },
           { gateway: '10.0.0.3', interface: 'c' },
           { gateway: '10.0.0.5', interface: 'd', isDown: true },
         ],

@@ -223,6 +223,7 @@ const spread = about(
   [
     'several-choosers',
     'policy-not-modelled',
+    'rare-next-hop',
     'unanswered',
     'wrong-server',
     'wrong-node',

@@ -167,6 +167,7 @@ const kernelRoute = z.looseObject({
       z.looseObject({
         gateway: z.string().optional(),
         dev: z.string().optional(),
+        weight: z.number().default(1),
         flags: z.array(z.string()).default([]),
       }),
     )
@@ -181,7 +182,7 @@ export function parseRoutes(text: string, leaveOut: LeaveOut = () => {}): readon
   return itemsOf(kernelRoute, text, leaveOut).map((route): Route => {
     const { type, dst, protocol, metric, prefsrc, gateway, dev, flags, nexthops } = route;
     const known = ROUTE_TYPES.find((each) => each === type) ?? 'other';
-    const hops = nexthops ?? [{ gateway, dev, flags }];
+    const hops = nexthops ?? [{ gateway, dev, flags, weight: 1 }];
     return {
       prefix: withLength(dst),
       type: known,
@@ -196,6 +197,7 @@ export function parseRoutes(text: string, leaveOut: LeaveOut = () => {}): readon
               .map((hop) => ({
                 ...(hop.gateway === undefined ? {} : { gateway: hop.gateway }),
                 interface: hop.dev ?? '',
+                ...(hop.weight === 1 ? {} : { weight: hop.weight }),
                 ...(hop.flags.includes('linkdown') ? { isDown: true as const } : {}),
               }))
               .sort(byGateway)

@@ -119,6 +119,8 @@ export interface Hop {
   /** Absent: the destination itself is on the link. */
   readonly gateway?: string;
   readonly interface: string;
+  /** How often it is chosen beside the others; absent: 1. */
+  readonly weight?: number;
   /** Its link has no carrier, and the kernel uses it all the same: what is sent there is lost. */
   readonly isDown?: true;
 }
