@@ -109,7 +109,14 @@ export function announcements(plan: LabPlan, endpoints: Endpoints): readonly Ann
     ...external,
     ...[...new Set(pools)].map((prefix) => ({ prefix, nodes: eligible })),
     ...clusterIps,
-    ...podBlocks.map(({ prefix, node }): Announcement => ({ of: 'pods', prefix, nodes: [node] })),
+    ...podBlocks.map(
+      ({ prefix, node }): Announcement => ({
+        of: 'pods',
+        prefix,
+        nodes: [node],
+        ...(isEncapsulated(endpoints, prefix) ? { isEncapsulated: true } : {}),
+      }),
+    ),
     ...services.flatMap((service): Announcement[] => {
       const { clusterIp, policy } = service;
       if (clusterIp === undefined || policy !== 'Local' || !cidrs.some((cidr) => covers(cidr, clusterIp)))
@@ -118,6 +125,13 @@ export function announcements(plan: LabPlan, endpoints: Endpoints): readonly Ann
       return [{ of: 'cluster-ip', prefix: `${clusterIp}/32`, nodes }];
     }),
   ];
+}
+
+/** CrossSubnet leaves packets as they are between nodes of one subnet, which all of a lab's are. */
+function isEncapsulated({ calico }: Endpoints, block: string): boolean {
+  const [address = ''] = block.split('/');
+  const pool = calico?.pools.find(({ cidr }) => covers(cidr, address));
+  return pool?.vxlan === 'Always' || pool?.ipip === 'Always';
 }
 
 /** The plan with the sessions that are meant: without the mesh where Calico's configuration has switched it off. */

@@ -75,6 +75,8 @@ const ROUTES: Readonly<
   'router-prefix': () => 'The router announces its own prefix to every worker.',
   'router-prefix-without-session': (machine) =>
     `${machine} has no session with the router, and the workers do not pass on what they learn there.`,
+  encapsulated: (_, owner) =>
+    `The block of ${owner} is in a pool that Calico encapsulates (VXLAN or IP in IP), so that its routes are Felix's; which they have to be is not modelled, and cells follow what is there.`,
 };
 
 const TABLES: Readonly<Record<string, string>> = {
@@ -162,8 +164,10 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
   },
   route: {
     title: ({ subject: { machine, table, prefix } }) => `${machine} ${tableName(table)}: ${prefix}`,
-    expected: ({ wanted: { nextHops, take } }) =>
-      `${take === nextHops.length ? '' : `${take} of `}${listed(nextHops, 'absent')}`,
+    expected: ({ wanted: { nextHops, take, rule } }) =>
+      rule === 'encapsulated'
+        ? 'not judged'
+        : `${take === nextHops.length ? '' : `${take} of `}${listed(nextHops, 'absent')}`,
     observed: ({ nextHops }) => listed(nextHops, 'absent'),
     why: ({ subject: { machine }, wanted: { rule, owner = '', nextHops, take } }) =>
       [

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { CalicoSettings } from '../../scripts/bgp/calico/settings.ts';
 import { nodeRoutes, nodesOf, routerRoutes } from '../../scripts/bgp/checks/expected.ts';
+import { checkBgp } from '../../scripts/bgp/checks/judge.ts';
+import type { BgpObservation } from '../../scripts/bgp/checks/observe.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { announcements, announcersOf, meantPlan } from '../../scripts/matrix/network.ts';
 import { checkWorkloads } from '../../scripts/matrix/workloads.ts';
@@ -166,6 +168,33 @@ describe('announcements', () => {
       const cluster = withSettings({ serviceExternalIps: ['2.2.2.0/24'] }, 'Cluster');
       expect(announcements(calico, cluster)[0]).toEqual({ prefix: '2.2.2.2/32', nodes: [] });
     });
+
+    it.each([
+      ['Always', 'Never', true],
+      ['Never', 'Always', true],
+      ['CrossSubnet', 'CrossSubnet', false],
+      ['Never', 'Never', false],
+    ] as const)(
+      'do not say where a pod block is with vxlanMode %s and ipipMode %s: %s',
+      (vxlan, ipip, is) => {
+        const pool = { cidr: '10.255.0.0/16', natOutgoing: true, disabled: false, vxlan, ipip };
+        const podBlocks = [{ prefix: '10.255.8.0/26', node: 'k8sworker2' }];
+        const all = announcements(calico, { ...withSettings({ pools: [pool] }), podBlocks });
+        const expected = [
+          routerRoutes(calico, all),
+          ...nodesOf(calico).map((node) => nodeRoutes(calico, all, node)),
+        ].map((routes) => routes.find(({ prefix }) => prefix === '10.255.8.0/26')?.rule);
+        expect(expected.every((rule) => (rule === 'encapsulated') === is)).toBe(true);
+        const table = { name: 'kernel', table: { ok: true, value: new Map() } } as const;
+        const observed = new Map([
+          ['k8sworker1', { sessions: { ok: true, value: [] }, tables: [table] } as BgpObservation],
+        ]);
+        const check = checkBgp(calico, all, observed).find(
+          ({ id }) => id === 'bgp.route.k8sworker1.kernel.10.255.8.0/26',
+        );
+        expect(check?.verdict).toBe(is ? 'skipped' : 'failed');
+      },
+    );
 
     it('leave the plan without its mesh where that is off', () => {
       expect(meantPlan(calico, withSettings({}))).toBe(calico);

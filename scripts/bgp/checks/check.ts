@@ -23,6 +23,7 @@ export const ROUTE_RULES = [
   'learned-over-ibgp',
   'router-prefix',
   'router-prefix-without-session',
+  'encapsulated',
 ] as const;
 
 /** Which part of the specification of Kubernetes DNS, or of what only CoreDNS has, gives a name its answer. */
@@ -102,7 +103,7 @@ const session = about(
     },
   },
 );
-const route = about('route', ['missing', 'unwanted', 'wrong-next-hops'], {
+const route = about('route', ['missing', 'unwanted', 'wrong-next-hops', 'encapsulated'], {
   subject: { ...machine, table: text, prefix: text },
   wanted: {
     nextHops: texts.describe('Addresses, or "blackhole"; empty where the prefix must be absent.'),

@@ -10,6 +10,8 @@ export interface Announcement {
   readonly of?: 'pods' | 'service-cidr' | 'cluster-ip';
   readonly prefix: string;
   readonly nodes: readonly string[];
+  /** Of `pods`: Calico carries packets for it between nodes in packets of its own (VXLAN, IP in IP). */
+  readonly isEncapsulated?: boolean;
 }
 
 /** Where a table must send a prefix. */
@@ -29,6 +31,7 @@ export interface ExpectedRoute {
 interface PodBlock {
   readonly prefix: string;
   readonly owner: MachinePlan;
+  readonly isEncapsulated?: boolean;
 }
 
 /** Every node's pod blocks, in plan order: the plan's, or with Calico those that its IPAM has given out by now. */
@@ -37,7 +40,7 @@ function podBlocks(plan: LabPlan, announcements: readonly Announcement[]): reado
     if (owner.podBlock !== undefined) return [{ prefix: owner.podBlock, owner }];
     return announcements
       .filter(({ of, nodes }) => of === 'pods' && nodes.includes(owner.name))
-      .map(({ prefix }) => ({ prefix, owner }));
+      .map(({ prefix, isEncapsulated = false }) => ({ prefix, owner, isEncapsulated }));
   });
 }
 
@@ -58,6 +61,11 @@ export function routerPeers(plan: LabPlan): readonly MachinePlan[] {
   return nodesOf(plan).filter(({ name }) => ends.includes(name));
 }
 
+/** Felix makes the nodes' routes then, and BIRD passes on what it finds; cells follow what the kernels have. */
+function encapsulated(prefix: string, owner: MachinePlan): ExpectedRoute {
+  return { prefix, nextHops: [], rule: 'encapsulated', owner: owner.name };
+}
+
 /** What the router must have learned: each pod block from its owner, the service CIDR and the external /32s. */
 export function routerRoutes(
   plan: LabPlan,
@@ -65,10 +73,12 @@ export function routerRoutes(
 ): readonly ExpectedRoute[] {
   const peers = routerPeers(plan);
   const blocks = podBlocks(plan, announcements).map(
-    ({ prefix, owner }): ExpectedRoute =>
-      peers.includes(owner)
-        ? { prefix, nextHops: [owner.address], rule: 'own-block-to-router', owner: owner.name }
-        : { prefix, nextHops: [], rule: 'block-without-session', owner: owner.name },
+    ({ prefix, owner, isEncapsulated }): ExpectedRoute =>
+      isEncapsulated === true
+        ? encapsulated(prefix, owner)
+        : peers.includes(owner)
+          ? { prefix, nextHops: [owner.address], rule: 'own-block-to-router', owner: owner.name }
+          : { prefix, nextHops: [], rule: 'block-without-session', owner: owner.name },
   );
   // Its prefix list takes these whole, and nothing else of the services.
   const taken = [plan.kubernetes.serviceCidr, ...plan.bgp.externalPrefixes];
@@ -95,10 +105,12 @@ export function nodeRoutes(
   const hasMesh = plan.bgp.peerings.some(({ kind }) => kind === 'ibgp');
   const routes: readonly ExpectedRoute[] = [
     ...podBlocks(plan, announcements).map(
-      ({ prefix, owner }): ExpectedRoute =>
-        owner.name === node.name
-          ? { prefix, nextHops: ['blackhole'], rule: 'own-block', owner: owner.name }
-          : { prefix, nextHops: [owner.address], rule: 'block-over-ibgp', owner: owner.name },
+      ({ prefix, owner, isEncapsulated }): ExpectedRoute =>
+        isEncapsulated === true
+          ? encapsulated(prefix, owner)
+          : owner.name === node.name
+            ? { prefix, nextHops: ['blackhole'], rule: 'own-block', owner: owner.name }
+            : { prefix, nextHops: [owner.address], rule: 'block-over-ibgp', owner: owner.name },
     ),
     ...externalOnly(announcements).map(({ prefix, nodes }) => externalRoute(plan, node, prefix, nodes)),
     ...clusterIpRoutes(plan, announcements, node),
