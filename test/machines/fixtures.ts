@@ -50,15 +50,22 @@ export function documents(userData = 'user-data'): ReadonlyMap<string, CloudInit
   );
 }
 
-/** This host's `ip rule`, with the rules in memory. */
-export function fakeIpRules(): RecordingExecutor {
+/** This host's `ip rule`, with the rules in memory. `detached`: interfaces that the host has not. */
+export function fakeIpRules(detached: readonly string[] = []): RecordingExecutor {
   const rules = new Set<string>();
   return recordingExecutor(([ip, ...words]) => {
     if (ip !== 'ip') return undefined;
     const [verb] = words.filter((word) => ['show', 'add', 'del'].includes(word));
     const iif = words[words.indexOf('iif') + 1] ?? '';
     if (verb === 'show') {
-      return JSON.stringify([...rules].map((name) => ({ priority: 13013, iif: name, protocol: '213' })));
+      return JSON.stringify(
+        [...rules].map((name) => ({
+          priority: 13013,
+          iif: name,
+          protocol: '213',
+          ...(detached.includes(name) ? { iif_detached: null } : {}),
+        })),
+      );
     }
     if (verb === 'add') rules.add(iif);
     else rules.delete(iif);

@@ -143,6 +143,14 @@ describe('a lab that is there, whole or in part', () => {
     expect(server.changes).toEqual(['POST /1.0/storage-pools', 'POST /1.0/networks']);
   });
 
+  it('says that the bridge is gone from the host, and looks for no machine over another way', async () => {
+    const without = incusDriver(fakeIpRules(['labbr0']), hostWith(server.stateDir));
+    await expect(without.ensureHost(plan, silent)).rejects.toMatchObject({
+      message: expect.stringContaining('The interface labbr0 of this host is gone'),
+      next: 'npx labdown --yes && npx labup --yes',
+    });
+  });
+
   it('gets over an image import that was stopped before it had its alias', async () => {
     await driver.ensureHost(plan, silent);
     server.failures.push({ request: /^POST .*aliases$/, error: 'killed' });

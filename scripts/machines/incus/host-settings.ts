@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Executor } from '../../exec/executor.ts';
+import { LabFailure } from '../../shared/errors.ts';
 import type { DaemonHost } from './daemon.ts';
 
 /**
@@ -21,11 +22,23 @@ interface Rule {
   readonly iif_detached?: null;
 }
 
-/** Puts the rule in place. Returns whether it was missing. */
+/**
+ * Puts the rule in place. Returns whether it was missing. Throws LabFailure where the daemon has the bridge and the host has
+ * not: what is for the lab's machines would leave by the host's default route then.
+ */
 export async function ensurePolicyRule(local: Executor, bridge: string): Promise<boolean> {
-  if ((await bridgesWithRule(local)).includes(bridge)) return false;
-  await local.run(['ip', 'rule', 'add', ...ruleOf(bridge)]);
-  return true;
+  const isMissing = !(await bridgesWithRule(local)).includes(bridge);
+  if (isMissing) await local.run(['ip', 'rule', 'add', ...ruleOf(bridge)]);
+  const rule = (await ourRules(local)).find(({ iif }) => iif === bridge);
+  if (rule?.iif_detached !== undefined)
+    throw new LabFailure(
+      `The interface ${bridge} of this host is gone, although the container daemon has its network.`,
+      {
+        details: ['somebody else has removed it; the machines have lost their links with it'],
+        next: 'npx labdown --yes && npx labup --yes',
+      },
+    );
+  return isMissing;
 }
 
 /** Takes away the rules of these bridges, and those whose bridge is gone; one that is gone already is no error. */
