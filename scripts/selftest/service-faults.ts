@@ -8,6 +8,9 @@ export function serviceFaults(scene: Scene): readonly (Fault | InapplicableFault
   return [halfAnnounced(scene), dnsStopped(scene), missingTool(scene), sshKilled(scene)];
 }
 
+/** What a node's rules have that matches $1, of whichever kind they are. */
+const FIND_RULE = '{ iptables-save; nft list ruleset; } 2>/dev/null | grep -m 1 -o -E "$1" || echo nothing';
+
 /** A port that no service of the lab has. */
 const UNUSED_PORT = 7777;
 
@@ -77,9 +80,9 @@ function halfAnnounced({ plan, state, cells }: Scene): Fault | InapplicableFault
     ],
     effective: machinesOf(plan, 'control-plane', 'worker').map(({ name }) => ({
       on: name,
-      argv: ['sh', '-c', '{ iptables-save; nft list ruleset; } 2>&1 || true'],
+      argv: ['sh', '-c', FIND_RULE, 'sh', `${namespace}/${MARK}:tcp.* DNAT|${MARK}/tcp/tcp__${ip}`],
       what: `kube-proxy of ${name} to have the service`,
-      until: new RegExp(`${namespace}/${MARK}.*DNAT|${MARK}/tcp/tcp__${ip}`),
+      until: new RegExp(MARK),
     })),
     cells: [cell, answered.id],
     expect: [{ kind: 'cell', id: cell, verdict: 'failed', finding: { reason: 'chance' } }],
