@@ -67,6 +67,10 @@ describe('a host port', () => {
     const elsewhere = buildCells(planOf(), withHostPort('127.0.0.1'));
     const cell = elsewhere.find(({ id }) => id === 'k8sworker1>pod/echo-server1/k8sworker1:9090/tcp');
     expect(cell?.address).toBe('127.0.0.1');
+    expect(cell?.expected).toMatchObject({ outcome: 'ok', clients: ['192.168.13.35'] });
+    // On another machine this is its own loopback.
+    const other = elsewhere.find(({ id }) => id === 'routed>pod/echo-server1/k8sworker1:9090/tcp');
+    expect(other?.expected.outcome).toBe('refused');
   });
 });
 

@@ -59,8 +59,7 @@ function ambiguity(call: NodeCall): string | undefined {
 
 /**
  * What a node's rules stop of what they do not translate. Where Calico is, its chain against service addresses that go
- * round, from FORWARD, and its decision about what pods send to their own node, from INPUT; its policies accept
- * everything, as long as nobody has made one.
+ * round, from FORWARD, and its decision about what pods send to their own node, from INPUT; policies: policies.ts.
  */
 export function filter(
   network: NetworkState,
