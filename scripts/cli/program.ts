@@ -64,6 +64,8 @@ function artifactsOption(): Option {
   );
 }
 
+const namespaceOption = ['--namespace <name...>', 'only the services and pods of these namespaces'] as const;
+
 function defineTest(command: Command, handlers: Handlers): void {
   withLab(command)
     .description('Prove how traffic reaches the lab: connectivity matrix, BGP and DNS checks.')
@@ -72,7 +74,7 @@ function defineTest(command: Command, handlers: Handlers): void {
     .option('--verbose', 'show every check, not only those that did not pass')
     .option('--only <pattern...>', "only cells whose id contains a pattern, or matches one with '*' or '?'")
     .option('--icmp', 'also ping pods, nodes, ClusterIPs and external addresses')
-    .option('--namespace <name...>', 'only the services and pods of these namespaces')
+    .option(...namespaceOption)
     .option('--fail-first', 'what failed last time first; the rest only if that is right now')
     .option('--diff <report.json>', 'also show what is different from an earlier report')
     .option('--html <file>', 'also write the results as one HTML file')
@@ -117,10 +119,12 @@ function defineVerbs(root: Command, handlers: Handlers): void {
     .description('Show what must happen in every cell, derived from what is there; no probe is sent.')
     .option('--only <pattern...>', "only cells whose id contains a pattern, or matches one with '*' or '?'")
     .option('--icmp', 'also pings')
+    .option(...namespaceOption)
     .action((options) => handlers.predict(options));
   withLab(root.command('explain'))
     .description("Show a packet's path, step by step, and what the last labtest saw of it.")
     .argument('<cell>', 'the id of a cell, a part of it, or a pattern with * or ?')
+    .option(...namespaceOption)
     .action((cell, options) => handlers.explain(cell, options));
   defineSelftest(root.command('selftest'), handlers);
   withLab(root.command('ssh'))

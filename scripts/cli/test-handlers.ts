@@ -109,7 +109,7 @@ export function testHandlers(
       else print(predictionLines(cells, width).join('\n'));
     },
 
-    async explain(cell: string, args: LabOptions & Json) {
+    async explain(cell: string, args: Omit<PredictOptions, 'icmp' | 'only'> & Json) {
       const deps = use(args);
       const { lab, explanations } = await explainLab(deps, cell, args);
       if (args.json) {

@@ -46,7 +46,9 @@ describe('what is typed', () => {
     ['lab', ['test', 'selftest'], ['selftest', [], {}]],
     ['lab', ['selftest', '-f', 'x.yaml'], ['selftest', [], { file: 'x.yaml' }]],
     ['lab', ['predict', '--only', 'ubuntu'], ['predict', { only: ['ubuntu'] }]],
+    ['lab', ['predict', '--namespace', 'shop', 'b'], ['predict', { namespace: ['shop', 'b'] }]],
     ['lab', ['explain', 'a>b', '--json'], ['explain', 'a>b', { json: true }]],
+    ['lab', ['explain', 'a>b', '--namespace', 'shop'], ['explain', 'a>b', { namespace: ['shop'] }]],
   ])('%s %j', async (name, argv, wanted) => {
     expect(await parsed(name, ...argv)).toEqual(wanted);
   });
@@ -208,6 +210,17 @@ describe('lab predict and lab explain', () => {
     expect(cells.length).toBeGreaterThan(90);
     expect(lab.asked.filter((each) => each.includes('probe'))).toEqual([]);
     expect((await lab.run('lab', ['predict', '--only', 'ubuntu'])).out).toMatch(/ubuntu>.+\n\n\d+ cells/);
+  });
+
+  it('know only the cells of the chosen namespaces', async () => {
+    await up();
+    const ofNone = ['--namespace', 'shop', '--json'];
+    const { code, out } = await lab.run('lab', ['predict', ...ofNone]);
+    const { cells } = JSON.parse(out) as { cells: readonly { to: string }[] };
+    expect([code, cells.filter(({ to }) => to.startsWith('echo-np-tcp/'))]).toEqual([0, []]);
+    const id = 'ubuntu>echo-np-tcp/k8sworker1:31234/tcp';
+    expect((await lab.run('lab', ['explain', id, ...ofNone])).code).toBe(2);
+    expect((await lab.run('lab', ['explain', id, '--namespace', 'echo-server'])).code).toBe(0);
   });
 
   it('tell what the last run saw', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { CellResult } from '../../scripts/matrix/types.ts';
 import { describeEvidence, describeProof } from '../../scripts/report/cell-text.ts';
 import { toHtml } from '../../scripts/report/html/page.ts';
 import { NEGATIVE, POSITIVE } from './fixtures.ts';
@@ -42,6 +43,19 @@ const few = {
   ),
 };
 
+const web = {
+  ...few,
+  cells: few.cells.map((result): CellResult => {
+    const { cell, observed } = result;
+    if (cell.id !== POSITIVE || observed === null) return result;
+    return {
+      ...result,
+      cell: { ...cell, talk: 'http', httpStatus: 200 },
+      observed: { ...observed, httpStatus: 503 },
+    };
+  }),
+};
+
 describe.skipIf(!isThere)('the HTML report in Chromium', () => {
   const folder = mkdtempSync(join(tmpdir(), 'lab-report-'));
   let browser: Browser;
@@ -53,6 +67,7 @@ describe.skipIf(!isThere)('the HTML report in Chromium', () => {
     writeFileSync(join(folder, 'report.html'), toHtml(TROUBLED));
     writeFileSync(join(folder, 'wide.html'), toHtml(wide));
     writeFileSync(join(folder, 'few.html'), toHtml(few));
+    writeFileSync(join(folder, 'web.html'), toHtml(web));
     browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   }, 30_000);
 
@@ -113,6 +128,16 @@ describe.skipIf(!isThere)('the HTML report in Chromium', () => {
     );
     await cell(POSITIVE).click();
     expect(await panel().locator('.proof').count()).toBe(0);
+  });
+
+  it('shows how a web server was spoken to, and the status that it gave', async () => {
+    await open(hashOf(POSITIVE), {}, 'web.html');
+    expect(await panel().innerText()).toContain('asked GET /');
+    const row = panel().locator('.compare tbody tr', { hasText: 'status' });
+    expect(await row.locator('td').allInnerTexts()).toEqual(['200', '503']);
+    expect(await row.locator('td.differs').allInnerTexts()).toEqual(['503']);
+    await cell(NEGATIVE).click();
+    expect(await panel().innerText()).not.toMatch(/status|GET/);
   });
 
   it('works by keyboard alone', async () => {

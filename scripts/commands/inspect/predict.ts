@@ -5,12 +5,12 @@ import type { Deps } from '../deps.ts';
 import type { LabOptions } from '../lab-file.ts';
 import type { LabState } from '../state.ts';
 import { Steps } from '../steps.ts';
-import { openLab } from '../test/open-lab.ts';
+import { type NamespaceOption, openLab, withNamespaces } from '../test/open-lab.ts';
 import { readLabState } from '../test/read-lab.ts';
 import { type KnownCell, knownCells } from '../test/reports.ts';
 import { onlyCells } from '../test/select.ts';
 
-export interface PredictOptions extends LabOptions {
+export interface PredictOptions extends LabOptions, NamespaceOption {
   readonly icmp?: boolean | undefined;
   readonly only?: readonly string[] | undefined;
 }
@@ -21,7 +21,7 @@ const PREDICT_STEPS = new Steps<{ readonly deps: Deps; readonly options: Predict
   title: 'State',
   why: 'what every machine and the API say; no probe is sent',
   run: async ({ deps, options }, emit) => {
-    const lab = await openLab(deps, options, emit);
+    const lab = withNamespaces(await openLab(deps, options, emit), options);
     try {
       const cells = buildCells(lab.plan, await readLabState(deps, lab), { icmp: options.icmp === true });
       const chosen = onlyCells(options.only)(cells);
@@ -60,7 +60,7 @@ const MOST = 10;
 export async function explainLab(
   deps: Deps,
   pattern: string,
-  options: LabOptions,
+  options: LabOptions & NamespaceOption,
 ): Promise<{ readonly lab: string; readonly explanations: readonly Explanation[] }> {
   const { lab, cells, state } = await predictLab(deps, {
     ...options,

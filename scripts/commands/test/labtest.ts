@@ -7,18 +7,16 @@ import { waitFor } from '../../shared/wait.ts';
 import type { Deps } from '../deps.ts';
 import type { LabOptions } from '../lab-file.ts';
 import { Steps, type StepTiming, timed, unseenSteps } from '../steps.ts';
-import { type OpenLab, openLab, prepareProbes } from './open-lab.ts';
+import { type NamespaceOption, type OpenLab, openLab, prepareProbes, withNamespaces } from './open-lab.ts';
 import { knownCells, saveReports, type TestResult } from './reports.ts';
 import { both, cellsWithIds, controlled, failedCells, isRight, onlyCells } from './select.ts';
 import { RUN_STEPS, type RunOptions, resultOf, testLab } from './steps.ts';
 
-export interface TestOptions extends LabOptions {
+export interface TestOptions extends LabOptions, NamespaceOption {
   /** Patterns of cell ids; without any the whole matrix is tested. */
   readonly only?: readonly string[] | undefined;
   /** Pings, too. */
   readonly icmp?: boolean | undefined;
-  /** Only these namespaces; without any what lab.yaml says. */
-  readonly namespace?: readonly string[] | undefined;
   /** First those cells alone that were not right in the last run; the rest only if they are right now. */
   readonly failFirst?: boolean | undefined;
   /** Called when the cells are known and before any is tried. */
@@ -45,11 +43,6 @@ const CONNECT_STEPS = new Steps<LabtestStart>().step({
     return { changed: true, lab };
   },
 });
-
-/** The lab, of which only the chosen namespaces are tested. */
-export function withNamespaces(lab: OpenLab, { namespace }: Pick<TestOptions, 'namespace'>): OpenLab {
-  return namespace === undefined ? lab : { ...lab, plan: { ...lab.plan, test: { namespaces: namespace } } };
-}
 
 /** labtest, in order. */
 const TEST_STEPS = CONNECT_STEPS.and(RUN_STEPS);

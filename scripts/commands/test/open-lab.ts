@@ -35,6 +35,16 @@ export interface OpenLab {
   close(): void;
 }
 
+export interface NamespaceOption {
+  /** Only these namespaces; without any what lab.yaml says. */
+  readonly namespace?: readonly string[] | undefined;
+}
+
+/** The lab, of which only the chosen namespaces are tested. */
+export function withNamespaces(lab: OpenLab, { namespace }: NamespaceOption): OpenLab {
+  return namespace === undefined ? lab : { ...lab, plan: { ...lab.plan, test: { namespaces: namespace } } };
+}
+
 /** One attempt to connect, in milliseconds. A machine of a lab that is up answers within a fraction of it. */
 const CONNECT_TIMEOUT_MS = 5_000;
 

@@ -19,6 +19,8 @@ export interface PageCell {
   readonly to: string;
   readonly address: string;
   readonly port: string;
+  /** How it is spoken to, where it is no echo server. */
+  readonly talk?: string;
   readonly expected: Side;
   /** null where nothing was tried. */
   readonly observed: (Side & { readonly attempts: number; readonly connectMs: number | null }) | null;
@@ -37,7 +39,15 @@ interface Side {
   readonly outcome: string;
   readonly servers: readonly string[];
   readonly clients: readonly string[];
+  /** The HTTP status; absent where none is wanted, or none was seen. */
+  readonly status?: number | undefined;
 }
+
+/** How a target that is no echo server is spoken to. */
+const TALKS = {
+  http: 'asked GET /; the backend and the client address are from connection tracking',
+  none: 'connected, without knowing its protocol; the backend and the client address are from connection tracking',
+} as const;
 
 /** The cells of a run as the page's script wants them, in the order of the run. */
 export function pageData(run: LabRun): PageData {
@@ -61,7 +71,8 @@ function pageCell(
     to: cell.to,
     address: cell.address,
     port: `${cell.port}/${cell.protocol}`,
-    expected: { outcome, servers, clients },
+    ...(cell.talk === undefined ? {} : { talk: TALKS[cell.talk] }),
+    expected: { outcome, servers, clients, status: cell.httpStatus },
     observed:
       observed === null
         ? null
@@ -69,6 +80,7 @@ function pageCell(
             outcome: observed.outcome,
             servers: observed.server === null ? [] : [observed.server],
             clients: observed.client === null ? [] : [observed.client],
+            status: observed.httpStatus,
             attempts: observed.attempts,
             connectMs: observed.connectMs,
           },

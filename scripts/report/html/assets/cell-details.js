@@ -38,7 +38,7 @@
     );
   }
 
-  function comparison({ expected, observed, address, port }) {
+  function comparison({ expected, observed, address, port, talk }) {
     const none = '–';
     const value = (list) => list.join(' or ') || none;
     const rows = [
@@ -50,10 +50,13 @@
       ['answers', value(expected.servers), observed ? value(observed.servers) : none],
       ['seen as', value(expected.clients), observed ? value(observed.clients) : none],
     ];
+    const wantedStatus = expected.status ?? (observed?.status === undefined ? undefined : 'any');
+    if (wantedStatus !== undefined) rows.push(['status', `${wantedStatus}`, `${observed?.status ?? none}`]);
     const differs = [
       observed !== null && expected.outcome !== observed.outcome,
       isOutside(observed?.servers, expected.servers),
       isOutside(observed?.clients, expected.clients),
+      observed !== null && expected.status !== undefined && expected.status !== observed.status,
     ];
     const table = make(
       'table',
@@ -76,6 +79,7 @@
     const facts = [`to ${address}, ${port}`];
     if (observed?.connectMs != null) facts.push(`connected in ${observed.connectMs} ms`);
     if (observed) facts.push(`${observed.attempts} ${observed.attempts === 1 ? 'attempt' : 'attempts'}`);
+    if (talk) facts.push(talk);
     return make('div', '', make('p', 'quiet', facts.join(' · ')), table);
   }
 
