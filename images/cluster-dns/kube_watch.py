@@ -2,7 +2,8 @@
 
 List, then watch from the list's resourceVersion; on 410 Gone list again:
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
-Used by the cluster DNS feeder in this folder and by bird/announcer.py, which is installed next to this file.
+Used by the cluster DNS feeder in this folder, and by bird/announcer.py and images/ingress/, which are installed next to
+this file.
 """
 import http.client
 import json
@@ -35,6 +36,14 @@ class Gone(Exception):
     """The resourceVersion is too old (410): only a new list helps."""
 
 
+class Refused(OSError):
+    """The API server answered, with another status than success; `status` is HTTP's."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class KubeApi:
     """Where the API server is and how to log in: a service account's token file, or a client certificate file."""
 
@@ -42,8 +51,12 @@ class KubeApi:
         self.url = urllib.parse.urlsplit(url)
         self.ca, self.token_file, self.cert = ca, token_file, cert
 
-    def get(self, path: str, read_timeout: float) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """Starts a GET; the caller closes the connection. Files are read each time: tokens and certificates rotate."""
+    def request(self, method: str, path: str, read_timeout: float,
+                body: Any = None) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Starts a request; the caller closes the connection. Files are read each time: tokens and certificates rotate.
+
+        `body` is sent as JSON, to PATCH as a merge patch. Any answer but 200 and 201 is a Refused, or Gone for 410.
+        """
         if self.url.scheme == "https":
             context = ssl.create_default_context(cafile=self.ca)
             if self.cert:
@@ -53,31 +66,38 @@ class KubeApi:
         else:
             connection = http.client.HTTPConnection(self.url.hostname or "", self.url.port, timeout=CONNECT_TIMEOUT)
         headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = f"application/{'merge-patch+json' if method == 'PATCH' else 'json'}"
         if self.token_file:
             with open(self.token_file, encoding="ascii") as file:
                 headers["Authorization"] = "Bearer " + file.read().strip()
         try:
             connection.connect()
             keep_alive(connection.sock)
-            connection.request("GET", path, headers=headers)
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             connection.sock.settimeout(read_timeout)
             if response.status == 410:
                 raise Gone(path)
-            if response.status != 200:
-                raise OSError(f"GET {path}: HTTP {response.status}: {response.read(300).decode(errors='replace')}")
+            if response.status not in (200, 201):
+                raise Refused(response.status,
+                              f"{method} {path}: HTTP {response.status}: {response.read(300).decode(errors='replace')}")
         except BaseException:
             connection.close()
             raise
         return connection, response
 
-    def list(self, path: str) -> tuple[Objects, str]:
-        """All objects and the resourceVersion they were read at."""
-        connection, response = self.get(path, CONNECT_TIMEOUT)
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """The document that the API server answers with."""
+        connection, response = self.request(method, path, CONNECT_TIMEOUT, body)
         try:
-            document = json.load(response)
+            return json.load(response)
         finally:
             connection.close()
+
+    def list(self, path: str) -> tuple[Objects, str]:
+        """All objects and the resourceVersion they were read at."""
+        document = self.send("GET", path)
         return {key_of(item): item for item in document.get("items") or []}, document["metadata"]["resourceVersion"]
 
     def watch(self, path: str, version: str, opened: Callable[[], None]) -> Iterator[tuple[str, KubeObject]]:
@@ -86,7 +106,7 @@ class KubeApi:
         `opened` is called when the server has accepted the watch, which may be long before its first event.
         """
         query = f"{'&' if '?' in path else '?'}watch=1&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={WATCH_SECONDS}"
-        connection, response = self.get(path + query, WATCH_SECONDS + CONNECT_TIMEOUT)
+        connection, response = self.request("GET", path + query, WATCH_SECONDS + CONNECT_TIMEOUT)
         try:
             opened()
             while line := response.readline():

@@ -11,7 +11,7 @@ import unittest.mock
 from pathlib import Path
 from typing import Any
 
-from kube_watch import Gone, KubeApi, Mirror
+from kube_watch import Gone, KubeApi, Mirror, Refused
 from support import FakeApi, eventually
 
 PATH = "/api/v1/services"
@@ -128,9 +128,22 @@ class Requests(unittest.TestCase):
                     KubeApi(f"http://127.0.0.1:{fake.port}", "").list(PATH)
                 self.assertIn(words.split(": ")[0], str(caught.exception))
 
+    def test_writes_json_and_tells_a_refusal_by_its_status(self) -> None:
+        with FakeApi() as fake:
+            api = KubeApi(f"http://127.0.0.1:{fake.port}", "")
+            self.assertEqual(api.send("PATCH", PATH, {"status": "ü"}), {"status": "ü"})
+            api.send("PUT", PATH, {})
+            self.assertEqual(fake.written, [(PATH, "application/merge-patch+json", {"status": "ü"}),
+                                            (PATH, "application/json", {})])
+            fake.refused[PATH] = 403
+            for method in ("GET", "PATCH"):
+                with self.assertRaises(Refused) as caught:
+                    api.send(method, PATH, None if method == "GET" else {})
+                self.assertEqual(caught.exception.status, 403)
+
     def test_a_vanished_server_is_noticed_by_keepalive(self) -> None:
         with FakeApi() as fake:
-            connection, _ = KubeApi(f"http://127.0.0.1:{fake.port}", "").get(PATH, 1)
+            connection, _ = KubeApi(f"http://127.0.0.1:{fake.port}", "").request("GET", PATH, 1)
             with contextlib.closing(connection):
                 self.assertEqual(connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
 

@@ -105,9 +105,10 @@ def probe_one(prefix: tuple[str, ...] = (), timeout_ms: int = 400, **cell: Any) 
 
 
 class FakeApi:
-    """A stand-in for the Kubernetes API server: list, watch, bookmarks and 410 Gone of cluster-wide collections.
+    """A stand-in for the Kubernetes API server: list, watch, bookmarks and 410 Gone of collections, and single documents.
 
-    It keeps every event, so that a watch from an old resourceVersion gets what it missed, until `compact()`.
+    Any path is a collection; `documents` are read as they are, and what a PATCH
+    or PUT sends is kept in `written`, if `refused` has no status for its path. It keeps every event, so that a watch from an old resourceVersion gets what it missed, until `compact()`.
     """
 
     def __init__(self, port: int = 0, context: Any = None) -> None:
@@ -118,6 +119,9 @@ class FakeApi:
         self.changed = threading.Condition()
         self.stopped = False
         self.held: set[str] = set()  # paths that are not answered for now
+        self.documents: dict[str, Any] = {}
+        self.refused: dict[str, int] = {}
+        self.written: list[tuple[str, str, Any]] = []  # path, content type, body
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -130,12 +134,27 @@ class FakeApi:
                 query = dict(urllib.parse.parse_qsl(url.query))
                 with api.changed:
                     api.changed.wait_for(lambda: url.path not in api.held)
-                if "watch" in query:
+                if url.path in api.refused:
+                    self.json({"kind": "Status", "message": "refused"}, api.refused[url.path])
+                elif url.path in api.documents:
+                    self.json(api.documents[url.path])
+                elif "watch" in query:
                     self.watch(url.path, int(query["resourceVersion"]))
                 else:
                     with api.changed:
                         items = list(api.objects.get(url.path, {}).values())
                         self.json({"metadata": {"resourceVersion": str(api.version)}, "items": items})
+
+            def do_PATCH(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path in api.refused:
+                    self.json({"kind": "Status", "message": "refused"}, api.refused[self.path])
+                    return
+                with api.changed:
+                    api.written.append((self.path, self.headers["Content-Type"], body))
+                self.json(body)
+
+            do_PUT = do_PATCH
 
             def json(self, document: Any, status: int = 200) -> None:
                 body = json.dumps(document).encode()
