@@ -5,7 +5,7 @@ import { backendsOf } from './expect/backends.ts';
 import { networkOf } from './expect/network-state.ts';
 import type { Machine, NetworkState } from './expect/types.ts';
 import { type CountersByNode, optionOf, type RuleCounters } from './proof-counters.ts';
-import { MODELLED_MODES, type ObservedState } from './state/types.ts';
+import { type BackendShare, MODELLED_MODES, type ObservedState } from './state/types.ts';
 
 /**
  * Whether every node's kube-proxy has made the rules that services and endpoints call for: per service and node, the
@@ -99,7 +99,7 @@ function inIptables(answer: Answer<RuleCounters>): Answer<BackendsOf> {
   const { value } = answer;
   return {
     ok: true,
-    value: (chain) => ({ backends: leadsTo(value, chain), ...unequalShares(value, chain) }),
+    value: (chain) => ({ backends: leadsTo(value, chain), ...unequalShares(sharesOf(value, chain)) }),
   };
 }
 
@@ -110,7 +110,13 @@ function nftBackends({ state: { problem, nftServices } }: Machine): Answer<Backe
         fault: 'harness',
         detail: problem ?? 'it has no table "ip kube-proxy", or no program nft that could list it',
       }
-    : { ok: true, value: (chain) => ({ backends: nftServices.backends.get(chain) ?? [] }) };
+    : {
+        ok: true,
+        value: (chain) => {
+          const shares = nftServices.backends.get(chain) ?? [];
+          return { backends: shares.map(({ backend }) => backend).sort(), ...unequalShares(shares) };
+        },
+      };
 }
 
 /**
@@ -136,23 +142,26 @@ function backendsAt(rules: RuleCounters, endpoint: string): readonly string[] {
 /** kube-proxy writes probabilities with ten or eleven digits; the kernel keeps 31 bits of them. */
 const ROUNDING = 1e-6;
 
-/** What part of new connections each backend gets, where that is not the same for all, in the order of `leadsTo`. */
-function unequalShares(
-  rules: RuleCounters,
-  chain: string,
-): { readonly percents?: readonly { readonly backend: string; readonly percent: number }[] } {
+function sharesOf(rules: RuleCounters, chain: string): readonly BackendShare[] {
   // The jumps for clients that are remembered (sessionAffinity) are no choice.
   const choices = jumpsOf(rules, chain).filter(({ rule }) => !rule.includes('--rcheck'));
   let left = 1;
-  const shares = choices.map((rule) => {
+  return choices.map((rule) => {
     const share = left * Number(optionOf(rule, '--probability') ?? 1);
     left -= share;
     return { backend: backendsAt(rules, rule.target).join(), share };
   });
+}
+
+/** What each backend gets where that is not the same for all, in order; and what none of them gets. */
+function unequalShares(shares: readonly BackendShare[]): Pick<SeenBackends, 'percents' | 'lostPercent'> {
   if (shares.every(({ share }) => Math.abs(share - 1 / shares.length) < ROUNDING)) return {};
+  const percent = (share: number) => Math.round(share * 1000) / 10;
+  const lost = 1 - shares.reduce((sum, { share }) => sum + share, 0);
   return {
     percents: shares
-      .map(({ backend, share }) => ({ backend, percent: Math.round(share * 1000) / 10 }))
+      .map(({ backend, share }) => ({ backend, percent: percent(share) }))
       .sort((a, b) => a.backend.localeCompare(b.backend)),
+    ...(lost < ROUNDING ? {} : { lostPercent: percent(lost) }),
   };
 }

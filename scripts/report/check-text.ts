@@ -394,8 +394,9 @@ function ruleChains(chains: Chains, check: CheckOf<'service-rules'>): string {
   const wrong = wrongChains(check);
   return chains
     .filter(({ chain }) => wrong.length === 0 || wrong.includes(chain))
-    .map(({ chain, backends, percents }) => {
-      const each = percents?.map(({ backend, percent }) => `${backend} (${percent} %)`);
+    .map(({ chain, backends, percents, lostPercent }) => {
+      const lost = lostPercent === undefined ? [] : [{ backend: 'nobody', percent: lostPercent }];
+      const each = percents?.concat(lost).map(({ backend, percent }) => `${backend} (${percent} %)`);
       return `${chain} to ${listed(each ?? backends, 'nobody')}`;
     })
     .join('; ');

@@ -20,6 +20,7 @@ import { proxySettings } from '../../scripts/matrix/state/proxy.ts';
 import type { ObservedState } from '../../scripts/matrix/state/types.ts';
 import type { DnsAnswer } from '../../scripts/matrix/types.ts';
 import { machinesOf, theMachine } from '../../scripts/plan/types.ts';
+import { describeCheck } from '../../scripts/report/check-text.ts';
 import { planOf } from './fixtures.ts';
 import { kernelsOf } from './network-of.ts';
 
@@ -214,6 +215,36 @@ describe("kube-proxy 1.36's rules", () => {
     const { nftServices: _, ...none } = read;
     expect(look(none).map(({ verdict }) => verdict)).toEqual(Array(11).fill('harness'));
   });
+
+  it.each([
+    [4, 25, 25],
+    [2, 50, undefined],
+  ])(
+    'are not in nftables mode, where one of %i numbers is drawn for three endpoints',
+    (mod, percent, lost) => {
+      const text = RULES.nftables.nft.replaceAll('"mod":3', `"mod":${mod}`);
+      const changed = { ...machine('k8sworker1', 'nftables'), ...parseNftTables(text) };
+      const proxy = { ...kinds.proxy, mode: 'nftables' };
+      const checks = checkRules({ ...kinds, proxy, machines: new Map([['k8sworker1', changed]]) }, counters);
+      const wrong = checks.filter(({ reason }) => reason === 'unequal-shares');
+      expect(wrong.map(({ subject }) => subject.service)).toEqual([
+        ...['echo-ci-tcp', 'echo-lb-tcp', 'echo-np-tcp', 'echo-server-udp'],
+        ...['kind-affinity', 'kind-external-ips', 'kind-ranges'],
+      ]);
+      for (const { seen } of wrong) {
+        const { percents, lostPercent } = seen?.chains[0] ?? {};
+        expect(percents?.map((each) => each.percent)).toEqual([
+          percent,
+          percent,
+          lost === undefined ? 0 : percent,
+        ]);
+        expect(lostPercent).toBe(lost);
+      }
+      const [first] = wrong;
+      const { observed } = describeCheck(first ?? checks[0] ?? expect.fail('no check'));
+      expect(observed.includes('nobody (25 %)')).toBe(lost !== undefined);
+    },
+  );
 
   it('are not, where hints are for other nodes or an endpoint has none', () => {
     for (const hintedNodes of [['k8sworker2'], []]) {

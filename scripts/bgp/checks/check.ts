@@ -178,6 +178,7 @@ const serviceRules = about('service-rules', ['wrong-backends', 'unequal-shares']
       percents: lists({ backend: text, percent: z.number() })
         .optional()
         .describe('What part of new connections each gets, where that is not the same for all.'),
+      lostPercent: z.number().optional().describe('What part of them goes to none.'),
     }),
   },
 });

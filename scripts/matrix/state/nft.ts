@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { LeaveOut } from '../../bgp/checks/ask.ts';
 import { withLength } from '../../bgp/checks/tables.ts';
-import type { MachineState, NatOutgoing, NftServices, ServiceLoop } from './types.ts';
+import type { BackendShare, MachineState, NatOutgoing, NftServices, ServiceLoop } from './types.ts';
 
 /** What runs nft: the machine's own, or else that of calico-node, in its mount namespace. */
 export const NFT = `
@@ -31,6 +31,10 @@ export function listNft(): readonly string[] {
 const target = z.object({ target: z.string() });
 const concat = z.object({ concat: z.array(z.union([z.string(), z.number()])) });
 const prefix = z.object({ prefix: z.object({ addr: z.string(), len: z.number() }) });
+/** A number by chance, from `offset` on. */
+const choice = z.object({
+  numgen: z.object({ mode: z.literal('random'), mod: z.number(), offset: z.number() }),
+});
 const field = z.looseObject({ payload: z.looseObject({ field: z.string().optional() }).optional() });
 /** A statement of a rule, as far as it is read here. */
 const statement = z.looseObject({
@@ -39,6 +43,7 @@ const statement = z.looseObject({
   goto: target.optional(),
   vmap: z
     .looseObject({
+      key: z.unknown(),
       data: z.union([
         z.string(),
         z.object({ set: z.array(z.tuple([z.unknown(), z.looseObject({ goto: target.optional() })])) }),
@@ -50,7 +55,10 @@ const statement = z.looseObject({
       addr: z.union([
         z.string(),
         z.looseObject({
-          map: z.looseObject({ data: z.object({ set: z.array(z.tuple([z.unknown(), concat])) }) }),
+          map: z.looseObject({
+            key: z.unknown(),
+            data: z.object({ set: z.array(z.tuple([z.unknown(), concat])) }),
+          }),
         }),
       ]),
       port: z.number().optional(),
@@ -119,23 +127,41 @@ function tableOf(line: string, leaveOut: LeaveOut): (readonly [string, Table])[]
 function servicesOf({ rules }: Table): NftServices {
   const statements = new Map<string, Statement[]>();
   for (const { chain, expr } of rules) statements.set(chain, [...(statements.get(chain) ?? []), ...expr]);
-  const backendsOf = (chain: string): readonly string[] =>
-    (statements.get(chain) ?? []).flatMap(({ dnat, vmap }) => {
-      if (dnat !== undefined)
-        return typeof dnat.addr === 'string'
-          ? [`${dnat.addr}:${dnat.port}`]
-          : dnat.addr.map.data.set.map(([, to]) => to.concat.join(':'));
+  const backendsOf = (chain: string): readonly BackendShare[] =>
+    (statements.get(chain) ?? []).flatMap(({ dnat, vmap }): readonly BackendShare[] => {
+      if (dnat !== undefined) {
+        if (typeof dnat.addr === 'string') return [{ backend: `${dnat.addr}:${dnat.port}`, share: 1 }];
+        const { key, data } = dnat.addr.map;
+        return data.set.map(([value, to], _, { length }) => ({
+          backend: to.concat.join(':'),
+          share: shareOf(key, value, length),
+        }));
+      }
       // With sessionAffinity each endpoint has a chain; before, clients that are remembered are led to theirs.
       if (vmap === undefined || typeof vmap.data === 'string') return [];
-      return vmap.data.set.flatMap(([, to]) => (to.goto === undefined ? [] : backendsOf(to.goto.target)));
+      const { key, data } = vmap;
+      return data.set.flatMap(([value, { goto }], _, { length }) =>
+        (goto === undefined ? [] : backendsOf(goto.target)).map(({ backend, share }) => ({
+          backend,
+          share: share * shareOf(key, value, length),
+        })),
+      );
     });
   const names = [...statements.keys()].filter((name) => /^(service|local)-/.test(name));
   return {
-    backends: new Map(names.map((name) => [name, [...backendsOf(name)].sort()])),
+    backends: new Map(names.map((name) => [name, backendsOf(name)])),
     serviceCidrs: rules
       .filter(({ chain, expr }) => chain === 'cluster-ips-check' && expr.some((each) => 'drop' in each))
       .flatMap((each) => addressesOf(each, 'daddr', '==')),
   };
+}
+
+/** What part of what comes to a map one of its elements gets: a number that is never drawn none, and each drawn one the same. */
+function shareOf(key: unknown, value: unknown, elements: number): number {
+  const { data } = choice.safeParse(key);
+  if (data === undefined) return 1 / elements;
+  const { mod, offset } = data.numgen;
+  return typeof value === 'number' && value >= offset && value < offset + mod ? 1 / mod : 0;
 }
 
 /** An element of the map service-ips that leads to the rules for what comes from outside. */

@@ -151,9 +151,15 @@ export interface ServiceLoop {
   readonly chains?: readonly string[];
 }
 
+/** "ADDRESS:PORT", and what part of new connections it gets, 0 to 1. */
+export interface BackendShare {
+  readonly backend: string;
+  readonly share: number;
+}
+
 export interface NftServices {
-  /** The backends that a chain leads to, "ADDRESS:PORT". */
-  readonly backends: ReadonlyMap<string, readonly string[]>;
+  /** The backends that a chain leads to. */
+  readonly backends: ReadonlyMap<string, readonly BackendShare[]>;
   /** In which an address that no service has is dropped. */
   readonly serviceCidrs: readonly string[];
 }
