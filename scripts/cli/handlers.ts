@@ -10,6 +10,7 @@ import type { UpOptions } from '../commands/up/labup.ts';
 import type { PlanOptions } from '../commands/up/load-plan.ts';
 import { EXIT, UserError } from '../shared/errors.ts';
 import type { Terminal } from './deps.ts';
+import type { ScenarioArgs } from './scenario-handlers.ts';
 import type { Json, TestArgs } from './test-handlers.ts';
 import {
   aboutBundle,
@@ -43,6 +44,10 @@ export function realHandlers(use: (args: Json) => Deps, terminal: Terminal, runT
   const tests = async () => {
     const { testHandlers } = await import('./test-handlers.ts');
     return testHandlers(use, terminal, { print, printJson, setCode }, runTest);
+  };
+  const scenarios = async () => {
+    const { scenarioHandlers } = await import('./scenario-handlers.ts');
+    return scenarioHandlers(use, terminal, { print, printJson, setCode });
   };
   return {
     exitCode: (): number => code,
@@ -81,6 +86,10 @@ export function realHandlers(use: (args: Json) => Deps, terminal: Terminal, runT
     selftest: async (faults: readonly string[], args: LabArgs) => (await tests()).selftest(faults, args),
     predict: async (args: PredictOptions & Json) => (await tests()).predict(args),
     explain: async (cell: string, args: LabArgs) => (await tests()).explain(cell, args),
+
+    scenarioList: async (args: LabArgs) => (await scenarios()).list(args),
+    scenarioShow: async (name: string, args: LabArgs) => (await scenarios()).show(name, args),
+    scenarioRun: async (names: readonly string[], args: ScenarioArgs) => (await scenarios()).run(names, args),
 
     async down(args: DownOptions & Json) {
       const { labdown } = await import('../commands/down/labdown.ts');

@@ -93,6 +93,35 @@ function defineSelftest(command: Command, handlers: Handlers): void {
     .action((faults, options) => handlers.selftest(faults, options));
 }
 
+function defineScenario(command: Command, handlers: Handlers): void {
+  command.description(
+    'Lessons that are run step by step on the running lab, each with what must be seen and why.',
+  );
+  command
+    .command('list')
+    .description('List the scenarios.')
+    .option('--json', 'print one JSON document on standard output and nothing else')
+    .action((options) => handlers.scenarioList(options));
+  command
+    .command('show')
+    .description('Show the commands of a scenario and what must be seen; nothing is run.')
+    .argument('<name>')
+    .option('--json', 'print one JSON document on standard output and nothing else')
+    .action((name, options) => handlers.scenarioShow(name, options));
+  withLab(command.command('run'))
+    .description(
+      'Run scenarios: each command as one would type it, what was seen, and whether that is right.',
+    )
+    .argument('[name...]', 'their names')
+    .option('--all', 'all scenarios')
+    .option('--pause', 'wait for Enter before each step')
+    .option('--junit <file>', 'also write the results as JUnit XML')
+    .option('--markdown <file>', 'also write the run as Markdown')
+    .option('--html <file>', 'also write the run as one HTML file')
+    .option('--strict', 'exit 3 if a scenario was skipped')
+    .action((names, options) => handlers.scenarioRun(names, options));
+}
+
 function defineDown(command: Command, handlers: Handlers): void {
   withLab(command)
     .description('Remove the lab: everything that carries its owner label, then look for leftovers.')
@@ -127,6 +156,7 @@ function defineVerbs(root: Command, handlers: Handlers): void {
     .option(...namespaceOption)
     .action((cell, options) => handlers.explain(cell, options));
   defineSelftest(root.command('selftest'), handlers);
+  defineScenario(root.command('scenario'), handlers);
   withLab(root.command('ssh'))
     .description('Open a shell on a machine.')
     .argument('<machine>')

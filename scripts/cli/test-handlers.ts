@@ -47,7 +47,7 @@ export interface TestArgs extends WatchOptions, Json {
 }
 
 /** Where a handler's result goes. */
-interface Output {
+export interface Output {
   readonly print: (text: string) => void;
   readonly printJson: (value: unknown) => void;
   readonly setCode: (code: number) => void;

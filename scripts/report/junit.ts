@@ -10,7 +10,7 @@ import { describeExpected, describeObserved } from './words.ts';
  * The package's module.exports is the builder, but its types say that the builder is the property `default` of it
  * (seen in 5.1.2: dist/index.js against dist/index.d.ts).
  */
-const builder = junitReportBuilder as unknown as Builder;
+export const reportBuilder = junitReportBuilder as unknown as Builder;
 
 /**
  * The run as JUnit XML: one suite per source, one for the checks. A harness error is an <error>, not a
@@ -18,7 +18,7 @@ const builder = junitReportBuilder as unknown as Builder;
  * one more case that is an error, so that it is never green.
  */
 export function toJunit(run: LabRun): string {
-  const report = builder.newBuilder();
+  const report = reportBuilder.newBuilder();
   const timestamp = run.startedAt.toISOString().slice(0, 'yyyy-mm-ddThh:mm:ss'.length);
   if (run.aborted !== undefined) {
     const suite = report.testSuite().name('run').timestamp(timestamp);

@@ -6,7 +6,7 @@ import type { Emit } from '../shared/events.ts';
 import { waitFor } from '../shared/wait.ts';
 import type { Action, Condition, Fault, InapplicableFault } from './fault.ts';
 import { type Finding, judgeFault, redsOf } from './judge.ts';
-import { pendingText } from './pending.ts';
+import { type Pending, pendingText } from './pending.ts';
 
 /** What a selftest needs of the lab. */
 export interface Surroundings {
@@ -57,7 +57,7 @@ export async function runFault(
     return { id, title, verdict, text, ms: Math.round(performance.now() - started) };
   };
   let finding: Finding | Unmade;
-  await lab.save(pendingText(fault));
+  await lab.save(pendingText({ by: 'selftest', title, revert: fault.revert }));
   try {
     finding = await tryFault(fault, lab, emit);
   } finally {
@@ -126,15 +126,15 @@ async function effective(condition: Condition, lab: Surroundings, emit: Emit): P
   });
 }
 
-/** Runs what undoes a fault, without listening to Ctrl-C; each action may take `timeoutMs`. Throws LabFailure that says what is left to be done. */
+/** Runs what undoes a fault or a scenario, without listening to Ctrl-C; each action may take `timeoutMs`. Throws LabFailure that says what is left to be done. */
 export async function undo(
-  { id, revert }: Pick<Fault, 'id' | 'revert'>,
+  { title, revert }: Pick<Pending, 'title' | 'revert'>,
   lab: Pick<Surroundings, 'act' | 'reconnect'>,
   timeoutMs: number = UNDO_TIMEOUT_MS,
 ): Promise<void> {
   for (const action of revert) {
     await waitFor({
-      what: `fault ${id} to be undone on ${action.on}`,
+      what: `"${title}" to be undone on ${action.on}`,
       timeoutMs,
       look: async () => {
         await lab.act(action).catch(async (error: unknown) => {
@@ -144,7 +144,7 @@ export async function undo(
         return { done: true, value: undefined };
       },
     }).catch((error: unknown) => {
-      throw new LabFailure(`Fault "${id}" could not be undone on ${action.on}, so the lab is broken.`, {
+      throw new LabFailure(`"${title}" could not be undone on ${action.on}, so the lab is broken.`, {
         details: [
           ...(error instanceof LabError ? error.details : [messageOf(error)]),
           `to be done there: ${action.argv.join(' ')}`,

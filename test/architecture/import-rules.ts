@@ -18,6 +18,7 @@ export const FOLDERS = [
   'diagnostics',
   'report',
   'selftest',
+  'scenarios',
   'commands',
   'cli',
   'bins',

@@ -315,7 +315,7 @@ describe('labtest selftest', () => {
   it.each(['labtest', 'labup'] as const)('that was killed is undone by the next %s', async (bin) => {
     await up();
     const revert = [{ on: 'k8sworker1', argv: ['undo', 'it'] }];
-    writeFileSync(inState(PENDING_FILE), JSON.stringify({ fault: 'x', title: 'a broken thing', revert }));
+    writeFileSync(inState(PENDING_FILE), JSON.stringify({ by: 'selftest', title: 'a broken thing', revert }));
     const { err } = await lab.run(bin, bin === 'labup' ? ['--yes'] : []);
     expect(lab.asked).toContain('k8sworker1: undo it');
     expect(err).toContain('undoing "a broken thing"');
@@ -326,6 +326,9 @@ describe('labtest selftest', () => {
     await up();
     writeFileSync(inState(PENDING_FILE), '{');
     const { code, err } = await lab.run('labtest', []);
-    expect([code, err]).toEqual([4, expect.stringContaining('A selftest was ended in its middle')]);
+    expect([code, err]).toEqual([
+      4,
+      expect.stringContaining('A selftest or scenario was ended in its middle'),
+    ]);
   });
 });

@@ -109,14 +109,15 @@ it.each([
 
 describe('what is to be undone', () => {
   it('is read back as it was written', () => {
-    expect(parsePending(pendingText(FAULT))).toEqual({
-      fault: 'drop',
-      title: 'a rule drops packets',
-      revert: FAULT.revert,
+    const { title, revert } = FAULT;
+    expect(parsePending(pendingText({ by: 'selftest', title, revert }))).toEqual({
+      by: 'selftest',
+      title,
+      revert,
     });
   });
 
   it.each(['', '{', '{"fault": 1}'])('is an error of its own where it is damaged: %s', (text) => {
-    expect(() => parsePending(text)).toThrow('A selftest was ended in its middle');
+    expect(() => parsePending(text)).toThrow('A selftest or scenario was ended in its middle');
   });
 });

@@ -188,7 +188,7 @@ describe('whatever happens, it is undone', () => {
     world.failing = (text) => text.startsWith('mend');
     await expect(undo(FAULT, world, 300)).rejects.toMatchObject({
       exitCode: 1,
-      message: 'Fault "drop" could not be undone on k8sworker1, so the lab is broken.',
+      message: '"a rule drops packets" could not be undone on k8sworker1, so the lab is broken.',
       details: expect.arrayContaining(['to be done there: mend b']),
     });
   });

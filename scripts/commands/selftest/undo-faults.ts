@@ -9,8 +9,8 @@ import type { Emit } from '../../shared/events.ts';
 import type { LabState } from '../state.ts';
 
 /**
- * Undoes what a selftest that was killed left in the lab; without one it does nothing. Throws UserError while a selftest
- * is running, LabFailure where the fault cannot be undone.
+ * Undoes what a selftest or scenario that was killed left in the lab; without one it does nothing. Throws UserError while
+ * one is running, LabFailure where it cannot be undone.
  */
 export async function undoFaults(
   state: LabState,
@@ -19,7 +19,7 @@ export async function undoFaults(
   emit: Emit,
 ): Promise<void> {
   if ((await state.read(PENDING_FILE)) === undefined) return;
-  await state.locked('undoing a selftest', () => undoPending(state, kubectl, machines, emit));
+  await state.locked('undoing what was left', () => undoPending(state, kubectl, machines, emit));
 }
 
 /** The same for a command that holds the lab's lock. */
@@ -31,10 +31,10 @@ export async function undoPending(
 ): Promise<void> {
   const text = await state.read(PENDING_FILE);
   if (text === undefined) return;
-  const { fault, title, revert } = parsePending(text);
-  emit({ type: 'warning', text: `a selftest was ended in its middle; undoing "${title}"` });
+  const { by, title, revert } = parsePending(text);
+  emit({ type: 'warning', text: `a ${by} was ended in its middle; undoing "${title}"` });
   const act = (action: Action) => runAction(action, kubectl, machines);
-  await undo({ id: fault, revert }, { act, reconnect: async () => {} });
+  await undo({ title, revert }, { act, reconnect: async () => {} });
   await state.removeFile(PENDING_FILE);
 }
 

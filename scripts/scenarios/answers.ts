@@ -1,0 +1,226 @@
+import type { PodFact } from './facts.ts';
+import { type Expectation, NotThere, type Seen, type Value } from './scenario.ts';
+
+/** What one answer of a web or echo server says of itself. What it does not say is absent. */
+export interface Answer {
+  /** The name of the pod, as nginx of the scenarios tells it. */
+  readonly pod?: string;
+  readonly server?: string;
+  readonly client?: string;
+  readonly forwarded?: string;
+  readonly host?: string;
+  readonly path?: string;
+  /** HTTP status. */
+  readonly status?: number;
+}
+
+/** "key value" of nginx with the scenarios' configuration, "Key: value" of the echo server, and curl's status. */
+const FIELD = /^(pod|server|client|forwarded|host|path|status)(?::? |$)(.*)$/i;
+
+/** The answers that a command printed, in their order. An answer ends with its status, or where the next one begins. */
+export function parseAnswers(stdout: string): readonly Answer[] {
+  const answers: Record<string, string | number>[] = [];
+  let ended = true;
+  for (const line of stdout.split('\n')) {
+    const [, name = '', said = ''] = FIELD.exec(line.trim()) ?? [];
+    const key = name.toLowerCase();
+    if (key === '') continue;
+    if (ended || answers.at(-1)?.[key] !== undefined) answers.push({});
+    const answer = answers.at(-1) as Record<string, string | number>;
+    if (key === 'status') answer[key] = Number(said);
+    else if (said.trim() !== '')
+      answer[key] = key === 'server' || key === 'client' ? address(said) : said.trim();
+    ended = key === 'status';
+  }
+  // 000 is what curl says where there was no answer.
+  return answers.filter(({ status }) => status !== 0);
+}
+
+function address(said: string): string {
+  return said.trim().replace(/:\d+$/, '');
+}
+
+export const OUTCOMES = ['refused', 'timeout', 'no-route', 'no-name', 'closed', 'failed', 'ok'] as const;
+export type SeenOutcome = (typeof OUTCOMES)[number];
+
+/** How curl, nc and ping say that it did not work. */
+const SAID: readonly (readonly [RegExp, SeenOutcome])[] = [
+  [
+    /could not resolve|name or service not known|bad address|temporary failure in name|no address associated/i,
+    'no-name',
+  ],
+  [/connection refused/i, 'refused'],
+  [/network is unreachable|no route to host|host is unreachable/i, 'no-route'],
+  [/timed out|timeout/i, 'timeout'],
+  [/reset by peer|empty reply|recv failure/i, 'closed'],
+];
+
+/** What became of a connection, by what the command said of it. */
+export function outcomeOf({
+  exitCode,
+  stdout,
+  stderr,
+}: Pick<Seen, 'exitCode' | 'stdout' | 'stderr'>): SeenOutcome {
+  const said = SAID.find(([pattern]) => pattern.test(stderr));
+  if (said !== undefined) return said[1];
+  if (exitCode === 0) return 'ok';
+  // nc with -w says nothing where the time is over.
+  return exitCode === 1 && stdout === '' && stderr.trim() === '' ? 'timeout' : 'failed';
+}
+
+/** What answers must be like; what is not named may be anything. */
+export interface WantedAnswers {
+  /** Which pods may answer. */
+  readonly by?: Value<readonly PodFact[]>;
+  /** Each of them must have answered at least once. */
+  readonly each?: boolean;
+  /** Whom the server sees: an address, or several of which each will do. */
+  readonly client?: Value<string | readonly string[]>;
+  readonly status?: number;
+  /** How many answers there must be; default: 1. */
+  readonly times?: number;
+  readonly host?: string;
+  readonly path?: string;
+  /** The first of X-Forwarded-For. */
+  readonly forwarded?: Value<string>;
+  /** The server's own address, where it is no pod's. */
+  readonly server?: Value<string>;
+}
+
+/** Answers came, as many as were asked for, by whom and to whom they must. */
+export function answers(wanted: WantedAnswers): Expectation {
+  return { wanted: answersText(wanted), judge: (seen) => judgeAnswers(wanted, seen) };
+}
+
+function answersText({
+  by,
+  each,
+  client,
+  status,
+  times = 1,
+  host,
+  path,
+  forwarded,
+  server,
+}: WantedAnswers): string {
+  return [
+    times === 1 ? 'an answer' : `${times} answers`,
+    ...(status === undefined ? [] : [`with status ${status}`]),
+    ...(by === undefined ? [] : [`from ${each === true ? 'each of ' : ''}${by.text}`]),
+    ...(server === undefined ? [] : [`from ${server.text}`]),
+    ...(client === undefined ? [] : [`which saw ${client.text}`]),
+    ...(forwarded === undefined ? [] : [`forwarded for ${forwarded.text}`]),
+    ...(host === undefined ? [] : [`for host ${host}`]),
+    ...(path === undefined ? [] : [`for path ${path}`]),
+  ].join(' ');
+}
+
+function judgeAnswers(wanted: WantedAnswers, seen: Seen): { right: boolean; seen: string } {
+  const { times = 1 } = wanted;
+  const { facts } = seen;
+  const got = parseAnswers(seen.stdout);
+  if (got.length === 0) return { right: false, seen: `no answer (${outcomeOf(seen)})` };
+  const pods = wanted.by?.of(facts) ?? [];
+  const podOf = (answer: Answer) =>
+    facts.pods.find(({ name, ip, ending }) =>
+      answer.pod === undefined ? ip === answer.server && !ending : name === answer.pod,
+    )?.name ??
+    answer.pod ??
+    answer.server;
+  const clients = wanted.client === undefined ? undefined : [wanted.client.of(facts)].flat();
+  const problems = [
+    ...(got.length < times
+      ? [`${times - got.length} of ${times} were not answered (${outcomeOf(seen)})`]
+      : []),
+    ...different(
+      'status',
+      got.map(({ status }) => status),
+      wanted.status,
+    ),
+    ...different(
+      'host',
+      got.map(({ host }) => host),
+      wanted.host,
+    ),
+    ...different(
+      'path',
+      got.map(({ path }) => path),
+      wanted.path,
+    ),
+    ...different(
+      'server',
+      got.map(({ server }) => server),
+      wanted.server?.of(facts),
+    ),
+    ...different(
+      'forwarded for',
+      got.map(({ forwarded }) => forwarded?.split(',')[0]),
+      wanted.forwarded?.of(facts),
+    ),
+    ...got.flatMap((answer) =>
+      wanted.by === undefined || pods.some(({ name }) => name === podOf(answer))
+        ? []
+        : [`${podOf(answer) ?? 'a server without a name'} answered, which is none of ${wanted.by.text}`],
+    ),
+    ...got.flatMap(({ client }) =>
+      clients === undefined || clients.includes(client ?? '')
+        ? []
+        : [`the server saw ${client}, not ${clients.join(' or ')}`],
+    ),
+    ...(wanted.each === true
+      ? pods
+          .filter(({ name }) => !got.some((answer) => podOf(answer) === name))
+          .map(({ name }) => `${name} did not answer`)
+      : []),
+  ];
+  const counted = counts(got.map((answer) => podOf(answer) ?? `status ${answer.status}`));
+  const saw = counts(got.flatMap(({ client }) => client ?? []));
+  const all = [counted, ...(saw === '' ? [] : [`they saw ${saw}`])].join('; ');
+  return {
+    right: problems.length === 0,
+    seen: problems.length === 0 ? all : [...new Set(problems)].slice(0, 4).join('; '),
+  };
+}
+
+function different<T>(
+  what: string,
+  got: readonly (T | undefined)[],
+  wanted: T | undefined,
+): readonly string[] {
+  if (wanted === undefined) return [];
+  return got
+    .filter((each) => each !== wanted)
+    .map((each) => `${what} ${each ?? 'is missing'}, not ${wanted}`);
+}
+
+/** "web-1 7, web-2 3"; without the number where there is one only. */
+export function counts(items: readonly string[]): string {
+  return [...new Set(items)]
+    .sort()
+    .map((item) => {
+      const count = items.filter((each) => each === item).length;
+      return items.length === 1 ? item : `${item} ${count}`;
+    })
+    .join(', ');
+}
+
+/** The connection did not work, in this way. */
+export function fails(outcome: Exclude<SeenOutcome, 'ok' | 'failed'>): Expectation {
+  return {
+    wanted: `no answer: ${outcome}`,
+    judge: (seen) => {
+      const was = parseAnswers(seen.stdout).length > 0 ? 'an answer came' : outcomeOf(seen);
+      return { right: was === outcome, seen: was };
+    },
+  };
+}
+
+/** What became of a judgement whose facts are not there. */
+export function judged({ judge }: Expectation, seen: Seen): { right: boolean; seen: string } {
+  try {
+    return judge(seen);
+  } catch (error) {
+    if (!(error instanceof NotThere)) throw error;
+    return { right: false, seen: error.message };
+  }
+}

@@ -1,0 +1,5 @@
+import { replicas } from './catalogue/replicas.ts';
+import type { Scenario } from './scenario.ts';
+
+/** All scenarios, in the order in which they are best read. */
+export const SCENARIOS: readonly Scenario[] = [replicas];
