@@ -63,6 +63,14 @@ http {
 }
 END
 
+# The names that people type; Debian's alternatives, which only maintainer scripts set up, would make the second.
+ln -s kdig "$work/toolbox/usr/bin/dig"
+ln -s traceroute.db "$work/toolbox/usr/bin/traceroute"
+
+# tcpdump gives root up for this one.
+mkdir -p "$work/toolbox/etc"
+{ cat "$base/etc/passwd"; echo 'tcpdump:x:100:65534:tcpdump:/:/bin/false'; } > "$work/toolbox/etc/passwd"
+
 # Debian chooses the nft variant by alternatives, which only maintainer scripts set up.
 for command in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
   ln -s xtables-nft-multi "$work/kube-proxy/usr/sbin/$command"
@@ -80,11 +88,11 @@ check() {
     fi
   done
 }
-cp -al "$base" "$work/dns-check"
-cp -al "$work/cluster-dns/." "$work/dns-check/"
-cp -al "$base" "$work/nginx-check"
-cp -al "$web/." "$work/nginx-check/"
-for root in base etcd kube-proxy dns-check nginx-check; do check "$work/$root"; done
+for name in cluster-dns nginx toolbox; do
+  cp -al "$base" "$work/$name-check"
+  cp -al --force "$work/$name/." "$work/$name-check/"
+done
+for root in base etcd kube-proxy cluster-dns-check nginx-check toolbox-check; do check "$work/$root"; done
 chroot "$work/nginx-check" /usr/sbin/nginx -t -q
 chroot "$base" /usr/bin/python3 -c 'import asyncio, http.server, json, ssl, urllib.request'
 

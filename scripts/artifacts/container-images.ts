@@ -10,14 +10,16 @@ import {
   K8S_VERSION,
   NGINX_IMAGE,
   PAUSE_TAG,
+  TOOLBOX_IMAGE,
 } from '../shared/versions.ts';
 import { sha256File } from './cache.ts';
 import { assetFiles, type BuildContext } from './recipe.ts';
 
 /** A container image: layers of Debian packages, then one layer of files. */
 export interface ContainerImage {
-  /** File name of its archive, without .tar. */
   readonly name: string;
+  /** File name of its archive, without .tar; default: its name. The images of one archive share their layers. */
+  readonly archive?: string;
   readonly reference: string;
   /** Lists of images/containers, in order. */
   readonly layers: readonly string[];
@@ -36,6 +38,9 @@ const kubernetes = (name: string, layers: readonly string[] = []): ContainerImag
   binary: { name, to: '/usr/local/bin' },
   entrypoint: [`/usr/local/bin/${name}`],
 });
+
+// PID 1 has no default signal actions, so that a mere sleep would only end when it is killed.
+const SLEEP_OR_RUN = `[ $# = 0 ] || exec "$@"; trap 'exit 0' TERM INT; sleep infinity & wait`;
 
 /** Every image that a lab runs. All are imported into the machine image, so that no machine ever pulls. */
 export const CONTAINER_IMAGES: readonly ContainerImage[] = [
@@ -65,9 +70,17 @@ export const CONTAINER_IMAGES: readonly ContainerImage[] = [
   },
   {
     name: 'nginx',
+    archive: 'echo',
     reference: NGINX_IMAGE,
     layers: ['base', 'nginx'],
     entrypoint: ['/usr/sbin/nginx'],
+  },
+  {
+    name: 'toolbox',
+    archive: 'echo',
+    reference: TOOLBOX_IMAGE,
+    layers: ['base', 'toolbox'],
+    entrypoint: ['/bin/sh', '-c', SLEEP_OR_RUN, 'toolbox'],
   },
   {
     name: 'echo',
@@ -78,13 +91,18 @@ export const CONTAINER_IMAGES: readonly ContainerImage[] = [
   },
 ];
 
-/** The one that is the lab's own, whoever made Kubernetes. */
-export const ECHO_IMAGES = CONTAINER_IMAGES.filter(({ reference }) => reference === ECHO_IMAGE);
+/** The archive that an image is in, without .tar. */
+export function archiveOf({ name, archive = name }: ContainerImage): string {
+  return archive;
+}
+
+/** The lab's own ones, whoever made Kubernetes. */
+export const ECHO_IMAGES = CONTAINER_IMAGES.filter((image) => archiveOf(image) === 'echo');
 
 export const IMAGE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** What goes into a docker-archive, the format of "docker save" that `ctr images import` reads. */
-export interface DockerArchive {
+/** An image in a docker-archive, the format of "docker save" that `ctr images import` reads. */
+export interface DockerImage {
   readonly reference: string;
   /** Uncompressed layers as tar files, lowest first. */
   readonly layers: readonly string[];
@@ -94,11 +112,11 @@ export interface DockerArchive {
 }
 
 /** An image's configuration, as the OCI image specification has it. The same input gives the same bytes. */
-export function imageConfig(archive: Omit<DockerArchive, 'layers'>, diffIds: readonly string[]): string {
+export function imageConfig(image: Omit<DockerImage, 'layers'>, diffIds: readonly string[]): string {
   return JSON.stringify({
-    architecture: archive.architecture,
+    architecture: image.architecture,
     os: 'linux',
-    config: { Env: archive.environment, Entrypoint: archive.entrypoint, WorkingDir: '/' },
+    config: { Env: image.environment, Entrypoint: image.entrypoint, WorkingDir: '/' },
     rootfs: { type: 'layers', diff_ids: diffIds },
     history: diffIds.map(() => ({ created_by: 'k8s-bgp-lab' })),
   });
@@ -109,28 +127,32 @@ export function imageConfig(archive: Omit<DockerArchive, 'layers'>, diffIds: rea
  * `tar` runs tar with the given arguments.
  */
 export async function writeDockerArchive(
-  archive: DockerArchive,
+  images: readonly DockerImage[],
   file: string,
   staging: string,
   tar: (args: readonly string[]) => Promise<void>,
 ): Promise<void> {
   await mkdir(staging);
-  const digests: string[] = [];
-  for (const layer of archive.layers) {
+  const digests = new Map<string, string>();
+  for (const layer of new Set(images.flatMap(({ layers }) => layers))) {
     const digest = await sha256File(layer);
-    await link(layer, join(staging, `${digest}.tar`));
-    digests.push(digest);
+    if (![...digests.values()].includes(digest)) await link(layer, join(staging, `${digest}.tar`));
+    digests.set(layer, digest);
   }
-  const config = imageConfig(
-    archive,
-    digests.map((digest) => `sha256:${digest}`),
-  );
-  const configName = `${createHash('sha256').update(config).digest('hex')}.json`;
-  const layerNames = digests.map((digest) => `${digest}.tar`);
-  const manifest = [{ Config: configName, RepoTags: [archive.reference], Layers: layerNames }];
-  await writeFile(join(staging, configName), config);
+  const manifest = [];
+  for (const image of images) {
+    const own = image.layers.map((layer) => digests.get(layer));
+    const config = imageConfig(
+      image,
+      own.map((digest) => `sha256:${digest}`),
+    );
+    const Config = `${createHash('sha256').update(config).digest('hex')}.json`;
+    await writeFile(join(staging, Config), config);
+    manifest.push({ Config, RepoTags: [image.reference], Layers: own.map((digest) => `${digest}.tar`) });
+  }
   await writeFile(join(staging, 'manifest.json'), JSON.stringify(manifest));
-  await tar(['-C', staging, '-cf', file, 'manifest.json', configName, ...layerNames]);
+  const names = manifest.flatMap(({ Config, Layers }) => [Config, ...Layers]);
+  await tar(['-C', staging, '-cf', file, 'manifest.json', ...new Set(names)]);
   await rm(staging, { recursive: true });
 }
 
@@ -140,24 +162,25 @@ export async function buildContainerImages(
   images: readonly ContainerImage[] = CONTAINER_IMAGES,
 ): Promise<void> {
   const { work, out, outputOf, run, parameters } = context;
+  const archives = new Map<string, DockerImage[]>();
   for (const image of images) {
     const layers = image.layers.map((name) => join(outputOf('container-layers'), `${name}.tar`));
     const files = filesOf(image, outputOf);
     if (files.length > 0) layers.push(await fileLayer(context, image.name, files));
-    const archive = {
+    const archive = archiveOf(image);
+    const packed = {
       reference: image.reference,
       layers,
       environment: [`PATH=${IMAGE_PATH}`, 'PYTHONUNBUFFERED=1'],
       entrypoint: image.entrypoint,
       architecture: parameters.architecture ?? '',
     };
-    await writeDockerArchive(
-      archive,
-      join(out, `${image.name}.tar`),
-      join(work, `${image.name}.staging`),
-      (args) => run(['tar', ...args]),
-    );
+    archives.set(archive, [...(archives.get(archive) ?? []), packed]);
   }
+  for (const [name, packed] of archives)
+    await writeDockerArchive(packed, join(out, `${name}.tar`), join(work, `${name}.staging`), (args) =>
+      run(['tar', ...args]),
+    );
 }
 
 interface FileToCopy {

@@ -3,15 +3,14 @@ import { DEBIAN_SOFTWARE } from '../plan/plan.ts';
 import type { FileRole, NodeRole, Software, SoftwareFile } from '../plan/software.ts';
 import { K8S_VERSION } from '../shared/versions.ts';
 import { artifactFolder, artifactSums, cacheProblem } from './cache.ts';
-import { CONTAINER_IMAGES, type ContainerImage } from './container-images.ts';
+import { archiveOf, CONTAINER_IMAGES } from './container-images.ts';
 import { debianArchitecture } from './debian.ts';
 import { type Artifacts, recipeKeys } from './ensure.ts';
 import { baseRecipes } from './recipes.ts';
 
-/** The nodes whose pods run an image; both where it is not listed. */
-const IMAGE_NODES: Readonly<Record<string, readonly NodeRole[]>> = {
+/** The nodes whose pods run an archive's images; both where it is not listed. */
+const ARCHIVE_NODES: Readonly<Record<string, readonly NodeRole[]>> = {
   echo: ['worker'],
-  nginx: ['worker'],
   'cluster-dns': ['control-plane'],
   etcd: ['control-plane'],
   'kube-apiserver': ['control-plane'],
@@ -39,7 +38,9 @@ export async function debianSoftware({
       binary('kubelet'),
       binary('kubeadm'),
       binary('kubectl', { platform: `linux/${debianArchitecture()}`, inMachineImage: false }),
-      ...CONTAINER_IMAGES.map((image) => imageFile(image, containerImages.folder, images)),
+      ...[...new Set(CONTAINER_IMAGES.map(archiveOf))].map((archive) =>
+        imageFile(archive, containerImages.folder, images),
+      ),
       ...(machineImage === undefined ? [] : await machineFiles(join(machineImage.rootfsFile, '..'))),
     ],
   };
@@ -63,20 +64,16 @@ export async function cachedFiles(
     if ((await cacheProblem(folder, key)) !== undefined) continue;
     if (role === 'machine-rootfs') return machineFiles(folder);
     const sums = await artifactSums(folder);
-    const echo = CONTAINER_IMAGES.filter(({ name }) => name === 'echo');
-    return echo.map((image) => ({ ...imageFile(image, folder, sums), inMachineImage: false }));
+    return [{ ...imageFile('echo', folder, sums), inMachineImage: false }];
   }
   return undefined;
 }
 
-function imageFile(
-  { name, reference }: ContainerImage,
-  folder: string,
-  sums: Readonly<Record<string, string>>,
-): SoftwareFile {
-  return fileOf(name === 'echo' ? 'echo-image' : 'image-archive', folder, `${name}.tar`, sums, {
-    version: reference.slice(reference.lastIndexOf(':') + 1),
-    nodes: IMAGE_NODES[name] ?? BOTH,
+function imageFile(archive: string, folder: string, sums: Readonly<Record<string, string>>): SoftwareFile {
+  const images = CONTAINER_IMAGES.filter((image) => archiveOf(image) === archive);
+  return fileOf(archive === 'echo' ? 'echo-image' : 'image-archive', folder, `${archive}.tar`, sums, {
+    version: images.map(({ reference }) => reference.slice(reference.lastIndexOf(':') + 1))[0] ?? '',
+    nodes: ARCHIVE_NODES[archive] ?? BOTH,
   });
 }
 

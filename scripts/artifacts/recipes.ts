@@ -75,7 +75,7 @@ export function baseRecipes(architecture = debianArchitecture()): readonly Recip
     ...packages(debian),
     {
       id: 'echo-image',
-      title: 'the image of the echo server',
+      title: 'the images for pods: echo server, nginx, toolbox',
       revision: 1,
       needs: ['container-layers'],
       assets: ECHO_IMAGES.flatMap(({ python = {} }) => Object.keys(python)),

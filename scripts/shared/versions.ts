@@ -16,6 +16,9 @@ export const ECHO_IMAGE = 'registry.lab.internal/lab/echo:1';
 /** Debian's nginx on port 80, for the manifests of a lab's user. */
 export const NGINX_IMAGE = 'registry.lab.internal/lab/nginx:1';
 
+/** What people look at a network with from a pod: dig, curl, tcpdump ... It sleeps, or runs its arguments. */
+export const TOOLBOX_IMAGE = 'registry.lab.internal/lab/toolbox:1';
+
 /** dnsmasq and the feeder that fills it from the Kubernetes API; the feeder is the entry point. */
 export const CLUSTER_DNS_IMAGE = 'registry.lab.internal/lab/cluster-dns:1';
 

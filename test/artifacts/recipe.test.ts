@@ -93,11 +93,12 @@ describe('the recipes', () => {
     expect(base.flatMap(({ needs }) => needs).sort()).toEqual(['container-layers', 'machine-root']);
   });
 
-  it('make the echo image without Kubernetes', async () => {
+  it('make the images for pods without Kubernetes', async () => {
     const work = mkdtempSync(join(tmpdir(), 'echo-'));
     const out = mkdtempSync(join(work, 'out-'));
     const layers = mkdtempSync(join(work, 'layers-'));
-    execFileSync('tar', ['-C', layers, '-cf', join(layers, 'base.tar'), '--files-from', '/dev/null']);
+    for (const name of ['base', 'nginx', 'toolbox'])
+      execFileSync('tar', ['-C', layers, '-cf', join(layers, `${name}.tar`), '--files-from', '/dev/null']);
     const echo = baseRecipes('amd64').find(({ id }) => id === 'echo-image');
     const run = async ([program = '', ...args]: readonly string[]) => void execFileSync(program, args);
     await echo?.build({
@@ -117,7 +118,11 @@ describe('the recipes', () => {
     const manifest = execFileSync('tar', ['-xOf', join(out, 'echo.tar'), 'manifest.json'], {
       encoding: 'utf8',
     });
-    expect(JSON.parse(manifest)[0].RepoTags).toEqual(['registry.lab.internal/lab/echo:1']);
+    expect(JSON.parse(manifest).map(({ RepoTags }: { RepoTags: string[] }) => RepoTags[0])).toEqual([
+      'registry.lab.internal/lab/nginx:1',
+      'registry.lab.internal/lab/toolbox:1',
+      'registry.lab.internal/lab/echo:1',
+    ]);
   });
 
   it('list each package once', () => {
