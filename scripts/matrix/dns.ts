@@ -1,7 +1,12 @@
 import { type Check, type CheckOf, checkId, makeCheck, type Subject } from '../bgp/checks/check.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { nthAddress, parseCidr } from '../shared/ip.ts';
+import { flowSources } from './cells.ts';
 import { bareName, type EchoPod, type EchoService, type Endpoints, serverPods, tested } from './endpoints.ts';
+import { reasonFor } from './expect/describe.ts';
+import { networkOf } from './expect/network-state.ts';
+import { stoppedQuestion } from './expect/walk.ts';
+import type { ObservedState } from './state/types.ts';
 import type { DnsAnswer, DnsQuestion } from './types.ts';
 
 /** A question with the answer that the specification of Kubernetes DNS gives for the observed state. */
@@ -13,7 +18,7 @@ export interface DnsCheck {
 
 type Wanted = CheckOf<'dns'>['wanted'];
 
-interface Draft extends Omit<Wanted, 'outcome'> {
+interface Draft extends Omit<Wanted, 'outcome' | 'policy'> {
   readonly name: string;
   readonly type?: DnsQuestion['type'];
 }
@@ -21,9 +26,13 @@ interface Draft extends Omit<Wanted, 'outcome'> {
 /**
  * What the client pod asks its own resolver, with the right answers (kubernetes/dns, docs/specification.md): headless
  * names, pods' names, ClusterIPs, the API server's service, reverse names, and a name that must not exist; and where CoreDNS
- * answers, what only it has.
+ * answers, what only it has. `policed`: what policies make of all these questions.
  */
-export function dnsChecks(plan: LabPlan, endpoints: Endpoints): readonly DnsCheck[] {
+export function dnsChecks(
+  plan: LabPlan,
+  endpoints: Endpoints,
+  policed?: Pick<Wanted, 'outcome' | 'policy'>,
+): readonly DnsCheck[] {
   const from = `pod/${plan.echo.clientPod.pod}`;
   const domain = plan.kubernetes.domain;
   const drafts: readonly Draft[] = [
@@ -52,9 +61,25 @@ export function dnsChecks(plan: LabPlan, endpoints: Endpoints): readonly DnsChec
     return {
       question: { id: checkId('dns', subject), from, name, type },
       subject,
-      wanted: { ...draft, outcome: draft.answers.length === 0 ? 'dns-nxdomain' : 'ok' },
+      wanted: {
+        ...draft,
+        ...(policed ?? { outcome: draft.answers.length === 0 ? 'dns-nxdomain' : 'ok' }),
+      },
     };
   });
+}
+
+/** What policies make of the client pod's questions; undefined where they let them through. */
+export function policedDns(
+  plan: LabPlan,
+  state: ObservedState,
+): Pick<Wanted, 'outcome' | 'policy'> | undefined {
+  const network = networkOf(state);
+  const [pod] = flowSources(plan, state).filter(({ kind }) => kind === 'pod');
+  const stopped = pod === undefined ? undefined : stoppedQuestion(network, pod);
+  if (stopped === undefined) return undefined;
+  const isKnown = stopped.outcomes.unknown === undefined;
+  return { outcome: isKnown ? 'dns-error' : 'harness-error', policy: `${reasonFor(network, stopped)}.` };
 }
 
 /** A service's or external name's full name. */
@@ -229,6 +254,8 @@ export function judgeDns(
       answers: [],
       detail: 'it was never asked',
     };
+    if (wanted.outcome === 'harness-error')
+      return makeCheck('dns', subject, { verdict: 'skipped', reason: 'policy-not-known', wanted });
     const reason = reasonOf(question, seen, wanted);
     return makeCheck('dns', subject, {
       verdict: reason === 'as-wanted' ? 'passed' : reason === 'not-read' ? 'harness' : 'failed',
@@ -245,7 +272,7 @@ function reasonOf(
   wanted: Wanted,
 ): CheckOf<'dns'>['reason'] {
   if (outcome === 'harness-error') return 'not-read';
-  if (outcome === 'dns-error') return 'no-answer';
+  if (outcome === 'dns-error') return wanted.outcome === outcome ? 'as-wanted' : 'no-answer';
   if (outcome !== wanted.outcome) return outcome === 'ok' ? 'unexpected-name' : 'no-such-name';
   const isRight =
     type === 'PTR'

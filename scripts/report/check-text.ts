@@ -282,9 +282,10 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
   },
   dns: {
     title: ({ wanted }) => NAMES[wanted.rule].title(wanted),
-    expected: ({ wanted: { outcome, answers } }) => dnsAnswer(outcome, answers),
+    expected: ({ wanted: { outcome, answers } }) =>
+      outcome === 'harness-error' ? 'not judged' : dnsAnswer(outcome, answers),
     observed: ({ outcome, answers, detail }) => dnsAnswer(outcome, answers, detail),
-    why: ({ wanted }) => NAMES[wanted.rule].why,
+    why: ({ wanted }) => wanted.policy ?? NAMES[wanted.rule].why,
   },
   'hash-policy': {
     title: ({ subject: { machine } }) => `${machine} spreads the connections of one client`,

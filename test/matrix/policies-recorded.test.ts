@@ -3,12 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { parseCalicoObjects } from '../../scripts/bgp/calico/objects.ts';
 import { calicoSettings } from '../../scripts/bgp/calico/settings.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
+import { dnsChecks, judgeDns, policedDns } from '../../scripts/matrix/dns.ts';
 import { parseClusterObjects } from '../../scripts/matrix/state/cluster.ts';
 import { parsePolicies } from '../../scripts/matrix/state/policies.ts';
 import { proxySettings } from '../../scripts/matrix/state/proxy.ts';
 import type { ObservedState } from '../../scripts/matrix/state/types.ts';
 import type { Cell } from '../../scripts/matrix/types.ts';
 import { machinesOf, theMachine } from '../../scripts/plan/types.ts';
+import { describeCheck } from '../../scripts/report/check-text.ts';
 import { planOf } from './fixtures.ts';
 import { kernelsOf } from './network-of.ts';
 
@@ -21,20 +23,45 @@ const bird = planOf();
 const plan = { ...bird, choices: { ...bird.choices, cni: { value: 'calico' as const, why: 'test' } } };
 const { serviceCidr, podCidr } = plan.kubernetes;
 const workers = machinesOf(plan, 'worker').map(({ name }) => name);
-const cluster = parseClusterObjects(recorded('objects.json'));
+const itemsOf = (file: string) => JSON.parse(recorded(file)).items as readonly object[];
+/** The recording is of the lab's own namespace; these are as kubeadm makes them. */
+const SERVERS = [
+  { name: 'coredns-1', ip: '10.255.93.64', node: 'k8smaster1' },
+  { name: 'coredns-2', ip: '10.255.8.9', node: 'k8sworker2' },
+];
+const dns = { name: 'kube-dns', namespace: 'kube-system' };
+const dnsPort = { name: 'dns', port: 53, protocol: 'UDP' };
+const DNS = [
+  { kind: 'Service', metadata: dns, spec: { type: 'ClusterIP', clusterIP: '10.96.0.10', ports: [dnsPort] } },
+  {
+    kind: 'EndpointSlice',
+    metadata: { ...dns, labels: { 'kubernetes.io/service-name': 'kube-dns' } },
+    addressType: 'IPv4',
+    endpoints: SERVERS.map(({ name, ip, node: nodeName }) => ({
+      ...{ addresses: [ip], nodeName, conditions: { ready: true } },
+      targetRef: { kind: 'Pod', name, namespace: 'kube-system' },
+    })),
+    ports: [dnsPort],
+  },
+  ...SERVERS.map(({ name, ip: podIP, node: nodeName }) => ({
+    kind: 'Pod',
+    metadata: { name, namespace: 'kube-system', uid: name },
+    spec: { nodeName, containers: [] },
+    status: { podIP, phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] },
+  })),
+  { kind: 'Namespace', metadata: { name: 'kube-system' } },
+];
+const OBJECTS = [...itemsOf('objects.json'), ...DNS];
+const cluster = parseClusterObjects(JSON.stringify({ items: OBJECTS }));
 const blocks = ['10.255.93.64/26', '10.255.230.192/26', '10.255.8.0/26', '10.255.137.0/26'];
 const nodes = machinesOf(plan, 'control-plane', 'worker').map((node, at) => ({
   ...node,
   block: blocks[at] ?? '',
 }));
 
-/** The objects of several lists, as kubectl prints them for several kinds. */
-function listOf(...files: readonly string[]): string {
-  return JSON.stringify({ items: files.flatMap((file) => JSON.parse(recorded(file)).items as object[]) });
-}
-
-/** With Kubernetes' policies and Calico's own ones. */
-function withPolicies(policies: string, own = '{"items":[]}'): ObservedState {
+/** With Kubernetes' policies, recorded or written here, and Calico's own ones. */
+function withPolicies(policies: string | readonly object[], own = '{"items":[]}'): ObservedState {
+  const made = typeof policies === 'string' ? itemsOf(policies) : policies;
   const calico = parseCalicoObjects(own);
   const kernels = kernelsOf({
     ...{ subnet: plan.network.subnet, serviceCidr, podCidr, nodes, peers: workers },
@@ -54,7 +81,7 @@ function withPolicies(policies: string, own = '{"items":[]}'): ObservedState {
   return {
     ...cluster,
     calico: calicoSettings(calico),
-    policies: parsePolicies(listOf('objects.json', policies), calico),
+    policies: parsePolicies(JSON.stringify({ items: [...OBJECTS, ...made] }), calico),
     proxy: proxySettings('', cluster.nodes).proxy,
     domain: 'cluster.local',
     machines: new Map(
@@ -134,5 +161,71 @@ describe('the policy that lets some in, alone', () => {
     expect(stopped?.why).toBe(
       'k8sworker1 drops the packet, because NetworkPolicy echo-server/echo-from-clients does not let 192.168.13.104 in to port 1234/tcp.',
     );
+  });
+});
+
+describe("a policy between the client pod and the cluster's DNS", () => {
+  const client = { podSelector: { matchLabels: { app: 'echo-client' } } };
+  const egress = (...rules: readonly object[]) => ({ ...client, policyTypes: ['Egress'], egress: rules });
+  const policy = (spec: object, namespace = 'echo-server') => ({
+    kind: 'NetworkPolicy',
+    metadata: { name: 'p', namespace },
+    spec,
+  });
+  const udp53 = { ports: [{ protocol: 'UDP', port: 53 }] };
+  const state = (...policies: readonly object[]) => withPolicies(policies);
+  const named = (of: ObservedState) =>
+    buildCells(plan, of).find(({ id }) => id === 'pod/echo-client1>headless:1234/tcp');
+
+  it.each([
+    ['no rule for it', policy(egress()), 'does not let pod echo-client1 out to'],
+    [
+      'a rule for TCP alone',
+      policy(egress({ ports: [{ port: 53 }] })),
+      'does not let pod echo-client1 out to',
+    ],
+    [
+      'nothing let in by CoreDNS',
+      policy({ podSelector: {}, policyTypes: ['Ingress'] }, 'kube-system'),
+      'does not let 10.255.',
+    ],
+  ])('leaves no answer to be expected: %s', (_, made, reason) => {
+    const policed = policedDns(plan, state(made));
+    expect(policed).toMatchObject({ outcome: 'dns-error', policy: expect.stringContaining(reason) });
+    const cell = named(state(made));
+    expect(cell?.expected).toMatchObject({ outcome: 'dns-error', why: expect.stringContaining(reason) });
+    expect(cell?.expected.chain.at(-1)?.chains?.at(-1)).toMatch(/^cali-[ft]w-/);
+    const checks = dnsChecks(plan, cluster, policed);
+    const judged = (outcome: 'ok' | 'dns-error') =>
+      judgeDns(
+        checks,
+        new Map(
+          checks.map(({ question, wanted }) => [
+            question.id,
+            { outcome, answers: wanted.answers, detail: null },
+          ]),
+        ),
+      );
+    for (const check of judged('dns-error')) {
+      expect(check.verdict).toBe('passed');
+      expect(describeCheck(check).why).toContain(reason);
+    }
+    for (const { verdict } of judged('ok')) expect(verdict).toBe('failed');
+  });
+
+  it.each([
+    ['the port', policy(egress(udp53))],
+    ['ingress alone', policy({ ...client, policyTypes: ['Ingress'] })],
+  ])('lets questions through: %s', (_, made) => {
+    expect(policedDns(plan, state(made))).toBe(undefined);
+  });
+
+  it('leaves it open where it lets one of two servers be asked', () => {
+    const some = egress({ to: [{ ipBlock: { cidr: `${SERVERS[0]?.ip}/32` } }], ...udp53 });
+    const policed = policedDns(plan, state(policy(some)));
+    expect(policed).toMatchObject({ outcome: 'harness-error', policy: expect.stringContaining('some of') });
+    expect(named(state(policy(some)))?.skipped).toContain('some of');
+    for (const check of judgeDns(dnsChecks(plan, cluster, policed), new Map()))
+      expect(check).toMatchObject({ verdict: 'skipped', reason: 'policy-not-known' });
   });
 });

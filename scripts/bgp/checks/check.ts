@@ -199,7 +199,7 @@ const udpFlows = about('udp-flows', ['stale', 'partly-read'], {
   },
 });
 const DNS_OUTCOMES = ['ok', 'dns-nxdomain', 'dns-error', 'harness-error'] as const;
-const dns = about('dns', ['no-such-name', 'unexpected-name', 'wrong-answer'], {
+const dns = about('dns', ['no-such-name', 'unexpected-name', 'wrong-answer', 'policy-not-known'], {
   subject: {
     from: text,
     type: z.enum(['A', 'CNAME', 'SRV', 'PTR']),
@@ -212,6 +212,9 @@ const dns = about('dns', ['no-such-name', 'unexpected-name', 'wrong-answer'], {
     rule: z.enum(DNS_RULES),
     of: text.optional().describe('The service or pod.'),
     port: text.optional(),
+    policy: text
+      .optional()
+      .describe('Why a policy lets the question get no answer, or why that is not known.'),
   },
   seen: { outcome: z.enum(DNS_OUTCOMES), answers: texts, detail: text.nullable() },
 });

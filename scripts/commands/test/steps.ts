@@ -5,7 +5,7 @@ import { investigate } from '../../diagnostics/investigate.ts';
 import { checkAffinity, planAffinity } from '../../matrix/affinity.ts';
 import { buildCells, type MatrixOptions } from '../../matrix/cells.ts';
 import { readFlows } from '../../matrix/conntrack.ts';
-import { dnsChecks, judgeDns } from '../../matrix/dns.ts';
+import { dnsChecks, judgeDns, policedDns } from '../../matrix/dns.ts';
 import { checkHashPolicies, judgeEcmp, lostOnce, planEcmp } from '../../matrix/ecmp.ts';
 import { networkOf } from '../../matrix/expect/network-state.ts';
 import { checkFullSize } from '../../matrix/full-size.ts';
@@ -167,7 +167,7 @@ async function testState(deps: Deps, lab: OpenLab, seen: Reading, options: RunOp
   options.onPlanned?.(planned);
   await options.beforeProbes?.();
   const probeSources = probeSourcesOf(deps, lab);
-  const questions = dnsChecks(plan, state);
+  const questions = dnsChecks(plan, state, policedDns(plan, state));
   const flows = planEcmp(plan, state, planned);
   const tracking = {
     flows: () => readFlows([...lab.machines.keys()], lab.machines, { signal: deps.signal }),

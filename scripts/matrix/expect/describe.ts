@@ -47,6 +47,8 @@ function reasonOf(network: NetworkState, trace: Trace): Reason {
           : `a pod's own name under a headless service resolves to that pod's address; `,
         together(network, next, 'its node'),
       );
+    case 'question':
+      return after(`${at} gets no answer from the cluster's DNS: `, rest());
     case 'route':
       return routeReason(network, trace, decision);
     case 'masquerade':
@@ -244,6 +246,8 @@ function ownSteps(network: NetworkState, at: string, decision: Decision): readon
   switch (decision.kind) {
     case 'name':
       return [{ at, layer: 'dns', text: `${decision.name} is ${listed(decision.addresses)}` }];
+    case 'question':
+      return [{ at, layer: 'dns', text: `asks ${decision.server}, the cluster's DNS` }];
     case 'pod-route':
       return [{ at, layer: 'route', text: `default route: to its node ${decision.node}` }];
     case 'own-address':

@@ -1,7 +1,9 @@
 import type { Address } from '../addresses.ts';
 import type { PolicyStop } from '../policy/policies.ts';
 import type { Direction, Peer, PolicyFlow, PolicyPod } from '../policy/types.ts';
-import type { FilterVerdict, Machine, NetworkState, Packet } from './types.ts';
+import type { Outcome } from '../types.ts';
+import { unknown } from './trace.ts';
+import type { FilterVerdict, Machine, NetworkState, Packet, Trace } from './types.ts';
 
 /** A packet that a node's policies stop, or about which they are not known. */
 export type Policed =
@@ -38,6 +40,33 @@ export function policed(
       return { kind: 'stopped', verdict: verdictOf(machine, direction, pod, flow, stop) };
   }
   return undefined;
+}
+
+/**
+ * A question of `at` to a server of names, where policies stop it, or where it is not known whether they do; undefined where none
+ * does. `outcome`: how the resolver fails without an answer.
+ */
+export function unanswered(
+  question: Trace,
+  at: string,
+  server: Address,
+  outcome: Outcome,
+): Trace | undefined {
+  const { servers, unknown: what } = question.outcomes;
+  if (what !== undefined) return unknown(at, what);
+  if (!isPoliced(question)) return undefined;
+  const reason = `policies let ${at} ask some of the cluster's DNS servers only`;
+  if (servers.length > 0) return unknown(at, { kind: 'not-modelled', reason });
+  const outcomes = { servers: [], clients: [], ends: [outcome] };
+  return { at, decision: { kind: 'question', server }, next: [question], outcomes };
+}
+
+/** Whether a policy stops it anywhere. */
+function isPoliced({ decision, next }: Trace): boolean {
+  if (decision.kind === 'translate') return decision.choices.stops.length > 0;
+  if (decision.kind === 'end')
+    return decision.cause.kind === 'filtered' && decision.cause.verdict.policies !== undefined;
+  return next.some(isPoliced);
 }
 
 function verdictOf(

@@ -72,6 +72,8 @@ export interface RuleMet {
 export type Decision =
   /** The resolver gives these addresses, of which the client takes one. */
   | { readonly kind: 'name'; readonly name: string; readonly addresses: readonly Address[] }
+  /** A pod's question to the cluster's DNS, which a policy stops. */
+  | { readonly kind: 'question'; readonly server: Address }
   /** A pod sends to its node. */
   | { readonly kind: 'pod-route'; readonly node: string }
   | { readonly kind: 'own-address'; readonly address: Address }

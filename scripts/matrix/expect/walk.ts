@@ -5,7 +5,7 @@ import { answersStraight, chooseBackends } from './choose.ts';
 import { endpointName } from './network-state.ts';
 import { filter, translate } from './node-rules.ts';
 import { findOneSided, onePath, passedBy } from './one-sided.ts';
-import { policed } from './policies.ts';
+import { policed, unanswered } from './policies.ts';
 import { answered, arrived, decided, ended, lostAnswer, unknown } from './trace.ts';
 import type {
   Decision,
@@ -41,12 +41,25 @@ export function walk(network: NetworkState, from: FlowSource, target: Target): T
   const at = from.name;
   if (from.kind !== 'pod' || podOf(network, at)?.usesClusterDns !== true)
     return ended(at, MACHINE_DNS_OUTCOME, { kind: 'no-name-server', name });
+  const stopped = stoppedQuestion(network, from);
+  if (stopped !== undefined) return stopped;
   if (pods.length === 0) return ended(at, 'dns-nxdomain', { kind: 'no-such-name', name });
   return decided(
     at,
     { kind: 'name', name, addresses: pods },
     pods.map((pod) => connect(network, from, target, pod)),
   );
+}
+
+/** The Service that the resolvers of pods ask. */
+const DNS_SERVICE = 'kube-system/kube-dns';
+
+/** A question to the cluster's DNS; undefined where no policy stops it, since what else keeps it from an answer is wrong. */
+export function stoppedQuestion(network: NetworkState, from: FlowSource): Trace | undefined {
+  const server = network.policies === undefined ? undefined : network.service(DNS_SERVICE)?.clusterIp;
+  if (server === undefined) return undefined;
+  const question = connect(network, from, { port: 53, protocol: 'udp' }, server);
+  return unanswered(question, from.name, server, MACHINE_DNS_OUTCOME);
 }
 
 /**
@@ -89,8 +102,13 @@ function podOf({ state }: NetworkState, source: string) {
   return state.pods.find(({ name }) => `pod/${name}` === source);
 }
 
-function connect(network: NetworkState, from: FlowSource, target: Target, destination: Address): Trace {
-  const to = { destination, port: target.port, protocol: target.protocol };
+function connect(
+  network: NetworkState,
+  from: FlowSource,
+  { port, protocol }: Pick<Target, 'port' | 'protocol'>,
+  destination: Address,
+): Trace {
+  const to = { destination, port, protocol };
   const at = from.name;
   if (from.kind !== 'pod') return originate(network, at, to);
   if (from.address === undefined)
