@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest';
+import { answers, fails, outcomeOf, parseAnswers } from '../../scripts/scenarios/answers.ts';
+import { podIp, readyPods } from '../../scripts/scenarios/words.ts';
+import { factsOf, pod, seen } from './facts.ts';
+
+const NGINX = (name: string, client: string) =>
+  `pod ${name}\nserver 10.255.0.3:80\nclient ${client}:40112\nhost web\npath /?1\nstatus 200\n`;
+const ECHO = 'Sun Jun  4 18:37:24 UTC 2023\nServer: 10.255.0.66:1234\nClient: 10.255.0.9:37419\n\n';
+
+describe('answers in what a command printed', () => {
+  it('are told apart by their status', () => {
+    expect(parseAnswers(NGINX('web-1', '10.255.0.9') + NGINX('web-1', '10.255.0.9'))).toEqual([
+      { pod: 'web-1', server: '10.255.0.3', client: '10.255.0.9', host: 'web', path: '/?1', status: 200 },
+      { pod: 'web-1', server: '10.255.0.3', client: '10.255.0.9', host: 'web', path: '/?1', status: 200 },
+    ]);
+  });
+
+  it('of the echo server are told apart by where the next one begins', () => {
+    expect(parseAnswers(ECHO + ECHO)).toEqual(
+      Array.from({ length: 2 }, () => ({ server: '10.255.0.66', client: '10.255.0.9' })),
+    );
+  });
+
+  it('have a status at least, and none where curl got none', () => {
+    expect(parseAnswers('<html>404</html>\nstatus 404\nstatus 000\n')).toEqual([{ status: 404 }]);
+  });
+});
+
+it.each([
+  ['curl: (7) Failed to connect to 10.96.0.9 port 80 after 0 ms: Connection refused', 7, 'refused'],
+  ['curl: (28) Connection timed out after 3001 milliseconds', 28, 'timeout'],
+  ['curl: (6) Could not resolve host: nowhere', 6, 'no-name'],
+  ['nc: connect to 2.2.2.2 port 1234 (tcp) failed: Network is unreachable', 1, 'no-route'],
+  ['nc: getaddrinfo for host "x" port 1: Name or service not known', 1, 'no-name'],
+  ['curl: (52) Empty reply from server', 52, 'closed'],
+  ['', 1, 'timeout'],
+  ['', 0, 'ok'],
+  ['something else', 3, 'failed'],
+])('%j with exit code %i is %s', (stderr, exitCode, outcome) => {
+  expect(outcomeOf({ stderr, exitCode, stdout: '' })).toBe(outcome);
+});
+
+const facts = factsOf({
+  pods: [
+    pod('web-1', { labels: { app: 'web' }, ip: '10.255.0.3' }),
+    pod('web-2', { labels: { app: 'web' }, ip: '10.255.0.67' }),
+    pod('client', { ip: '10.255.0.9' }),
+    pod('other', { ip: '10.255.0.66' }),
+  ],
+});
+
+describe('answers that must come', () => {
+  const wanted = answers({
+    by: readyPods('app=web'),
+    each: true,
+    times: 2,
+    client: podIp('client'),
+    status: 200,
+  });
+  const judge = (stdout: string) => wanted.judge(seen(facts, { stdout }));
+
+  it('are right from each pod, with the client that is wanted', () => {
+    expect(judge(NGINX('web-1', '10.255.0.9') + NGINX('web-2', '10.255.0.9'))).toEqual({
+      right: true,
+      seen: 'web-1 1, web-2 1; they saw 10.255.0.9 2',
+    });
+  });
+
+  it.each([
+    ['too few', NGINX('web-1', '10.255.0.9'), '1 of 2 were not answered (ok); web-2 did not answer'],
+    [
+      'another client',
+      NGINX('web-1', '10.1.1.1') + NGINX('web-2', '10.255.0.9'),
+      'the server saw 10.1.1.1, not 10.255.0.9',
+    ],
+    [
+      'another pod',
+      NGINX('web-1', '10.255.0.9') + NGINX('other', '10.255.0.9'),
+      'other answered, which is none of the Ready pods with app=web; web-2 did not answer',
+    ],
+    ['nothing', '', 'no answer (ok)'],
+  ])('are wrong with %s', (_, stdout, sentence) => {
+    expect(judge(stdout)).toEqual({ right: false, seen: sentence });
+  });
+
+  it('of an echo server are known by its address', () => {
+    const echo = answers({ by: readyPods('other') });
+    expect(echo.judge(seen(facts, { stdout: ECHO }))).toMatchObject({
+      right: true,
+      seen: expect.stringContaining('other'),
+    });
+  });
+});
+
+it('a failure must be the one that is wanted', () => {
+  const refused = { stderr: 'Connection refused', exitCode: 7 };
+  expect(fails('refused').judge(seen(facts, refused))).toEqual({ right: true, seen: 'refused' });
+  expect(fails('timeout').judge(seen(facts, refused))).toEqual({ right: false, seen: 'refused' });
+  expect(fails('timeout').judge(seen(facts, { stdout: ECHO }))).toEqual({
+    right: false,
+    seen: 'an answer came',
+  });
+});
