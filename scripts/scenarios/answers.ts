@@ -193,13 +193,13 @@ function different<T>(
     .map((each) => `${what} ${each ?? 'is missing'}, not ${wanted}`);
 }
 
-/** "web-1 7, web-2 3"; without the number where there is one only. */
+/** "web-1 (7), web-2 (3)"; without the number where there is one only. */
 export function counts(items: readonly string[]): string {
   return [...new Set(items)]
     .sort()
     .map((item) => {
       const count = items.filter((each) => each === item).length;
-      return items.length === 1 ? item : `${item} ${count}`;
+      return items.length === 1 ? item : `${item} (${count})`;
     })
     .join(', ');
 }

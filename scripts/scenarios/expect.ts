@@ -66,15 +66,17 @@ function judgePods(found: readonly PodFact[], wanted: WantedPods, facts: Facts):
     (wanted.node === undefined || found.every(({ node }) => node === wanted.node?.of(facts))) &&
     (wanted.reason === undefined ||
       found.some(({ ready, reason }) => !ready && wanted.reason?.test(reason) === true));
-  const words = found.map(({ name, ready, node, reason, restarts }) =>
+  const words = ({ name, ready, node, reason, restarts }: PodFact) =>
     [
       name,
-      ready ? 'Ready' : reason,
+      ...(ready ? [] : [reason]),
       ...(node === '' ? [] : [`on ${node}`]),
       ...(restarts > 0 ? [`started again ${restarts} times`] : []),
-    ].join(' '),
-  );
-  return { right, seen: words.join('; ') || 'there is none' };
+    ].join(' ');
+  const unready = found.filter(({ ready }) => !ready);
+  const count = `${found.length - unready.length} of ${found.length} Ready`;
+  const seen = right || unready.length === 0 ? found : unready;
+  return { right, seen: found.length === 0 ? 'there is none' : `${count}: ${seen.map(words).join('; ')}` };
 }
 
 /** The EndpointSlices of a service name exactly these pods as ready. */

@@ -169,11 +169,11 @@ export function kubectl(...argv: readonly Word[]): Typed {
 /** The commands of a scenario whose manifests lie in manifests/scenarios/FOLDER, in its namespace. */
 export function inNamespace(namespace: string, folder: string) {
   return {
-    /** kubectl VERB -n NAMESPACE ... */
-    kubectl: (verb: string, ...argv: readonly Word[]): Typed => kubectl(verb, '-n', namespace, ...argv),
+    /** kubectl -n NAMESPACE ... */
+    kubectl: (...argv: readonly Word[]): Typed => kubectl('-n', namespace, ...argv),
     /** A command in a pod of one container. */
     inPod: (pod: Word, ...argv: readonly Word[]): Typed =>
-      kubectl('exec', '-n', namespace, pod, '--', ...argv),
+      kubectl('-n', namespace, 'exec', pod, '--', ...argv),
     /** Applies a manifest of the scenario. */
     apply: (file: string): Typed => kubectl('apply', '-f', assetPath('manifests/scenarios', folder, file)),
   };

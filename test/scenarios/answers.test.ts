@@ -62,7 +62,7 @@ describe('answers that must come', () => {
   it('are right from each pod, with the client that is wanted', () => {
     expect(judge(NGINX('web-1', '10.255.0.9') + NGINX('web-2', '10.255.0.9'))).toEqual({
       right: true,
-      seen: 'web-1 1, web-2 1; they saw 10.255.0.9 2',
+      seen: 'web-1 (1), web-2 (1); they saw 10.255.0.9 (2)',
     });
   });
 

@@ -70,11 +70,11 @@ it('the API refuses for the reason that is wanted', () => {
 
 it('a log of statuses has no other one, and enough of them', () => {
   const log = (stdout: string) => onlyStatus(200, 2).judge(seen(factsOf({}), { stdout }));
-  expect(log('status 200\nstatus 200\n')).toEqual({ right: true, seen: 'status 200 2' });
+  expect(log('status 200\nstatus 200\n')).toEqual({ right: true, seen: 'status 200 (2)' });
   expect(log('status 200\n').right).toBe(false);
   expect(log('status 200\nstatus 200\nstatus 000\n')).toEqual({
     right: false,
-    seen: 'no answer 1, status 200 2',
+    seen: 'no answer (1), status 200 (2)',
   });
 });
 

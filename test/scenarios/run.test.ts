@@ -69,7 +69,7 @@ describe('a step', () => {
       audience,
     );
     expect(result.verdict).toBe('passed');
-    expect(typed).toEqual(['kubectl: scale -n lab-test']);
+    expect(typed).toEqual(['kubectl: -n lab-test scale']);
   });
 
   it('that looks is typed until it sees what it must', async () => {
@@ -95,7 +95,7 @@ describe('a step', () => {
         command: 'npx lab exec bgp -- curl http://10.96.0.9/',
         findings: [{ right: false, wanted: 'no answer: timeout', seen: 'refused' }],
       },
-      { verdict: 'not run', command: 'npx lab kubectl get -n lab-test' },
+      { verdict: 'not run', command: 'npx lab kubectl -n lab-test get' },
     ]);
   });
 

@@ -35,13 +35,13 @@ export function headLines(
   paint: Paint,
   width: number,
 ): readonly string[] {
-  return ['', paint.bold(`${name}: ${title}`), ...wrap(lesson, width, '  ', '  '), ''];
+  return ['', paint.bold(`${name}: ${title}`), ...wrap(lesson, width, '  ', '  ')];
 }
 
 /** The command of a step, as it is typed. */
 export function commandLines(number: number, command: string, paint: Paint): readonly string[] {
   const [first = '', ...more] = command.split('\n');
-  return [`${paint.dim(`${number}.`)} $ ${paint.bold(first)}`, ...more];
+  return ['', `${paint.dim(`${number}.`)} $ ${paint.bold(first)}`, ...more];
 }
 
 /** What came of a step: the lines of the output that matter, the mark, and why. */
@@ -63,7 +63,6 @@ export function stepLines(
           ].map(paint.red),
     ),
     ...wrap(why, width, '     ', '     '),
-    '',
   ];
 }
 
@@ -99,7 +98,6 @@ export function showLines(
       ...commandLines(index + 1, shownCommand('change' in step ? step.change : step.look, cwd), paint),
       ...[step.expect].flat().flatMap(({ wanted }) => wrap(`wanted: ${wanted}`, width, '     ', '   ')),
       ...wrap(step.why, width, '     ', '     '),
-      '',
     ]),
   ];
 }
