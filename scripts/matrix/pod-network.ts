@@ -62,15 +62,20 @@ export function checkPolicies({ policies }: ObservedState): readonly Check[] {
   const names = policies === undefined ? [] : policyNames(policies);
   if (policies === undefined || names.length === 0) return [];
   const enforced = policies.calico !== undefined;
+  const isModelled = policies.admin.length === 0;
   return [
     makeCheck(
       'policies',
       {},
       {
-        verdict: enforced ? 'passed' : 'failed',
-        reason: enforced ? 'as-wanted' : 'not-enforced',
+        verdict: !enforced ? 'failed' : isModelled ? 'passed' : 'skipped',
+        reason: !enforced ? 'not-enforced' : isModelled ? 'as-wanted' : 'not-modelled',
         wanted: { enforced: true },
-        seen: { policies: names, enforced },
+        seen: {
+          policies: names,
+          enforced,
+          ...(isModelled ? {} : { unmodelled: policies.admin.map(({ name }) => name) }),
+        },
       },
     ),
   ];

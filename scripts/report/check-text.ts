@@ -250,14 +250,21 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
   policies: {
     title: () => 'policies are enforced',
     expected: () => 'a pod network that enforces them',
-    observed: ({ policies, enforced }) =>
-      enforced
-        ? `${listed(policies)}: enforced by Calico`
-        : `${listed(policies)}: ${policies.length === 1 ? 'it is' : 'they are'} there, and nothing enforces ${policies.length === 1 ? 'it' : 'them'}`,
+    observed: ({ policies, enforced, unmodelled = [] }) => {
+      if (!enforced)
+        return `${listed(policies)}: ${policies.length === 1 ? 'it is' : 'they are'} there, and nothing enforces ${policies.length === 1 ? 'it' : 'them'}`;
+      const known = policies.filter((name) => !unmodelled.includes(name));
+      return [
+        ...(known.length === 0 ? [] : [`${listed(known)}: enforced by Calico`]),
+        ...(unmodelled.length === 0 ? [] : [`${listed(unmodelled)}: not modelled`]),
+      ].join('; ');
+    },
     why: ({ seen }) =>
-      seen?.enforced === true
-        ? 'What must happen to connections of the pods that they select follows from them.'
-        : 'The `bird` CNI knows no policies, so every connection passes as if there were none; Calico enforces them.',
+      seen?.enforced !== true
+        ? 'The `bird` CNI knows no policies, so every connection passes as if there were none; Calico enforces them.'
+        : seen.unmodelled === undefined
+          ? 'What must happen to connections of the pods that they select follows from them.'
+          : 'labtest does not know what policies of this kind let pass, so connections of the pods that they select are not judged.',
   },
   'service-rules': {
     title: ({ subject: { machine, service } }) => `${machine} rules for ${service}`,

@@ -68,6 +68,7 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
   const done = new Set<string>();
   let applied = false;
   const kubectl = (line: string): Reply => {
+    if (line.startsWith('get --raw /apis/policy.networking.k8s.io')) return { exitCode: 1 };
     if (line.startsWith('get --raw')) return 'ok';
     if (line.startsWith('get configmap cluster-info'))
       return { stdout: `{"data": {"jws-kubeconfig-${tokenId()}": "x"}}` };

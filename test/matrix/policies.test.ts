@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseCalicoObjects } from '../../scripts/bgp/calico/objects.ts';
 import { calicoSettings } from '../../scripts/bgp/calico/settings.ts';
+import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
 import { networkOf } from '../../scripts/matrix/expect/network-state.ts';
 import { predict } from '../../scripts/matrix/expect.ts';
 import { judgeCells } from '../../scripts/matrix/judge.ts';
@@ -11,10 +12,12 @@ import type { RuleCounters } from '../../scripts/matrix/proof-counters.ts';
 import { dropPointOf, stoppingRules } from '../../scripts/matrix/proof-drops.ts';
 import { movedParts } from '../../scripts/matrix/state/fingerprint.ts';
 import { parsePolicies } from '../../scripts/matrix/state/policies.ts';
+import { readCluster } from '../../scripts/matrix/state/read.ts';
 import type { ObservedState } from '../../scripts/matrix/state/types.ts';
 import type { Cell } from '../../scripts/matrix/types.ts';
 import { describeCheck } from '../../scripts/report/check-text.ts';
-import { rightly } from './fixtures.ts';
+import { recordingExecutor } from '../fakes/recording-executor.ts';
+import { kubectlJson, planOf, rightly } from './fixtures.ts';
 import { ADDRESS, flowSource, type LabWish, PORT, syntheticLab, targetNamed } from './synthetic-lab.ts';
 
 describe("a selector in Calico's language", () => {
@@ -66,7 +69,12 @@ describe("a selector in Calico's language", () => {
 type Objects = readonly object[];
 
 /** A lab with policies: p1 on w1 and p2 on w2 serve, c1 is on w1. `own`: Calico's own objects; absent: without Calico. */
-function labWith(kubernetes: Objects, own: Objects | null = [], wish: LabWish = {}): ObservedState {
+function labWith(
+  kubernetes: Objects,
+  own: Objects | null = [],
+  wish: LabWish = {},
+  admin: Objects = [],
+): ObservedState {
   const state = syntheticLab({ ...wish, version: '1.36.3' });
   const calico = own === null ? undefined : parseCalicoObjects(JSON.stringify({ items: own }));
   const pods = state.pods.map(({ name, ip, hostNetwork }) => ({
@@ -90,7 +98,7 @@ function labWith(kubernetes: Objects, own: Objects | null = [], wish: LabWish = 
   return {
     ...state,
     ...(calico === undefined ? {} : { calico: calicoSettings(calico) }),
-    policies: parsePolicies(JSON.stringify({ items }), calico),
+    policies: parsePolicies(JSON.stringify({ items }), calico, JSON.stringify({ items: admin })),
   };
 }
 
@@ -111,6 +119,12 @@ function outcome(state: ObservedState, from: string, to: string): string {
   );
   return skipped ?? (chance === undefined ? expected.outcome : 'chance');
 }
+const admin = (spec: object, kind = 'AdminNetworkPolicy') => ({ kind, metadata: { name: 'a' }, spec });
+const subject = (floor: string) => ({ namespaces: { matchLabels: { floor } } });
+const inShop = (app: string) => ({
+  pods: { namespaceSelector: { matchLabels: { floor: '0' } }, podSelector: { matchLabels: { app } } },
+});
+
 /** From the client near, to p1. */
 const atPod = (state: ObservedState, from = 'near', to = 'pod/p1') => outcome(state, from, to);
 
@@ -369,6 +383,24 @@ describe("Calico's policies", () => {
     );
   });
 
+  it.each<[string, object, string]>([
+    ['of the namespace', admin({ subject: subject('0'), ingress: [{}] }), 'not modelled'],
+    ['of another one', admin({ subject: subject('1'), ingress: [{}] }), 'ok'],
+    ['for egress alone', admin({ subject: subject('0'), egress: [{}] }), 'ok'],
+    ['of such pods', admin({ subject: inShop('p'), ingress: [{}] }), 'not modelled'],
+    ['of other pods', admin({ subject: inShop('x'), ingress: [{}] }), 'ok'],
+    ['in words that are new', admin({ who: 'all' }), 'not modelled'],
+    [
+      'that is a baseline',
+      admin({ subject: subject('0'), ingress: [{}] }, 'BaselineAdminNetworkPolicy'),
+      'not modelled',
+    ],
+  ])('do not tell what a policy of policy.networking.k8s.io does: one %s', (_, made, wanted) => {
+    const text = outcome(labWith([], [], {}, [made]), 'near', 'pod/p1');
+    if (wanted === 'ok') expect(text).toBe(wanted);
+    else expect(text).toMatch(/(Baseline)?AdminNetworkPolicy a: policies of this kind are not modelled/);
+  });
+
   it('come before those of Kubernetes or after, by their order', () => {
     const rule = (order: number, action: string) => calicos({ order, ingress: [{ action }] });
     expect(atPod(labWith([ingress({})], [rule(10, 'Deny')]))).toBe('timeout');
@@ -392,6 +424,49 @@ describe('a policy', () => {
   it('that Calico enforces is no fault, and none at all is nothing to speak of', () => {
     expect(checkPolicies(labWith([ingress()]))[0]).toMatchObject({ verdict: 'passed' });
     expect(checkPolicies(labWith([]))).toEqual([]);
+  });
+
+  it('that is not modelled is told once', () => {
+    const made = [admin({ subject: subject('0'), ingress: [{}] })];
+    const state = labWith([ingress()], [], {}, made);
+    const [check, ...others] = checkPolicies(state);
+    expect(others).toEqual([]);
+    expect(check).toMatchObject({ verdict: 'skipped', reason: 'not-modelled' });
+    expect(describeCheck(check ?? expect.fail('no check')).observed).toBe(
+      'NetworkPolicy shop/p: enforced by Calico; AdminNetworkPolicy a: not modelled',
+    );
+    expect(checkPolicies(labWith([], null, {}, made))[0]).toMatchObject({ reason: 'not-enforced' });
+    expect(movedParts(labWith([ingress()]), state)).toEqual([
+      expect.stringMatching(/^AdminNetworkPolicy a: absent -> /),
+    ]);
+  });
+
+  it('of policy.networking.k8s.io is asked for where the API serves it', async () => {
+    const [group, kinds] = [
+      'policy.networking.k8s.io',
+      ['adminnetworkpolicies', 'adminnetworkpolicies/status', 'baselineadminnetworkpolicies'],
+    ];
+    const served = kinds.filter((name) => !name.includes('/')).map((name) => `${name}.${group}`);
+    const answers = new Map<string, unknown>([
+      [`get --raw /apis/${group}`, { versions: [{ groupVersion: `${group}/v1alpha1` }] }],
+      [`get --raw /apis/${group}/v1alpha1`, { resources: kinds.map((name) => ({ name })) }],
+      [`get ${served.join()} -A -o json`, { items: [admin({ subject: subject('0') })] }],
+    ]);
+    const read = async (isServed: boolean) => {
+      const executor = recordingExecutor((argv) => {
+        const line = argv.slice(argv.indexOf('--request-timeout') + 2).join(' ');
+        if (line.includes('services,')) return kubectlJson();
+        if (line.includes('configmap')) return '';
+        return isServed ? JSON.stringify(answers.get(line)) : { exitCode: 1 };
+      });
+      const kubectl = kubectlWith(executor, { binary: 'kubectl', kubeconfig: '/x/kubeconfig' });
+      const { policies } = await readCluster(kubectl, planOf());
+      const calls = executor.calls.length;
+      await readCluster(kubectl, planOf());
+      return { names: policies?.admin.map(({ name }) => name), again: executor.calls.length - calls };
+    };
+    expect(await read(true)).toEqual({ names: ['AdminNetworkPolicy a'], again: 3 });
+    expect(await read(false)).toEqual({ names: [], again: 2 });
   });
 
   it('that changes, or labels that do, move what was predicted', () => {

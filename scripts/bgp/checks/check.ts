@@ -162,10 +162,14 @@ const podGateway = about('pod-gateway', ['missing'], {
   wanted: { gateway: text },
   seen: { interface: text.nullable() },
 });
-const policies = about('policies', ['not-enforced'], {
+const policies = about('policies', ['not-enforced', 'not-modelled'], {
   subject: {},
   wanted: { enforced: z.literal(true) },
-  seen: { policies: texts, enforced: z.boolean() },
+  seen: {
+    policies: texts,
+    enforced: z.boolean(),
+    unmodelled: texts.optional().describe('Those of which labtest does not know what they do.'),
+  },
 });
 const chains = { chains: lists({ chain: text, backends: texts.describe('ADDRESS:PORT, sorted.') }) };
 const serviceRules = about('service-rules', ['wrong-backends', 'unequal-shares'], {

@@ -7,7 +7,8 @@ const listOf = <T extends z.ZodType>(item: T) =>
     .array(item)
     .nullish()
     .transform((items) => items ?? []);
-const labelSelector = z.object({
+/** A label selector of Kubernetes. */
+export const labelSelector = z.object({
   matchLabels: z.record(z.string(), z.string()).nullish(),
   matchExpressions: listOf(
     z.object({

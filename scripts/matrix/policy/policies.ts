@@ -1,5 +1,6 @@
 import type { CalicoObject } from '../../bgp/calico/objects.ts';
 import type { Address } from '../addresses.ts';
+import { type AdminPolicy, fromAdmin } from './admin.ts';
 import { calicoPolicyNames, fromCalico, hostEndpoints, tiersOf } from './calico.ts';
 import { evaluate } from './evaluate.ts';
 import { fromKubernetes, type NetworkPolicy } from './kubernetes.ts';
@@ -11,14 +12,17 @@ export interface PolicyObjects {
   /** Labels of namespaces, by name. */
   readonly namespaces: Readonly<Record<string, Labels>>;
   readonly kubernetes: readonly NetworkPolicy[];
+  /** Those that are not modelled. */
+  readonly admin: readonly AdminPolicy[];
   /** Calico's own objects about policies; absent without Calico: then nothing enforces any policy. */
   readonly calico?: readonly CalicoObject[];
 }
 
 /** The names of all policies: "NetworkPolicy echo-server/only-routed". */
-export function policyNames({ kubernetes, calico = [] }: PolicyObjects): readonly string[] {
+export function policyNames({ kubernetes, admin, calico = [] }: PolicyObjects): readonly string[] {
   return [
     ...kubernetes.map(({ namespace: home, name }) => `NetworkPolicy ${home}/${name}`),
+    ...admin.map(({ name }) => name),
     ...calicoPolicyNames(calico),
   ];
 }
@@ -40,12 +44,14 @@ export type PolicyStop =
 /** Compiles them. */
 export function policiesOf(objects: PolicyObjects | undefined): Policies | undefined {
   if (objects?.calico === undefined) return undefined;
-  const { calico, kubernetes, pods, namespaces } = objects;
+  const { calico, kubernetes, admin, pods, namespaces } = objects;
   const endpoints = hostEndpoints(calico);
   if (policyNames(objects).length === 0 && endpoints.size === 0) return undefined;
   const byIp = new Map(pods.map((pod) => [pod.ip, pod]));
   const tiers = tiersOf(calico);
+  const [first] = tiers;
   const policies = [
+    ...admin.map((policy) => fromAdmin(policy, namespaces, first?.name ?? '')),
     ...kubernetes.map((policy) => fromKubernetes(policy, namespaces)),
     ...fromCalico(calico, pods, namespaces),
   ];

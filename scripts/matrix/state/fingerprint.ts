@@ -83,9 +83,10 @@ function nodeText({ addresses, podCidrs, proxyVersion, labels }: NodeState): str
 
 /** Labels matter where there is a policy that selects by them. */
 function addPolicies(parts: Map<string, string>, policies: PolicyObjects): void {
-  const { kubernetes, calico = [], pods, namespaces } = policies;
+  const { kubernetes, admin, calico = [], pods, namespaces } = policies;
   for (const { namespace, name, spec } of kubernetes)
     parts.set(`NetworkPolicy ${namespace}/${name}`, JSON.stringify(spec));
+  for (const { name, spec } of admin) parts.set(name, JSON.stringify(spec));
   for (const { kind, namespace = '', name, labels, spec } of calico)
     parts.set(`Calico ${kind} ${namespace}/${name}`, JSON.stringify([spec, labels]));
   if (policyNames(policies).length === 0) return;

@@ -50,10 +50,19 @@ const networkPolicy = z.object({
   metadata,
   spec: networkPolicySpec.default(networkPolicySpec.parse({})),
 });
+/** Of any kind. */
+const object = z.object({ kind: z.string(), metadata, spec: z.unknown() });
 const list = z.object({ items: z.array(z.looseObject({ kind: z.string() })) });
 
-/** Reads what `kubectl get pods,namespaces,networkpolicies.networking.k8s.io -o json` prints; passes other kinds over. */
-export function parsePolicies(text: string, calico?: readonly CalicoObject[]): PolicyObjects {
+/**
+ * Reads what `kubectl get pods,namespaces,networkpolicies.networking.k8s.io -o json` prints; passes other kinds over. `admin`: the same
+ * for the kinds of policy.networking.k8s.io.
+ */
+export function parsePolicies(
+  text: string,
+  calico?: readonly CalicoObject[],
+  admin = '{"items":[]}',
+): PolicyObjects {
   const { items } = parseWith(list, 'list of objects', parseJson(text));
   const ofKind = <T extends z.ZodType>(kind: string, schema: T) =>
     parseWith(
@@ -81,6 +90,9 @@ export function parsePolicies(text: string, calico?: readonly CalicoObject[]): P
         name,
         spec,
       }),
+    ),
+    admin: parseWith(z.object({ items: z.array(object) }), 'list of objects', parseJson(admin)).items.map(
+      ({ kind, metadata: { name }, spec }) => ({ name: `${kind} ${name}`, spec }),
     ),
     ...(calico === undefined ? {} : { calico: calico.filter(({ kind }) => CALICO_KINDS.includes(kind)) }),
   };

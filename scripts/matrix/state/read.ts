@@ -1,10 +1,11 @@
+import { z } from 'zod';
 import { type CalicoObject, readCalicoObjects } from '../../bgp/calico/objects.ts';
 import { calicoSettings, podBlocksOf } from '../../bgp/calico/settings.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
 import type { Executor } from '../../exec/executor.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import type { Endpoints } from '../endpoints.ts';
-import { parseClusterObjects } from './cluster.ts';
+import { parseClusterObjects, parseJson, parseWith } from './cluster.ts';
 import { readMachine, unknownMachine } from './machine.ts';
 import { POLICY_KINDS, parsePolicies } from './policies.ts';
 import { proxySettings } from './proxy.ts';
@@ -15,21 +16,49 @@ export const OBSERVED_KINDS = 'services,endpointslices,pods,nodes';
 
 /** Asks the API server. Throws HarnessError where it says something unexpected, CommandError where it cannot be asked. */
 export async function readCluster(kubectl: Kubectl, plan: LabPlan): Promise<ClusterState> {
-  const [objects, configMap, calico, names] = await Promise.all([
+  const [objects, configMap, calico, names, admin] = await Promise.all([
     kubectl.run(['get', `${OBSERVED_KINDS},${POLICY_KINDS}`, '-A', '-o', 'json']),
     kubectl.run(['get', 'configmap', 'kube-proxy', '-n', 'kube-system', '--ignore-not-found', '-o', 'json']),
     readCalico(kubectl, plan),
     readCorefile(kubectl, plan),
+    readAdminPolicies(kubectl),
   ]);
   const cluster = parseClusterObjects(objects.stdout, plan.echo.namespace);
   return {
     ...cluster,
     ...calicoState(calico),
-    policies: parsePolicies(objects.stdout, calico),
+    policies: parsePolicies(objects.stdout, calico, admin),
     ...names,
     ...proxySettings(configMap.stdout, cluster.nodes),
     domain: plan.kubernetes.domain,
   };
+}
+
+/** The group of AdminNetworkPolicy, BaselineAdminNetworkPolicy and ClusterNetworkPolicy: each is served only where it was installed. */
+const ADMIN_GROUP = 'policy.networking.k8s.io';
+/** Its kinds, by kubectl: they stay the same for as long as a command runs. */
+const adminKinds = new WeakMap<Kubectl, readonly string[]>();
+const group = z.object({ versions: z.array(z.object({ groupVersion: z.string() })) });
+const resources = z.object({ resources: z.array(z.object({ name: z.string() })) });
+
+/** All objects of the group; undefined where the API server does not serve it. */
+async function readAdminPolicies(kubectl: Kubectl): Promise<string | undefined> {
+  const kinds = adminKinds.get(kubectl) ?? (await servedAdminKinds(kubectl));
+  adminKinds.set(kubectl, kinds);
+  if (kinds.length === 0) return undefined;
+  return (await kubectl.run(['get', kinds.join(), '-A', '-o', 'json'])).stdout;
+}
+
+async function servedAdminKinds(kubectl: Kubectl): Promise<readonly string[]> {
+  const raw = (path: string) => kubectl.run(['get', '--raw', `/apis/${path}`], { okCodes: [0, 1] });
+  const { exitCode, stdout } = await raw(ADMIN_GROUP);
+  if (exitCode !== 0) return [];
+  const { versions } = parseWith(group, 'API group', parseJson(stdout));
+  const served = await Promise.all(versions.map(({ groupVersion }) => raw(groupVersion)));
+  const names = served.flatMap((version) =>
+    parseWith(resources, 'list of resources', parseJson(version.stdout)).resources.map(({ name }) => name),
+  );
+  return [...new Set(names)].filter((name) => !name.includes('/')).map((name) => `${name}.${ADMIN_GROUP}`);
 }
 
 /** What the Corefile says of names of pods: "pods insecure" (kubeadm's and k3s' own) or "pods verified". */
