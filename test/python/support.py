@@ -107,8 +107,9 @@ def probe_one(prefix: tuple[str, ...] = (), timeout_ms: int = 400, **cell: Any) 
 class FakeApi:
     """A stand-in for the Kubernetes API server: list, watch, bookmarks and 410 Gone of collections, and single documents.
 
-    Any path is a collection; `documents` are read as they are, and what a PATCH
-    or PUT sends is kept in `written`, if `refused` has no status for its path. It keeps every event, so that a watch from an old resourceVersion gets what it missed, until `compact()`.
+    Any path is a collection; `documents` are read as they are, and what a PATCH, PUT or POST sends is kept in `written`, if
+    `refused` has no status for its path. Only the status of an object that is there is really changed. It keeps every
+    event, so that a watch from an old resourceVersion gets what it missed, until `compact()`.
     """
 
     def __init__(self, port: int = 0, context: Any = None) -> None:
@@ -152,9 +153,10 @@ class FakeApi:
                     return
                 with api.changed:
                     api.written.append((self.path, self.headers["Content-Type"], body))
-                self.json(body)
+                    changed = self.path.endswith("/status") and api.change(self.path, body)
+                self.json(body, 409 if changed is None else 200)
 
-            do_PUT = do_PATCH
+            do_PUT = do_POST = do_PATCH
 
             def json(self, document: Any, status: int = 200) -> None:
                 body = json.dumps(document).encode()
@@ -211,6 +213,17 @@ class FakeApi:
             item = {**fields, "metadata": {**fields.get("metadata", {}), **own}}
             known[namespace, name] = item
             self._event(path, {"type": kind, "object": item})
+
+    def change(self, path: str, patch: dict[str, Any]) -> Optional[bool]:
+        """Writes a status into the object of a cluster-wide collection; None where it is of another resourceVersion."""
+        _, _, version, _, namespace, kind, name, _ = path.split("/")
+        item = self.objects.get(f"/api/{version}/{kind}", {}).get((namespace, name))
+        if item is None:
+            return False
+        if item["metadata"]["resourceVersion"] != patch["metadata"]["resourceVersion"]:
+            return None
+        self.put(f"/api/{version}/{kind}", namespace, name, **{**item, "status": patch["status"]})
+        return True
 
     def delete(self, path: str, namespace: str, name: str) -> None:
         """Removes an object."""
