@@ -18,7 +18,7 @@ import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
 import { waitForCalicoApi } from './calico/api.ts';
 import { applyServerSide, applyWhenServed } from './calico/apply.ts';
-import { ensureRequestedIpsOnly, removeUnusedPools, waitForLoadBalancerIps } from './calico/load-balancer.ts';
+import { ensureAssignment, removeUnusedPools } from './calico/load-balancer.ts';
 import { prepareCalicoNode } from './calico/node.ts';
 import { waitForNodeStatuses } from './calico/node-status.ts';
 import type { Cni } from './cni.ts';
@@ -35,7 +35,6 @@ export const calicoCni: Cni = {
   waitUntilReady: async (kubectl, context) => {
     const { api, namespace } = await waitForCalicoApi(kubectl, context);
     await waitForNodeStatuses(kubectl, api, namespace, context);
-    if (context.plan.echo.loadBalancer === 'ipam') await waitForLoadBalancerIps(kubectl, context);
   },
 };
 
@@ -92,8 +91,8 @@ async function settle(kubectl: Kubectl, context: ClusterContext): Promise<boolea
   const resources = [renderBgpResources(plan, api), ...(pools === '' ? [] : [pools])].join('---\n');
   const applied = await applyWhenServed(kubectl, resources, context);
   const removed = await removeUnusedPools(kubectl, api, plan);
-  const onRequest = await ensureRequestedIpsOnly(kubectl, { api, namespace }, context);
-  return password || applied || removed || onRequest;
+  const assignment = await ensureAssignment(kubectl, { api, namespace }, context);
+  return password || applied || removed || assignment;
 }
 
 /** Calico takes the CRDs that it finds as its choice of storage, and must not find both. */

@@ -39,6 +39,8 @@ export interface EchoService {
   readonly loadBalancerIps: readonly string[];
   /** Those of them with ipMode Proxy, which kube-proxy leaves to the load balancer. */
   readonly proxiedIps?: readonly string[];
+  /** A LoadBalancer service without any address. */
+  readonly isPending?: true;
   /** spec.loadBalancerSourceRanges; empty: everybody. */
   readonly sourceRanges: readonly string[];
   readonly policy: Policy;

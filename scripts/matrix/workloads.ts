@@ -39,13 +39,23 @@ export function checkWorkloads(plan: LabPlan, endpoints: Endpoints): readonly Ch
     ),
     ...(plan.test?.namespaces ?? [plan.echo.namespace]).map((namespace) => {
       const there = probed.filter((service) => service.namespace === namespace);
+      const pending = hasGiver(plan) ? there.filter(({ isPending }) => isPending) : [];
       return makeCheck(
         'services',
         { namespace },
-        { ...present(there), seen: { services: there.map(({ name }) => name) } },
+        {
+          ...present(there),
+          ...(pending.length > 0 ? { verdict: 'failed', reason: 'pending' } : {}),
+          seen: { services: there.map(({ name }) => name), pending: pending.map(({ name }) => name) },
+        },
       );
     }),
   ];
+}
+
+/** Whether somebody of the lab's gives LoadBalancer services their addresses. */
+function hasGiver({ choices, echo }: LabPlan): boolean {
+  return choices.cni.value !== 'calico' || echo.loadBalancer === 'ipam';
 }
 
 function present(things: readonly unknown[], otherwise: 'failed' | 'skipped' = 'failed') {

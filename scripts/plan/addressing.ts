@@ -43,19 +43,21 @@ export function apiServerAt(address: string): string {
 export function namedPrefixes({
   kubernetes,
   bgp,
+  echo,
 }: LabPlan): readonly { readonly subject: string; readonly cidr: Cidr }[] {
   const of = (subject: string) => (text: string) => ({ subject, cidr: checkedCidr(text) });
   return [
     of('kubernetes.podCidr')(kubernetes.podCidr),
     of('kubernetes.serviceCidr')(kubernetes.serviceCidr),
-    ...bgp.externalPrefixes.map(of('echo.externalIp')),
+    of('kubernetes.loadBalancerCidr')(kubernetes.loadBalancerCidr),
+    of('echo.externalIp')(`${echo.externalIp}/32`),
     ...bgp.routerPrefixes.map(of('bgp.routerPrefixes')),
   ];
 }
 
-/** The prefixes of the external IPs that services have. */
-export function externalPrefixes(spec: LabSpec): readonly string[] {
-  return [`${spec.echo.externalIp}/32`];
+/** The prefixes of the external addresses that services have. */
+export function externalPrefixes({ echo, kubernetes }: LabSpec): readonly string[] {
+  return [`${echo.externalIp}/32`, kubernetes.loadBalancerCidr];
 }
 
 /**

@@ -101,6 +101,7 @@ function planAtSpec(
       podCidr: spec.kubernetes.podCidr,
       podBlockLength: POD_BLOCK_LENGTH,
       serviceCidr: spec.kubernetes.serviceCidr,
+      loadBalancerCidr: spec.kubernetes.loadBalancerCidr,
       dnsAddress: dnsAddress(spec),
       domain: 'cluster.local',
       ...(spec.kubernetes.proxyMode === 'iptables' ? {} : { proxyMode: spec.kubernetes.proxyMode }),
@@ -128,7 +129,7 @@ function planAtSpec(
       variant: spec.echo.variant,
       namespace: ECHO.namespace,
       externalIp: spec.echo.externalIp,
-      loadBalancer: spec.echo.loadBalancer,
+      loadBalancer: givesAddresses(choices, versions) ? spec.echo.loadBalancer : 'externalIPs',
       servers: workers.map(({ name }, index) => ({
         pod: `echo-server${index + 1}`,
         hostname: `server${index + 1}`,
@@ -139,6 +140,12 @@ function planAtSpec(
       udpPort: ECHO.udpPort,
     },
   };
+}
+
+/** Calico has an address management for LoadBalancer services from 3.30 on; without Calico the lab has its own. */
+function givesAddresses({ cni }: LabPlan['choices'], { calico = '' }: SoftwareFacts['versions']): boolean {
+  const [major = 0, minor = 0] = calico.replace(/^v/, '').split('.').map(Number);
+  return cni.value !== 'calico' || major > 3 || (major === 3 && minor >= 30);
 }
 
 function planMachines(spec: LabSpec, { driver: { value: driver }, cni }: LabPlan['choices']): MachinePlan[] {

@@ -69,6 +69,8 @@ export interface LabPlan {
     readonly podCidr: string;
     readonly podBlockLength: number;
     readonly serviceCidr: string;
+    /** Addresses for LoadBalancer services. */
+    readonly loadBalancerCidr: string;
     readonly dnsAddress: string;
     readonly domain: string;
     readonly apiServer: string;
@@ -94,6 +96,7 @@ export interface LabPlan {
     readonly routerAsn: number;
     readonly peerings: readonly PeeringPlan[];
     readonly routerPrefixes: readonly string[];
+    /** Where the external addresses of services are from; each is announced as a /32. */
     readonly externalPrefixes: readonly string[];
     readonly maximumPrefix: number;
     /** How many next hops a BGP speaker that the lab configures uses for one prefix. */
@@ -105,7 +108,7 @@ export interface LabPlan {
     readonly variant: EchoVariant;
     readonly namespace: string;
     readonly externalIp: string;
-    /** How the LoadBalancer service gets its address: spec.externalIPs, or Calico's address management. */
+    /** Where the LoadBalancer service has its address: in status.loadBalancer (ipam), or in spec.externalIPs. */
     readonly loadBalancer: LoadBalancer;
     readonly servers: readonly { readonly pod: string; readonly hostname: string; readonly node: string }[];
     readonly clientPod: { readonly pod: string; readonly node: string };

@@ -1,7 +1,8 @@
 import { type Document, isDocument, isMap, isSeq, parseAllDocuments, type YAMLMap } from 'yaml';
+import { checkedCidr } from '../plan/addressing.ts';
 import { type LabPlan, machinesOf, theMachine } from '../plan/types.ts';
 import { LabFailure } from '../shared/errors.ts';
-import { parseCidr } from '../shared/ip.ts';
+import { nthAddress, parseCidr, sizeOf } from '../shared/ip.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import { RESTART_SECONDS } from './bird.ts';
 import { checkedPassword } from './sessions.ts';
@@ -73,6 +74,8 @@ export function renderLoadBalancerPools(plan: LabPlan, api: CalicoApi): string {
       fillIn(pool, ['metadata', 'name'], poolName(index));
       fillIn(pool, ['spec', 'cidr'], prefix);
       fillIn(pool, ['spec', 'blockSize'], parseCidr(prefix)?.length);
+      const isForAll = prefix === plan.kubernetes.loadBalancerCidr;
+      fillIn(pool, ['spec', 'assignmentMode'], isForAll ? 'Automatic' : 'Manual');
       return pool;
     }),
   );
@@ -90,7 +93,7 @@ function poolName(index: number): string {
 const RESTART = `${RESTART_SECONDS}s`;
 
 function fillConfiguration(document: Document, plan: LabPlan): void {
-  const externals = plan.bgp.externalPrefixes.map((cidr) => ({ cidr }));
+  const externals = plan.bgp.externalPrefixes.flatMap(eachAddress).map((cidr) => ({ cidr }));
   const isIpam = plan.echo.loadBalancer === 'ipam';
   fillIn(document, ['spec', 'asNumber'], plan.bgp.clusterAsn);
   fillIn(document, ['spec', 'nodeMeshMaxRestartTime'], RESTART);
@@ -98,6 +101,11 @@ function fillConfiguration(document: Document, plan: LabPlan): void {
   // Both lists are written, the empty one too: a lab that changes from one to the other must lose what it had.
   fillIn(document, ['spec', 'serviceExternalIPs'], isIpam ? [] : externals);
   fillIn(document, ['spec', 'serviceLoadBalancerIPs'], isIpam ? externals : []);
+}
+
+function eachAddress(prefix: string): readonly string[] {
+  const cidr = checkedCidr(prefix);
+  return Array.from({ length: sizeOf(cidr.length) }, (_, n) => `${nthAddress(cidr, n)}/32`);
 }
 
 function nodeStatuses(plan: LabPlan, api: CalicoApi): readonly Document[] {

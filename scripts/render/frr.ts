@@ -28,6 +28,8 @@ export function renderFrrConf(plan: LabPlan, secrets: Secrets): string {
     podBlockLength === parseCidr(podCidr)?.length
       ? podCidr
       : `${podCidr} ge ${podBlockLength} le ${podBlockLength}`;
+  // An external address is announced by itself, never with its neighbours.
+  const externals = externalPrefixes.map((each) => (each.endsWith('/32') ? each : `${each} ge 32`));
   return fillTemplate(readAsset('frr', 'frr.conf'), {
     HOSTNAME: router.name,
     ROUTER_ASN: String(plan.bgp.routerAsn),
@@ -39,7 +41,7 @@ export function renderFrrConf(plan: LabPlan, secrets: Secrets): string {
     MAXIMUM_PREFIX: String(plan.bgp.maximumPrefix),
     MAXIMUM_PATHS: String(plan.bgp.maximumPaths),
     LO_ADDRESSES: lines(routerPrefixes.map((prefix) => `ip address ${hostAddress(prefix)}`)),
-    PREFIXES_IN: prefixList('K8S-IN', [podBlocks, serviceCidr, ...externalPrefixes]),
+    PREFIXES_IN: prefixList('K8S-IN', [podBlocks, serviceCidr, ...externals]),
     PREFIXES_OUT: prefixList('K8S-OUT', routerPrefixes),
     NEIGHBORS: lines(
       sessionsOf(plan, router).map(({ peer }) =>

@@ -18,19 +18,41 @@ export function renderEcho(plan: LabPlan): string {
 /** Cluster DNS: service account, permissions, Service kube-dns, and the Deployment on the control plane. */
 export function renderClusterDns(plan: LabPlan): string {
   const documents = readYamlAsset('manifests', 'cluster-dns', 'cluster-dns.yaml');
-  const controlPlane = theMachine(plan, 'control-plane');
   const [apiHost, apiPort] = plan.kubernetes.apiServer.split(':');
+  fillIn(ofKind(documents, 'Service'), ['spec', 'clusterIP'], plan.kubernetes.dnsAddress);
+  const address = theMachine(plan, 'control-plane').address;
+  fillDeployment(documents, plan, [address, plan.kubernetes.domain, apiHost, apiPort]);
+  return writeDocuments(documents);
+}
+
+/** What gives LoadBalancer services their addresses; '' where Calico does. */
+export function renderLoadBalancer(plan: LabPlan): string {
+  if (plan.choices.cni.value === 'calico') return '';
+  const documents = readYamlAsset('manifests', 'load-balancer', 'load-balancer.yaml');
+  const [apiHost, apiPort] = plan.kubernetes.apiServer.split(':');
+  const { loadBalancerCidr } = plan.kubernetes;
+  fillDeployment(documents, plan, [apiHost, apiPort, loadBalancerCidr, `${plan.echo.externalIp}/32`]);
+  return writeDocuments(documents);
+}
+
+/** A Deployment on the control plane, from the image of cluster DNS. */
+function fillDeployment(
+  documents: readonly Document[],
+  plan: LabPlan,
+  environment: readonly (string | undefined)[],
+): void {
+  const deployment = ofKind(documents, 'Deployment');
   const pod: Path = ['spec', 'template', 'spec'];
   const container: Path = [...pod, 'containers', 0];
-  const deployment = ofKind(documents, 'Deployment');
-  fillIn(ofKind(documents, 'Service'), ['spec', 'clusterIP'], plan.kubernetes.dnsAddress);
-  fillIn(deployment, [...pod, 'nodeSelector', 'kubernetes.io/hostname'], controlPlane.name);
+  fillIn(
+    deployment,
+    [...pod, 'nodeSelector', 'kubernetes.io/hostname'],
+    theMachine(plan, 'control-plane').name,
+  );
   fillIn(deployment, [...container, 'image'], CLUSTER_DNS_IMAGE);
-  const environment = [controlPlane.address, plan.kubernetes.domain, apiHost, apiPort];
   environment.forEach((value, index) => {
     fillIn(deployment, [...container, 'env', index, 'value'], value);
   });
-  return writeDocuments(documents);
 }
 
 function namespace(plan: LabPlan): Document {
@@ -43,7 +65,7 @@ function services(plan: LabPlan): readonly Document[] {
   const documents = readYamlAsset('manifests', 'echo', `services-${plan.echo.variant}.yaml`);
   for (const document of documents) {
     fillIn(document, ['metadata', 'namespace'], plan.echo.namespace);
-    if (document.hasIn(['spec', 'externalIPs'])) fillExternalIp(document, plan.echo);
+    if (document.hasIn(['spec', 'loadBalancerIP'])) fillExternalIp(document, plan);
     const port: Path = ['spec', 'ports', 0];
     if (!document.hasIn(port)) continue;
     const number = portNumber(plan, document.getIn([...port, 'protocol']));
@@ -54,18 +76,21 @@ function services(plan: LabPlan): readonly Document[] {
 }
 
 /** Its value is a JSON list of addresses. https://docs.tigera.io/calico/latest/networking/ipam/service-loadbalancer */
-export const REQUESTED_IPS = 'projectcalico.org/loadBalancerIPs';
+const REQUESTED_IPS = 'projectcalico.org/loadBalancerIPs';
 
-// With ipam the service asks Calico's kube-controllers for its address. By annotation and not by loadBalancerClass,
-// which cannot be taken away again from a service that has it.
-function fillExternalIp(document: Document, { externalIp, loadBalancer }: LabPlan['echo']): void {
-  fillIn(document, ['spec', 'externalIPs', 0], externalIp);
-  if (loadBalancer === 'externalIPs') return;
-  document.deleteIn(['spec', 'externalIPs']);
-  document.setIn(
-    ['metadata', 'annotations'],
-    document.createNode({ [REQUESTED_IPS]: JSON.stringify([externalIp]) }),
-  );
+// By annotation and not by loadBalancerClass, which cannot be taken away again from a service that has it. Calico leaves a
+// service with spec.loadBalancerIP to others.
+function fillExternalIp(document: Document, { choices, echo: { externalIp, loadBalancer } }: LabPlan): void {
+  fillIn(document, ['spec', 'loadBalancerIP'], externalIp);
+  if (loadBalancer === 'ipam' && choices.cni.value !== 'calico') return;
+  document.deleteIn(['spec', 'loadBalancerIP']);
+  if (loadBalancer === 'externalIPs')
+    document.setIn(['spec', 'externalIPs'], document.createNode([externalIp], { flow: true }));
+  else
+    document.setIn(
+      ['metadata', 'annotations'],
+      document.createNode({ [REQUESTED_IPS]: JSON.stringify([externalIp]) }),
+    );
 }
 
 function serverPod(plan: LabPlan, server: LabPlan['echo']['servers'][number]): Document {

@@ -86,9 +86,16 @@ function addressLines(plan: LabPlan): string[] {
       'API server',
       `${isPending(plan) ? AT_RUN_TIME : kubernetes.apiServer} (Kubernetes ${kubernetes.version})`,
     ],
-    ['external IPs', bgp.externalPrefixes.join(', ')],
+    ['external IPs', `${bgp.externalPrefixes.join(', ')}; ${giver(plan)}`],
     ['router announces', bgp.routerPrefixes.join(', ') || 'nothing'],
   ]).flatMap((line) => wrap(line, '', ' '.repeat(18)));
+}
+
+function giver({ choices, echo, calico }: LabPlan): string {
+  if (choices.cni.value !== 'calico') return "given by the lab's own controller";
+  return echo.loadBalancer === 'ipam'
+    ? "given by Calico's IPAM"
+    : `given by nobody: Calico ${calico?.version ?? ''} is not to, or cannot before 3.30`;
 }
 
 function networkText(plan: LabPlan): string {

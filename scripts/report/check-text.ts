@@ -225,10 +225,14 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
     why: () => 'Without a ready pod nothing can answer.',
   },
   services: {
-    title: ({ subject: { namespace } }) => `namespace ${namespace} has services`,
-    expected: () => 'at least one service with a ClusterIP',
-    observed: ({ services }) => listed(services),
-    why: () => 'Services are what the matrix is about.',
+    title: ({ subject: { namespace } }) =>
+      `namespace ${namespace} has services, and they have their addresses`,
+    expected: () => 'at least one service with a ClusterIP, and no LoadBalancer service that is pending',
+    observed: ({ services, pending }, { subject: { namespace } }) =>
+      pending.length === 0
+        ? listed(services)
+        : `pending: ${pending.join(', ')} (npx lab kubectl describe services -n ${namespace} says why)`,
+    why: () => 'Services are what the matrix is about; a pending one has no address that could be tested.',
   },
   masquerading: {
     title: ({ subject: { machine } }) => `${machine} masquerades what leaves the pod network`,

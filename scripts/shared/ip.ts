@@ -73,3 +73,11 @@ export function nthBlock(cidr: Cidr, length: number, n: number): string {
     throw new RangeError(`${networkOf(cidr)} holds ${count} blocks of /${length}, not ${n + 1}`);
   return `${fromNumber(firstOf(cidr) + n * sizeOf(length))}/${length}`;
 }
+
+/** True if every address of one prefix is in the other. */
+export function isWithin(prefix: string, wider: string): boolean {
+  const inner = parseCidr(prefix);
+  const outer = parseCidr(wider);
+  if (inner === undefined || outer === undefined) return false;
+  return inner.length >= outer.length && contains(outer, fromNumber(firstOf(inner)));
+}

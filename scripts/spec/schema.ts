@@ -33,6 +33,8 @@ const SERVICE_LENGTHS = [12, 28] as const;
 const POD_LENGTHS = [10, 24] as const;
 /** How large the lab network may be. */
 export const SUBNET_LENGTHS = [8, 29] as const;
+// Each address that is given is a route: far below maximum-prefix, at which a session is closed.
+const LOAD_BALANCER_LENGTHS = [25, 32] as const;
 const ROUTER_PREFIX_LENGTHS = [8, 32] as const;
 /** Far below maximum-prefix, at which a session is closed. */
 const ROUTER_PREFIXES_MAX = 64;
@@ -143,6 +145,10 @@ const kubernetesSchema = z.strictObject({
   serviceCidr: cidr(SERVICE_LENGTHS, 'ClusterIP addresses; cluster DNS is the tenth.').default(
     '10.96.0.0/12',
   ),
+  loadBalancerCidr: cidr(
+    LOAD_BALANCER_LENGTHS,
+    'Addresses for services of type LoadBalancer; those that are given are announced by BGP, a /32 each.',
+  ).default('203.0.113.16/28'),
   proxyMode: z
     .enum(PROXY_MODES)
     .default('iptables')
@@ -173,9 +179,9 @@ const echoSchema = z.strictObject({
   externalIp: address('External IP of the LoadBalancer service, announced by BGP.').default('2.2.2.2'),
   loadBalancer: z
     .enum(LOAD_BALANCERS)
-    .default('externalIPs')
+    .default('ipam')
     .describe(
-      'How the LoadBalancer service gets it: as spec.externalIPs (deprecated since Kubernetes 1.36), or from Calico (ipam).',
+      "Where the LoadBalancer service has it: in status.loadBalancer (ipam), written by the lab's own controller or by Calico's from 3.30 on, or in spec.externalIPs, which are deprecated since Kubernetes 1.36.",
     ),
 });
 

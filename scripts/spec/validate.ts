@@ -24,6 +24,7 @@ export interface Draft {
   readonly host: string | undefined;
   readonly podCidr: Cidr | undefined;
   readonly serviceCidr: Cidr | undefined;
+  readonly loadBalancerCidr: Cidr | undefined;
   readonly clusterAsn: number | undefined;
   readonly routerAsn: number | undefined;
   readonly routerPrefixes: readonly (Cidr | undefined)[];
@@ -61,6 +62,7 @@ export function draftOf(document: unknown, issues: readonly z.core.$ZodIssue[]):
     host: hostIsDerived ? subnet && defaultHost(subnet) : text('network', 'host'),
     podCidr: prefix('kubernetes', 'podCidr'),
     serviceCidr: prefix('kubernetes', 'serviceCidr'),
+    loadBalancerCidr: prefix('kubernetes', 'loadBalancerCidr'),
     clusterAsn: number('bgp', 'clusterAsn'),
     routerAsn: number('bgp', 'routerAsn'),
     routerPrefixes: Array.isArray(list) ? list.map((_, index) => prefix('bgp', 'routerPrefixes', index)) : [],
@@ -240,6 +242,7 @@ function overlappingPrefixes(draft: Draft, lineOf: LineOf): Complaint[] {
     { path: ['network', 'subnet'], cidr: draft.subnet },
     { path: ['kubernetes', 'podCidr'], cidr: draft.podCidr },
     { path: ['kubernetes', 'serviceCidr'], cidr: draft.serviceCidr },
+    { path: ['kubernetes', 'loadBalancerCidr'], cidr: draft.loadBalancerCidr },
     { path: ['echo', 'externalIp'], cidr: external },
     ...draft.routerPrefixes.map((cidr, index) => ({ path: ['bgp', 'routerPrefixes', index], cidr })),
   ];

@@ -67,6 +67,46 @@ export async function removeOtherServices(
   return true;
 }
 
+interface ServiceList {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly spec: { readonly type: string; readonly externalIPs?: readonly string[] };
+    readonly status?: {
+      readonly loadBalancer?: { readonly ingress?: readonly unknown[] };
+    };
+  }[];
+}
+
+/** Waits until labup's LoadBalancer services have their addresses, from whoever gives them. */
+export async function waitForAddresses(
+  kubectl: Kubectl,
+  namespace: string,
+  emit: Emit,
+  signal?: AbortSignal,
+): Promise<void> {
+  await waitFor({
+    what: `the LoadBalancer services of namespace ${namespace} to get their addresses`,
+    timeoutMs: TIMEOUTS.podsReady,
+    look: async () => {
+      const { items } = await kubectl.json<ServiceList>([
+        ...['get', 'services', '-n', namespace, '--selector', MANAGED],
+      ]);
+      const pending = items.filter(
+        ({ spec, status }) =>
+          spec.type === 'LoadBalancer' &&
+          spec.externalIPs === undefined &&
+          (status?.loadBalancer?.ingress ?? []).length === 0,
+      );
+      return pending.length === 0
+        ? { done: true, value: undefined }
+        : { done: false, why: `${pending.map(({ metadata }) => metadata.name).join(', ')} pending` };
+    },
+    next: `npx lab kubectl describe services -n ${namespace}   (their events say why one is pending)`,
+    signal,
+    emit,
+  });
+}
+
 /** When each node booted, in milliseconds since 1970. */
 export type Boots = ReadonlyMap<string, number>;
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import { ensureRequestedIpsOnly } from '../../scripts/bgp/calico/load-balancer.ts';
+import { ensureAssignment } from '../../scripts/bgp/calico/load-balancer.ts';
 import { unreadyCalico } from '../../scripts/bgp/calico/node-status.ts';
 import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
 import { waitForNodes } from '../../scripts/cluster/nodes.ts';
@@ -21,7 +21,13 @@ const items = ['objects.json', 'system.json', 'node-statuses.json'].flatMap((nam
   return (JSON.parse(text) as { items: Item[] }).items;
 });
 const ofKind = (kind: string) => items.filter((each) => each.kind === kind);
-const plan = calicoPlan();
+// As it was made: with spec.externalIPs.
+const made = calicoPlan();
+const plan = {
+  ...made,
+  bgp: { ...made.bgp, externalPrefixes: ['2.2.2.2/32'] },
+  echo: { ...made.echo, loadBalancer: 'externalIPs' as const },
+};
 const executor = recordingExecutor((argv) => {
   const line = argv.join(' ');
   const pods = /get pods .*k8s-app=(\S+)/.exec(line)?.[1];
@@ -46,7 +52,7 @@ it('its nodes and pods are ready', async () => {
 
 it('its load balancer gives addresses on request only, as labup had set it', async () => {
   const context = { plan, secrets: labSecrets(plan), emit: () => {} };
-  expect(await ensureRequestedIpsOnly(kubectl, installed, context)).toBe(false);
+  expect(await ensureAssignment(kubectl, installed, context)).toBe(false);
 });
 
 it.each(

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ensureRequestedIpsOnly } from '../../scripts/bgp/calico/load-balancer.ts';
+import { ensureAssignment } from '../../scripts/bgp/calico/load-balancer.ts';
 import { unsettled } from '../../scripts/bgp/calico/node-status.ts';
 import { parseCalicoObjects, readCalicoObjects } from '../../scripts/bgp/calico/objects.ts';
 import { calicoSettings, podBlocksOf } from '../../scripts/bgp/calico/settings.ts';
@@ -327,7 +327,7 @@ describe('the resources', () => {
     if (line.startsWith('get tigerastatuses')) return AVAILABLE;
     if (line === `get --raw /apis/${api}/bgppeers`) return '{}';
     if (line === `get --raw /apis/${api}/kubecontrollersconfigurations/default`)
-      return json({ spec: { controllers: { loadBalancer: { assignIPs: 'AllServices' } } } });
+      return json({ spec: { controllers: { loadBalancer: { assignIPs: 'RequestedServicesOnly' } } } });
     if (line.startsWith('get --ignore-not-found')) return 'uid-1 <none> 7\n';
     if (line.startsWith('apply') && !line.includes('--server-side')) return 'bgppeer/lab-router unchanged\n';
     return /^(apply|patch|delete) /.test(line) ? '' : undefined;
@@ -360,7 +360,7 @@ describe('the resources', () => {
   it('are left alone where they are as wanted', async () => {
     const { kubectl } = cluster((line) =>
       line.endsWith('configurations/default')
-        ? json({ spec: { controllers: { loadBalancer: { assignIPs: 'RequestedServicesOnly' } } } })
+        ? json({ spec: { controllers: { loadBalancer: { assignIPs: 'AllServices' } } } })
         : served('manifest', 'crd.projectcalico.org/v1')(line),
     );
     expect(await calicoCni.settle(kubectl, context())).toBe(false);
@@ -374,12 +374,12 @@ describe('the resources', () => {
         ? 'ippool.projectcalico.org/lab-external-1\n'
         : served('operator', 'projectcalico.org/v3')(line);
     });
-    const ipam = { ...plan, echo: { ...plan.echo, loadBalancer: 'ipam' as const } };
-    await calicoCni.settle(kubectl, context({ plan: ipam }));
+    await calicoCni.settle(kubectl, context());
     expect(asked).toEqual([]);
-    expect(await calicoCni.settle(kubectl, context())).toBe(true);
+    const externalIPs = { ...plan, echo: { ...plan.echo, loadBalancer: 'externalIPs' as const } };
+    expect(await calicoCni.settle(kubectl, context({ plan: externalIPs }))).toBe(true);
     expect(asked).toEqual([
-      'delete ippools.projectcalico.org --ignore-not-found --wait=false --output name lab-external-1',
+      'delete ippools.projectcalico.org --ignore-not-found --wait=false --output name lab-external-1 lab-external-2',
     ]);
   });
 
@@ -398,26 +398,6 @@ describe('the resources', () => {
     const settled = calicoCni.settle(kubectl, context({ emit, signal: stop.signal }));
     await expect(settled).rejects.toThrow(Interrupted);
     expect(notes[0]).toContain('calico: image not found; apiserver: nothing said yet');
-  });
-
-  it('are ready when calico-node says so on every node, and a service has the address that it asks for', async () => {
-    const ipam = { ...plan, echo: { ...plan.echo, loadBalancer: 'ipam' as const } };
-    let asked = 0;
-    const { kubectl } = cluster((line) => {
-      if (line.endsWith('/caliconodestatuses')) return json(nodeStatuses());
-      if (line.startsWith('get pods')) return json({ items: [] });
-      if (line.startsWith('get services')) {
-        asked += 1;
-        const annotations = { 'projectcalico.org/loadBalancerIPs': '["2.2.2.2"]' };
-        const ingress = asked > 1 ? [{ ip: '2.2.2.2' }] : [];
-        return json({
-          items: [{ metadata: { name: 'echo-lb-tcp', annotations }, status: { loadBalancer: { ingress } } }],
-        });
-      }
-      return served('operator', 'projectcalico.org/v3')(line);
-    });
-    await calicoCni.waitUntilReady(kubectl, context({ plan: ipam }));
-    expect(asked).toBe(2);
   });
 
   it('are not ready while felix does not start, whatever BIRD says', async () => {
@@ -461,7 +441,7 @@ it("Calico's controllers are waited for, with what keeps calico-node from starti
     abort.abort();
   };
   const installed = { api: 'projectcalico.org/v3', namespace: 'kube-system' } as const;
-  const waiting = ensureRequestedIpsOnly(kubectl, installed, context({ emit, signal: abort.signal }));
+  const waiting = ensureAssignment(kubectl, installed, context({ emit, signal: abort.signal }));
   await expect(waiting).rejects.toBeInstanceOf(Interrupted);
   expect(said.join()).toContain('calico-node on k8sworker1 is not Ready: ErrImageNeverPull');
 });

@@ -142,12 +142,4 @@ describe('choices that do not go together', () => {
     expect(code).toBe(2);
     expect(err).toContain(says);
   });
-
-  it('LoadBalancer addresses from Calico need Calico', async () => {
-    const lab = fakeLab('version: 1\necho: { loadBalancer: ipam }\n');
-    const { code, err } = await lab.run('labup', ['--dry-run']);
-    expect(code).toBe(2);
-    expect(err).toContain('ipam needs Calico');
-    expect((await lab.run('labup', ['--dry-run', '--artifacts', 'online'])).code).toBe(0);
-  });
 });

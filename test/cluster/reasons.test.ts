@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ensureRequestedIpsOnly } from '../../scripts/bgp/calico/load-balancer.ts';
+import { ensureAssignment } from '../../scripts/bgp/calico/load-balancer.ts';
 import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
 import { journalReasons, nodeReasons, withNodeReasons } from '../../scripts/cluster/node-reasons.ts';
 import { isCrashing, type PodList, reasonOf } from '../../scripts/cluster/pods.ts';
@@ -112,7 +112,7 @@ describe("waiting for Calico's kube-controllers", () => {
       (line) => (line.includes('calico-kube-controllers') ? [crashing('controllers-1')] : []),
       () => notFound,
     );
-    await expect(ensureRequestedIpsOnly(kubectl, installed, context)).rejects.toMatchObject({
+    await expect(ensureAssignment(kubectl, installed, context)).rejects.toMatchObject({
       message: expect.stringContaining(
         'calico-kube-controllers on k8sworker3 is not Ready: CrashLoopBackOff',
       ),
@@ -126,7 +126,7 @@ describe("waiting for Calico's kube-controllers", () => {
       (line) => (line.includes('calico-kube-controllers') ? [crashing('controllers-1')] : [pod('node-1')]),
       () => notFound,
     );
-    const said = ensureRequestedIpsOnly(kubectl, installed, {
+    const said = ensureAssignment(kubectl, installed, {
       ...context,
       emit: () => stop.abort(),
       signal: stop.signal,

@@ -108,12 +108,11 @@ const MISTAKES: readonly (readonly [string, string, string, string])[] = [
 /** Every resource of a group that the lab writes, by "KIND NAME". */
 function rendered(group: string): ReadonlyMap<string, string> {
   const plan = calicoPlan();
-  const ipam = { ...plan, echo: { ...plan.echo, loadBalancer: 'ipam' as const } };
   const api = CALICO_APIS.find((each) => each === group);
   const texts =
     api === undefined
       ? [renderInstallation(plan)]
-      : [renderBgpResources(plan, api), renderLoadBalancerPools(ipam, api)];
+      : [renderBgpResources(plan, api), renderLoadBalancerPools(plan, api)];
   const documents = texts.flatMap((text) => parseAllDocuments(text));
   return new Map(
     documents

@@ -6,6 +6,7 @@ import type { BgpObservation } from '../../scripts/bgp/checks/observe.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { announcements, announcersOf, meantPlan } from '../../scripts/matrix/network.ts';
 import { checkWorkloads } from '../../scripts/matrix/workloads.ts';
+import type { LabPlan } from '../../scripts/plan/types.ts';
 import { calicoPlan } from '../render/fixture.ts';
 import { endpointsOf, planOf } from './fixtures.ts';
 
@@ -60,6 +61,22 @@ describe('buildCells', () => {
     expect(blocked.length).toBe(31);
     const failed = checkWorkloads(plan, endpoints).filter(({ verdict }) => verdict === 'failed');
     expect(failed.map(({ id }) => id)).toEqual([blocked[0]?.blockedBy]);
+  });
+
+  it('fails where a service waits for an address that somebody of the lab gives', () => {
+    const endpoints = endpointsOf();
+    const services = endpoints.services.map((each) =>
+      each.name === 'echo-lb-tcp' ? { ...each, isPending: true as const } : each,
+    );
+    const pending = (of: LabPlan) =>
+      checkWorkloads(of, { ...endpoints, services })
+        .filter(({ reason }) => reason === 'pending')
+        .map(({ verdict, seen }) => [verdict, seen]);
+    const names = services.flatMap(({ name, clusterIp }) => (clusterIp === undefined ? [] : [name]));
+    expect(pending(plan)).toEqual([['failed', { services: names, pending: ['echo-lb-tcp'] }]]);
+    const calico = { ...plan, choices: { ...plan.choices, cni: { value: 'calico' as const, why: '' } } };
+    expect(pending(calico)).toHaveLength(1);
+    expect(pending({ ...calico, echo: { ...plan.echo, loadBalancer: 'externalIPs' } })).toEqual([]);
   });
 
   it('plans nothing for an empty namespace, which the workload checks then fail', () => {

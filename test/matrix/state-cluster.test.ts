@@ -241,6 +241,16 @@ describe('a service as kube-proxy reads it', () => {
     expect(service?.loadBalancerIps).toEqual(['203.0.113.5', '203.0.113.6']);
   });
 
+  it('waits for an address as a load balancer that has none and names nobody', () => {
+    const isPending = (spec: object, ingress: object[] = []) =>
+      read({ spec: { type: 'LoadBalancer', ...spec }, status: { loadBalancer: { ingress } } })?.isPending;
+    expect(isPending({})).toBe(true);
+    expect(isPending({ externalIPs: ['2.2.2.2'] })).toBeUndefined();
+    expect(isPending({ loadBalancerClass: 'example.com/x' })).toBeUndefined();
+    expect(isPending({}, [{ hostname: 'lb.example.com' }])).toBeUndefined();
+    expect(isPending({ type: 'NodePort' })).toBeUndefined();
+  });
+
   it.each(['service.kubernetes.io/topology-mode', 'service.kubernetes.io/topology-aware-hints'])(
     'asks for hints by its annotation %s',
     (name) => {

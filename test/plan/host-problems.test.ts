@@ -126,10 +126,12 @@ const cases: readonly Case[] = [
     facts: {
       routes: [
         { dst: '2.2.2.2', kind: 'via', dev: 'eth0' },
+        { dst: '203.0.113.0/24', kind: 'via', dev: 'eth0' },
         { dst: '5.5.0.0/16', kind: 'blocked' },
       ],
     },
     expected: [
+      'warning kubernetes.loadBalancerCidr 203.0.113.16/28 overlaps',
       'warning echo.externalIp 2.2.2.2/32 overlaps',
       'warning bgp.routerPrefixes 5.5.5.5/32 overlaps',
     ],

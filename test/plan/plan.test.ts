@@ -98,6 +98,7 @@ describe('the default lab', () => {
       { to: '10.255.0.0/16', via },
       { to: '10.96.0.0/12', via },
       { to: '2.2.2.2/32', via },
+      { to: '203.0.113.16/28', via },
       { to: '5.5.5.5/32', via },
     ]);
     expect(machine('bgp')?.routes).toEqual([]);
@@ -152,7 +153,7 @@ describe('the default lab', () => {
       maximumPaths: 8,
       maximumPrefix: 200,
     });
-    expect(defaultPlan.bgp.externalPrefixes).toEqual(['2.2.2.2/32']);
+    expect(defaultPlan.bgp.externalPrefixes).toEqual(['2.2.2.2/32', '203.0.113.16/28']);
   });
 });
 

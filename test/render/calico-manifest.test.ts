@@ -127,14 +127,14 @@ describe("Calico's manifest", () => {
     ]);
     expect(objectsOf(text)[0]).toEqual(objectsOf(EXCERPT)[0]);
     expect(text).toContain('# Source: calico/templates/calico-config.yaml');
-    expect(environmentOf(text, 'kube-controllers')).toEqual({ ENABLED_CONTROLLERS: 'node' });
   });
 
   it('runs the controller of LoadBalancer addresses where the lab wants it', () => {
-    const ipam = { ...plan, echo: { ...plan.echo, loadBalancer: 'ipam' as const } };
-    expect(environmentOf(renderCalicoManifest(ipam, EXCERPT, 'v1'), 'kube-controllers')).toEqual({
-      ENABLED_CONTROLLERS: 'node,loadbalancer',
-    });
+    const controllers = (loadBalancer: 'ipam' | 'externalIPs') => {
+      const text = renderCalicoManifest({ ...plan, echo: { ...plan.echo, loadBalancer } }, EXCERPT, 'v1');
+      return environmentOf(text, 'kube-controllers').ENABLED_CONTROLLERS;
+    };
+    expect([controllers('ipam'), controllers('externalIPs')]).toEqual(['node,loadbalancer', 'node']);
   });
 
   it('says in which group native resources are, and nothing where there are none', () => {

@@ -6,6 +6,7 @@ const POD_CIDR = { address: '10.255.0.0', length: 16 };
 const SERVICE_CIDR = '10.96.0.0/12';
 const ROUTER = '192.168.13.39';
 const EXTERNAL_IP = '2.2.2.2';
+const LOAD_BALANCER_CIDR = '203.0.113.16/28';
 
 /**
  * The plan of a lab with that many workers, written out by hand on purpose: planLab has tests of its own, and a change
@@ -18,7 +19,7 @@ export function labPlan(workers = 3, variant: LabPlan['echo']['variant'] = 'full
       node(`k8sworker${index + 1}`, 'worker', `192.168.13.${index < 3 ? 35 + index : 41 + index}`, index + 1),
     ),
   ];
-  const lab = ['10.255.0.0/16', SERVICE_CIDR, `${EXTERNAL_IP}/32`, '5.5.5.5/32'];
+  const lab = ['10.255.0.0/16', SERVICE_CIDR, `${EXTERNAL_IP}/32`, LOAD_BALANCER_CIDR, '5.5.5.5/32'];
   const machines: MachinePlan[] = [
     ...nodes,
     { name: 'bgp', role: 'router', address: ROUTER, asn: 65000, routes: [] },
@@ -51,6 +52,7 @@ export function labPlan(workers = 3, variant: LabPlan['echo']['variant'] = 'full
       podCidr: '10.255.0.0/16',
       podBlockLength: 26,
       serviceCidr: SERVICE_CIDR,
+      loadBalancerCidr: LOAD_BALANCER_CIDR,
       dnsAddress: '10.96.0.10',
       domain: 'cluster.local',
       apiServer: '192.168.13.30:6443',
@@ -61,7 +63,7 @@ export function labPlan(workers = 3, variant: LabPlan['echo']['variant'] = 'full
       routerAsn: 65000,
       peerings: peerings(nodes),
       routerPrefixes: ['5.5.5.5/32'],
-      externalPrefixes: [`${EXTERNAL_IP}/32`],
+      externalPrefixes: [`${EXTERNAL_IP}/32`, LOAD_BALANCER_CIDR],
       maximumPrefix: 200,
       maximumPaths: Math.max(8, workers),
       keepaliveSeconds: 3,
@@ -71,7 +73,7 @@ export function labPlan(workers = 3, variant: LabPlan['echo']['variant'] = 'full
       variant,
       namespace: 'echo-server',
       externalIp: EXTERNAL_IP,
-      loadBalancer: 'externalIPs',
+      loadBalancer: 'ipam',
       servers: Array.from({ length: workers }, (_, index) => ({
         pod: `echo-server${index + 1}`,
         hostname: `server${index + 1}`,

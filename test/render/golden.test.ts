@@ -16,7 +16,7 @@ import {
 import { renderRouterFiles } from '../../scripts/render/frr.ts';
 import { renderK3sAgent, renderK3sServer } from '../../scripts/render/k3s.ts';
 import { renderKubeadmInit, renderKubeadmJoin } from '../../scripts/render/kubeadm.ts';
-import { renderClusterDns, renderEcho } from '../../scripts/render/manifests.ts';
+import { renderClusterDns, renderEcho, renderLoadBalancer } from '../../scripts/render/manifests.ts';
 import { renderRuntimeFiles } from '../../scripts/render/runtime.ts';
 import { packagesOf, renderNetworkFiles, renderSshdConfig } from '../../scripts/render/software.ts';
 import { CA_CERTIFICATE } from '../fakes/ca.ts';
@@ -132,12 +132,13 @@ describe('the default lab', () => {
     await expectGolden('manifests/echo-full.yaml', renderEcho(plan));
     await expectDifference('manifests/echo-simple.diff', renderEcho(plan), renderEcho(labPlan(3, 'simple')));
     await expectGolden('manifests/cluster-dns.yaml', renderClusterDns(plan));
+    await expectGolden('manifests/load-balancer.yaml', renderLoadBalancer(plan));
   });
 });
 
 describe('the same lab with Calico', () => {
   const calico = calicoPlan(plan);
-  const ipam = { ...calico, echo: { ...calico.echo, loadBalancer: 'ipam' as const } };
+  const externalIPs = { ...calico, echo: { ...calico.echo, loadBalancer: 'externalIPs' as const } };
 
   it('what the operator is told, and the resources', async () => {
     await expectGolden('calico/installation.yaml', renderInstallation(calico));
@@ -152,12 +153,14 @@ describe('the same lab with Calico', () => {
     );
   });
 
-  it('with addresses of LoadBalancer services from IPAM', async () => {
+  it('with addresses of LoadBalancer services from IPAM, and without', async () => {
     const resources = (of: LabPlan) => renderBgpResources(of, 'projectcalico.org/v3');
-    await expectDifference('calico/bgp-ipam.diff', resources(calico), resources(ipam));
-    await expectGolden('calico/load-balancer.yaml', renderLoadBalancerPools(ipam, 'projectcalico.org/v3'));
-    await expectDifference('calico/echo-full-ipam.diff', renderEcho(plan), renderEcho(ipam));
-    expect(renderLoadBalancerPools(calico, 'projectcalico.org/v3')).toBe('');
+    await expectGolden('calico/load-balancer.yaml', renderLoadBalancerPools(calico, 'projectcalico.org/v3'));
+    await expectDifference('calico/echo-full-ipam.diff', renderEcho(plan), renderEcho(calico));
+    await expectDifference('calico/bgp-external-ips.diff', resources(calico), resources(externalIPs));
+    await expectDifference('calico/echo-full-external-ips.diff', renderEcho(plan), renderEcho(externalIPs));
+    expect(renderLoadBalancerPools(externalIPs, 'projectcalico.org/v3')).toBe('');
+    expect(renderLoadBalancer(calico)).toBe('');
   });
 
   it('has no keepalive time where Calico does not know it', () => {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
-import { applyManifests } from '../../scripts/workloads/apply.ts';
+import { applyManifests, waitForAddresses } from '../../scripts/workloads/apply.ts';
 import { type Reply, recordingExecutor } from '../fakes/recording-executor.ts';
 
 /** What a real API server says before its controller manager runs. */
@@ -22,4 +22,22 @@ it('manifests are applied again once the controller manager has made the service
   );
   const account = 'get serviceaccount default -n echo-server';
   expect(asked).toEqual(['apply', account, account, 'apply']);
+});
+
+it('waits for the addresses of LoadBalancer services, and of those only that have none of their own', async () => {
+  const ip = { loadBalancer: { ingress: [{ ip: '2.2.2.2' }] } };
+  const list = (status: object) => ({
+    items: [
+      { metadata: { name: 'lb' }, spec: { type: 'LoadBalancer' }, status },
+      { metadata: { name: 'own' }, spec: { type: 'LoadBalancer', externalIPs: ['2.2.2.3'] }, status: {} },
+      { metadata: { name: 'np' }, spec: { type: 'NodePort' }, status: { loadBalancer: {} } },
+    ],
+  });
+  const replies = [list({ loadBalancer: {} }), list({}), list(ip)].map((each) => JSON.stringify(each));
+  const local = recordingExecutor(() => replies.shift());
+  const kubectl = kubectlWith(local, { binary: 'kubectl', kubeconfig: 'kubeconfig' });
+  const notes: string[] = [];
+  await waitForAddresses(kubectl, 'n', (event) => event.type === 'note' && notes.push(event.text));
+  expect(replies).toEqual([]);
+  expect(notes.join()).toContain('lb pending');
 });

@@ -3,7 +3,6 @@ import type { Kubectl } from '../../cluster/kubectl.ts';
 import { explainPods } from '../../cluster/pods.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { type CalicoApi, loadBalancerPools } from '../../render/calico.ts';
-import { REQUESTED_IPS } from '../../render/manifests.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
 import type { InstalledCalico } from './api.ts';
@@ -15,18 +14,16 @@ interface ControllersConfiguration {
   };
 }
 
-const ON_REQUEST = 'RequestedServicesOnly';
-
 /**
- * Lets Calico give addresses only to LoadBalancer services that ask for one by annotation: the lab's own may bring its
- * address in spec.externalIPs, and somebody may add another controller. Waits for the configuration, which Calico's
- * kube-controllers make themselves: one that is there before them would switch the controllers off that it does not name.
- * Returns whether it had to be changed. Calico before 3.30 has no such controller, and nothing to change.
+ * Lets Calico give addresses to every LoadBalancer service, or only to those that ask for one by annotation where the
+ * lab's own brings its address in spec.externalIPs: then somebody may add another controller. Waits for the configuration,
+ * which Calico's kube-controllers make themselves: one that is there before them would switch the controllers off that it
+ * does not name. Returns whether it had to be changed. Calico before 3.30 has no such controller, and nothing to change.
  */
-export async function ensureRequestedIpsOnly(
+export async function ensureAssignment(
   kubectl: Kubectl,
   { api, namespace }: Pick<InstalledCalico, 'api' | 'namespace'>,
-  { emit, signal }: ClusterContext,
+  { plan, emit, signal }: ClusterContext,
 ): Promise<boolean> {
   const [group] = api.split('/');
   const resource = `kubecontrollersconfigurations.${group}`;
@@ -59,8 +56,9 @@ export async function ensureRequestedIpsOnly(
     emit,
   });
   const assigned = spec?.controllers?.loadBalancer?.assignIPs;
-  if (assigned === undefined || assigned === ON_REQUEST) return false;
-  const patch = JSON.stringify({ spec: { controllers: { loadBalancer: { assignIPs: ON_REQUEST } } } });
+  const assignIPs = plan.echo.loadBalancer === 'ipam' ? 'AllServices' : 'RequestedServicesOnly';
+  if (assigned === undefined || assigned === assignIPs) return false;
+  const patch = JSON.stringify({ spec: { controllers: { loadBalancer: { assignIPs } } } });
   await kubectl.run(['patch', resource, 'default', '--type', 'merge', '--patch', patch]);
   return true;
 }
@@ -74,39 +72,4 @@ export async function removeUnusedPools(kubectl: Kubectl, api: CalicoApi, plan: 
   const flags = ['--ignore-not-found', '--wait=false', '--output', 'name'];
   const { stdout } = await kubectl.run(['delete', `ippools.${group}`, ...flags, ...loadBalancerPools(plan)]);
   return stdout.trim() !== '';
-}
-
-interface ServiceList {
-  readonly items: readonly {
-    readonly metadata: { readonly name: string; readonly annotations?: Readonly<Record<string, string>> };
-    readonly status?: {
-      readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] };
-    };
-  }[];
-}
-
-/** Waits until every service of the lab that asks for addresses has them. */
-export async function waitForLoadBalancerIps(
-  kubectl: Kubectl,
-  { plan, emit, signal }: ClusterContext,
-): Promise<void> {
-  const { namespace } = plan.echo;
-  await waitFor({
-    what: "Calico's IPAM to give the LoadBalancer services their addresses",
-    timeoutMs: TIMEOUTS.cni,
-    look: async () => {
-      const { items } = await kubectl.json<ServiceList>(['get', 'services', '-n', namespace]);
-      const missing = items.flatMap(({ metadata, status }) => {
-        const wanted = JSON.parse(metadata.annotations?.[REQUESTED_IPS] ?? '[]') as readonly string[];
-        const has = status?.loadBalancer?.ingress?.map(({ ip }) => ip) ?? [];
-        return wanted.filter((ip) => !has.includes(ip)).map((ip) => `${metadata.name} has no ${ip} yet`);
-      });
-      return missing.length === 0
-        ? { done: true, value: undefined }
-        : { done: false, why: missing.join(', ') };
-    },
-    next: 'npx lab kubectl logs -A -l k8s-app=calico-kube-controllers   (says why it gives an address to nobody)',
-    signal,
-    emit,
-  });
 }

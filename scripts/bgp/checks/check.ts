@@ -146,10 +146,13 @@ const servers = about('servers', ['missing'], {
   wanted: { least: count },
   seen: { pods: lists({ name: text, node: text.nullable() }) },
 });
-const services = about('services', ['missing'], {
+const services = about('services', ['missing', 'pending'], {
   subject: { namespace: text },
   wanted: { least: count },
-  seen: { services: texts },
+  seen: {
+    services: texts,
+    pending: texts.describe('LoadBalancer services that wait for an address, where the lab gives addresses.'),
+  },
 });
 const networks = { sources: texts, except: texts };
 const masquerading = about('masquerading', ['missing', 'other-addresses'], {

@@ -1,4 +1,5 @@
 import { type LabPlan, type MachinePlan, machinesOf, theMachine } from '../../plan/types.ts';
+import { isWithin } from '../../shared/ip.ts';
 import type { CheckOf } from './check.ts';
 
 /** A prefix and the nodes that announce it over BGP now, derived from what the API server says. */
@@ -80,13 +81,15 @@ export function routerRoutes(
           ? { prefix, nextHops: [owner.address], rule: 'own-block-to-router', owner: owner.name }
           : { prefix, nextHops: [], rule: 'block-without-session', owner: owner.name },
   );
-  // Its prefix list takes these whole, and nothing else of the services.
-  const taken = [plan.kubernetes.serviceCidr, ...plan.bgp.externalPrefixes];
+  // Its prefix list takes the service CIDR whole and external addresses one by one, and nothing else of the services.
+  const isTaken = (prefix: string) =>
+    prefix === plan.kubernetes.serviceCidr ||
+    (prefix.endsWith('/32') && plan.bgp.externalPrefixes.some((each) => isWithin(prefix, each)));
   const services = announcements.filter(({ of }) => of === undefined || of === 'service-cidr');
   return [
     ...blocks,
     ...services.map(({ of, prefix, nodes }): ExpectedRoute => {
-      if (!taken.includes(prefix)) return { prefix, nextHops: [], rule: 'refused-by-router' };
+      if (!isTaken(prefix)) return { prefix, nextHops: [], rule: 'refused-by-router' };
       const nextHops = sorted(peers.filter(({ name }) => nodes.includes(name)).map(({ address }) => address));
       return { prefix, nextHops, rule: of === undefined ? 'external-to-router' : 'service-cidr' };
     }),

@@ -1,5 +1,5 @@
 import { type LabPlan, type MachinePlan, theMachine } from '../../plan/types.ts';
-import { contains, firstOf, fromNumber, isIPv4, overlaps, parseCidr } from '../../shared/ip.ts';
+import { isIPv4, isWithin, overlaps, parseCidr } from '../../shared/ip.ts';
 import { type CheckOf, makeCheck, unseenCheck } from './check.ts';
 import { type Announcement, nodesOf } from './expected.ts';
 import type { SessionState } from './frr.ts';
@@ -104,13 +104,6 @@ function isOfLab(
     const other = parseCidr(text);
     return other !== undefined && overlaps(cidr, other);
   });
-}
-
-function isWithin(prefix: string, wider: string): boolean {
-  const inner = parseCidr(prefix);
-  const outer = parseCidr(wider);
-  if (inner === undefined || outer === undefined) return false;
-  return inner.length >= outer.length && contains(outer, fromNumber(firstOf(inner)));
 }
 
 /** What a machine offers over eBGP, as the router tells it: its own offers, and what it refuses of a node's. */

@@ -15,7 +15,7 @@ import { bootTimes, requireMachine } from '../../machines/connect.ts';
 import { announcements, meantPlan } from '../../matrix/network.ts';
 import { readEndpoints } from '../../matrix/state/read.ts';
 import { machinesOf, theMachine } from '../../plan/types.ts';
-import { renderClusterDns, renderEcho } from '../../render/manifests.ts';
+import { renderClusterDns, renderEcho, renderLoadBalancer } from '../../render/manifests.ts';
 import { describeCheck } from '../../report/check-text.ts';
 import type { Emit } from '../../shared/events.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
@@ -26,6 +26,7 @@ import {
   type PodSet,
   removeEndedPods,
   removeOtherServices,
+  waitForAddresses,
   waitForPods,
 } from '../../workloads/apply.ts';
 import { KUBECTL_NOTE } from '../access.ts';
@@ -97,7 +98,7 @@ export async function configureNetwork(lab: Cluster, emit: Emit) {
   return { changed: await cniOf(lab.plan).settle(lab.kubectl, contextOf(lab, emit)) };
 }
 
-/** Waits until every node and every pod is Ready. */
+/** Waits until every node and every pod is Ready, and the LoadBalancer services have their addresses. */
 export async function waitForPodsAndNodes({ kubectl, plan, boots, deps: { signal } }: Cluster, emit: Emit) {
   await waitForNodes(kubectl, plan, emit, signal);
   const { servers, clientPod } = plan.echo;
@@ -109,6 +110,7 @@ export async function waitForPodsAndNodes({ kubectl, plan, boots, deps: { signal
     ready(plan.echo.namespace, { names: [...servers.map(({ pod }) => pod), clientPod.pod] }),
     // kubeadm runs CoreDNS twice.
     waitForSystem('kube-dns', isKubeadm && plan.kubernetes.dns === 'coredns' ? 2 : 1),
+    waitForAddresses(kubectl, plan.echo.namespace, emit, signal),
     // With k3s kube-proxy is a part of k3s itself.
     isKubeadm && waitForSystem('kube-proxy', machinesOf(plan, 'control-plane', 'worker').length),
   ]);
@@ -160,7 +162,8 @@ async function applyWorkloads({ kubectl, plan, boots, deps }: Cluster): Promise<
   const ended = await removeEndedPods(kubectl, namespace, boots);
   const echo = renderEcho(plan);
   const other = await removeOtherServices(kubectl, namespace, echo);
-  const dns = plan.kubernetes.dns === 'lab' ? [renderClusterDns(plan)] : [];
-  const applied = await applyManifests(kubectl, [...dns, echo].join('---\n'), deps.signal);
+  const dns = plan.kubernetes.dns === 'lab' ? renderClusterDns(plan) : '';
+  const manifests = [dns, renderLoadBalancer(plan), echo].filter((text) => text !== '');
+  const applied = await applyManifests(kubectl, manifests.join('---\n'), deps.signal);
   return ended || other || applied;
 }

@@ -109,14 +109,9 @@ function softwareOf({ artifacts, distribution }: LabPlan['choices']): SoftwareFa
   return artifacts.value === 'online' ? onlineFacts(loadVersions(), distribution.value) : DEBIAN_SOFTWARE;
 }
 
-function refuseImpossible({ choices, echo }: LabPlan, software: SoftwareFacts): void {
+function refuseImpossible({ choices }: LabPlan, software: SoftwareFacts): void {
   if (choices.distribution.value === 'k3s') requireK3s(software);
   else kubeadmApi(software.versions.kubernetes);
-  if (echo.loadBalancer === 'ipam' && choices.cni.value !== 'calico')
-    throw new UserError('echo.loadBalancer: ipam needs Calico, whose address management it is.', {
-      details: [`CNI: ${choices.cni.value} (${choices.cni.why})`],
-      next: 'Write "loadBalancer: externalIPs" in lab.yaml, or take artifacts with Calico: labup --artifacts online',
-    });
 }
 
 /**

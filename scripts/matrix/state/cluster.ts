@@ -53,6 +53,7 @@ const serviceObject = z.object({
     sessionAffinity: z.enum(['None', 'ClientIP']).default('None'),
     healthCheckNodePort: z.number().optional(),
     loadBalancerSourceRanges: listOf(z.string()),
+    loadBalancerClass: z.string().nullish(),
   }),
   status: z
     .object({
@@ -277,6 +278,7 @@ function serviceOf(
     ...proxied(ingress),
     loadBalancerIps:
       spec.type === 'LoadBalancer' ? ingress.flatMap(({ ip }) => (ip === undefined ? [] : [ip])) : [],
+    ...(isPending(spec, ingress) ? { isPending: true as const } : {}),
     sourceRanges: spec.loadBalancerSourceRanges,
     policy: spec.externalTrafficPolicy,
     internalPolicy: spec.internalTrafficPolicy,
@@ -286,6 +288,14 @@ function serviceOf(
     endpoints,
     backends: sorted(endpoints.filter(({ ready }) => ready).map(({ ip }) => ip)),
   };
+}
+
+/** Whether it waits for an address of whoever gives them to services that name nobody. */
+function isPending(
+  { type, externalIPs, loadBalancerClass }: z.output<typeof serviceObject>['spec'],
+  ingress: readonly unknown[],
+): boolean {
+  return type === 'LoadBalancer' && !loadBalancerClass && externalIPs.length + ingress.length === 0;
 }
 
 /** A slice's port is the service's where both name and protocol are the same. */

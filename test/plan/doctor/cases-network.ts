@@ -94,7 +94,7 @@ export const NETWORK_CASES: Cases = {
     },
   ],
   prefixes: [
-    { what: 'free', verdict: 'ok', says: ['2.2.2.2/32, 5.5.5.5/32: no host route'] },
+    { what: 'free', verdict: 'ok', says: ['2.2.2.2/32, 203.0.113.16/28, 5.5.5.5/32: no host route'] },
     {
       what: 'in use',
       facts: { routes: [{ dst: '10.0.0.0/8', kind: 'via', dev: 'tun0' }] },
