@@ -110,7 +110,8 @@ function shown(value: unknown): string {
   return Array.isArray(value) ? `[${value.join(', ')}]` : String(value);
 }
 
-function table(heads: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
+/** A Markdown table after an empty line; nothing where there are no rows. */
+export function table(heads: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
   if (rows.length === 0) return [];
   const line = (cells: readonly string[]) =>
     `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
