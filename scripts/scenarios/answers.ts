@@ -17,6 +17,9 @@ export interface Answer {
 /** "key value" of nginx with the scenarios' configuration, "Key: value" of the echo server, and curl's status. */
 const FIELD = /^(pod|server|client|forwarded|host|path|status)(?::? |$)(.*)$/i;
 
+/** A header of HTTP is called Server as well, and holds no address. */
+const ADDRESS = /^\S+:\d+$/;
+
 /** The answers that a command printed, in their order. An answer ends with its status, or where the next one begins. */
 export function parseAnswers(stdout: string): readonly Answer[] {
   const answers: Record<string, string | number>[] = [];
@@ -24,7 +27,7 @@ export function parseAnswers(stdout: string): readonly Answer[] {
   for (const line of stdout.split('\n')) {
     const [, name = '', said = ''] = FIELD.exec(line.trim()) ?? [];
     const key = name.toLowerCase();
-    if (key === '') continue;
+    if (key === '' || (['server', 'client'].includes(key) && !ADDRESS.test(said.trim()))) continue;
     if (ended || answers.at(-1)?.[key] !== undefined) answers.push({});
     const answer = answers.at(-1) as Record<string, string | number>;
     if (key === 'status') answer[key] = Number(said);

@@ -75,8 +75,8 @@ function judgePods(found: readonly PodFact[], wanted: WantedPods, facts: Facts):
     ].join(' ');
   const unready = found.filter(({ ready }) => !ready);
   const count = `${found.length - unready.length} of ${found.length} Ready`;
-  const seen = right || unready.length === 0 ? found : unready;
-  return { right, seen: found.length === 0 ? 'there is none' : `${count}: ${seen.map(words).join('; ')}` };
+  const seen = (right || unready.length === 0 ? found : unready).map(words).join('; ');
+  return { right, seen: found.length === 0 ? 'there is none' : right ? seen : `${count}: ${seen}` };
 }
 
 /** The EndpointSlices of a service name exactly these pods as ready. */

@@ -70,7 +70,7 @@ export interface Audience {
 }
 
 const WITHIN_MS = 30_000;
-const LINES = 6;
+const LINES = 8;
 
 /**
  * Runs the steps one after another. What comes after a step that failed is not run: it builds on it. The namespaces and

@@ -45,7 +45,7 @@ interface StepText {
   readonly expect: Expectation | readonly Expectation[];
   /** How long it may take until it is seen, in milliseconds; default: 30 s. */
   readonly withinMs?: number;
-  /** Which lines of the output matter; default: the first six. */
+  /** Which lines of the output matter; default: the first eight. */
   readonly show?: RegExp;
 }
 
@@ -59,7 +59,9 @@ export type Step = StepText & ({ readonly change: Typed } | { readonly look: Typ
 export type Need =
   | { readonly image: string }
   /** From this minor version on: 24 is Kubernetes 1.24. */
-  | { readonly minor: number };
+  | { readonly minor: number }
+  /** kube-proxy's mode. */
+  | { readonly proxyMode: 'iptables' | 'nftables' | 'ipvs' };
 
 /**
  * A lesson that is run step by step on the running lab. Its manifests are plain, for `kubectl apply -f` by hand as well; it

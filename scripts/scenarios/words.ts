@@ -52,14 +52,14 @@ function ofService(
 }
 
 /** Where a pod answers. */
-export function podIp(name: string): Value<string> {
-  const text = `the address of pod ${name}`;
-  return { text, of: ({ pods }) => known(text, find('pod', pods, name).ip) };
+export function podIp(name: Word): Value<string> {
+  const text = `the address of pod ${wordText(name)}`;
+  return { text, of: (facts) => known(text, find('pod', facts.pods, resolved(name, facts)).ip) };
 }
 
 /** The name of the n-th pod with a label, in the order of their names. */
 export function podName(selector: string, n = 0): Value<string> {
-  const text = `the name of a pod with ${selector}`;
+  const text = `a pod with ${selector}`;
   const pods = podsOf(selector);
   return {
     text,
@@ -75,9 +75,9 @@ export function podName(selector: string, n = 0): Value<string> {
 }
 
 /** The node that a pod runs on. */
-export function nodeOf(name: string): Value<string> {
-  const text = `the node of pod ${name}`;
-  return { text, of: ({ pods }) => known(text, find('pod', pods, name).node) };
+export function nodeOf(name: Word): Value<string> {
+  const text = `the node of ${wordText(name)}`;
+  return { text, of: (facts) => known(text, find('pod', facts.pods, resolved(name, facts)).node) };
 }
 
 /** Throws NotThere for a headless service. */
@@ -109,11 +109,14 @@ export function healthCheckNodePort(service: string): Value<string> {
 }
 
 /** A machine's address in the lab. */
-export function addressOf(machine: string): Value<string> {
+export function addressOf(machine: Word): Value<string> {
+  const text = `the address of ${wordText(machine)}`;
   return {
-    text: `the address of ${machine}`,
-    of: ({ plan }) =>
-      known(`machine ${machine}`, plan.machines.find(({ name }) => name === machine)?.address ?? ''),
+    text,
+    of: (facts) => {
+      const name = resolved(machine, facts);
+      return known(text, facts.plan.machines.find((each) => each.name === name)?.address ?? '');
+    },
   };
 }
 
@@ -137,6 +140,10 @@ export function word(strings: TemplateStringsArray, ...words: readonly Word[]): 
   return { text: join(shownWord), of: (facts) => join((each) => resolved(each, facts)) };
 }
 
+function wordText(each: Word): string {
+  return typeof each === 'string' ? each : each.text;
+}
+
 /** A word for a reader who has no lab: what is not known yet is in angle brackets. */
 export function shownWord(each: Word): string {
   return typeof each === 'string' ? each : each.text.includes('<') ? each.text : `<${each.text}>`;
@@ -154,6 +161,14 @@ export function on(machine: Word, ...argv: readonly Word[]): Typed {
 
 /** The machine that routes for the lab, and speaks BGP with the nodes. */
 export const router: Value<string> = value('the router', ({ plan }) => theMachine(plan, 'router').name);
+
+/** The first client without routes into the cluster: it reaches nodes only. */
+export const outsider: Value<string> = value('the client without routes', ({ plan }) =>
+  known(
+    'a client without routes',
+    machinesOf(plan, 'client').find(({ routes }) => routes.length === 0)?.name ?? '',
+  ),
+);
 
 /** The n-th worker, from 0. */
 export function worker(n: number): Value<string> {

@@ -250,6 +250,7 @@ interface Inventory {
   /** Images that every worker has. */
   readonly images: ReadonlySet<string>;
   readonly kubernetes: string;
+  readonly proxyMode: string;
 }
 
 interface NodeImages {
@@ -267,13 +268,14 @@ async function inventoryOf({ kubectl, plan }: OpenLab): Promise<Inventory> {
     )
     .map(({ status }) => new Set((status.images ?? []).flatMap(({ names }) => names ?? [])));
   const images = new Set([...first].filter((name) => others.every((other) => other.has(name))));
-  return { images, kubernetes: plan.kubernetes.version };
+  const { version, proxyMode = 'iptables' } = plan.kubernetes;
+  return { images, kubernetes: version, proxyMode };
 }
 
 /** Why a scenario cannot run here, and what would let it run; undefined where it can. */
 export function missingOf(
   needs: readonly Need[],
-  { images, kubernetes }: Inventory,
+  { images, kubernetes, proxyMode }: Inventory,
 ): { readonly reason: string; readonly next: string } | undefined {
   for (const need of needs) {
     if ('image' in need && !images.has(need.image))
@@ -285,6 +287,11 @@ export function missingOf(
       return {
         reason: `it needs Kubernetes 1.${need.minor} or later, and this is ${kubernetes}`,
         next: 'npx labdown --yes && npx labup --artifacts online --yes',
+      };
+    if ('proxyMode' in need && need.proxyMode !== proxyMode)
+      return {
+        reason: `it is about kube-proxy in mode ${need.proxyMode}, and this one is in mode ${proxyMode}`,
+        next: `npx labdown --yes && npx labup --yes   (with kubernetes.proxyMode: ${need.proxyMode})`,
       };
   }
   return undefined;
