@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """Cluster DNS: feeds dnsmasq from the Kubernetes API and keeps it running. PID 1 of the cluster-dns container.
 
-It watches Services and Endpoints with the pod's service account, renders the records (records.py), and lets dnsmasq
-read them: a changed hosts file takes a SIGHUP, a changed configuration (SRV records) a restart. dnsmasq starts only
-after the first complete list, so that nobody is told NXDOMAIN for what has not been read yet. When the API cannot be
-reached the last known records stay. The process ends with code 1 when dnsmasq does, so that the kubelet sees it.
+It watches Services, Endpoints, Pods and Nodes with the pod's service account, renders the records (records.py), and
+lets dnsmasq read them: a changed hosts file takes a SIGHUP, a changed configuration (SRV and CNAME records) a restart,
+some 15 ms. dnsmasq starts only after the first complete list, so that nobody is told NXDOMAIN for what has not been
+read yet. When the API cannot be reached the last known records stay. The process ends with code 1 when dnsmasq does,
+so that the kubelet sees it.
 
 Environment:
     DNS_LISTEN                addresses to answer on, with commas (required), on UDP and TCP
@@ -146,14 +147,13 @@ def main() -> None:
 
     news = threading.Event()
     api = KubeApi(f"{env('KUBERNETES_SCHEME', 'https')}://{host}:{port}", f"{account}/ca.crt", f"{account}/token")
-    services = Mirror(api, "/api/v1/services", news.set)
-    endpoints = Mirror(api, "/api/v1/endpoints", news.set)
+    mirrors = [Mirror(api, f"/api/v1/{kind}", news.set) for kind in ("services", "endpoints", "pods", "nodes")]
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, terminate)
     probes = http.server.ThreadingHTTPServer(("", int(env("READY_PORT", "8181"))), Ready)
     threading.Thread(target=probes.serve_forever, name="probes", daemon=True).start()
-    services.start()
-    endpoints.start()
+    for mirror in mirrors:
+        mirror.start()
     try:
         while True:
             changed = news.wait(CHECK_INTERVAL)
@@ -162,16 +162,17 @@ def main() -> None:
                 continue
             time.sleep(SETTLE)
             news.clear()
-            if not (services.synced and endpoints.synced):
+            if not all(mirror.synced for mirror in mirrors):
                 continue
             started = time.monotonic()
-            records = build_records(services.snapshot(), endpoints.snapshot(), zone)
+            services, endpoints, pods, nodes = (mirror.snapshot() for mirror in mirrors)
+            records = build_records(services, endpoints, pods, nodes, zone)
             config = render_config(records, zone, listen, dnsmasq.port, dnsmasq.hosts_file)
             how = dnsmasq.serve(render_hosts(records), config)
             Ready.served = True
             if how:
-                log(f"{len(records.hosts)} addresses, {len(records.services)} SRV records: dnsmasq {how},"
-                    f" served after {(time.monotonic() - started) * 1000:.0f} ms")
+                log(f"{len(records.hosts)} addresses, {len(records.services)} SRV records, {len(records.aliases)} aliases:"
+                    f" dnsmasq {how}, served after {(time.monotonic() - started) * 1000:.0f} ms")
     finally:
         dnsmasq.stop()
 

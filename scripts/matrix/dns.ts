@@ -1,4 +1,5 @@
 import { type Check, type CheckOf, checkId, makeCheck, type Subject } from '../bgp/checks/check.ts';
+import { nodesOf } from '../bgp/checks/expected.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { nthAddress, parseCidr } from '../shared/ip.ts';
 import { flowSources } from './cells.ts';
@@ -25,8 +26,8 @@ interface Draft extends Omit<Wanted, 'outcome' | 'policy'> {
 
 /**
  * What the client pod asks its own resolver, with the right answers (kubernetes/dns, docs/specification.md): headless
- * names, pods' names, ClusterIPs, the API server's service, reverse names, and a name that must not exist; and where CoreDNS
- * answers, what only it has. `policed`: what policies make of all these questions.
+ * names, pods' names, ClusterIPs, the API server's service, reverse names, and a name that must not exist; and what CoreDNS
+ * and the lab's own server have beyond it. `policed`: what policies make of all these questions.
  */
 export function dnsChecks(
   plan: LabPlan,
@@ -41,7 +42,7 @@ export function dnsChecks(
         ? headlessChecks(plan, endpoints, service)
         : clusterIpChecks(service.name, service.clusterIp, nameOf(plan, service)),
     ),
-    ...(plan.kubernetes.dns === 'coredns' ? corednsChecks(plan, endpoints) : []),
+    ...furtherChecks(plan, endpoints),
     {
       name: `kubernetes.default.svc.${domain}`,
       rule: 'api-server',
@@ -52,6 +53,7 @@ export function dnsChecks(
       rule: 'no-such-service',
       answers: [],
     },
+    ...(plan.kubernetes.dns === 'lab' ? nodeChecks(plan) : []),
   ];
   return drafts.map(({ name, type = 'A', ...draft }) => {
     const [first] = draft.answers;
@@ -145,10 +147,10 @@ function isNamedBy({ subdomain, namespace }: EchoPod, service: EchoService): boo
 }
 
 /**
- * What CoreDNS answers beyond plain names (plugin/kubernetes, kubernetes.go): a name for each endpoint of any service,
- * ports by SRV, pods by their address, and the target of an ExternalName.
+ * Beyond plain names (CoreDNS: plugin/kubernetes, kubernetes.go): a name for each endpoint of any service, ports by SRV,
+ * pods by their address, and the target of an ExternalName.
  */
-function corednsChecks(plan: LabPlan, endpoints: Endpoints): Draft[] {
+function furtherChecks(plan: LabPlan, endpoints: Endpoints): Draft[] {
   const own = tested(plan, endpoints);
   const [pod] = serverPods(own);
   return [
@@ -168,15 +170,26 @@ function corednsChecks(plan: LabPlan, endpoints: Endpoints): Draft[] {
         ...service.ports
           .filter(({ name }) => name !== '')
           .map(
-            ({ name, protocol, port }): Draft => ({
-              name: `_${name}._${protocol}.${nameOf(plan, service)}`,
+            (port): Draft => ({
+              name: `_${port.name}._${port.protocol}.${nameOf(plan, service)}`,
               type: 'SRV',
               rule: 'srv',
               of: service.name,
-              port: name,
-              answers: srvAnswers(plan, endpoints, service, { name, port }),
+              port: port.name,
+              answers: srvAnswers(plan, endpoints, service, [port]),
             }),
           ),
+        ...(service.clusterIp !== undefined || service.ports.length === 0
+          ? []
+          : [
+              {
+                name: nameOf(plan, service),
+                type: 'SRV' as const,
+                rule: 'srv' as const,
+                of: service.name,
+                answers: srvAnswers(plan, endpoints, service, service.ports),
+              },
+            ]),
       ];
     }),
     ...(pod === undefined || endpoints.podRecords !== true
@@ -200,19 +213,28 @@ function corednsChecks(plan: LabPlan, endpoints: Endpoints): Draft[] {
   ];
 }
 
-/** "priority weight port target": the targets share a weight of 100 (plugin/backend_lookup.go). */
+/** "priority weight port target": all targets share a weight of 100 (plugin/backend_lookup.go). */
 function srvAnswers(
   plan: LabPlan,
   endpoints: Endpoints,
   service: EchoService,
-  { name, port }: { readonly name: string; readonly port: number },
+  ports: EchoService['ports'],
 ): readonly string[] {
-  if (service.clusterIp !== undefined) return [`0 100 ${port} ${nameOf(plan, service)}`];
-  const targets = service.endpoints.filter(({ ready, ports }) => ready && ports[name] !== undefined);
+  const ready = service.endpoints.filter((endpoint) => endpoint.ready);
+  const targets =
+    service.clusterIp !== undefined
+      ? ports.map(({ port }) => `${port} ${nameOf(plan, service)}`)
+      : ports.flatMap(({ name }) =>
+          ready
+            .filter((endpoint) => endpoint.ports[name] !== undefined)
+            .map(({ ip, ports: own }) => `${own[name]} ${endpointName(plan, endpoints, service, ip)}`),
+        );
   const weight = Math.max(1, Math.floor(100 / targets.length));
-  return targets.map(
-    ({ ip, ports }) => `0 ${weight} ${ports[name]} ${endpointName(plan, endpoints, service, ip)}`,
-  );
+  return [...new Set(targets)].map((target) => `0 ${weight} ${target}`);
+}
+
+function nodeChecks(plan: LabPlan): Draft[] {
+  return nodesOf(plan).map(({ name, address }) => ({ name, rule: 'node', of: name, answers: [address] }));
 }
 
 function clusterIpChecks(service: string, clusterIp: string, name: string): Draft[] {

@@ -15,7 +15,7 @@ export interface Endpoints {
     readonly name: string;
     readonly target: string;
   }[];
-  /** CoreDNS answers 10-0-0-1.NAMESPACE.pod.DOMAIN, as its Corefile says. */
+  /** Cluster DNS answers 10-0-0-1.NAMESPACE.pod.DOMAIN. */
   readonly podRecords?: boolean;
   /** With Calico only: the blocks that its IPAM has given to nodes. */
   readonly podBlocks?: readonly PodBlock[];

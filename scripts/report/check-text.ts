@@ -125,19 +125,24 @@ const NAMES: Readonly<
   },
   endpoint: {
     title: ({ of }) => `name of an endpoint of ${of}`,
-    why: 'CoreDNS has a name for each ready endpoint of a service.',
+    why: 'There is a name for each ready endpoint of a service.',
   },
   srv: {
-    title: ({ of, port }) => `SRV record of ${of}, port ${port}`,
-    why: "A named port has an SRV record with the ClusterIP's name, or one for each endpoint of a headless service.",
+    title: ({ of, port }) =>
+      port === undefined ? `SRV records of ${of}` : `SRV record of ${of}, port ${port}`,
+    why: "A port has an SRV record with the ClusterIP's name, or one for each endpoint of a headless service.",
   },
   'pod-address': {
     title: () => "name of a pod's address",
-    why: 'The Corefile says "pods insecure" or "pods verified": a pod\'s address has a name.',
+    why: 'A pod\'s address has a name, unless a Corefile says neither "pods insecure" nor "pods verified".',
   },
   'external-name': {
     title: ({ of }) => `ExternalName ${of}`,
     why: 'A service of type ExternalName is another name for its target.',
+  },
+  node: {
+    title: ({ of }) => `name of node ${of}`,
+    why: "A node's name resolves to its own address, as in k3s.",
   },
 };
 

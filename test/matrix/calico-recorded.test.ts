@@ -386,17 +386,18 @@ describe('CoreDNS', () => {
           }
         : service,
     );
-    const srv = dnsChecks(plan, { ...state, services }).find(
-      ({ question }) => question.id === `dns.srv._tcp._tcp.headless.${NAMESPACE}`,
-    );
-    expect([...(srv?.wanted.answers ?? [])].sort()).toEqual(
-      ['server1', 'server2', 'server3'].map((name) => `0 33 1234 ${name}.headless.${NAMESPACE}`),
-    );
+    for (const id of [`dns.srv._tcp._tcp.headless.${NAMESPACE}`, `dns.srv.headless.${NAMESPACE}`]) {
+      const srv = dnsChecks(plan, { ...state, services }).find(({ question }) => question.id === id);
+      expect([...(srv?.wanted.answers ?? [])].sort()).toEqual(
+        ['server1', 'server2', 'server3'].map((name) => `0 33 1234 ${name}.headless.${NAMESPACE}`),
+      );
+    }
   });
 
-  it("is not asked for what the lab's own DNS does not have, nor for pods where it has none of them", () => {
-    const own = dnsChecks(bird, state).map(({ question }) => question.id);
-    expect(own.filter((id) => /\.(srv|cname)\.|\.pod\./.test(id))).toEqual([]);
+  it("is asked what the lab's own DNS is, except for nodes, and not for pods where it has none of them", () => {
+    const own = dnsChecks(bird, state).map(({ question }) => question.name);
+    const nodes = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'];
+    expect(own).toEqual([...checks.map(({ question }) => question.name), ...nodes]);
     const without = dnsChecks(plan, { ...state, podRecords: false }).map(({ question }) => question.id);
     expect(without.filter((id) => id.includes('.pod.'))).toEqual([]);
   });

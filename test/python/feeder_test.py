@@ -3,6 +3,7 @@ import http.client
 import os
 import re
 import shutil
+import socket
 import tempfile
 import time
 import unittest
@@ -13,9 +14,19 @@ from resolver import DnsFailure, Resolver
 from scheduler import Scheduler
 from support import FakeApi, Program, eventually, free_port
 
-SERVICES, ENDPOINTS = "/api/v1/services", "/api/v1/endpoints"
+SERVICES, ENDPOINTS, PODS, NODES = (f"/api/v1/{kind}" for kind in ("services", "endpoints", "pods", "nodes"))
 KUBERNETES = {"spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443}]}}
 ADDRESSES = "127.0.0.1,127.0.0.2"
+
+
+def first_address(name: str, port: int) -> str:
+    """The first A record of an answer, in the server's own order."""
+    question = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0\0\1\0\1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(2)
+        sock.connect(("127.0.0.1", port))
+        sock.send(bytes.fromhex("000101000001000000000000") + question)
+        return socket.inet_ntoa(sock.recv(512)[12 + len(question) + 12:][:4])  # after a pointer, type, class, TTL, length
 
 
 class Feeder(unittest.TestCase):
@@ -27,6 +38,11 @@ class Feeder(unittest.TestCase):
         self.fake = self.enterContext(FakeApi())
         self.fake.put(SERVICES, "default", "kubernetes", **KUBERNETES)
         self.fake.put(SERVICES, "echo", "headless", spec={"clusterIP": "None"})
+        self.fake.put(SERVICES, "echo", "outside", spec={"type": "ExternalName", "externalName": "www.example.com"})
+        self.fake.put(SERVICES, "echo", "loop", spec={"type": "ExternalName",
+                                                      "externalName": "loop.echo.svc.cluster.local"})
+        self.fake.put(PODS, "echo", "server1", status={"podIP": "10.255.0.3", "phase": "Running"})
+        self.fake.put(NODES, "", "worker1", status={"addresses": [{"type": "InternalIP", "address": "192.168.13.35"}]})
         self.endpoints("10.255.0.3")
         self.port, self.ready_port = free_port(), free_port()
         self.env = {"DNS_LISTEN": ADDRESSES, "DNS_PORT": str(self.port), "READY_PORT": str(self.ready_port),
@@ -73,6 +89,11 @@ class Feeder(unittest.TestCase):
                 (headless, "A", ["10.255.0.3"]),
                 (f"server1.{headless}", "A", ["10.255.0.3"]),
                 (f"_https._tcp.{kubernetes}", "SRV", [f"0 100 443 {kubernetes}"]),
+                (kubernetes, "SRV", [f"0 100 443 {kubernetes}"]),
+                ("outside.echo.svc.cluster.local", "CNAME", ["www.example.com"]),
+                ("10-255-0-3.echo.pod.cluster.local", "A", ["10.255.0.3"]),
+                ("worker1", "A", ["192.168.13.35"]),
+                ("192.168.13.35", "PTR", ["worker1"]),
                 ("10.255.0.3", "PTR", [f"server1.{headless}"]),
                 ("10.96.0.1", "PTR", [kubernetes]),
                 (f"server2.{headless}", "A", ("dns-nxdomain", "NXDOMAIN")),
@@ -110,6 +131,12 @@ class Feeder(unittest.TestCase):
         program.line("dnsmasq reload")
         self.assertEqual(len([line for line in program.lines if "served after" in line]), 2)
 
+    def test_the_addresses_of_a_name_take_turns_to_be_the_first(self) -> None:
+        self.endpoints("10.255.0.3", "10.255.0.4", "10.255.0.5")
+        self.start()
+        name = "headless.echo.svc.cluster.local"
+        self.assertEqual({first_address(name, self.port) for _ in range(9)}, set(self.ask(name)))
+
     def test_many_endpoints_are_answered_over_tcp(self) -> None:
         many = sorted(f"10.255.{high}.{low}" for high in range(3) for low in range(50))
         self.endpoints(*many)
@@ -134,7 +161,7 @@ class Feeder(unittest.TestCase):
         time.sleep(0.3)  # long enough to serve them, which it must not
         self.assertEqual(self.get("/ready"), 503)
         self.fake.release()
-        self.assertIn(" 3 addresses, ", program.line("served after"))
+        self.assertIn(" 5 addresses, ", program.line("served after"))
 
     def test_keeps_answering_while_the_api_is_away(self) -> None:
         program = self.start()

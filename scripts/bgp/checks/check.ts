@@ -26,7 +26,7 @@ export const ROUTE_RULES = [
   'encapsulated',
 ] as const;
 
-/** Which part of the specification of Kubernetes DNS, or of what only CoreDNS has, gives a name its answer. */
+/** Which part of the specification of Kubernetes DNS, or of what servers have beyond it, gives a name its answer. */
 export const DNS_RULES = [
   'service',
   'service-reverse',
@@ -39,6 +39,7 @@ export const DNS_RULES = [
   'srv',
   'pod-address',
   'external-name',
+  'node',
 ] as const;
 
 /** The reasons that checks of every kind can have: it is as wanted; nobody could look; what has to answer fails. */

@@ -61,9 +61,9 @@ async function servedAdminKinds(kubectl: Kubectl): Promise<readonly string[]> {
   return [...new Set(names)].filter((name) => !name.includes('/')).map((name) => `${name}.${ADMIN_GROUP}`);
 }
 
-/** What the Corefile says of names of pods: "pods insecure" (kubeadm's and k3s' own) or "pods verified". */
+/** Whether pods have names: the lab's own DNS has them, a Corefile may say "pods insecure" or "pods verified". */
 async function readCorefile(kubectl: Kubectl, plan: LabPlan): Promise<Pick<ClusterState, 'podRecords'>> {
-  if (plan.kubernetes.dns !== 'coredns') return {};
+  if (plan.kubernetes.dns !== 'coredns') return { podRecords: true };
   const { stdout } = await kubectl.run([
     ...['get', 'configmap', 'coredns', '-n', 'kube-system', '--ignore-not-found'],
     ...['-o', 'jsonpath={.data.Corefile}'],
