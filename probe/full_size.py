@@ -81,9 +81,13 @@ def udp(sock: socket.socket, address: str, port: int, timeout: float) -> Convers
         try:
             sock.sendto(first.ljust(size - UDP_HEADERS, b"x"), (address, port))
         except OSError as error:
-            if error.errno == errno.EMSGSIZE and (smaller := path_mtu(address, port)) < size:
-                size = smaller
-                continue
+            if error.errno == errno.EMSGSIZE:
+                # Where this machine translates the address, only its own message knows the link that it leaves by.
+                queued = queued_error(sock)
+                told = queued.mtu if queued and queued.mtu > UDP_HEADERS else size
+                if (smaller := min(told, path_mtu(address, port))) < size:
+                    size = smaller
+                    continue
             return lost("there", size, failed_with(error.errno or 0, f"sending a packet of {size} bytes").detail)
         deadline = time.monotonic() + timeout
         while (yield Wait(sock, selectors.EVENT_READ, deadline)):

@@ -49,6 +49,7 @@ def setUpModule() -> None:
         ip -n server addr add 10.2.0.2/24 dev eth0
         ip -n server addr add 10.2.0.3/24 dev eth0
         ip -n client link set lo up
+        ip -n router link set lo up
         ip -n server link set lo up
         ip -n client link set eth0 up
         ip -n server link set eth0 up
@@ -213,6 +214,10 @@ class FullSize(unittest.TestCase):
             self.assertEqual({key: (full["bytes"], full["lost"]) for key, full in
                               self.results("10.1.0.1", prefix).items()},
                              {"tcp": (65536, None), "udp": (1500, None)})
+        self.narrow("router", "s", 1450)
+        for prefix in (CLIENT, ("ip", "netns", "exec", "router")):
+            udp = self.results("10.1.0.1", prefix)["udp"]
+            self.assertEqual((udp["bytes"], udp["lost"]), (1450, None))
 
     def test_a_smaller_link_that_is_told_of_is_no_fault(self) -> None:
         self.narrow("router", "s")
