@@ -28,7 +28,12 @@ const counted = { node: text, chain: text, comment: text, packets: count, cells:
 
 /** What proves that a connection failed where it had to. */
 export const proofSchema = z.discriminatedUnion('reason', [
-  reason('control', { cell: text, sameHost: z.boolean(), refused: z.boolean().optional() }),
+  reason('control', {
+    cell: text,
+    sameHost: z.boolean(),
+    refused: z.boolean().optional(),
+    counted: z.boolean().optional(),
+  }),
   reason('not-in-logs', { nonce: text }),
   reason('counted', counted),
 ]);

@@ -28,8 +28,14 @@ export function judgeCells(
   const results = cells.map((cell) => judgeCell(cell, first.get(cell.id), retried.get(cell.id)));
   const passed = new Set(results.flatMap(({ cell, verdict }) => (verdict === 'passed' ? [cell.id] : [])));
   const sources = [...new Set(cells.map(({ from }) => from))];
+  // Of a source from which nothing gets through the proof (proof.ts) demands that another machine's rule has counted something.
+  const counted = cells.filter((cell) => isItsOwnControl(cell, cells));
   const controlled = new Set(
-    sources.filter((from) => controlsFrom(from, cells).some(({ id }) => passed.has(id))),
+    sources.filter((from) =>
+      [...controlsFrom(from, cells), ...counted.filter((cell) => cell.from === from)].some(({ id }) =>
+        passed.has(id),
+      ),
+    ),
   );
   const blocked = new Map(
     cells.flatMap(({ from, expected, blockedBy }): [string, string][] =>
@@ -37,7 +43,7 @@ export function judgeCells(
     ),
   );
   return results.map((result) =>
-    isItsOwnControl(result.cell, cells) ? result : withControl(result, controlled, blocked),
+    counted.includes(result.cell) ? result : withControl(result, controlled, blocked),
   );
 }
 

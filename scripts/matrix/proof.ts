@@ -11,7 +11,7 @@ import {
 import { type DropPoint, dropPointOf, leastPackets, stoppingRules } from './proof-drops.ts';
 import type { ServerLogs } from './proof-logs.ts';
 import type { ObservedState } from './state/types.ts';
-import type { CellResult } from './types.ts';
+import type { Cell, CellResult } from './types.ts';
 
 /** What was seen beside the probes, in the same window. */
 export interface Witness {
@@ -45,14 +45,15 @@ export function proveResults(
   const search = searchOf(results, witness.logs);
   const drops = dropProofs(state, results, witness);
   const allCells = controls.map(({ cell }) => cell);
+  const isCounted = ({ id }: Cell) => drops.get(id)?.some(({ kind }) => kind === 'proven') === true;
+  const stopped = results.flatMap(({ cell }) => (isCounted(cell) ? [cell] : []));
   return results.map((result) => {
     const { cell, verdict } = result;
     if (verdict !== 'passed' && verdict !== 'flaky') return result;
     if (cell.expected.outcome === 'ok') return checkedAnswer(result, witness.logs);
     const counted = drops.get(cell.id) ?? [];
-    const isCounted = counted.some(({ kind }) => kind === 'proven');
     const proofs = [
-      ...(isCounted && isItsOwnControl(cell, allCells) ? [] : [control(result, controls)]),
+      ...(isCounted(cell) && isItsOwnControl(cell, allCells) ? [] : [control(result, controls, stopped)]),
       ...absence(result, witness.logs, search),
       ...counted,
     ];
@@ -80,9 +81,16 @@ export function cellsToProve(
     .map(({ cell }) => cell);
 }
 
-function control({ cell }: CellResult, results: readonly CellResult[]): Attempt {
+/** `stopped`: the cells that a rule has stopped and counted. */
+function control({ cell }: CellResult, results: readonly CellResult[], stopped: readonly Cell[]): Attempt {
   const found = controlFor(cell, results);
-  if (found === undefined) return { kind: 'unproven', gap: { reason: 'no-control', from: cell.from } };
+  if (found === undefined) {
+    const allCells = results.map((result) => result.cell);
+    const counted = stopped.find((each) => each.from === cell.from && isItsOwnControl(each, allCells));
+    return counted === undefined
+      ? { kind: 'unproven', gap: { reason: 'no-control', from: cell.from } }
+      : { kind: 'proven', proof: { reason: 'control', cell: counted.id, sameHost: false, counted: true } };
+  }
   const { cell: other, sameHost } = found;
   const refused = other.expected.outcome === 'refused';
   return {

@@ -76,12 +76,17 @@ function gapText(gap: Gap): string {
 export function describeProof(proof: Proof): string {
   switch (proof.reason) {
     case 'control':
-      return `${proof.cell}${proof.sameHost ? ', to the same host,' : ''} ${proof.refused ? 'was refused by another machine' : 'got through'} in the same run`;
+      return `${proof.cell}${proof.sameHost ? ', to the same host,' : ''} ${gotThrough(proof)} in the same run`;
     case 'not-in-logs':
       return `what it sent (${proof.nonce}) is in no server's log`;
     case 'counted':
       return `${proof.chain} on ${proof.node}, "${proof.comment}": the rule matched ${count(proof.packets, 'packet')} from ${count(proof.cells, 'cell')}`;
   }
+}
+
+function gotThrough({ refused, counted }: Extract<Proof, { reason: 'control' }>): string {
+  if (counted) return 'was counted by the rule of another machine that stops it,';
+  return refused ? 'was refused by another machine' : 'got through';
 }
 
 /** What was seen when a red cell was tried again: the first hop that differs, as one sentence. */

@@ -14,7 +14,7 @@ import { movedParts } from '../../scripts/matrix/state/fingerprint.ts';
 import { parsePolicies } from '../../scripts/matrix/state/policies.ts';
 import { readCluster } from '../../scripts/matrix/state/read.ts';
 import type { ObservedState } from '../../scripts/matrix/state/types.ts';
-import type { Cell } from '../../scripts/matrix/types.ts';
+import type { Cell, CellResult } from '../../scripts/matrix/types.ts';
 import { describeCheck } from '../../scripts/report/check-text.ts';
 import { recordingExecutor } from '../fakes/recording-executor.ts';
 import { kubectlJson, planOf, rightly } from './fixtures.ts';
@@ -506,15 +506,31 @@ describe('a policy', () => {
     // It is all that its source sends: what the rule has counted, and nothing else, shows that it got there.
     const [judged] = judgeCells([cell], new Map([[cell.id, rightly(cell)]]));
     expect(judged?.verdict).toBe('passed');
-    const proven = (packets: number) => {
+    const proven = (
+      packets: number,
+      results: readonly CellResult[] = judged === undefined ? [] : [judged],
+    ) => {
       const after = rules.map((each) => ({ ...each, packets: each.packets + packets }));
       const answer = (value: RuleCounters) => new Map([['w1', { ok: true as const, value }]]);
       const logs = { ok: true as const, value: new Map() };
       const witness = { before: answer(rules), after: answer(after), logs, waitedMs: 1500 };
-      return proveResults(state, judged === undefined ? [] : [judged], witness)[0];
+      return proveResults(state, results, witness);
     };
-    expect(proven(1)).toMatchObject({ verdict: 'passed', proof: [{ reason: 'counted' }] });
-    expect(proven(0)).toMatchObject({ verdict: 'harness' });
+    expect(proven(1)[0]).toMatchObject({ verdict: 'passed', proof: [{ reason: 'counted' }] });
+    expect(proven(0)[0]).toMatchObject({ verdict: 'harness' });
+    // It is the control of what else fails from there.
+    const other: Cell = {
+      ...{ ...cell, id: 'y', address: '10.9.9.9' },
+      expected: { outcome: 'no-route', servers: [], clients: [], why: '', chain: [] },
+    };
+    const both = judgeCells([cell, other], new Map([cell, other].map((each) => [each.id, rightly(each)])));
+    const [, open] = both;
+    expect(open?.verdict).toBe('passed');
+    expect(proven(1, both)[1]).toMatchObject({
+      verdict: 'passed',
+      proof: [{ reason: 'control', cell: 'x', counted: true }],
+    });
+    expect(proven(0, both)[1]).toMatchObject({ verdict: 'harness' });
     expect(dropPointOf({ ...state, proxy: { ...state.proxy, mode: 'nftables' } }, cell)).toBeUndefined();
   });
 });
