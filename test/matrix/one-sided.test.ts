@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { buildCells } from '../../scripts/matrix/cells.ts';
+import { networkOf } from '../../scripts/matrix/expect/network-state.ts';
+import { predict } from '../../scripts/matrix/expect.ts';
 import { parseCounters } from '../../scripts/matrix/proof-counters.ts';
 import { dropPointOf, stoppingRules } from '../../scripts/matrix/proof-drops.ts';
 import type { MachineState, ObservedState, Route } from '../../scripts/matrix/state/types.ts';
@@ -7,7 +9,7 @@ import type { Cell } from '../../scripts/matrix/types.ts';
 import { endpointsOf, planOf } from './fixtures.ts';
 import { via } from './network-of.ts';
 import { C1, C3, M, NEAR, NEW, OLD, ok, outcomeOf, P1, P2, R, rerouted, W1, W2, W3 } from './rows.ts';
-import { type LabWish, syntheticLab } from './synthetic-lab.ts';
+import { flowSource, type LabWish, syntheticLab, targetNamed } from './synthetic-lab.ts';
 
 /** Several machines with another route each. */
 function routes(...changes: readonly (readonly [string, Route])[]): LabWish {
@@ -134,6 +136,16 @@ describe.each([OLD, NEW])('a connection of which a node sees one direction only 
 
   it.each(ROWS)('$way: answered, where it is of datagrams', ({ from, to, lab }) => {
     expect(outcomeOf({ ...lab, version, protocol: 'udp' }, from, to).expected.outcome).toBe('ok');
+  });
+
+  it('drops the answer to a ping without the request, but no request', () => {
+    const pinged = (lab: LabWish) => {
+      const state = syntheticLab({ ...lab, version });
+      const target = { ...targetNamed(state, 'pod/p1'), protocol: 'icmp', port: 0 } as const;
+      return predict(networkOf(state), flowSource(state, 'near'), target).expected.outcome;
+    };
+    expect(pinged(routes(['near', via(`${P1}/32`, [W3])]))).toBe('ok');
+    expect(pinged(routes(['w1', via(`${NEAR}/32`, [W3])]))).toBe('timeout');
   });
 
   it.each(ROWS)('$way: answered, where no node has that rule', ({ from, to, lab }) => {

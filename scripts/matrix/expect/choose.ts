@@ -182,7 +182,13 @@ function findBetween(choosing: Choosing, path: Trace, node: string, source: Addr
   if (isDirect && answersStraight(network, node, source, translator.name)) return undefined;
   const back = answerPath(choosing, node, source);
   if (back === undefined) return undefined;
-  return findOneSided(network, passedBy(path), passedBy(back, translator.name), [translator.name, node]);
+  return findOneSided(
+    network,
+    passedBy(path),
+    passedBy(back, translator.name),
+    [translator.name, node],
+    'tcp',
+  );
 }
 
 function outcomesOf(choices: readonly BackendChoice[], failure: BackendFailure | undefined): Outcomes {

@@ -1,3 +1,4 @@
+import type { Protocol } from '../types.ts';
 import type { NetworkState, OneSided, Trace } from './types.ts';
 
 /** The machines that a packet passes: those on some of its paths, and those on all. */
@@ -31,7 +32,8 @@ export function passedBy(trace: Trace, until?: string): Passed {
  * machines between which the packets are forwarded, which see both directions.
  *
  * Without the SYN-ACK a node's conntrack takes what the client of a TCP connection sends next for INVALID, without the SYN
- * the SYN-ACK itself, and kube-proxy's KUBE-FORWARD drops what is INVALID. Datagrams are not affected. Seen in network
+ * the SYN-ACK itself, and kube-proxy's KUBE-FORWARD drops what is INVALID. So it does with the answer to a ping without the
+ * request, but every request is new. Datagrams are not affected. Seen in network
  * namespaces on kernel 6.18 for both directions; net.netfilter.nf_conntrack_tcp_be_liberal makes no difference there,
  * because it is about windows and not about states (net/netfilter/nf_conntrack_proto_tcp.c, tcp_conntracks and
  * tcp_in_window).
@@ -41,12 +43,14 @@ export function findOneSided(
   request: Passed,
   answer: Passed,
   ends: readonly string[],
+  protocol: Protocol,
 ): OneSided | undefined {
   const drops = (name: string) => !ends.includes(name) && network.machine(name)?.state.dropsInvalid === true;
   const only = (one: Passed, other: Passed, sees: OneSided['sees']): OneSided[] =>
     [...one.some]
       .filter((name) => drops(name) && !(other.all.has(name) && one.all.has(name)))
       .map((machine) => ({ machine, sees, certain: one.all.has(machine) && !other.some.has(machine) }));
-  const found = [...only(request, answer, 'request'), ...only(answer, request, 'answer')];
+  const requests = protocol === 'icmp' ? [] : only(request, answer, 'request');
+  const found = [...requests, ...only(answer, request, 'answer')];
   return found.find(({ certain }) => certain) ?? found[0];
 }

@@ -437,8 +437,8 @@ function withAnswer(network: NetworkState, name: string, packet: Packet, trace: 
   const isStraight = sender === name || answersStraight(network, name, source, sender);
   if (isStraight && forwarders.every((each) => ends.includes(each))) return trace;
   const back = answerPath(network, name, source);
-  const found =
-    back === undefined ? undefined : findOneSided(network, onePath(forwarders), passedBy(back), ends);
+  if (back === undefined) return trace;
+  const found = findOneSided(network, onePath(forwarders), passedBy(back), ends, protocol);
   return found === undefined ? trace : lostAnswer(found.machine, { kind: 'one-sided', ...found }, trace);
 }
 
