@@ -127,11 +127,14 @@ export function announcements(plan: LabPlan, endpoints: Endpoints): readonly Ann
   ];
 }
 
-/** CrossSubnet leaves packets as they are between nodes of one subnet, which all of a lab's are. */
+/**
+ * Felix makes the routes of a VXLAN pool, with CrossSubnet too, and every node's BIRD then offers the router all of them (seen on
+ * Calico 3.32). Those of IP in IP are BIRD's, and with CrossSubnet as without it within a subnet, which all of a lab's nodes are in.
+ */
 function isEncapsulated({ calico }: Endpoints, block: string): boolean {
   const [address = ''] = block.split('/');
   const pool = calico?.pools.find(({ cidr }) => covers(cidr, address));
-  return pool?.vxlan === 'Always' || pool?.ipip === 'Always';
+  return (pool !== undefined && pool.vxlan !== 'Never') || pool?.ipip === 'Always';
 }
 
 /** The plan with the sessions that are meant: without the mesh where Calico's configuration has switched it off. */

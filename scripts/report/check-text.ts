@@ -76,7 +76,7 @@ const ROUTES: Readonly<
   'router-prefix-without-session': (machine) =>
     `${machine} has no session with the router, and the workers do not pass on what they learn there.`,
   encapsulated: (_, owner) =>
-    `The block of ${owner} is in a pool that Calico encapsulates (VXLAN or IP in IP), so that its routes are Felix's; which they have to be is not modelled, and cells follow what is there.`,
+    `The block of ${owner} is in a pool with VXLAN or IP in IP, so that its routes are Felix's; which they have to be is not modelled, and cells follow what is there.`,
 };
 
 const TABLES: Readonly<Record<string, string>> = {

@@ -189,7 +189,8 @@ describe('announcements', () => {
     it.each([
       ['Always', 'Never', true],
       ['Never', 'Always', true],
-      ['CrossSubnet', 'CrossSubnet', false],
+      ['CrossSubnet', 'Never', true],
+      ['Never', 'CrossSubnet', false],
       ['Never', 'Never', false],
     ] as const)(
       'do not say where a pod block is with vxlanMode %s and ipipMode %s: %s',
