@@ -88,11 +88,11 @@ check() {
     fi
   done
 }
-for name in cluster-dns nginx toolbox; do
+for name in cluster-dns nginx toolbox ingress; do
   cp -al "$base" "$work/$name-check"
   cp -al --force "$work/$name/." "$work/$name-check/"
 done
-for root in base etcd kube-proxy cluster-dns-check nginx-check toolbox-check; do check "$work/$root"; done
+for root in base etcd kube-proxy cluster-dns-check nginx-check toolbox-check ingress-check; do check "$work/$root"; done
 chroot "$work/nginx-check" /usr/sbin/nginx -t -q
 chroot "$base" /usr/bin/python3 -c 'import asyncio, http.server, json, ssl, urllib.request'
 

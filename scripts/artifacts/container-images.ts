@@ -6,6 +6,7 @@ import {
   CLUSTER_DNS_IMAGE,
   ECHO_IMAGE,
   ETCD_TAG,
+  INGRESS_IMAGE,
   K8S_IMAGE_REPOSITORY,
   K8S_VERSION,
   NGINX_IMAGE,
@@ -25,7 +26,7 @@ export interface ContainerImage {
   readonly layers: readonly string[];
   /** Folder in the image that gets the named binary of the Kubernetes build. */
   readonly binary?: { readonly name: string; readonly to: string };
-  /** Python files of folders of this package, by the folder that gets them. */
+  /** Python files, single or of folders of this package, by the folder that gets them. */
   readonly python?: Readonly<Record<string, string>>;
   readonly entrypoint: readonly string[];
 }
@@ -81,6 +82,14 @@ export const CONTAINER_IMAGES: readonly ContainerImage[] = [
     reference: TOOLBOX_IMAGE,
     layers: ['base', 'toolbox'],
     entrypoint: ['/bin/sh', '-c', SLEEP_OR_RUN, 'toolbox'],
+  },
+  {
+    name: 'ingress',
+    archive: 'echo',
+    reference: INGRESS_IMAGE,
+    layers: ['base', 'ingress'],
+    python: { 'images/cluster-dns/kube_watch.py': '/', 'images/ingress': '/' },
+    entrypoint: ['python3', '/controller.py'],
   },
   {
     name: 'echo',

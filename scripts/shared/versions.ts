@@ -19,6 +19,9 @@ export const NGINX_IMAGE = 'registry.lab.internal/lab/nginx:1';
 /** What people look at a network with from a pod: dig, curl, tcpdump ... It sleeps, or runs its arguments. */
 export const TOOLBOX_IMAGE = 'registry.lab.internal/lab/toolbox:1';
 
+/** Debian's haproxy as an Ingress controller, for the manifests of scenarios and users; the controller is the entry point. */
+export const INGRESS_IMAGE = 'registry.lab.internal/lab/ingress:1';
+
 /** dnsmasq and the feeder that fills it from the Kubernetes API; the feeder is the entry point. */
 export const CLUSTER_DNS_IMAGE = 'registry.lab.internal/lab/cluster-dns:1';
 

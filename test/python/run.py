@@ -16,7 +16,7 @@ OUT = os.fdopen(os.dup(1), "w")
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.dont_write_bytecode = True
-sys.path[:0] = [str(ROOT / folder) for folder in ("echo", "probe", "bird", "images/cluster-dns")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("echo", "probe", "bird", "images/cluster-dns", "images/ingress")]
 
 
 def load(module: str) -> unittest.TestSuite:

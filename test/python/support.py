@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 ROOT = Path(__file__).parent.parent.parent
-PROGRAM_PATH = f"{ROOT}/images/cluster-dns"  # bird/announcer.py is installed next to kube_watch.py
+PROGRAM_PATH = f"{ROOT}/images/cluster-dns"  # others are installed next to kube_watch.py
 
 
 class Program:
@@ -216,13 +216,15 @@ class FakeApi:
 
     def change(self, path: str, patch: dict[str, Any]) -> Optional[bool]:
         """Writes a status into the object of a cluster-wide collection; None where it is of another resourceVersion."""
-        _, _, version, _, namespace, kind, name, _ = path.split("/")
-        item = self.objects.get(f"/api/{version}/{kind}", {}).get((namespace, name))
+        *group, _, namespace, kind, name, _ = path.split("/")
+        collection = "/".join([*group, kind])
+        item = self.objects.get(collection, {}).get((namespace, name))
         if item is None:
             return False
-        if item["metadata"]["resourceVersion"] != patch["metadata"]["resourceVersion"]:
+        seen = item["metadata"]["resourceVersion"]
+        if patch.get("metadata", {}).get("resourceVersion", seen) != seen:
             return None
-        self.put(f"/api/{version}/{kind}", namespace, name, **{**item, "status": patch["status"]})
+        self.put(collection, namespace, name, **{**item, "status": patch["status"]})
         return True
 
     def delete(self, path: str, namespace: str, name: str) -> None:
