@@ -207,6 +207,8 @@ function explain(
     judged.find(({ isRed, seen }) => isRed && seen?.outcome === result.observed?.outcome) ??
     judged.find(({ isRed }) => isRed) ??
     (endedOddly(result) ? judged.find(({ seen }) => seen?.outcome === cell.expected.outcome) : undefined);
+  const lost = judged.filter(({ isRed }) => isRed).length;
+  const chance = cell.chance === undefined ? {} : { chance: { lost, tries: judged.length } };
   const broken = judged.find(({ seen }) => seen?.outcome === 'harness-error');
   if (again === undefined || again.seen === null)
     return {
@@ -215,6 +217,7 @@ function explain(
           ? { reason: 'not-repeated', tries: judged.length }
           : { reason: 'probe-failed', said: broken.seen.detail },
       hops: [],
+      ...(broken === undefined ? chance : {}),
     };
   if (again.seen.outcome === 'dns-error' || again.seen.outcome === 'dns-nxdomain')
     return {
@@ -243,9 +246,7 @@ function explain(
     observed: again.seen,
     story,
   });
-  if (cell.chance === undefined) return evidence;
-  const lost = judged.filter(({ isRed }) => isRed).length;
-  return { ...evidence, chance: { lost, tries: judged.length } };
+  return { ...evidence, ...chance };
 }
 
 /** What is kept in the file: the evidence, and everything that it was drawn from. */

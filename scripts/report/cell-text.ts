@@ -92,6 +92,8 @@ function gotThrough({ refused, counted }: Extract<Proof, { reason: 'control' }>)
 /** What was seen when a red cell was tried again: the first hop that differs, as one sentence. */
 export function describeEvidence({ difference, chance }: Pick<Evidence, 'difference' | 'chance'>): string {
   const text = differenceText(difference);
+  if (chance?.lost === 0)
+    return `All of ${chance.tries} tries were answered: a kernel whose fib_multipath_hash_policy is 0 takes the same way for all of them, and by another way they would be lost.`;
   // A machine's name at its beginning stays as it is.
   const isName = !/^(the|nothing|nobody) /.test(text);
   const sentence = `${isName ? text : `${text.charAt(0).toUpperCase()}${text.slice(1)}`}.`;

@@ -1,11 +1,13 @@
 import type { PodFact } from './facts.ts';
 import { type Expectation, NotThere, type Seen, type Value } from './scenario.ts';
+import { podsOf } from './words.ts';
 
 /** What one answer of a web or echo server says of itself. What it does not say is absent. */
 export interface Answer {
   /** The name of the pod, as nginx of the scenarios tells it. */
   readonly pod?: string;
   readonly server?: string;
+  readonly port?: number;
   readonly client?: string;
   readonly forwarded?: string;
   readonly host?: string;
@@ -33,6 +35,7 @@ export function parseAnswers(stdout: string): readonly Answer[] {
     if (key === 'status') answer[key] = Number(said);
     else if (said.trim() !== '')
       answer[key] = key === 'server' || key === 'client' ? address(said) : said.trim();
+    if (key === 'server') answer.port = Number(said.trim().split(':').at(-1));
     ended = key === 'status';
   }
   // 000 is what curl says where there was no answer.
@@ -86,8 +89,10 @@ export interface WantedAnswers {
   readonly path?: string;
   /** The first of X-Forwarded-For. */
   readonly forwarded?: Value<string>;
-  /** The server's own address, where it is no pod's. */
-  readonly server?: Value<string>;
+  /** The servers' own addresses, where they are no pods'; with `each`, every one of them. */
+  readonly servers?: Value<readonly string[]>;
+  /** The ports that the servers listen on; with `each`, every one of them. */
+  readonly ports?: readonly number[];
 }
 
 /** Answers came, as many as were asked for, by whom and to whom they must. */
@@ -104,13 +109,15 @@ function answersText({
   host,
   path,
   forwarded,
-  server,
+  servers,
+  ports,
 }: WantedAnswers): string {
   return [
     times === 1 ? 'an answer' : `${times} answers`,
     ...(status === undefined ? [] : [`with status ${status}`]),
     ...(by === undefined ? [] : [`from ${each === true ? 'each of ' : ''}${by.text}`]),
-    ...(server === undefined ? [] : [`from ${server.text}`]),
+    ...(servers === undefined ? [] : [`from ${each === true ? 'each of ' : ''}${servers.text}`]),
+    ...(ports === undefined ? [] : [`from port ${ports.join(' and ')}`]),
     ...(client === undefined ? [] : [`which saw ${client.text}`]),
     ...(forwarded === undefined ? [] : [`forwarded for ${forwarded.text}`]),
     ...(host === undefined ? [] : [`for host ${host}`]),
@@ -150,10 +157,17 @@ function judgeAnswers(wanted: WantedAnswers, seen: Seen): { right: boolean; seen
       got.map(({ path }) => path),
       wanted.path,
     ),
-    ...different(
+    ...others(
       'server',
       got.map(({ server }) => server),
-      wanted.server?.of(facts),
+      wanted.servers?.of(facts),
+      wanted.each,
+    ),
+    ...others(
+      'port',
+      got.map(({ port }) => port),
+      wanted.ports,
+      wanted.each,
     ),
     ...different(
       'forwarded for',
@@ -176,7 +190,10 @@ function judgeAnswers(wanted: WantedAnswers, seen: Seen): { right: boolean; seen
           .map(({ name }) => `${name} did not answer`)
       : []),
   ];
-  const counted = counts(got.map((answer) => podOf(answer) ?? `status ${answer.status}`));
+  const portOf = ({ port }: Answer) => (wanted.ports === undefined ? '' : ` port ${port}`);
+  const counted = counts(
+    got.map((answer) => `${podOf(answer) ?? `status ${answer.status}`}${portOf(answer)}`),
+  );
   const saw = counts(got.flatMap(({ client }) => client ?? []));
   const all = [counted, ...(saw === '' ? [] : [`they saw ${saw}`])].join('; ');
   return {
@@ -196,6 +213,22 @@ function different<T>(
     .map((each) => `${what} ${each ?? 'is missing'}, not ${wanted}`);
 }
 
+/** Who answered and must not, and with `each` who must and did not. */
+function others<T>(
+  what: string,
+  got: readonly (T | undefined)[],
+  wanted: readonly T[] | undefined,
+  each = false,
+): readonly string[] {
+  if (wanted === undefined) return [];
+  return [
+    ...got
+      .filter((one) => one === undefined || !wanted.includes(one))
+      .map((one) => `${what} ${one ?? 'without a name'} answered, and not ${wanted.join(' or ')}`),
+    ...(each ? wanted.filter((one) => !got.includes(one)).map((one) => `${what} ${one} did not answer`) : []),
+  ];
+}
+
 /** "web-1 (7), web-2 (3)"; without the number where there is one only. */
 export function counts(items: readonly string[]): string {
   return [...new Set(items)]
@@ -207,13 +240,36 @@ export function counts(items: readonly string[]): string {
     .join(', ');
 }
 
-/** The connection did not work, in this way. */
-export function fails(outcome: Exclude<SeenOutcome, 'ok' | 'failed'>): Expectation {
+/** The connection did not work, in one of these ways. */
+export function fails(...outcomes: readonly Exclude<SeenOutcome, 'ok' | 'failed'>[]): Expectation {
   return {
-    wanted: `no answer: ${outcome}`,
+    wanted: `no answer: ${outcomes.join(' or ')}`,
     judge: (seen) => {
       const was = parseAnswers(seen.stdout).length > 0 ? 'an answer came' : outcomeOf(seen);
-      return { right: was === outcome, seen: was };
+      return { right: outcomes.some((outcome) => outcome === was), seen: was };
+    },
+  };
+}
+
+/** Of this many answers, the share that pods with a label gave is between two percentages. */
+export function share(
+  selector: string,
+  [least, most]: readonly [number, number],
+  times: number,
+): Expectation {
+  const which = podsOf(selector);
+  return {
+    wanted: `of ${times} answers, ${least} to ${most} % from ${which.text}`,
+    judge: ({ stdout, facts }) => {
+      const got = parseAnswers(stdout);
+      const own = which.of(facts).map(({ ip }) => ip);
+      const theirs = got.filter(({ server }) => own.includes(server ?? '')).length;
+      const percent = (100 * theirs) / times;
+      const right = got.length === times && percent >= least && percent <= most;
+      return {
+        right,
+        seen: `${got.length} answers, ${theirs} of them (${Math.round(percent)} %) from these`,
+      };
     },
   };
 }

@@ -103,6 +103,30 @@ export function endpoints(service: string, which: Value<readonly PodFact[]>): Ex
   };
 }
 
+/** The EndpointSlices of a service name exactly these addresses as ready, of whatever they are. */
+export function endpointsAt(service: string, which: Value<readonly string[]>): Expectation {
+  return {
+    wanted: `the endpoints of ${service} are ${which.text}`,
+    judge: ({ facts }) => {
+      const ready = find('service', facts.services, service).endpoints.filter((each) => each.ready);
+      const has = [...new Set(ready.map(({ address }) => address))].sort();
+      return { right: has.join() === [...which.of(facts)].sort().join(), seen: has.join(', ') || 'none' };
+    },
+  };
+}
+
+/** `ip route show` printed these next hops; none where there is no route. */
+export function nextHops(which: Value<readonly string[]>): Expectation {
+  return prints(
+    `next hops: ${which.text}`,
+    (stdout) => [...new Set([...stdout.matchAll(/\bvia (\S+)/g)].map(([, hop]) => hop ?? ''))].sort(),
+    (hops, facts) => ({
+      right: hops.join() === [...new Set(which.of(facts))].sort().join(),
+      seen: hops.join(', ') || 'no route',
+    }),
+  );
+}
+
 /** How the API refuses something. */
 export interface WantedRefusal {
   /** Invalid, Forbidden, AlreadyExists, NotFound ... */

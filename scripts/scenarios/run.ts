@@ -12,7 +12,8 @@ import {
   type Step,
   type Typed,
 } from './scenario.ts';
-import { resolved, shownWord } from './words.ts';
+import { actionOf } from './undo.ts';
+import { shownWord } from './words.ts';
 
 /** What a scenario needs of the lab. */
 export interface Stage {
@@ -145,11 +146,7 @@ async function runStep(
   let once: Omit<Seen, 'facts'> | undefined;
   const type = async (): Promise<{ readonly command: string; readonly said: Omit<Seen, 'facts'> }> => {
     const known = await facts();
-    const action: Action = {
-      ...typed,
-      on: resolved(typed.on, known),
-      argv: typed.argv.map((each) => resolved(each, known)),
-    };
+    const action = actionOf(typed, known);
     const command = commandLine(action, stage.cwd);
     if (!announced) await audience.before?.(step, command);
     announced = true;
@@ -225,8 +222,9 @@ function commandLine({ on, argv, input }: Action, cwd: string): string {
 }
 
 /** The same for a reader without a lab: what is known only there is in angle brackets. */
-export function shownCommand({ on, argv, ...rest }: Typed, cwd: string): string {
+export function shownCommand({ on, argv, input }: Typed, cwd: string): string {
   const placeholder = /'([^']*<[^']*)'/g;
-  const words = argv.map(shownWord);
-  return commandLine({ ...rest, on: shownWord(on), argv: words }, cwd).replaceAll(placeholder, '$1');
+  const action = { on: shownWord(on), argv: argv.map(shownWord) };
+  const shown = input === undefined ? action : { ...action, input: shownWord(input) };
+  return commandLine(shown, cwd).replaceAll(placeholder, '$1');
 }

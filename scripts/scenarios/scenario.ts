@@ -1,4 +1,3 @@
-import type { Action } from '../selftest/fault.ts';
 import type { Facts } from './facts.ts';
 
 /** Something that is known only on a running lab, and how it is called: "the ClusterIP of web". */
@@ -12,9 +11,11 @@ export interface Value<T> {
 export type Word = string | Value<string>;
 
 /** What is typed: with kubectl, or on a machine. */
-export interface Typed extends Omit<Action, 'on' | 'argv'> {
+export interface Typed {
   readonly on: Word;
   readonly argv: readonly Word[];
+  /** Its standard input. */
+  readonly input?: Word;
 }
 
 /** What a command printed, and what the API said right after it. */
@@ -60,6 +61,9 @@ export type Need =
   | { readonly image: string }
   /** From this minor version on: 24 is Kubernetes 1.24. */
   | { readonly minor: number }
+  | { readonly workers: number }
+  /** A client without routes into the cluster. */
+  | { readonly outsider: true }
   /** kube-proxy's mode. */
   | { readonly proxyMode: 'iptables' | 'nftables' | 'ipvs' };
 
@@ -79,7 +83,7 @@ export interface Scenario {
   readonly needs?: readonly Need[];
   readonly steps: readonly Step[];
   /** Undoes what it changes outside its namespaces; right at any time, also twice and where nothing was changed. */
-  readonly undo?: readonly Action[];
+  readonly undo?: readonly Typed[];
 }
 
 /** Thrown where a value is not known: no pod, service or node of that name, or it has no address (yet). */

@@ -170,6 +170,12 @@ export const outsider: Value<string> = value('the client without routes', ({ pla
   ),
 );
 
+/** The node that runs the API server. */
+export const controlPlane: Value<string> = value(
+  'the control plane',
+  ({ plan }) => theMachine(plan, 'control-plane').name,
+);
+
 /** The n-th worker, from 0. */
 export function worker(n: number): Value<string> {
   const text = `worker ${n + 1}`;
@@ -207,4 +213,12 @@ export function curl(...argv: readonly Word[]): readonly Word[] {
     'status %{http_code}\\n',
     ...argv,
   ];
+}
+
+/** nc to an echo server, as often as it is said; it says nothing, and gives up after 2 s. */
+export function nc(address: Word, port: Word, times = 1): readonly Word[] {
+  const once = word`nc -v -N -w 2 ${address} ${port}`;
+  return times === 1
+    ? ['nc', '-v', '-N', '-w', '2', address, port]
+    : ['sh', '-c', word`for i in $(seq ${String(times)}); do ${once}; done`];
 }

@@ -189,6 +189,19 @@ describe('investigate', () => {
     );
   });
 
+  it('does not take tries that all went the same way for an end of it', async () => {
+    const told: Told = { events: [], jobs: new Map() };
+    const given = results(red).map((result) =>
+      result.cell === red
+        ? { ...result, cell: { ...red, chance: 'chance decides between ok and timeout' } }
+        : result,
+    );
+    const { found } = await run(given, [probeSource('ubuntu', told, () => ({}))], [machine('ubuntu', told)]);
+    expect(sentenceOf(found.find(({ cell }) => cell.id === red.id)?.evidence)).toMatch(
+      /^All of 12 tries were answered: /,
+    );
+  });
+
   it('says so where nothing fails any more', async () => {
     const told: Told = { events: [], jobs: new Map() };
     const { of } = await run(

@@ -97,6 +97,19 @@ describe('a lab from nothing', () => {
     expect(kinds.sort()).toEqual(['image', 'network', 'project', 'routing rule', 'storage pool']);
   });
 
+  it('is seen to be cut off where somebody has removed its bridge', async () => {
+    const detached: string[] = [];
+    driver = incusDriver(fakeIpRules(detached), hostWith(server.stateDir));
+    await up();
+    detached.push('labbr0');
+    const machines = (await driver.observe(plan.lab)).filter(({ kind }) => kind === 'machine');
+    expect(new Set(machines.map(({ state }) => state))).toEqual(
+      new Set(['cut off: the interface labbr0 of this host is gone']),
+    );
+    detached.pop();
+    expect((await driver.observe(plan.lab)).some(({ state }) => state === 'running')).toBe(true);
+  });
+
   it('tells where a machine answers', async () => {
     const secrets = newSecrets(plan.lab, NAMES);
     const reach = await driver.reach(plan, secrets, silent);

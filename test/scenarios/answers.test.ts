@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { answers, fails, outcomeOf, parseAnswers } from '../../scripts/scenarios/answers.ts';
-import { podIp, readyPods } from '../../scripts/scenarios/words.ts';
+import {
+  answers,
+  fails,
+  outcomeOf,
+  parseAnswers,
+  share,
+  type WantedAnswers,
+} from '../../scripts/scenarios/answers.ts';
+import { podIp, readyPods, value } from '../../scripts/scenarios/words.ts';
 import { factsOf, pod, seen } from './facts.ts';
 
 const NGINX = (name: string, client: string) =>
@@ -10,14 +17,21 @@ const ECHO = 'Sun Jun  4 18:37:24 UTC 2023\nServer: 10.255.0.66:1234\nClient: 10
 describe('answers in what a command printed', () => {
   it('are told apart by their status', () => {
     expect(parseAnswers(NGINX('web-1', '10.255.0.9') + NGINX('web-1', '10.255.0.9'))).toEqual([
-      { pod: 'web-1', server: '10.255.0.3', client: '10.255.0.9', host: 'web', path: '/?1', status: 200 },
-      { pod: 'web-1', server: '10.255.0.3', client: '10.255.0.9', host: 'web', path: '/?1', status: 200 },
+      ...Array.from({ length: 2 }, () => ({
+        pod: 'web-1',
+        server: '10.255.0.3',
+        port: 80,
+        client: '10.255.0.9',
+        host: 'web',
+        path: '/?1',
+        status: 200,
+      })),
     ]);
   });
 
   it('of the echo server are told apart by where the next one begins', () => {
     expect(parseAnswers(ECHO + ECHO)).toEqual(
-      Array.from({ length: 2 }, () => ({ server: '10.255.0.66', client: '10.255.0.9' })),
+      Array.from({ length: 2 }, () => ({ server: '10.255.0.66', port: 1234, client: '10.255.0.9' })),
     );
   });
 
@@ -92,9 +106,44 @@ describe('answers that must come', () => {
   });
 });
 
+describe('answers of servers by their addresses and ports', () => {
+  const servers = value('both', () => ['10.255.0.3', '10.255.0.66']);
+  const judge = (stdout: string, wanted: WantedAnswers) =>
+    answers({ each: true, ...wanted }).judge(seen(facts, { stdout }));
+  const from = (server: string) => `Server: ${server}\nClient: 10.255.0.9:1\n`;
+
+  it('are right when each of them has answered, and no other', () => {
+    const both = from('10.255.0.3:8001') + from('10.255.0.66:8002');
+    expect(judge(both, { servers, ports: [8001, 8002], times: 2 })).toEqual({
+      right: true,
+      seen: 'other port 8002 (1), web-1 port 8001 (1); they saw 10.255.0.9 (2)',
+    });
+  });
+
+  it.each([
+    [{ servers }, from('10.255.0.3:80'), 'server 10.255.0.66 did not answer'],
+    [{ servers }, from('10.9.9.9:80'), 'server 10.9.9.9 answered, and not 10.255.0.3 or 10.255.0.66'],
+    [{ ports: [80, 81] }, from('10.255.0.3:80'), 'port 81 did not answer'],
+    [{ ports: [81] }, from('10.255.0.3:80'), 'port 80 answered, and not 81'],
+  ])('are wrong with %j', (wanted, stdout, sentence) => {
+    expect(judge(stdout, wanted)).toMatchObject({ right: false, seen: expect.stringContaining(sentence) });
+  });
+
+  it('are counted by the pods that gave them', () => {
+    const of = (count: number) =>
+      from('10.255.0.3:80').repeat(count) + from('10.255.0.66:80').repeat(10 - count);
+    const judged = (count: number) =>
+      share('app=web', [40, 60], 10).judge(seen(facts, { stdout: of(count) }));
+    expect(judged(5)).toEqual({ right: true, seen: '10 answers, 5 of them (50 %) from these' });
+    expect([judged(3).right, judged(7).right]).toEqual([false, false]);
+    expect(share('app=web', [40, 60], 11).judge(seen(facts, { stdout: of(5) })).right).toBe(false);
+  });
+});
+
 it('a failure must be the one that is wanted', () => {
   const refused = { stderr: 'Connection refused', exitCode: 7 };
   expect(fails('refused').judge(seen(facts, refused))).toEqual({ right: true, seen: 'refused' });
+  expect(fails('timeout', 'refused').judge(seen(facts, refused)).right).toBe(true);
   expect(fails('timeout').judge(seen(facts, refused))).toEqual({ right: false, seen: 'refused' });
   expect(fails('timeout').judge(seen(facts, { stdout: ECHO }))).toEqual({
     right: false,

@@ -1,6 +1,14 @@
 import { expect, it } from 'vitest';
-import { endpoints, onlyStatus, pods, refused, succeeds } from '../../scripts/scenarios/expect.ts';
-import { readyPods } from '../../scripts/scenarios/words.ts';
+import {
+  endpoints,
+  endpointsAt,
+  nextHops,
+  onlyStatus,
+  pods,
+  refused,
+  succeeds,
+} from '../../scripts/scenarios/expect.ts';
+import { readyPods, value } from '../../scripts/scenarios/words.ts';
 import { factsOf, pod, seen, service } from './facts.ts';
 
 const WEB = { labels: { app: 'web' } };
@@ -53,6 +61,32 @@ it.each([
   const { judge, wanted } = endpoints('web', readyPods('app=web'));
   expect(wanted).toBe('the endpoints of web are the Ready pods with app=web');
   expect(judge(seen(facts, {}))).toEqual({ right, seen: sentence });
+});
+
+it('endpoints may be no pods', () => {
+  const facts = factsOf({ services: [service('outside', ['10.9.9.9', '10.9.9.8'])] });
+  const judge = (...wanted: string[]) =>
+    endpointsAt(
+      'outside',
+      value('two', () => wanted),
+    ).judge(seen(facts, {}));
+  expect(judge('10.9.9.8', '10.9.9.9')).toEqual({ right: true, seen: '10.9.9.8, 10.9.9.9' });
+  expect(judge('10.9.9.9').right).toBe(false);
+});
+
+it.each([
+  ['203.0.113.16 via 10.0.0.1 dev eth0 proto bgp metric 20\n', ['10.0.0.1'], true, '10.0.0.1'],
+  [
+    '203.0.113.16 proto bgp\n\tnexthop via 10.0.0.2 dev eth0 weight 1\n\tnexthop via 10.0.0.1 dev eth0 weight 1\n',
+    ['10.0.0.1', '10.0.0.2', '10.0.0.1'],
+    true,
+    '10.0.0.1, 10.0.0.2',
+  ],
+  ['203.0.113.16 via 10.0.0.1 dev eth0\n', ['10.0.0.1', '10.0.0.2'], false, '10.0.0.1'],
+  ['', [], true, 'no route'],
+])('next hops in %j', (stdout, wanted, right, sentence) => {
+  const { judge } = nextHops(value('these', () => wanted));
+  expect(judge(seen(factsOf({}), { stdout }))).toEqual({ right, seen: sentence });
 });
 
 it('the API refuses for the reason that is wanted', () => {

@@ -4,11 +4,24 @@ import { holds, succeeds } from '../../scripts/scenarios/expect.ts';
 import { scenarioJson, scenarioJunit, scenarioMarkdown } from '../../scripts/scenarios/report/files.ts';
 import { scenarioHtml } from '../../scripts/scenarios/report/html.ts';
 import { runScenario, type Stage, shownCommand } from '../../scripts/scenarios/run.ts';
-import type { Scenario, Step, Typed } from '../../scripts/scenarios/scenario.ts';
-import { after, clusterIp, inNamespace, on, podsOf, word, worker } from '../../scripts/scenarios/words.ts';
+import { NotThere, type Scenario, type Step, type Typed } from '../../scripts/scenarios/scenario.ts';
+import { undoOf } from '../../scripts/scenarios/undo.ts';
+import {
+  addressOf,
+  after,
+  clusterIp,
+  inNamespace,
+  on,
+  outsider,
+  podsOf,
+  router,
+  word,
+  worker,
+} from '../../scripts/scenarios/words.ts';
 import type { Action } from '../../scripts/selftest/fault.ts';
 import { HarnessError } from '../../scripts/shared/errors.ts';
 import { assetPath } from '../../scripts/shared/files.ts';
+import { labPlan } from '../render/fixture.ts';
 import { factsOf, pod, service } from './facts.ts';
 
 const { kubectl, apply } = inNamespace('lab-test', 'replicas');
@@ -151,6 +164,17 @@ it('a command is shown as it is typed in the folder of the user', () => {
   expect(shownCommand(on(worker(1), 'curl', word`http://${clusterIp('web')}/`), '/')).toBe(
     'npx lab exec <worker 2> -- curl http://<the ClusterIP of web>/',
   );
+});
+
+it('what undoes a scenario is known from the plan alone', () => {
+  const namespaces = ['lab-test'];
+  const undo = [{ ...on(outsider, 'cat', addressOf(router)), input: word`of ${router}` }];
+  expect(undoOf(labPlan(), { namespaces, undo })[0]).toEqual({
+    on: 'ubuntu',
+    argv: ['cat', '192.168.13.39'],
+    input: 'of bgp',
+  });
+  expect(() => undoOf(labPlan(), { namespaces, undo: [on('bgp', clusterIp('web'))] })).toThrow(NotThere);
 });
 
 describe('what is written of a run', () => {

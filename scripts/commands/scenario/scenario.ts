@@ -1,5 +1,6 @@
 import { type Kubectl, kubectlWith } from '../../cluster/kubectl.ts';
 import { CommandError } from '../../exec/executor.ts';
+import { machinesOf } from '../../plan/types.ts';
 import { SCENARIOS } from '../../scenarios/catalogue.ts';
 import { FACT_KINDS, parseFacts } from '../../scenarios/facts.ts';
 import { type Audience, runScenario, type ScenarioResult, type Stage } from '../../scenarios/run.ts';
@@ -136,12 +137,12 @@ async function runAll(
         const title = `what scenario ${begun.map(({ name }) => name).join(', ')} made`;
         await lab.state.write(
           PENDING_FILE,
-          pendingText({ by: 'scenario', title, revert: begun.flatMap(undoOf) }),
+          pendingText({ by: 'scenario', title, revert: begun.flatMap((each) => undoOf(lab.plan, each)) }),
         );
         try {
           results.push(await runScenario(scenario, stage, audience));
         } finally {
-          await takeAway(undoOf(scenario), `what scenario ${scenario.name} made`);
+          await takeAway(undoOf(lab.plan, scenario), `what scenario ${scenario.name} made`);
         }
       }
       audience.ends(results.at(-1) as ScenarioResult);
@@ -251,6 +252,8 @@ interface Inventory {
   readonly images: ReadonlySet<string>;
   readonly kubernetes: string;
   readonly proxyMode: string;
+  readonly workers: number;
+  readonly hasOutsider: boolean;
 }
 
 interface NodeImages {
@@ -269,13 +272,19 @@ async function inventoryOf({ kubectl, plan }: OpenLab): Promise<Inventory> {
     .map(({ status }) => new Set((status.images ?? []).flatMap(({ names }) => names ?? [])));
   const images = new Set([...first].filter((name) => others.every((other) => other.has(name))));
   const { version, proxyMode = 'iptables' } = plan.kubernetes;
-  return { images, kubernetes: version, proxyMode };
+  return {
+    images,
+    kubernetes: version,
+    proxyMode,
+    workers: machinesOf(plan, 'worker').length,
+    hasOutsider: machinesOf(plan, 'client').some(({ routes }) => routes.length === 0),
+  };
 }
 
 /** Why a scenario cannot run here, and what would let it run; undefined where it can. */
 export function missingOf(
   needs: readonly Need[],
-  { images, kubernetes, proxyMode }: Inventory,
+  { images, kubernetes, proxyMode, workers, hasOutsider }: Inventory,
 ): { readonly reason: string; readonly next: string } | undefined {
   for (const need of needs) {
     if ('image' in need && !images.has(need.image))
@@ -287,6 +296,16 @@ export function missingOf(
       return {
         reason: `it needs Kubernetes 1.${need.minor} or later, and this is ${kubernetes}`,
         next: 'npx labdown --yes && npx labup --artifacts online --yes',
+      };
+    if ('outsider' in need && !hasOutsider)
+      return {
+        reason: 'it needs a client without routes, and this lab has none',
+        next: 'npx labdown --yes && npx labup --yes   (with a client in lab.yaml that has "routed: false")',
+      };
+    if ('workers' in need && workers < need.workers)
+      return {
+        reason: `it needs ${need.workers} workers, and this lab has ${workers}`,
+        next: `npx labdown --yes && npx labup --yes   (with ${need.workers} workers in lab.yaml)`,
       };
     if ('proxyMode' in need && need.proxyMode !== proxyMode)
       return {

@@ -137,16 +137,22 @@ async function observe({ api }: Daemon, lab: string, local: Executor): Promise<r
     ),
   );
   const inside = projects?.length ? await observeProject(lab, api) : [];
+  const rules = (await bridgesWithRule(local)).filter(({ bridge }) => networks?.includes(bridge));
+  const gone = rules.find(({ isGone }) => isGone)?.bridge;
   const named = (kind: ObservedThing['kind'], names: readonly string[] = []) =>
     names.map((name) => ({ kind, name, state: 'present' }));
   return [
-    ...inside,
+    ...inside.map((thing) =>
+      gone === undefined || thing.kind !== 'machine'
+        ? thing
+        : { ...thing, state: `cut off: the interface ${gone} of this host is gone` },
+    ),
     ...named('project', projects),
     ...named('storage pool', pools),
     ...named('network', networks),
     ...named(
       'routing rule',
-      (await bridgesWithRule(local)).filter((bridge) => networks?.includes(bridge)),
+      rules.map(({ bridge }) => bridge),
     ),
   ];
 }

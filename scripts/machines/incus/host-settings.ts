@@ -27,10 +27,10 @@ interface Rule {
  * not: what is for the lab's machines would leave by the host's default route then.
  */
 export async function ensurePolicyRule(local: Executor, bridge: string): Promise<boolean> {
-  const isMissing = !(await bridgesWithRule(local)).includes(bridge);
+  const find = async () => (await bridgesWithRule(local)).find((each) => each.bridge === bridge);
+  const isMissing = (await find()) === undefined;
   if (isMissing) await local.run(['ip', 'rule', 'add', ...ruleOf(bridge)]);
-  const rule = (await ourRules(local)).find(({ iif }) => iif === bridge);
-  if (rule?.iif_detached !== undefined)
+  if ((await find())?.isGone)
     throw new LabFailure(
       `The interface ${bridge} of this host is gone, although the container daemon has its network.`,
       {
@@ -50,9 +50,14 @@ export async function removePolicyRules(local: Executor, bridges: readonly strin
   }
 }
 
-/** The bridges that have the rule, whether they still exist or not. */
-export async function bridgesWithRule(local: Executor): Promise<readonly string[]> {
-  return (await ourRules(local)).map(({ iif }) => iif);
+/** The bridges that have the rule; `isGone`: the host has no such interface any more. */
+export async function bridgesWithRule(
+  local: Executor,
+): Promise<readonly { readonly bridge: string; readonly isGone: boolean }[]> {
+  return (await ourRules(local)).map((rule) => ({
+    bridge: rule.iif,
+    isGone: rule.iif_detached !== undefined,
+  }));
 }
 
 async function ourRules(local: Executor): Promise<readonly (Rule & { readonly iif: string })[]> {
