@@ -133,6 +133,18 @@ export function backendRules(service: string, pods: Value<readonly PodFact[]>): 
   );
 }
 
+/** The chain of the service leads to these addresses and ports, whatever answers there. */
+export function leadsTo(service: string, wanted: Value<string>): Expectation {
+  return tree(
+    service,
+    `the rules lead the ClusterIP of ${service} to ${wanted.text}`,
+    ({ backends }, facts) => {
+      const seen = backends.map(({ to }) => to).join(', ');
+      return { right: seen === wanted.of(facts), seen: seen || 'nowhere' };
+    },
+  );
+}
+
 /** Each backend's chain marks the connection of the pod to itself: its answer would otherwise not pass the node. */
 export function hairpinRules(service: string): Expectation {
   return tree(

@@ -87,7 +87,7 @@ export async function runScenario(
   const steps: StepResult[] = [];
   const ended = new Map<string, { readonly stdout: string; readonly facts: Omit<Facts, 'after'> }>();
   const facts = async (): Promise<Facts> => ({
-    ...(await stage.facts(scenario.namespaces)),
+    ...(await stage.facts([...scenario.namespaces, ...(scenario.reads ?? [])])),
     after: (step) => {
       const seen = ended.get(step);
       if (seen === undefined) throw new Error(`scenario ${name}: there is no step ${step} before this one`);

@@ -80,6 +80,8 @@ export interface Scenario {
   readonly lesson: string;
   /** What its manifests make; all that is in them goes with them at the end. */
   readonly namespaces: readonly string[];
+  /** Other namespaces that its expectations read; nothing in them is changed. */
+  readonly reads?: readonly string[];
   readonly needs?: readonly Need[];
   readonly steps: readonly Step[];
   /** Undoes what it changes outside its namespaces; right at any time, also twice and where nothing was changed. */

@@ -25,7 +25,7 @@ const lab = bin('lab');
 /** Every verb of lab: one word, or two ("bundle create"). */
 const verbs = new Map(
   lab.commands.flatMap((command): [string, Command][] =>
-    command.name() === 'bundle'
+    ['bundle', 'scenario'].includes(command.name())
       ? command.commands.map((each) => [`${command.name()} ${each.name()}`, each])
       : [[command.name(), command]],
   ),

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { Scenario } from '../../scripts/scenarios/scenario.ts';
 
 /** What docs/lab-yaml.md reads of a JSON Schema. */
 export interface Schema {
@@ -59,6 +60,37 @@ function describeCommand(command: Command, name: string): readonly string[] {
     ...(isGroup ? [] : own),
     ...inside.flatMap(([each, full]) => (ALIASES.includes(full) ? [] : describeCommand(each, full))),
   ];
+}
+
+/** docs/scenarios.md: what scenarios are, and each with its lesson. */
+export function scenarioReference(scenarios: readonly Scenario[]): string {
+  return [
+    '# Scenarios',
+    '',
+    '<!-- Made from scripts/scenarios/catalogue.ts: npx vitest run --project fast test/docs -u -->',
+    '',
+    'A scenario is a lesson that runs step by step on the running lab: each command as one would type it, the lines of its output',
+    'that matter, whether that is what must be seen, and why. It works in namespaces of its own, called `lab-NAME`, over plain',
+    'manifests in [manifests/scenarios/](../manifests/scenarios/) that `kubectl apply -f` takes without this tool. Whatever it',
+    'changes is undone at the end, also on Ctrl-C; what a killed run left is undone by the next command that opens the lab.',
+    '',
+    '```sh',
+    'npx lab scenario list',
+    'npx lab scenario show replicas            # the commands and what must be seen; nothing is run',
+    'npx lab scenario run replicas --pause     # waits for Enter before each step',
+    'npx lab scenario run --all --html run.html',
+    '```',
+    '',
+    'Exit codes are those of labtest: 0 all is as it must be, 1 something is not, 4 nothing is known, 3 nothing ran (or, with',
+    '`--strict`, something was skipped). A scenario that needs what this lab does not have is skipped with the reason. After a',
+    'step that fails the rest of its scenario is not run. What the write-ups of the beginning show, row by row, and which step',
+    'shows it: [write-ups.md](write-ups.md).',
+    ...table(
+      ['name', 'title', 'lesson'],
+      scenarios.map(({ name, title, lesson }) => [`\`${name}\``, title, lesson]),
+    ),
+    '',
+  ].join('\n');
 }
 
 /** docs/lab-yaml.md: every key with its default and meaning, from the schema that lab.yaml is checked with. */

@@ -1,7 +1,7 @@
 import { NGINX_IMAGE } from '../../shared/versions.ts';
 import { answers, fails } from '../answers.ts';
 import { endpoints, pods, prints, succeeds } from '../expect.ts';
-import { backendRules, countedSince, hairpinRules, nodePortRules, portalRules } from '../rules.ts';
+import { backendRules, countedSince, hairpinRules, leadsTo, nodePortRules, portalRules } from '../rules.ts';
 import type { Scenario } from '../scenario.ts';
 import {
   addressOf,
@@ -14,6 +14,7 @@ import {
   outsider,
   podName,
   readyPods,
+  value,
   word,
   worker,
 } from '../words.ts';
@@ -31,6 +32,7 @@ export const kubeProxy: Scenario = {
   lesson:
     'No program answers at a ClusterIP: on every node a few nat rules replace it by the address of a pod. Equal shares come from unequal probabilities that are tried in order.',
   namespaces: ['lab-kube-proxy'],
+  reads: ['default'],
   needs: [{ image: NGINX_IMAGE }, { proxyMode: 'iptables' }],
   steps: [
     {
@@ -42,6 +44,16 @@ export const kubeProxy: Scenario = {
         (mode) => ({ right: mode === 'iptables', seen: mode }),
       ),
       why: 'kube-proxy tells its mode itself; nftables and ipvs make other rules, with the same effect.',
+    },
+    {
+      id: 'api-server',
+      look: natRules,
+      expect: leadsTo(
+        'default/kubernetes',
+        value('the API server', ({ plan }) => plan.kubernetes.apiServer),
+      ),
+      show: /default\/kubernetes:https.* -j (KUBE-S|DNAT)/,
+      why: 'Pods reach the API server as a service too; behind it is the address of the control plane.',
     },
     {
       id: 'apply',
