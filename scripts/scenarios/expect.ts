@@ -1,7 +1,7 @@
 import { counts } from './answers.ts';
 import type { Facts, PodFact } from './facts.ts';
 import type { Expectation, Judgement, Seen, Value } from './scenario.ts';
-import { find, podsOf } from './words.ts';
+import { find, podsOf, resolved } from './words.ts';
 
 /** What pods must be like; what is not named may be anything. */
 export interface WantedPods {
@@ -181,6 +181,22 @@ export function prints<T>(
   judge: (parsed: T, facts: Facts) => Judgement,
 ): Expectation {
   return { wanted, judge: ({ stdout, facts }: Seen) => judge(parse(stdout), facts) };
+}
+
+/** The first group of a pattern in what the command printed. */
+export function says(wanted: string, pattern: RegExp, is: string | Value<string>): Expectation {
+  return prints(
+    wanted,
+    (stdout) => [pattern.exec(stdout), stdout.trim().split('\n').slice(-2).join(' ')] as const,
+    ([found, end], facts) => {
+      const wantedText = resolved(is, facts);
+      if (found === null) return { right: false, seen: end || 'nothing was printed' };
+      const seen = found[0].split('\n').at(-1)?.trim() ?? '';
+      return found[1] === wantedText
+        ? { right: true, seen }
+        : { right: false, seen: `${seen}: ${found[1]}, not ${wantedText}` };
+    },
+  );
 }
 
 /** Something that follows from what the API says. */
