@@ -187,7 +187,7 @@ export function prints<T>(
 export function says(wanted: string, pattern: RegExp, is: string | Value<string>): Expectation {
   return prints(
     wanted,
-    (stdout) => [pattern.exec(stdout), stdout.trim().split('\n').slice(-2).join(' ')] as const,
+    (stdout) => [pattern.exec(stdout), stdout.trim().split('\n').at(-1)] as const,
     ([found, end], facts) => {
       const wantedText = resolved(is, facts);
       if (found === null) return { right: false, seen: end || 'nothing was printed' };

@@ -6,6 +6,7 @@ import {
   onlyStatus,
   pods,
   refused,
+  says,
   succeeds,
 } from '../../scripts/scenarios/expect.ts';
 import { readyPods, value } from '../../scripts/scenarios/words.ts';
@@ -110,6 +111,15 @@ it('a log of statuses has no other one, and enough of them', () => {
     right: false,
     seen: 'no answer (1), status 200 (2)',
   });
+});
+
+it('what a command says, and where it says nothing of the kind, its end', () => {
+  const ttl = says('two hops', /ttl=(\d+)/, '62');
+  const of = (stdout: string) => ttl.judge(seen(factsOf({}), { stdout }));
+  expect(of('64 bytes: ttl=62 time=1 ms\n')).toEqual({ right: true, seen: 'ttl=62' });
+  expect(of('64 bytes: ttl=63 time=1 ms\n')).toEqual({ right: false, seen: 'ttl=63: 63, not 62' });
+  expect(of('PING\n\n1 sent, 0 received\n').seen).toBe('1 sent, 0 received');
+  expect(of('').seen).toBe('nothing was printed');
 });
 
 it('a command that must end well', () => {
