@@ -1,8 +1,21 @@
 import { kubeProxy } from './catalogue/kube-proxy.ts';
 import { nodes } from './catalogue/nodes.ts';
 import { podNetwork } from './catalogue/pod-network.ts';
+import { ports } from './catalogue/ports.ts';
 import { replicas } from './catalogue/replicas.ts';
+import { serviceTypes } from './catalogue/service-types.ts';
+import { trafficPolicy } from './catalogue/traffic-policy.ts';
+import { withoutPods } from './catalogue/without-pods.ts';
 import type { Scenario } from './scenario.ts';
 
 /** All scenarios, in the order in which they are best read. */
-export const SCENARIOS: readonly Scenario[] = [replicas, kubeProxy, podNetwork, nodes];
+export const SCENARIOS: readonly Scenario[] = [
+  replicas,
+  kubeProxy,
+  ports,
+  serviceTypes,
+  trafficPolicy,
+  withoutPods,
+  podNetwork,
+  nodes,
+];

@@ -210,7 +210,7 @@ export function curl(...argv: readonly Word[]): readonly Word[] {
     '-H',
     'Connection: close',
     '-w',
-    'status %{http_code}\\n',
+    '\\nstatus %{http_code}\\n',
     ...argv,
   ];
 }
