@@ -172,6 +172,38 @@ describe('announcements', () => {
       ]);
     });
 
+    it('are the addresses of the pool one by one for the router, and nothing beside or around them', () => {
+      const nodes = NODES.slice(1, 3);
+      const prefixes = ['203.0.113.17/32', '203.0.113.32/32', '203.0.113.16/28', '2.2.2.2/32'];
+      const routes = routerRoutes(
+        plan,
+        prefixes.map((prefix) => ({ prefix, nodes })),
+      );
+      const rules = routes.map(({ prefix, rule, nextHops }) => [prefix, rule, nextHops.length]);
+      expect(rules.slice(-4)).toEqual([
+        ['203.0.113.17/32', 'external-to-router', 2],
+        ['203.0.113.32/32', 'refused-by-router', 0],
+        ['203.0.113.16/28', 'refused-by-router', 0],
+        ['2.2.2.2/32', 'external-to-router', 2],
+      ]);
+    });
+
+    it('of a load balancer that delivers itself are announced like any other, and no node lets them in', () => {
+      const state = endpointsOf();
+      const services = state.services.map((service) =>
+        service.name === 'echo-lb-tcp'
+          ? { ...service, externalIps: [], loadBalancerIps: ['2.2.2.2'], proxiedIps: ['2.2.2.2'] }
+          : service,
+      );
+      expect(announcements(plan, { ...state, services })).toEqual(announcements(plan, state));
+      const cells = buildCells(plan, { ...state, services });
+      const outcomes = cells
+        .filter(({ kind }) => kind === 'external-ip')
+        .map(({ expected }) => expected.outcome);
+      expect(outcomes.length).toBeGreaterThan(0);
+      expect(outcomes).not.toContain('ok');
+    });
+
     it('are a wider prefix as a whole, which the router does not take, and single addresses of Local services', () => {
       const wide = withSettings({ serviceExternalIps: ['2.2.2.0/24'] });
       const all = announcements(calico, wide);
