@@ -157,6 +157,14 @@ describe("Calico's settings", () => {
     });
   });
 
+  it('are no pools of load balancers alone', () => {
+    const pools = (...allowedUses: string[]) =>
+      settingsOf(object('IPPool', 'a', { cidr: '203.0.113.16/28', allowedUses })).pools.length;
+    expect([pools('LoadBalancer'), pools('Workload', 'LoadBalancer'), pools('Tunnel'), pools()]).toEqual([
+      ...[0, 1, 1, 1],
+    ]);
+  });
+
   it('are those of IPv4 and of the whole cluster', () => {
     const cidrs = [{ cidr: '203.0.113.0/24' }];
     expect(

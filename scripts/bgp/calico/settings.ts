@@ -8,7 +8,7 @@ export interface PodBlock {
   readonly node: string;
 }
 
-/** One of Calico's IPPools. */
+/** One of Calico's IPPools for pods. */
 export interface IpPool {
   readonly cidr: string;
   readonly natOutgoing: boolean;
@@ -60,16 +60,12 @@ const pool = z
     ipipMode: mode,
     vxlanMode: mode,
     disabled: z.boolean().default(false),
+    allowedUses: z.array(z.string()).nullish(),
   })
-  .transform(
-    ({ cidr, natOutgoing, ipipMode, vxlanMode, disabled }): IpPool => ({
-      cidr,
-      natOutgoing,
-      ipip: ipipMode,
-      vxlan: vxlanMode,
-      disabled,
-    }),
-  );
+  .transform(({ cidr, natOutgoing, ipipMode, vxlanMode, disabled, allowedUses }) => ({
+    pool: { cidr, natOutgoing, ipip: ipipMode, vxlan: vxlanMode, disabled } satisfies IpPool,
+    isForPods: !allowedUses?.length || allowedUses.some((use) => use !== 'LoadBalancer'),
+  }));
 const configuration = z.looseObject({
   nodeToNodeMeshEnabled: z.boolean().default(true),
   serviceClusterIPs: cidrs,
@@ -96,7 +92,9 @@ export function calicoSettings(objects: readonly CalicoObject[]): CalicoSettings
     configuration,
   );
   return {
+    // Felix leaves pools of load balancers out of its IP sets (3.31.7, 3.32.1; before that it did not, which does no harm).
     pools: specsOf(objects, 'IPPool', pool)
+      .flatMap(({ pool: one, isForPods }): IpPool[] => (isForPods ? [one] : []))
       .filter(({ cidr }) => !cidr.includes(':'))
       .sort((a, b) => a.cidr.localeCompare(b.cidr, 'en', { numeric: true })),
     nodeMesh: bgp.nodeToNodeMeshEnabled,
