@@ -90,7 +90,7 @@ export interface WantedAnswers {
   /** The first of X-Forwarded-For. */
   readonly forwarded?: Value<string>;
   /** The servers' own addresses, where they are no pods'; with `each`, every one of them. */
-  readonly servers?: Value<readonly string[]>;
+  readonly servers?: Value<string | readonly string[]>;
   /** The ports that the servers listen on; with `each`, every one of them. */
   readonly ports?: readonly number[];
 }
@@ -160,7 +160,7 @@ function judgeAnswers(wanted: WantedAnswers, seen: Seen): { right: boolean; seen
     ...others(
       'server',
       got.map(({ server }) => server),
-      wanted.servers?.of(facts),
+      wanted.servers === undefined ? undefined : [wanted.servers.of(facts)].flat(),
       wanted.each,
     ),
     ...others(

@@ -1,3 +1,6 @@
+import { failures } from './catalogue/failures.ts';
+import { hostNetwork } from './catalogue/host-network.ts';
+import { hostPorts } from './catalogue/host-ports.ts';
 import { kubeProxy } from './catalogue/kube-proxy.ts';
 import { nodes } from './catalogue/nodes.ts';
 import { podNetwork } from './catalogue/pod-network.ts';
@@ -16,6 +19,9 @@ export const SCENARIOS: readonly Scenario[] = [
   serviceTypes,
   trafficPolicy,
   withoutPods,
+  hostNetwork,
+  hostPorts,
   podNetwork,
   nodes,
+  failures,
 ];

@@ -1,7 +1,7 @@
 import { counts } from './answers.ts';
 import type { Facts, PodFact } from './facts.ts';
 import type { Expectation, Judgement, Seen, Value } from './scenario.ts';
-import { find, podsOf, resolved } from './words.ts';
+import { after, find, podsOf, readyPods, resolved } from './words.ts';
 
 /** What pods must be like; what is not named may be anything. */
 export interface WantedPods {
@@ -77,6 +77,24 @@ function judgePods(found: readonly PodFact[], wanted: WantedPods, facts: Facts):
   const count = `${found.length - unready.length} of ${found.length} Ready`;
   const seen = (right || unready.length === 0 ? found : unready).map(words).join('; ');
   return { right, seen: found.length === 0 ? 'there is none' : right ? seen : `${count}: ${seen}` };
+}
+
+/** A pod with a label is Ready that was not when an earlier step had ended. */
+export function anotherReady(selector: string, step: string): Expectation {
+  const ready = readyPods(selector);
+  return holds(`another pod with ${selector} is Ready than after step ${step}`, (facts) => {
+    const before = after(step, ready).of(facts);
+    const fresh = ready.of(facts).filter(({ name }) => !before.some((old) => old.name === name));
+    return { right: fresh.length > 0, seen: fresh.map(({ name }) => name).join(', ') || 'there is none' };
+  });
+}
+
+/** One value is the other. */
+export function equals(one: Value<string>, other: Value<string>): Expectation {
+  return holds(`${one.text} is ${other.text}`, (facts) => {
+    const seen = one.of(facts);
+    return { right: seen === other.of(facts), seen };
+  });
 }
 
 /** The EndpointSlices of a service name exactly these pods as ready. */

@@ -74,6 +74,12 @@ export function podName(selector: string, n = 0): Value<string> {
   };
 }
 
+/** The name of a Ready pod with a label. */
+export function readyPodName(selector: string): Value<string> {
+  const text = `a Ready pod with ${selector}`;
+  return { text, of: (facts) => known(text, readyPods(selector).of(facts)[0]?.name ?? '') };
+}
+
 /** The node that a pod runs on. */
 export function nodeOf(name: Word): Value<string> {
   const text = `the node of ${wordText(name)}`;
@@ -175,6 +181,9 @@ export const controlPlane: Value<string> = value(
   'the control plane',
   ({ plan }) => theMachine(plan, 'control-plane').name,
 );
+
+/** What full names of services end in. */
+export const domain: Value<string> = value("the cluster's domain", ({ plan }) => plan.kubernetes.domain);
 
 /** The n-th worker, from 0. */
 export function worker(n: number): Value<string> {

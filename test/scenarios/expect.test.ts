@@ -1,7 +1,9 @@
 import { expect, it } from 'vitest';
 import {
+  anotherReady,
   endpoints,
   endpointsAt,
+  equals,
   nextHops,
   onlyStatus,
   pods,
@@ -9,7 +11,7 @@ import {
   says,
   succeeds,
 } from '../../scripts/scenarios/expect.ts';
-import { readyPods, value } from '../../scripts/scenarios/words.ts';
+import { podIp, readyPods, value, word } from '../../scripts/scenarios/words.ts';
 import { factsOf, pod, seen, service } from './facts.ts';
 
 const WEB = { labels: { app: 'web' } };
@@ -127,4 +129,24 @@ it('a command that must end well', () => {
     right: false,
     seen: 'exit code 3: no such thing',
   });
+});
+
+it.each([
+  [web, false, 'there is none'],
+  [web.slice(1), false, 'there is none'],
+  [[...web, pod('web-3', { ...WEB, ready: false })], false, 'there is none'],
+  [[...web.slice(1), pod('web-3', WEB)], true, 'web-3'],
+])('another pod is Ready than before, case %#', (now, right, sentence) => {
+  const before = seen(factsOf({ pods: web }), {});
+  const facts = { ...factsOf({ pods: now }), after: () => before };
+  expect(anotherReady('app=web', 'before').judge(seen(facts, {}))).toEqual({ right, seen: sentence });
+});
+
+it.each([
+  ['10.255.0.3', true],
+  ['10.255.0.4', false],
+])('a value is another one: %s', (other, right) => {
+  const { wanted, judge } = equals(podIp('web-1'), word`${other}`);
+  expect(wanted).toContain('the address of pod web-1 is');
+  expect(judge(seen(factsOf({ pods: web }), {}))).toEqual({ right, seen: '10.255.0.3' });
 });
