@@ -47,6 +47,14 @@ describe('nothing comes in that is not pinned and checked', () => {
     expect(supplyChainHoles([{ path: 'a', text }])).toEqual([]);
   });
 
+  it('lets scenarios ask servers of the lab, and no others', () => {
+    const holes = (path: string, text: string) => supplyChainHoles([{ path, text }]).length;
+    const inside = `curl -s http://web/ http://\${clusterIp}:80/`;
+    expect(holes('manifests/scenarios/replicas/loop.yaml', inside)).toBe(0);
+    expect(holes('scripts/artifacts/recipes.ts', inside)).toBe(2);
+    expect(holes('scripts/scenarios/words.ts', 'http://example.org/')).toBe(1);
+  });
+
   it('downloads in one place only', () => {
     const sources = textFiles(['scripts']);
     const users = (pattern: RegExp) =>

@@ -64,10 +64,14 @@ const BANS: readonly Ban[] = [
   },
 ];
 
+// Scenarios ask servers of the lab: at an address that is known only there, or by a name without a dot.
+const SCENARIO = /^(scripts|manifests)\/scenarios\//;
+const IN_THE_LAB = /http:\/\/(\$\{|[a-z-]+[/:])/g;
+
 /** Every place where something comes in that is not pinned and checked: "PATH:LINE: what: the line". */
 export function supplyChainHoles(files: readonly TextFile[]): readonly string[] {
   return files.flatMap(({ path, text }) =>
-    text.split('\n').flatMap((line, index) =>
+    (SCENARIO.test(path) ? text.replaceAll(IN_THE_LAB, '') : text).split('\n').flatMap((line, index) =>
       BANS.filter(({ found, but }) => {
         const match = found.exec(but === undefined ? line : line.replaceAll(new RegExp(but, 'g'), ''));
         return match !== null;
