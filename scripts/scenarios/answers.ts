@@ -70,8 +70,9 @@ export function outcomeOf({
   const said = SAID.find(([pattern]) => pattern.test(stderr));
   if (said !== undefined) return said[1];
   if (exitCode === 0) return 'ok';
-  // nc with -w says nothing where the time is over.
-  return exitCode === 1 && stdout === '' && stderr.trim() === '' ? 'timeout' : 'failed';
+  // nc with -w says nothing where the time is over; in a pod, kubectl adds a line.
+  const silent = /^(command terminated with exit code 1)?$/.test(stderr.trim());
+  return exitCode === 1 && stdout === '' && silent ? 'timeout' : 'failed';
 }
 
 /** What answers must be like; what is not named may be anything. */

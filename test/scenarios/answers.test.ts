@@ -48,6 +48,7 @@ it.each([
   ['nc: getaddrinfo for host "x" port 1: Name or service not known', 1, 'no-name'],
   ['curl: (52) Empty reply from server', 52, 'closed'],
   ['', 1, 'timeout'],
+  ['command terminated with exit code 1', 1, 'timeout'],
   ['', 0, 'ok'],
   ['something else', 3, 'failed'],
 ])('%j with exit code %i is %s', (stderr, exitCode, outcome) => {
