@@ -97,7 +97,7 @@ describe('the recipes', () => {
     const work = mkdtempSync(join(tmpdir(), 'echo-'));
     const out = mkdtempSync(join(work, 'out-'));
     const layers = mkdtempSync(join(work, 'layers-'));
-    for (const name of ['base', 'nginx', 'toolbox'])
+    for (const name of ['base', 'nginx', 'toolbox', 'ingress'])
       execFileSync('tar', ['-C', layers, '-cf', join(layers, `${name}.tar`), '--files-from', '/dev/null']);
     const echo = baseRecipes('amd64').find(({ id }) => id === 'echo-image');
     const run = async ([program = '', ...args]: readonly string[]) => void execFileSync(program, args);
@@ -121,6 +121,7 @@ describe('the recipes', () => {
     expect(JSON.parse(manifest).map(({ RepoTags }: { RepoTags: string[] }) => RepoTags[0])).toEqual([
       'registry.lab.internal/lab/nginx:1',
       'registry.lab.internal/lab/toolbox:1',
+      'registry.lab.internal/lab/ingress:1',
       'registry.lab.internal/lab/echo:1',
     ]);
   });
