@@ -3,6 +3,8 @@ import { dns } from './catalogue/dns.ts';
 import { failures } from './catalogue/failures.ts';
 import { hostNetwork } from './catalogue/host-network.ts';
 import { hostPorts } from './catalogue/host-ports.ts';
+import { ingress } from './catalogue/ingress.ts';
+import { ingressPlace } from './catalogue/ingress-place.ts';
 import { kubeProxy } from './catalogue/kube-proxy.ts';
 import { nodes } from './catalogue/nodes.ts';
 import { podNetwork } from './catalogue/pod-network.ts';
@@ -30,4 +32,6 @@ export const SCENARIOS: readonly Scenario[] = [
   podNetwork,
   nodes,
   failures,
+  ingress,
+  ingressPlace,
 ];

@@ -186,6 +186,23 @@ export function countedSince(before: string, asked: string, service: string): Ex
   );
 }
 
+/** Since one step, no rule of a service has counted a connection. */
+export function countedNothingSince(before: string, service: string): Expectation {
+  return tree(
+    service,
+    `since step ${before} no rule of ${service} has counted a connection`,
+    (now, facts) => {
+      const then = facts.after(before);
+      const old = treeOf(service, then.stdout, { ...then.facts, after: facts.after });
+      const sum = ({ backends }: ServiceTree) => backends.reduce((all, { packets }) => all + packets, 0);
+      return {
+        right: now.backends.length > 0 && sum(now) === sum(old),
+        seen: `counted: ${sum(now) - sum(old)}, at ${now.backends.length} rules`,
+      };
+    },
+  );
+}
+
 /** The rule of the node port leads to the service's chain, and the connection is marked for masquerading. */
 export function nodePortRules(service: string): Expectation {
   return tree(
