@@ -134,6 +134,13 @@ export function realHandlers(use: (args: Json) => Deps, terminal: Terminal, runT
       code = diagnosis.blocked ? EXIT.userMustAct : EXIT.pass;
     },
 
+    async manifests(args: PlanOptions & Json) {
+      const { labManifests } = await import('../commands/inspect/manifests.ts');
+      const { lab, yaml, objects } = await labManifests(use(args), args);
+      if (args.json) printJson({ schemaVersion: 1, lab, objects });
+      else print(yaml);
+    },
+
     async status(args: LabArgs) {
       const { labStatus } = await import('../commands/inspect/status.ts');
       const status = await labStatus(use(args), args);

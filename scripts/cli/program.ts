@@ -48,13 +48,17 @@ function defineUp(command: Command, handlers: Handlers): void {
       ]),
     )
     .addOption(artifactsOption())
-    .addOption(new Option('--echo <variant>', 'which echo workloads').choices([...ECHO_VARIANTS]))
+    .addOption(echoOption())
     .option('--small', 'one worker fewer, and no routed client: for laptops')
     .action((options) => handlers.up(options));
 }
 
 function driverOption(): Option {
   return new Option('--driver <name>', 'where machines come from').choices(['auto', ...DRIVER_NAMES]);
+}
+
+function echoOption(): Option {
+  return new Option('--echo <variant>', 'which echo workloads').choices([...ECHO_VARIANTS]);
 }
 
 function artifactsOption(): Option {
@@ -140,6 +144,10 @@ function defineVerbs(root: Command, handlers: Handlers): void {
     .addOption(driverOption())
     .addOption(artifactsOption())
     .action((options) => handlers.doctor(options));
+  withLab(root.command('manifests'))
+    .description('Print the echo workloads, as labup applies them, for kubectl apply -f - or delete -f -.')
+    .addOption(echoOption())
+    .action((options) => handlers.manifests(options));
   defineBundle(root.command('bundle'), handlers);
   withLab(root.command('status'))
     .description('Show machines, nodes and BGP sessions.')

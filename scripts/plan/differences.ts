@@ -37,11 +37,12 @@ function fixed(plan: LabPlan) {
 
 /** What a user chooses, without what follows from it. */
 function chosen({ machines, bgp, echo, ...rest }: ReturnType<typeof fixed>): unknown {
+  const { namespace, externalIp, loadBalancer, tcpPort, udpPort } = echo;
   const { peerings, ...numbers } = bgp;
   return {
     ...rest,
     bgp: numbers,
-    echo: { externalIp: echo.externalIp, loadBalancer: echo.loadBalancer },
+    echo: { namespace, externalIp, loadBalancer, tcpPort, udpPort },
     machines: machines.map(({ name, role, address, ssh }) => ({ name, role, address, ssh })),
   };
 }

@@ -15,7 +15,7 @@ import {
 } from './addressing.ts';
 import { findsAddresses, pendingPlan } from './found.ts';
 import type { SoftwareFacts } from './software.ts';
-import { ECHO_NAMESPACE, type LabPlan, type MachinePlan } from './types.ts';
+import type { LabPlan, MachinePlan } from './types.ts';
 
 /** What a lab made from Debian's packages is. */
 export const DEBIAN_SOFTWARE: SoftwareFacts = {
@@ -34,8 +34,6 @@ const BGP = {
 
 /** Calico writes "merge paths on" without a limit: KRT_DEFAULT_ECMP_LIMIT of BIRD 1.6 (sysdep/unix/krt.h). */
 const CALICO_MAXIMUM_PATHS = 16;
-
-const ECHO = { namespace: ECHO_NAMESPACE, clientPod: 'echo-client1', tcpPort: 1234, udpPort: 5678 } as const;
 
 /**
  * The complete lab for a checked spec; without addresses where only the running machines have them (planAt). Pure: the
@@ -127,7 +125,7 @@ function planAtSpec(
     },
     echo: {
       variant: spec.echo.variant,
-      namespace: ECHO.namespace,
+      namespace: spec.echo.namespace,
       externalIp: spec.echo.externalIp,
       loadBalancer: givesAddresses(choices, versions) ? spec.echo.loadBalancer : 'externalIPs',
       servers: workers.map(({ name }, index) => ({
@@ -135,9 +133,9 @@ function planAtSpec(
         hostname: `server${index + 1}`,
         node: name,
       })),
-      clientPod: { pod: ECHO.clientPod, node: firstWorker.name },
-      tcpPort: ECHO.tcpPort,
-      udpPort: ECHO.udpPort,
+      clientPod: { pod: 'echo-client1', node: firstWorker.name },
+      tcpPort: spec.echo.tcpPort,
+      udpPort: spec.echo.udpPort,
     },
   };
 }

@@ -106,6 +106,7 @@ export interface LabPlan {
   };
   readonly echo: {
     readonly variant: EchoVariant;
+    /** The lab's own namespace. */
     readonly namespace: string;
     readonly externalIp: string;
     /** Where the LoadBalancer service has its address: in status.loadBalancer (ipam), or in spec.externalIPs. */
@@ -116,9 +117,6 @@ export interface LabPlan {
     readonly udpPort: number;
   };
 }
-
-/** The lab's own namespace. */
-export const ECHO_NAMESPACE = 'echo-server';
 
 /** The machines of one role, in plan order. */
 export function machinesOf(plan: LabPlan, ...roles: readonly MachineRole[]): readonly MachinePlan[] {

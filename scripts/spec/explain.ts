@@ -65,12 +65,16 @@ function explain(issue: z.core.$ZodIssue, document: unknown): Complaint[] {
     case 'invalid_value':
       return [wrongChoice(path, found, issue.values.map(String))];
     case 'too_big':
-      return [{ path, message: `has too many entries, ${issue.maximum} at most`, hint: 'remove some' }];
+      return typeof found === 'number'
+        ? [{ path, message: `must be ${issue.maximum} at most, not ${found}`, hint: example(path) }]
+        : [{ path, message: `has too many entries, ${issue.maximum} at most`, hint: 'remove some' }];
     case 'custom':
       return [{ path, message: issue.message, hint: hintOf(issue.params) ?? example(path) }];
-    default:
-      return [{ path, message: issue.message, hint: example(path) }];
+    case 'too_small':
+      if (typeof found === 'number')
+        return [{ path, message: `must be ${issue.minimum} at least, not ${found}`, hint: example(path) }];
   }
+  return [{ path, message: issue.message, hint: example(path) }];
 }
 
 function unknownKey(parent: readonly PathPart[], key: string): Complaint {

@@ -126,6 +126,18 @@ export function nameProblem(name: string): FormatProblem | undefined {
   };
 }
 
+/** Kubernetes' own namespaces, those of its network and those of scenarios, which are removed when they end. */
+const NAMESPACE_RESERVED = /^(default$|(kube|calico|tigera|lab)-)/;
+
+/** The namespace of the echo workloads. */
+export function namespaceProblem(name: string): FormatProblem | undefined {
+  if (!NAMESPACE_RESERVED.test(name)) return nameProblem(name);
+  return {
+    message: `${show(name)} is a namespace that Kubernetes, its network or a scenario uses`,
+    hint: 'use a namespace that is for the echo workloads alone, for example "echo-server"',
+  };
+}
+
 function asName(text: string): string {
   if (!/[a-z0-9]/i.test(text)) return 'lab1';
   const cleaned = text.toLowerCase().replace(/[^a-z0-9]+/g, '-');

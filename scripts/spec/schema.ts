@@ -3,6 +3,7 @@ import {
   ARTIFACTS_NAMES,
   DISTRIBUTION_NAMES,
   DRIVER_NAMES,
+  ECHO_NAMESPACE,
   ECHO_VARIANTS,
   LOAD_BALANCERS,
   MACHINE_ROLES,
@@ -22,6 +23,7 @@ import {
   type FormatProblem,
   NAME_PATTERN,
   nameProblem,
+  namespaceProblem,
 } from './problems.ts';
 
 /** The version of lab.yaml that this release reads. */
@@ -84,7 +86,7 @@ function asn(description: string) {
 const sshSchema = z
   .strictObject({
     host: z.string().min(1).describe('Host name or address that SSH connects to.'),
-    port: z.int().min(1).max(65535).default(22).describe('Its SSH port.'),
+    port: port('Its SSH port.').default(22),
     user: z.string().min(1).default('root').describe('Its user: root, or one with passwordless sudo.'),
     key: z.string().min(1).optional().describe('Path of a private key. Default: the SSH agent.'),
     knownHosts: z
@@ -176,6 +178,13 @@ const echoSchema = z.strictObject({
     .describe(
       'full: every service type, externalTrafficPolicy Local. simple: a NodePort with policy Cluster.',
     ),
+  namespace: z
+    .string()
+    .check(faultCheck(namespaceProblem))
+    .meta({ description: 'Namespace of the echo workloads.', pattern: NAME_PATTERN, maxLength: 63 })
+    .default(ECHO_NAMESPACE),
+  tcpPort: port('Port of the echo servers and of their services over TCP.').default(1234),
+  udpPort: port('The same over UDP.').default(5678),
   externalIp: address('External IP of the LoadBalancer service, announced by BGP.').default('2.2.2.2'),
   loadBalancer: z
     .enum(LOAD_BALANCERS)
@@ -184,6 +193,10 @@ const echoSchema = z.strictObject({
       "Where the LoadBalancer service has it: in status.loadBalancer (ipam), written by the lab's own controller or by Calico's from 3.30 on, or in spec.externalIPs, which are deprecated since Kubernetes 1.36.",
     ),
 });
+
+function port(description: string) {
+  return z.int().min(1).max(65535).describe(description);
+}
 
 function vmSize(role: string, cpus: number, memory: string, disk: string) {
   const amount = (description: string) =>

@@ -141,6 +141,15 @@ it('--echo can change in a running lab: labup without it goes back to lab.yaml',
   expect((await planned()).echo.variant).toBe('full');
 });
 
+it('a namespace or a port of echo cannot change in a running lab', async () => {
+  await lab.run('labup', ['--yes']);
+  writeFileSync(join(lab.cwd, 'lab.yaml'), 'version: 1\necho: { namespace: demo, udpPort: 7 }\n');
+  const { code, err } = await lab.run('labup', ['--yes']);
+  expect(code).toBe(2);
+  expect(err).toContain('echo.namespace: echo-server when the lab was made, now demo');
+  expect(err).toContain('echo.udpPort: 5678 when the lab was made, now 7');
+});
+
 it('flags are kept only until labdown', async () => {
   await begin('--small');
   expect(JSON.parse(readFileSync(join(lab.cwd, '.lab/bgp-lab/flags.json'), 'utf8'))).toEqual({ small: true });

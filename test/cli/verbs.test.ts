@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
 import type { ObservedThing } from '../../scripts/machines/driver.ts';
 import { type FakeLab, fakeLab } from '../fakes/lab.ts';
 
@@ -61,6 +62,37 @@ describe('lab ssh', () => {
     const { code, out } = await lab.run('lab', ['ssh', '--json', 'bgp']);
     expect(code).toBe(2);
     expect(JSON.parse(out)).toMatchObject({ error: { next: 'npx lab exec --json bgp -- COMMAND' } });
+  });
+});
+
+describe('lab manifests', () => {
+  it('prints whole objects for kubectl, with the ports and the namespace of lab.yaml, and needs no lab', async () => {
+    const other = fakeLab();
+    const spec = 'version: 1\necho: { namespace: demo, tcpPort: 7, udpPort: 8 }\n';
+    writeFileSync(join(other.cwd, 'lab.yaml'), spec);
+    const { code, out } = await other.run('lab', ['manifests']);
+    const objects = parseAllDocuments(out).map((each) => each.toJS());
+    expect([code, JSON.stringify(objects).includes('null')]).toEqual([0, false]);
+    expect(objects.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? metadata.name}`)).toEqual([
+      'Namespace demo',
+      ...Array(5).fill('Service demo'),
+      ...Array(4).fill('Pod demo'),
+    ]);
+    const ports = objects.flatMap(({ spec }) => spec?.ports ?? []);
+    expect(ports.map(({ port, targetPort }) => [port, targetPort])).toEqual([
+      [7, 7],
+      [7, 7],
+      [7, 7],
+      [8, 8],
+    ]);
+    const json = JSON.parse((await other.run('lab', ['manifests', '--json'])).out);
+    expect(json).toEqual({ schemaVersion: 1, lab: 'bgp-lab', objects });
+  });
+
+  it('prints the other variant', async () => {
+    const { out } = await lab.run('lab', ['manifests', '--echo', 'simple']);
+    expect(out).toContain('externalTrafficPolicy: Cluster');
+    expect(out).not.toContain('LoadBalancer');
   });
 });
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ECHO_NAMESPACE } from '../../plan/types.ts';
+import { ECHO_NAMESPACE } from '../../spec/names.ts';
 
 /** `harness`: it could not be looked at, so nothing is known. `blocked`: something below it is known to be broken. */
 export const CHECK_VERDICTS = ['passed', 'failed', 'blocked', 'skipped', 'harness'] as const;

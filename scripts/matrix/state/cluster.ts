@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { ECHO_NAMESPACE } from '../../plan/types.ts';
 import { HarnessError, messageOf } from '../../shared/errors.ts';
 import { ECHO_IMAGE } from '../../shared/versions.ts';
+import { ECHO_NAMESPACE } from '../../spec/names.ts';
 import { sorted } from '../addresses.ts';
 import type { EchoPod, EchoService, Endpoint, Endpoints, PodPort } from '../endpoints.ts';
 import type { PortProtocol } from '../types.ts';
