@@ -7,6 +7,7 @@ import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { reportSchema } from '../../scripts/report/json.ts';
+import { packageRoot } from '../../scripts/shared/files.ts';
 import { proveCalicoResources } from './calico-crds.ts';
 import { capture, expectPass, host, hostSnapshot, until, Workplace, writtenSince } from './support.ts';
 
@@ -215,6 +216,44 @@ describe.skipIf(!canRun)('the default lab', () => {
       expect(simple.cells.some(({ to }) => to.includes('echo-lb-tcp'))).toBe(false);
       expectPass(await place.run('labup'));
       await proveLab();
+    });
+  });
+
+  describe('nginx, in a namespace of its own', () => {
+    /** Every cell is as predicted, and every answer came from a known pod that saw a known client. */
+    const proveNginx = async (pods: number) => {
+      const ended = await place.run('labtest', '--namespace', 'web', '--json');
+      expectPass(ended);
+      const { summary, cells } = reportSchema.parse(JSON.parse(ended.stdout));
+      expect(summary.passed).toBe(summary.planned);
+      const answered = cells.filter(({ expected }) => expected.outcome === 'ok');
+      for (const { id, observed, expected } of answered) {
+        expect(observed?.httpStatus, id).toBe(200);
+        expect(expected.servers, id).toContain(observed?.server);
+        expect(expected.clients, id).toContain(observed?.client);
+      }
+      const targets = new Set(answered.map(({ id }) => id.slice(id.indexOf('>') + 1)));
+      for (const to of ['inside/cluster-ip:80', 'outside/2.2.2.2:80'])
+        expect(targets).toContain(`web/${to}/tcp`);
+      expect([...targets].filter((to) => to.startsWith('pod/web/'))).toHaveLength(pods);
+      // From outside: with policy Local a node's own processes are led to any pod.
+      return answered.filter(({ id }) => id.startsWith('ubuntu>web/node-port/k8s')).length;
+    };
+    const settle = () => place.kubectl('rollout', 'status', 'deployment/nginx', '-n', 'web', '--timeout=60s');
+
+    it('is followed through a scale, a rollout and a change of policy', async () => {
+      expectPass(await place.kubectl('apply', '-f', join(packageRoot, 'test/lab/nginx.yaml')));
+      expectPass(await settle());
+      expect(await proveNginx(1)).toBe(4);
+      expectPass(await place.kubectl('scale', 'deployment/nginx', '-n', 'web', '--replicas=2'));
+      expectPass(await settle());
+      await proveNginx(2);
+      expectPass(await place.kubectl('rollout', 'restart', 'deployment/nginx', '-n', 'web'));
+      expectPass(await settle());
+      await proveNginx(2);
+      const local = JSON.stringify({ spec: { externalTrafficPolicy: 'Local' } });
+      expectPass(await place.kubectl('patch', 'service', 'node-port', '-n', 'web', '-p', local));
+      expect(await proveNginx(2)).toBeLessThan(4);
     });
   });
 
