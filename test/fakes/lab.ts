@@ -137,7 +137,8 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
       env: terminal.env,
       local: {
         ...lab.local,
-        run: (argv, options) => lab.local.run(argv, { ...options, signal: terminal.signal }),
+        // As the real one: a command's own signal goes before that of the whole.
+        run: (argv, options) => lab.local.run(argv, { signal: terminal.signal, ...options }),
       },
       interactive: async (argv) => {
         lab.interactive.push(argv);
