@@ -2,7 +2,7 @@
  * The real lab on this machine: brought up, proven, broken, repaired, removed. In the order written; each part leaves
  * the lab as the next one needs it. Needs root on Debian and, for the first run, a package mirror.
  */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -150,6 +150,16 @@ describe.skipIf(!canRun)('the default lab', () => {
         expect((await place.exec(machine, 'ip', 'route', 'show', 'default')).stdout).toBe('');
       }
     });
+  });
+
+  it('every scenario shows what it must, and leaves the lab as it was', {
+    timeout: 30 * 60_000,
+  }, async () => {
+    expectPass(await place.run('lab', 'scenario', 'run', '--all', '--strict', '--junit', 'scenarios.xml'));
+    expect(readFileSync(join(dir, 'scenarios.xml'), 'utf8')).toMatch(/<testsuites [^>]*failures="0"/);
+    const { stdout } = await place.kubectl('get', 'namespaces', '-o', 'name');
+    expect(stdout).not.toContain('namespace/lab-');
+    await proveLab();
   });
 
   describe('when things change', () => {
