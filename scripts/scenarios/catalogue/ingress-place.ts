@@ -168,7 +168,7 @@ export const ingressPlace: Scenario = {
     },
     {
       id: 'not-on-that-node',
-      look: on(outsider, ...curl(word`http://${addressOf(worker(2))}/`)),
+      look: on(outsider, 'nc', '-zv', '-w', '3', addressOf(worker(2)), '80'),
       expect: fails('refused'),
       why: 'The host port is gone with its proxy: who asks nodes by their own addresses must choose another one.',
     },
