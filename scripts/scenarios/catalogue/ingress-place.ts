@@ -88,7 +88,7 @@ export const ingressPlace: Scenario = {
     },
     {
       id: 'node-port',
-      change: on(outsider, ...viaNodePort),
+      look: on(outsider, ...viaNodePort),
       expect: answers({ ...web, times: 10, client: podIp(entry), forwarded: addressOf(elsewhere) }),
       show: /^(pod|client|forwarded) /,
       why: 'The node that was asked leads on to the proxy under its own address: one hop more, and the client is lost. The pods see the proxy.',
