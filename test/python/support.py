@@ -2,6 +2,7 @@
 import http.server
 import json
 import queue
+import random
 import socket
 import subprocess
 import sys
@@ -71,10 +72,15 @@ class Program:
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port nobody listens on now, on 127.0.0.1."""
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port nobody listens on now, on 127.0.0.1; below those that the kernel gives to outgoing connections (32768)."""
+    while True:
+        port = random.randrange(20000, 32768)
+        with socket.socket(socket.AF_INET, kind) as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def eventually(condition: Callable[[], Any], within: float, what: str) -> float:

@@ -124,6 +124,7 @@ async function runAll(
     );
   const begun: Scenario[] = [];
   const results: ScenarioResult[] = [];
+  let isUndone = true;
   try {
     for (const scenario of scenarios) {
       audience.begins(scenario);
@@ -139,17 +140,22 @@ async function runAll(
           PENDING_FILE,
           pendingText({ by: 'scenario', title, revert: begun.flatMap((each) => undoOf(lab.plan, each)) }),
         );
+        isUndone = false;
         try {
           results.push(await runScenario(scenario, stage, audience));
         } finally {
           await takeAway(undoOf(lab.plan, scenario), `what scenario ${scenario.name} made`);
+          isUndone = true;
         }
       }
       audience.ends(results.at(-1) as ScenarioResult);
     }
   } finally {
-    await namespacesGone(calm, begun, deps, audience.emit);
-    await lab.state.removeFile(PENDING_FILE);
+    // What could not be undone stays written down for the next command.
+    if (isUndone) {
+      await namespacesGone(calm, begun, deps, audience.emit);
+      await lab.state.removeFile(PENDING_FILE);
+    }
   }
   return results;
 }
@@ -221,17 +227,23 @@ function stageOf(deps: Deps, { kubectl, machines, plan }: OpenLab, emit: Emit): 
     },
     watch: async (what, timeoutMs, look) => {
       let last: { readonly value: Awaited<ReturnType<typeof look>>['value'] } | undefined;
+      let problem: unknown;
       await waitFor({
         what,
         timeoutMs,
         emit,
         signal,
         look: async () => {
-          const { done, value, why } = await look();
+          const { done, value, why } = await look().catch((error: unknown) => {
+            problem = error;
+            throw error;
+          });
+          problem = undefined;
           last = { value };
           return done ? { done, value } : { done, why };
         },
       }).catch((error: unknown) => {
+        if (problem instanceof HarnessError) throw problem;
         if (!(error instanceof LabFailure) || last === undefined) throw error;
       });
       if (last === undefined) throw new Error(`nobody looked at ${what}`);
