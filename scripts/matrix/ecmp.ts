@@ -122,18 +122,21 @@ type Seen = NonNullable<Spread['seen']>;
 const againId = (id: string) => `${id}/again`;
 
 /**
- * The connections to be made again: that of each plan that lost a single one. A next hop or pod that does not answer loses
- * more of them, or this one again.
+ * The connections to be made again: that of each plan in which a single one went wrong, lost or answered by another server
+ * (a pod that is ending, where a node's rules follow a moment later than the others'). A next hop or pod that is wrong
+ * takes more of them, or this one again.
  */
-export function lostOnce(
+export function wrongOnce(
   plans: readonly EcmpPlan[],
   seen: ReadonlyMap<string, Observation>,
 ): readonly Cell[] {
-  return plans.flatMap(({ flows }) => {
-    const lost = flows.filter(
-      ({ id }) => !['ok', 'harness-error', undefined].includes(seen.get(id)?.outcome),
-    );
-    return lost.length === 1 ? lost.map((cell) => ({ ...cell, id: againId(cell.id) })) : [];
+  return plans.flatMap(({ flows, servers }) => {
+    const wrong = flows.filter(({ id }) => {
+      const { outcome, server } = seen.get(id) ?? notObserved('no result');
+      if (outcome === 'harness-error') return false;
+      return outcome !== 'ok' || (server !== null && !servers.includes(server));
+    });
+    return wrong.length === 1 ? wrong.map((cell) => ({ ...cell, id: againId(cell.id) })) : [];
   });
 }
 

@@ -323,7 +323,7 @@ const SENTENCES: { readonly [K in CheckKind]: Sentences<CheckOf<K>> } = {
       );
     },
     why: (check) =>
-      `${whySpread(check)}${check.seen?.again === undefined ? '' : `; ${check.seen.again} of them was answered at the second try only`}.`,
+      `${whySpread(check)}${check.seen?.again === undefined ? '' : `; ${check.seen.again} of them was answered as it must be at the second try only`}.`,
   },
   affinity: {
     title: ({ wanted: { from, to }, seen }) => `${from} to ${to}: ${seen?.flows ?? 0} connections`,

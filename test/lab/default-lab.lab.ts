@@ -249,17 +249,36 @@ describe.skipIf(!canRun)('the default lab', () => {
       // From outside: with policy Local a node's own processes are led to any pod.
       return answered.filter(({ id }) => id.startsWith('ubuntu>web/node-port/k8s')).length;
     };
-    const settle = () => place.kubectl('rollout', 'status', 'deployment/nginx', '-n', 'web', '--timeout=60s');
+    const settle = async () => {
+      expectPass(await place.kubectl('rollout', 'status', 'deployment/nginx', '-n', 'web', '--timeout=60s'));
+      // A rollout is over when the new pods are Ready; kube-proxy's rules on each node follow within about a second.
+      await until('the rules of all nodes to lead to the endpoints only', 20_000, async () => {
+        const path = 'jsonpath={.subsets[*].addresses[*].ip}';
+        const { stdout: ready } = await place.kubectl('get', 'endpoints', '-n', 'web', 'inside', '-o', path);
+        const rules = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'].map((node) =>
+          place.exec(node, 'iptables-save', '-t', 'nat'),
+        );
+        return (await Promise.all(rules)).every(({ stdout }) => {
+          const backends = [...stdout.matchAll(/"web\/inside:http".*--to-destination ([\d.]+):/g)];
+          return (
+            backends
+              .map(([, ip]) => ip)
+              .sort()
+              .join(' ') === ready.split(' ').sort().join(' ')
+          );
+        });
+      });
+    };
 
     it('is followed through a scale, a rollout and a change of policy', async () => {
       expectPass(await place.kubectl('apply', '-f', join(packageRoot, 'test/lab/nginx.yaml')));
-      expectPass(await settle());
+      await settle();
       expect(await proveNginx(1)).toBe(4);
       expectPass(await place.kubectl('scale', 'deployment/nginx', '-n', 'web', '--replicas=2'));
-      expectPass(await settle());
+      await settle();
       await proveNginx(2);
       expectPass(await place.kubectl('rollout', 'restart', 'deployment/nginx', '-n', 'web'));
-      expectPass(await settle());
+      await settle();
       await proveNginx(2);
       const local = JSON.stringify({ spec: { externalTrafficPolicy: 'Local' } });
       expectPass(await place.kubectl('patch', 'service', 'node-port', '-n', 'web', '-p', local));

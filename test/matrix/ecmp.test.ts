@@ -5,9 +5,9 @@ import {
   type EcmpPlan,
   flowsFor,
   judgeEcmp,
-  lostOnce,
   MISS_PROBABILITY,
   planEcmp,
+  wrongOnce,
 } from '../../scripts/matrix/ecmp.ts';
 import { notObserved } from '../../scripts/matrix/run.ts';
 import type { ObservedState } from '../../scripts/matrix/state/types.ts';
@@ -197,10 +197,10 @@ describe('the verdict', () => {
           which.includes(index) ? { ...seen, outcome: 'timeout' as const, server: null } : seen,
         ]),
       );
-    const [retried, ...others] = lostOnce([plan], losing(5));
+    const [retried, ...others] = wrongOnce([plan], losing(5));
     expect(others).toEqual([]);
-    expect(lostOnce([plan], losing(5, 6))).toEqual([]);
-    expect(lostOnce([plan], all)).toEqual([]);
+    expect(wrongOnce([plan], losing(5, 6))).toEqual([]);
+    expect(wrongOnce([plan], all)).toEqual([]);
     const answer = all.get(plan.flows[5]?.id ?? '');
     if (retried === undefined || answer === undefined) throw new Error('no connection');
     const found = judgeEcmp(plan, HEALTHY, losing(5), new Map([[retried.id, answer]]));
@@ -210,6 +210,20 @@ describe('the verdict', () => {
       verdict: 'failed',
       reason: 'unanswered',
     });
+  });
+
+  it('makes a connection again that another pod answered, once', () => {
+    const all = seenAt(plan, (index) => index % 3);
+    const answeredBy = (server: string, ...which: number[]) =>
+      new Map([...all].map(([id, each], index) => [id, which.includes(index) ? { ...each, server } : each]));
+    const [retried] = wrongOnce([plan], answeredBy('10.255.9.9', 5));
+    const answer = all.get(plan.flows[5]?.id ?? '');
+    if (retried === undefined || answer === undefined) throw new Error('no connection');
+    const judge = (second: Observation) =>
+      judgeEcmp(plan, HEALTHY, answeredBy('10.255.9.9', 5), new Map([[retried.id, second]]));
+    expect(judge(answer)).toMatchObject({ verdict: 'passed', seen: { again: 1 } });
+    expect(judge({ ...answer, server: '10.255.9.9' })).toMatchObject({ reason: 'wrong-server' });
+    expect(wrongOnce([plan], answeredBy('10.255.9.9', 5, 6))).toEqual([]);
   });
 
   it('is failed where a node answers that is no next hop', () => {

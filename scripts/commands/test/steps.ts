@@ -6,7 +6,7 @@ import { checkAffinity, planAffinity } from '../../matrix/affinity.ts';
 import { buildCells, type MatrixOptions } from '../../matrix/cells.ts';
 import { readFlows } from '../../matrix/conntrack.ts';
 import { dnsChecks, judgeDns, policedDns } from '../../matrix/dns.ts';
-import { checkHashPolicies, judgeEcmp, lostOnce, planEcmp } from '../../matrix/ecmp.ts';
+import { checkHashPolicies, judgeEcmp, planEcmp, wrongOnce } from '../../matrix/ecmp.ts';
 import { networkOf } from '../../matrix/expect/network-state.ts';
 import { checkFullSize } from '../../matrix/full-size.ts';
 import { blockCells, layerDns } from '../../matrix/layer-cells.ts';
@@ -193,7 +193,7 @@ async function testState(deps: Deps, lab: OpenLab, seen: Reading, options: RunOp
   ]);
   const affinity = planAffinity(state, results);
   const { cells: again } = await runTracked(
-    [...affinity.flatMap((each) => each.flows), ...lostOnce(flows, flowResults)],
+    [...affinity.flatMap((each) => each.flows), ...wrongOnce(flows, flowResults)],
     probeSources,
     { tracking },
   );
