@@ -15,6 +15,8 @@ export interface Flow {
   /** What the backend sees, or the client itself where nothing is translated. */
   readonly seen: string;
   readonly seenPort: number;
+  /** How long the entry is kept: of two entries in the same state the newer one is kept longer. */
+  readonly secondsLeft: number;
 }
 
 /** By machine name. */
@@ -33,14 +35,17 @@ export function parseFlows(text: string, leaveOut: LeaveOut = () => {}): readonl
     const [destination, seen] = values('dst');
     const [clientPort, backendPort] = values('sport').map(Number);
     const [port, seenPort] = values('dport').map(Number);
-    const [protocol = ''] = line.split(' ');
+    const [, protocol = '', seconds] = /^(\w+)\s+\d+\s+(\d+) /.exec(line) ?? [];
+    const secondsLeft = Number(seconds ?? 0);
     if (client === undefined || backend === undefined || destination === undefined || seen === undefined) {
       leaveOut(line);
       return [];
     }
     if (clientPort === undefined || backendPort === undefined) return [];
     if (port === undefined || seenPort === undefined) return [];
-    return [{ protocol, client, clientPort, destination, port, backend, backendPort, seen, seenPort }];
+    return [
+      { protocol, client, clientPort, destination, port, backend, backendPort, seen, seenPort, secondsLeft },
+    ];
   });
   if (flows.length === 0 && lines.length > 0 && !lines.some((line) => line.includes(' src=')))
     throw new Error(`not a line of conntrack: ${lines[0]}`);
@@ -94,7 +99,11 @@ export function withTracked(
       const met = entries.get(keyOf(protocol, way.client, way.clientPort, way.destination, way.port)) ?? [];
       const fresh = met.filter(({ machine }) => !passed.has(machine));
       for (const { machine } of fresh) passed.add(machine);
-      const next = fresh.map(({ flow }) => flow).find((flow) => isTranslated(flow));
+      // Another machine may keep one of an earlier connection from the same port, which took another path.
+      const [next] = fresh
+        .map(({ flow }) => flow)
+        .filter(isTranslated)
+        .sort((one, other) => other.secondsLeft - one.secondsLeft);
       moves = next !== undefined;
       if (next !== undefined)
         way = {

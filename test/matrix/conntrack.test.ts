@@ -58,6 +58,16 @@ describe('what nodes track', () => {
     expect(tracked(tcp, seen(tcp, 'ok'), lines)).toMatchObject({ server: ELSEWHERE, client: OTHER });
   });
 
+  it('is what the newest entry says, where another node keeps that of an earlier connection from the same port', () => {
+    const old = entry('tcp', [CLIENT, NODE, 31234], [ELSEWHERE, OTHER, 777]).replace(' 118 ', ' 93 ');
+    const now = entry('tcp', [CLIENT, NODE, 31234], [POD, CLIENT, 40001]);
+    for (const lines of [
+      { k8sworker1: old, k8sworker2: now },
+      { k8sworker1: now, k8sworker2: old },
+    ])
+      expect(tracked(tcp, seen(tcp, 'ok'), lines)).toMatchObject({ server: POD, client: CLIENT });
+  });
+
   it('is not known where no machine has the connection', () => {
     const observed = tracked(tcp, seen(tcp, 'ok'), { k8sworker1: '' });
     expect(observed?.server).toBeNull();

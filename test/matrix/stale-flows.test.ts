@@ -30,6 +30,7 @@ describe('parseFlows', () => {
       seen: '10.255.93.65',
       seenPort: 55279,
       protocol: 'udp',
+      secondsLeft: 23,
     });
   });
 
@@ -45,6 +46,7 @@ describe('parseFlows', () => {
         seen: '192.168.13.104',
         seenPort: 40001,
         protocol: 'udp',
+        secondsLeft: 99,
       },
     ]);
     expect(parseFlows('')).toEqual([]);
