@@ -87,6 +87,10 @@ COMMIT
     expect(judge(rules(7))).toEqual({ right: true, seen: 'counted: 0, at 1 rules' });
   });
 
+  it('were set back', () => {
+    expect(judge(rules(0))).toEqual({ right: true, seen: 'counted: 0, at 1 rules' });
+  });
+
   it('did', () => {
     expect(judge(rules(9))).toEqual({ right: false, seen: 'counted: 2, at 1 rules' });
   });

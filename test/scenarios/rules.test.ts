@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { serviceTree } from '../../scripts/scenarios/rules.ts';
+import { countedAnswers, serviceTree } from '../../scripts/scenarios/rules.ts';
+import { factsOf, seen, service } from './facts.ts';
 
 const COMMENT = '-m comment --comment "lab/web:http"';
 const SEP = (name: string, ip: string, packets = 0) => [
@@ -66,5 +67,36 @@ describe("kube-proxy's rules for a service", () => {
       ...SPLIT.filter((line) => !line.includes('-s 10.255.0.3')),
     );
     expect(backends.map(({ marksItself }) => marksItself)).toEqual([false, true]);
+  });
+});
+
+describe('answers between two lists of the rules', () => {
+  const list = (a: number, b: number) => `*nat
+[0:0] -A KUBE-SERVICES -d 10.96.0.9/32 -p tcp -m comment --comment "lab-test/web:http cluster IP" -m tcp --dport 80 -j KUBE-SVC-W
+[0:0] -A KUBE-SVC-W -m comment --comment "lab-test/web:http" -j KUBE-SEP-A
+[0:0] -A KUBE-SVC-W -m comment --comment "lab-test/web:http" -j KUBE-SEP-B
+[${a}:0] -A KUBE-SEP-A -p tcp -m comment --comment "lab-test/web:http" -m tcp -j DNAT --to-destination 10.255.0.3:80
+[${b}:0] -A KUBE-SEP-B -p tcp -m comment --comment "lab-test/web:http" -m tcp -j DNAT --to-destination 10.255.0.67:80
+COMMIT
+# Completed
+`;
+  const answer = (address: string) => `pod web\nserver ${address}:80\nclient 10.0.0.1:9\n\nstatus 200\n`;
+  const answered = answer('10.255.0.3') + answer('10.255.0.67') + answer('10.255.0.3');
+  const judge = (stdout: string) =>
+    countedAnswers('web').judge(seen(factsOf({ services: [service('web', [])] }), { stdout }));
+
+  it('are what the rules counted', () => {
+    expect(judge(list(7, 1) + answered + list(9, 2))).toEqual({
+      right: true,
+      seen: 'counted: 10.255.0.3 (2), 10.255.0.67 (1); answered: 10.255.0.3 (2), 10.255.0.67 (1)',
+    });
+  });
+
+  it.each([
+    ['by another rule', list(7, 1) + answered + list(8, 3)],
+    ['set back meanwhile', list(7, 1) + answered + list(0, 0)],
+    ['no answer', list(7, 1) + list(7, 1)],
+  ])('are not: %s', (_why, stdout) => {
+    expect(judge(stdout).right).toBe(false);
   });
 });

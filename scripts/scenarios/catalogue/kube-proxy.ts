@@ -1,7 +1,7 @@
 import { NGINX_IMAGE } from '../../shared/versions.ts';
 import { answers, fails } from '../answers.ts';
 import { endpoints, pods, prints, succeeds } from '../expect.ts';
-import { backendRules, countedSince, hairpinRules, leadsTo, nodePortRules, portalRules } from '../rules.ts';
+import { backendRules, countedAnswers, hairpinRules, leadsTo, nodePortRules, portalRules } from '../rules.ts';
 import type { Scenario } from '../scenario.ts';
 import {
   addressOf,
@@ -84,8 +84,15 @@ export const kubeProxy: Scenario = {
     },
     {
       id: 'counters',
-      look: natRules,
-      expect: countedSince('rules', 'ask', 'web'),
+      look: on(
+        worker(0),
+        'sh',
+        '-c',
+        'iptables-save -c -t nat; "$@"; iptables-save -c -t nat',
+        'sh',
+        ...curl(word`http://${clusterIp('web')}/?[1-20]`),
+      ),
+      expect: countedAnswers('web'),
       show: /lab-kube-proxy\/web.* DNAT /,
       why: 'Only the first packet of a connection meets the nat rules; conntrack treats the others as that one.',
     },
