@@ -75,6 +75,13 @@ export function outcomeOf({
   return exitCode === 1 && stdout === '' && silent ? 'timeout' : 'failed';
 }
 
+// The words of the program itself where they fit no outcome: curl 7.88 says only that it could not connect.
+function reasonOf(seen: Pick<Seen, 'exitCode' | 'stdout' | 'stderr'>): string {
+  const outcome = outcomeOf(seen);
+  if (outcome !== 'failed' && outcome !== 'ok') return outcome;
+  return seen.stderr.trim().split('\n').at(-1) || `exit code ${seen.exitCode}`;
+}
+
 /** What answers must be like; what is not named may be anything. */
 export interface WantedAnswers {
   /** Which pods may answer. */
@@ -130,7 +137,7 @@ function judgeAnswers(wanted: WantedAnswers, seen: Seen): { right: boolean; seen
   const { times = 1 } = wanted;
   const { facts } = seen;
   const got = parseAnswers(seen.stdout);
-  if (got.length === 0) return { right: false, seen: `no answer (${outcomeOf(seen)})` };
+  if (got.length === 0) return { right: false, seen: `no answer: ${reasonOf(seen)}` };
   const pods = wanted.by?.of(facts) ?? [];
   const podOf = (answer: Answer) =>
     facts.pods.find(({ name, ip, ending }) =>
@@ -140,9 +147,7 @@ function judgeAnswers(wanted: WantedAnswers, seen: Seen): { right: boolean; seen
     answer.server;
   const clients = wanted.client === undefined ? undefined : [wanted.client.of(facts)].flat();
   const problems = [
-    ...(got.length < times
-      ? [`${times - got.length} of ${times} were not answered (${outcomeOf(seen)})`]
-      : []),
+    ...(got.length < times ? [`${times - got.length} of ${times} were not answered: ${reasonOf(seen)}`] : []),
     ...different(
       'status',
       got.map(({ status }) => status),

@@ -82,7 +82,7 @@ describe('answers that must come', () => {
   });
 
   it.each([
-    ['too few', NGINX('web-1', '10.255.0.9'), '1 of 2 were not answered (ok); web-2 did not answer'],
+    ['too few', NGINX('web-1', '10.255.0.9'), '1 of 2 were not answered: exit code 0; web-2 did not answer'],
     [
       'another client',
       NGINX('web-1', '10.1.1.1') + NGINX('web-2', '10.255.0.9'),
@@ -93,9 +93,15 @@ describe('answers that must come', () => {
       NGINX('web-1', '10.255.0.9') + NGINX('other', '10.255.0.9'),
       'other answered, which is none of the Ready pods with app=web; web-2 did not answer',
     ],
-    ['nothing', '', 'no answer (ok)'],
+    ['nothing', '', 'no answer: exit code 0'],
   ])('are wrong with %s', (_, stdout, sentence) => {
     expect(judge(stdout)).toEqual({ right: false, seen: sentence });
+  });
+
+  it('that did not come are told in the words of the program where they fit no outcome', () => {
+    const stderr = "curl: (7) Failed to connect to 10.0.0.1 port 80 after 0 ms: Couldn't connect to server\n";
+    const { seen: told } = answers({}).judge(seen(facts, { exitCode: 7, stderr }));
+    expect(told).toBe(`no answer: ${stderr.trim()}`);
   });
 
   it('of an echo server are known by its address', () => {
