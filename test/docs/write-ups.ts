@@ -16,7 +16,6 @@ const row = z.strictObject({
   labup: names,
   test: names,
   see: names,
-  wait: z.string().optional(),
   out: z.string().optional(),
 });
 export type Row = z.infer<typeof row>;
@@ -48,8 +47,8 @@ export function writeUpsPage(all: z.infer<typeof writeUps>): string {
     'The lab grew from five write-ups about services and pod networks. They are not part of it; here is each thing that they show,',
     'by its lines there, and what shows it here.',
     '',
-    `**${count(isAsserted)} of ${rows.length} asserted**: something turns red where it is not so. Of the others, ${others.filter(({ wait }) => wait !== undefined).length} wait for a scenario, ${others.filter(({ out }) => out !== undefined).length} are out of reach, and`,
-    `${others.filter(({ wait, out, see }) => wait === undefined && out === undefined && see.length > 0).length} are shown by one command that nothing asserts.`,
+    `**${count(isAsserted)} of ${rows.length} asserted**: something turns red where it is not so. Of the others, ${others.filter(({ out }) => out !== undefined).length} are out of reach, and`,
+    `${others.filter(({ out, see }) => out === undefined && see.length > 0).length} are shown by one command that nothing asserts.`,
     '',
     'A step is one of `npx lab scenario run NAME`, a cell or check one of `npx labtest` on the default lab (pings: with `--icmp`); tests',
     "are the project's own, some of them with recorded output of programs that do not run on every lab.",
@@ -67,7 +66,7 @@ export function writeUpsPage(all: z.infer<typeof writeUps>): string {
   ].join('\n');
 }
 
-function shownBy({ step, cell, check, labup, test, see, wait, out }: Row): string {
+function shownBy({ step, cell, check, labup, test, see, out }: Row): string {
   const code = (words: readonly string[]) => words.map((each) => `\`${each}\``).join(', ');
   const part = (title: string, words: readonly string[]) =>
     words.length === 0 ? [] : [`${title} ${code(words)}`];
@@ -78,7 +77,6 @@ function shownBy({ step, cell, check, labup, test, see, wait, out }: Row): strin
     ...part('labup, step', labup),
     ...(test.length === 0 ? [] : [test.map((path) => `[${path}](../${path})`).join(', ')]),
     ...(see.length === 0 ? [] : [code(see)]),
-    ...(wait === undefined ? [] : [`not yet asserted (${wait})`]),
     ...(out === undefined ? [] : [`out of reach: ${out}`]),
   ].join('; ');
 }
