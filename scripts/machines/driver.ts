@@ -58,6 +58,34 @@ export interface RemoveOptions {
   readonly elsewhere?: boolean | undefined;
 }
 
+/** What one machine's disk is kept as. */
+export interface KeptDisk {
+  readonly snapshot: string;
+  readonly machine: string;
+  /** When, as ISO 8601, where the daemon tells it. */
+  readonly at?: string | undefined;
+  /** What it takes of the storage, where that is known. */
+  readonly bytes?: number | undefined;
+}
+
+/** The disks of all machines of a lab, kept under a name as they were at one time. */
+export interface Snapshots {
+  /** Every disk that is kept of this lab, of whole snapshots and of such as a killed command left. */
+  list(plan: LabPlan): Promise<readonly KeptDisk[]>;
+  /** What taking one costs, where machines have to be stopped or disks copied whole for it. */
+  cost(plan: LabPlan): Promise<string | undefined>;
+  /** Whether no machine runs any more once one was taken. */
+  readonly stops: boolean;
+  /** Keeps the disks of all machines, which run, as they are at one time. */
+  save(plan: LabPlan, name: string, emit: Emit): Promise<void>;
+  /** Stops all machines and puts their disks back; none runs afterwards. */
+  putBack(plan: LabPlan, name: string, emit: Emit): Promise<void>;
+  /** Starts all machines. */
+  start(plan: LabPlan, emit: Emit): Promise<void>;
+  /** Removes what is kept under this name; what is already gone is no error. */
+  remove(plan: LabPlan, name: string, emit: Emit): Promise<void>;
+}
+
 /**
  * Where machines come from. Everything above a driver talks to a machine over SSH only.
  * Each verb looks at what is there first and changes only what differs; nothing without our owner label is touched.
@@ -78,6 +106,8 @@ export interface MachineDriver {
   ensureMachines(plan: LabPlan, made: Provisioning, emit: Emit): Promise<Changed>;
   /** How every machine of the plan, running, is reached over SSH and by which host key it is known, in plan order. */
   reach(plan: LabPlan, secrets: Secrets, emit: Emit): Promise<readonly SshTarget[]>;
+  /** Absent for a driver that does not hold the disks of its machines. */
+  readonly snapshots?: Snapshots;
   /** The addresses that the running machines have, for a plan that leaves them to be found; undefined for any other. */
   findAddresses?(plan: LabPlan, emit: Emit): Promise<FoundAddresses | undefined>;
   /** Everything of this lab that exists on the host. */

@@ -24,6 +24,8 @@ export interface IncusServer {
   close(): Promise<void>;
 }
 
+type NewInstance = Omit<FakeInstance, 'status' | 'disk' | 'snapshots'>;
+
 export interface FakeObject {
   name: string;
   config: Record<string, string>;
@@ -33,6 +35,16 @@ export interface FakeInstance extends FakeObject {
   status: string;
   devices: Record<string, Record<string, string>>;
   source?: { fingerprint?: string };
+  /** What its disk holds; a test may change it. */
+  disk: string;
+  snapshots: Map<string, FakeSnapshot>;
+}
+
+export interface FakeSnapshot {
+  disk: string;
+  created_at: string;
+  /** What state all instances of the project were in when it was taken. */
+  statuses: string[];
 }
 
 export interface FakeImage {
@@ -134,7 +146,7 @@ export async function startIncusServer(): Promise<IncusServer> {
 type Work = { readonly sync: () => unknown } | { readonly async: () => void };
 
 function route(server: IncusServer, method: string, url: URL, request: IncomingMessage, body: Buffer): Work {
-  const [, , collection = '', name, part] = url.pathname.split('/').map(decodeURIComponent);
+  const [, , collection = '', name, part, third] = url.pathname.split('/').map(decodeURIComponent);
   const parsed = () => JSON.parse(body.toString('utf8')) as Record<string, unknown>;
   if (collection === '') return { sync: () => SERVER_INFO };
   if (collection === 'projects') {
@@ -168,7 +180,7 @@ function route(server: IncusServer, method: string, url: URL, request: IncomingM
   const project = server.projects.get(url.searchParams.get('project') ?? 'default');
   if (project === undefined) throw notFound('Project');
   if (collection === 'images') return images(project, method, name, request, body, parsed);
-  if (collection === 'instances') return instances(server, project, method, name, part, parsed);
+  if (collection === 'instances') return instances(server, project, method, { name, part, third }, parsed);
   throw notFound('Path');
 }
 
@@ -248,13 +260,20 @@ function instances(
   server: IncusServer,
   project: FakeProject,
   method: string,
-  name: string | undefined,
-  part: string | undefined,
+  {
+    name,
+    part,
+    third,
+  }: {
+    readonly name: string | undefined;
+    readonly part: string | undefined;
+    readonly third: string | undefined;
+  },
   parsed: () => Record<string, unknown>,
 ): Work {
   const all = project.instances;
-  if (method === 'POST') {
-    const body = parsed() as unknown as FakeInstance;
+  if (method === 'POST' && name === undefined) {
+    const body = parsed() as unknown as NewInstance;
     if (all.has(body.name)) throw new Refusal(409, `Instance "${body.name}" already exists`);
     if (!project.images.some(({ fingerprint }) => fingerprint === body.source?.fingerprint))
       throw notFound('Image');
@@ -262,20 +281,32 @@ function instances(
       if (network !== undefined && !server.networks.has(network)) throw notFound('Network');
       if (pool !== undefined && !server.pools.has(pool)) throw notFound('Storage pool');
     }
-    return { async: () => void all.set(body.name, { ...body, status: 'Stopped' }) };
+    return {
+      async: () => void all.set(body.name, { ...body, status: 'Stopped', disk: 'new', snapshots: new Map() }),
+    };
   }
   if (name === undefined) return { sync: () => [...all.values()] };
   const found = all.get(name);
   if (found === undefined) throw notFound('Instance');
+  if (part === 'snapshots') return snapshots(project, found, method, third, parsed);
   if (method === 'GET') return { sync: () => found };
   if (method === 'PUT' && part === 'state') {
-    const { action } = parsed() as { action: 'start' | 'stop' };
-    const status = action === 'start' ? 'Running' : 'Stopped';
+    const { action } = parsed() as { action: keyof typeof STATUS_AFTER };
+    const { from, to } = STATUS_AFTER[action];
     return {
       async: () => {
-        if (found.status === status)
-          throw new Refusal(400, `The instance is already ${status.toLowerCase()}`);
-        found.status = status;
+        if (!from.includes(found.status)) throw new Refusal(400, refusalOf(found.status));
+        found.status = to;
+      },
+    };
+  }
+  if (method === 'PUT') {
+    const kept = found.snapshots.get((parsed() as { restore: string }).restore);
+    if (kept === undefined) throw notFound('Snapshot');
+    return {
+      async: () => {
+        if (found.status !== 'Stopped') throw new Refusal(400, 'Instance is running');
+        found.disk = kept.disk;
       },
     };
   }
@@ -285,6 +316,43 @@ function instances(
       all.delete(name);
     },
   };
+}
+
+const STATUS_AFTER = {
+  start: { from: ['Stopped'], to: 'Running' },
+  stop: { from: ['Running', 'Frozen'], to: 'Stopped' },
+  freeze: { from: ['Running'], to: 'Frozen' },
+  unfreeze: { from: ['Frozen'], to: 'Running' },
+};
+
+function refusalOf(status: string): string {
+  return `The instance is already ${status.toLowerCase()}`;
+}
+
+function snapshots(
+  project: FakeProject,
+  instance: FakeInstance,
+  method: string,
+  name: string | undefined,
+  parsed: () => Record<string, unknown>,
+): Work {
+  const all = instance.snapshots;
+  if (method === 'GET')
+    return { sync: () => [...all].map(([is, { created_at }]) => ({ name: is, created_at, size: 1000 })) };
+  if (method === 'POST') {
+    const body = parsed() as { name: string };
+    if (all.has(body.name)) throw new Refusal(409, `Snapshot "${body.name}" already exists`);
+    return {
+      async: () =>
+        void all.set(body.name, {
+          disk: instance.disk,
+          created_at: '2026-11-26T20:00:00Z',
+          statuses: [...project.instances.values()].map(({ status }) => status),
+        }),
+    };
+  }
+  if (name === undefined || !all.has(name)) throw notFound('Snapshot');
+  return { async: () => void all.delete(name) };
 }
 
 async function read(request: IncomingMessage): Promise<Buffer> {

@@ -11,6 +11,10 @@ export interface FakeVm {
   finished: boolean;
   errors: readonly string[];
   zone?: string;
+  /** What its disk holds; a test may change it. */
+  disk?: string;
+  /** What each snapshot holds. */
+  snapshots?: Map<string, string | undefined>;
 }
 
 /** multipass in memory: enough of it for the driver to work against, and a place to make any call fail. */
@@ -69,6 +73,12 @@ export function fakeMultipass(): FakeMultipass {
     if (!fake.daemon) return refused(verb, 'cannot connect to the multipass socket');
     switch (verb) {
       case 'list': {
+        if (words.includes('--snapshots')) {
+          const of = ({ snapshots = new Map() }: FakeVm) =>
+            Object.fromEntries([...snapshots.keys()].map((name) => [name, { comment: '', parent: '' }]));
+          const having = [...vms].filter(([, { snapshots }]) => snapshots?.size);
+          return json({ errors: [], info: Object.fromEntries(having.map(([name, vm]) => [name, of(vm)])) });
+        }
         const list = [...vms].map(([name, { state, zone }]) => ({
           ipv4: [],
           name,
@@ -102,14 +112,41 @@ export function fakeMultipass(): FakeMultipass {
         return '';
       }
       case 'stop': {
-        const name = words.find((word) => word !== '--force') ?? '';
+        const names = words.filter((word) => word !== '--force');
+        const gone = names.find((name) => !vms.has(name));
+        if (gone !== undefined) return missing(gone);
+        for (const name of names) (vms.get(name) as FakeVm).state = 'Stopped';
+        return '';
+      }
+      case 'snapshot': {
+        const [name = '', snapshot] = [words[0], after('--name')];
         const vm = vms.get(name);
         if (vm === undefined) return missing(name);
-        vm.state = 'Stopped';
+        if (vm.state !== 'Stopped')
+          return refused(verb, 'Multipass can only take snapshots of stopped instances.');
+        vm.snapshots ??= new Map();
+        if (vm.snapshots.has(snapshot)) return refused(verb, `Snapshot already exists: ${name}.${snapshot}`);
+        vm.snapshots.set(snapshot, vm.disk);
+        return `Snapshot taken: ${name}.${snapshot}\n`;
+      }
+      case 'restore': {
+        const [name = '', snapshot = ''] = words[0]?.split('.') ?? [];
+        const vm = vms.get(name);
+        if (vm?.snapshots?.has(snapshot) !== true) return refused(verb, `No such snapshot: ${words[0]}`);
+        if (!words.includes('--destructive'))
+          return refused(verb, "Unable to query client for confirmation. Use '--destructive'", 1);
+        if (vm.state !== 'Stopped')
+          return refused(verb, 'Multipass can only restore snapshots of stopped instances.');
+        vm.disk = vm.snapshots.get(snapshot) ?? '';
         return '';
       }
       case 'delete': {
         const names = words.filter((word) => word !== '--purge');
+        const [instance = '', snapshot] = names[0]?.split('.') ?? [];
+        if (snapshot !== undefined) {
+          const had = words.includes('--purge') && vms.get(instance)?.snapshots?.delete(snapshot);
+          return had === true ? '' : refused(verb, `No such snapshot: ${names[0]}`);
+        }
         const gone = names.find((name) => !vms.has(name));
         if (gone !== undefined) return missing(gone);
         for (const name of names) vms.delete(name);

@@ -206,7 +206,13 @@ describe('what is not ours', () => {
     await driver.ensureHost(plan, silent);
     await driver.ensureImage(plan, image, silent);
     const project = server.projects.get(plan.lab);
-    project?.instances.set('bgp', { ...foreign('bgp', config), status: 'Stopped', devices: {} });
+    project?.instances.set('bgp', {
+      ...foreign('bgp', config),
+      status: 'Stopped',
+      devices: {},
+      disk: '',
+      snapshots: new Map(),
+    });
     server.changes.length = 0;
     const error = await driver
       .ensureMachines(plan, { image, cloudInit: documents(), clientKey: '' }, silent)
@@ -219,7 +225,13 @@ describe('what is not ours', () => {
   it('is not removed with the lab, and said to be in the way', async () => {
     await up();
     const project = server.projects.get(plan.lab);
-    project?.instances.set('mine', { ...foreign('mine'), status: 'Running', devices: {} });
+    project?.instances.set('mine', {
+      ...foreign('mine'),
+      status: 'Running',
+      devices: {},
+      disk: '',
+      snapshots: new Map(),
+    });
     await expect(driver.remove(plan.lab, silent)).rejects.toMatchObject({
       exitCode: 1,
       details: ['mine (running)'],

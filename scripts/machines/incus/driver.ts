@@ -30,6 +30,14 @@ import {
   ownedBy,
   projectOf,
 } from './resources.ts';
+import {
+  costOfSnapshot,
+  listSnapshots,
+  putBackSnapshot,
+  removeSnapshot,
+  saveSnapshot,
+  startAll,
+} from './snapshots.ts';
 
 /**
  * Machines as system containers of Incus or LXD, in a project, storage pool and bridge of the lab's own. `host` says
@@ -116,6 +124,18 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
         await restoreHostLimits(host);
         await stopOurDaemon(local, emit, host);
       }),
+    snapshots: {
+      stops: false,
+      list: async ({ lab }) => listSnapshots((await theDaemon()).api, lab),
+      cost: async ({ lab }) => costOfSnapshot((await theDaemon()).api, lab),
+      save: (plan, name, emit) =>
+        exclusively(plan.lab, async () => saveSnapshot((await theDaemon()).api, plan, name, emit)),
+      putBack: (plan, name, emit) =>
+        exclusively(plan.lab, async () => putBackSnapshot((await theDaemon()).api, plan, name, emit)),
+      start: ({ lab }) => exclusively(lab, async () => startAll((await theDaemon()).api, lab)),
+      remove: ({ lab }, name) =>
+        exclusively(lab, async () => removeSnapshot((await theDaemon()).api, lab, name)),
+    },
     changes: ({ lab, network }) => [
       `bridge ${network.bridge} with ${network.hostAddress}, no NAT, no DHCP`,
       `project and storage pool "${lab}" of the container daemon, the daemon itself started if it does not run`,

@@ -23,6 +23,22 @@ export async function listInstances(api: IncusApi, lab: string): Promise<readonl
   return (await api.get<readonly Instance[]>(inProject(lab, '/1.0/instances', 'recursion=1'))) ?? [];
 }
 
+/** Those of them that carry the lab's owner label. */
+export async function ownInstances(api: IncusApi, lab: string): Promise<readonly Instance[]> {
+  return (await listInstances(api, lab)).filter(({ config }) => config[OWNER_KEY] === lab);
+}
+
+/** Changes the state of an instance, by force where it stops. */
+export async function setState(
+  api: IncusApi,
+  lab: string,
+  name: string,
+  action: 'freeze' | 'unfreeze' | 'start' | 'stop',
+): Promise<void> {
+  const path = inProject(lab, `/1.0/instances/${name}/state`);
+  await api.put(path, { action, timeout: 60, ...(action === 'stop' ? { force: true } : {}) });
+}
+
 /**
  * Creates what is missing and starts what is stopped, all machines at once. Returns whether anything changed. Throws
  * LabFailure naming the machines that could not be made, once the others are done.
@@ -45,6 +61,11 @@ export async function ensureInstances(
   for (const { machine, recipe, seen } of jobs) refuseOther(plan, machine, recipe, seen);
   const { done, failed } = await onEach(jobs, async ({ name, machine, documents, recipe, seen }) => {
     if (seen?.status === 'Running') return false;
+    if (seen?.status === 'Frozen') {
+      // By a snapshot that was killed.
+      await setState(api, plan.lab, name, 'unfreeze');
+      return true;
+    }
     if (seen === undefined) {
       emit({ type: 'note', text: `creating ${name}` });
       const body = instanceBody(plan, machine, documents, recipe, fingerprint);
@@ -86,8 +107,7 @@ export async function removeInstances(api: IncusApi, lab: string, emit: Emit): P
  */
 async function startInstance(api: IncusApi, lab: string, name: string): Promise<void> {
   const path = inProject(lab, `/1.0/instances/${name}`);
-  const start = () =>
-    api.put(inProject(lab, `/1.0/instances/${name}/state`), { action: 'start', timeout: 60 });
+  const start = () => setState(api, lab, name, 'start');
   const isRunning = async () => (await api.get<Instance>(path))?.status === 'Running';
   await start().catch(async (refusal: unknown) => {
     if (await isRunning()) return;
@@ -109,7 +129,7 @@ async function removeInstance(api: IncusApi, lab: string, name: string): Promise
   const remove = async () => {
     const status = (await api.get<Instance>(path()))?.status;
     if (status === undefined) return;
-    if (status !== 'Stopped') await api.put(path('/state'), { action: 'stop', force: true, timeout: 30 });
+    if (status !== 'Stopped') await setState(api, lab, name, 'stop');
     await api.remove(path());
   };
   await remove().catch(async (refusal: unknown) => {

@@ -45,6 +45,15 @@ export interface Multipass {
   start(name: string): Promise<void>;
   /** Powers off, whatever the guest does. */
   powerOff(name: string): Promise<void>;
+  /** Lets the guests shut down, as far as they do within five minutes. */
+  shutDown(names: readonly string[]): Promise<void>;
+  /** The names of every instance's snapshots. */
+  snapshots(): Promise<ReadonlyMap<string, readonly string[]>>;
+  /** Takes a snapshot of a stopped instance. */
+  takeSnapshot(name: string, snapshot: string): Promise<void>;
+  /** Makes a stopped instance what it was; what it is now is lost. */
+  restore(name: string, snapshot: string): Promise<void>;
+  removeSnapshot(name: string, snapshot: string): Promise<void>;
   /** Removes exactly these for good, running or deleted. */
   purge(names: readonly string[]): Promise<void>;
   /** Runs a shell script in a running instance as its login user; returns what it prints. */
@@ -60,6 +69,7 @@ const listSchema = z.object({
   ),
 });
 const findSchema = z.object({ images: z.record(z.string(), z.unknown()) });
+const snapshotsSchema = z.object({ info: z.record(z.string(), z.record(z.string(), z.unknown())) });
 const networksSchema = z.object({
   list: z.array(z.object({ name: z.string(), type: z.string(), description: z.string().catch('') })),
 });
@@ -72,6 +82,8 @@ const SCRIPT_MS = 30_000;
 const START_SECONDS = 300;
 /** Without asking the guest to shut down, which alone may take five minutes. */
 const POWER_MS = 180_000;
+/** After five minutes the daemon itself gives a guest up. */
+const SHUT_DOWN_MS = 330_000;
 /** How long a client may take to say that its own time is up, in milliseconds. */
 const CLIENT_GRACE_MS = 60_000;
 
@@ -139,6 +151,25 @@ export function multipass(local: Executor): Multipass {
     },
     async powerOff(name) {
       await call(['stop', '--force', name], `power off ${name}`, { timeoutMs: POWER_MS });
+    },
+    async shutDown(names) {
+      await call(['stop', ...names], `stop ${names.join(', ')}`, { timeoutMs: SHUT_DOWN_MS });
+    },
+    async snapshots() {
+      const { info } = await read(snapshotsSchema, ['list', '--snapshots'], 'list the snapshots');
+      return new Map(Object.entries(info).map(([name, all]) => [name, Object.keys(all)]));
+    },
+    async takeSnapshot(name, snapshot) {
+      const args = ['snapshot', name, '--name', snapshot];
+      await call(args, `take a snapshot of ${name}`, { timeoutMs: POWER_MS });
+    },
+    async restore(name, snapshot) {
+      const args = ['restore', `${name}.${snapshot}`, '--destructive'];
+      await call(args, `restore ${name}`, { timeoutMs: POWER_MS });
+    },
+    async removeSnapshot(name, snapshot) {
+      const args = ['delete', '--purge', `${name}.${snapshot}`];
+      await call(args, `remove a snapshot of ${name}`, { timeoutMs: POWER_MS });
     },
     async purge(names) {
       await call(['delete', '--purge', ...names], `remove ${names.join(', ')}`, { timeoutMs: POWER_MS });
@@ -242,6 +273,13 @@ const RULES = [
     said: /Missing bridges/,
     because: 'the network is no bridge, and Multipass only makes one when asked on a terminal',
     next: 'name a network of type bridge in lab.yaml (multipass.network.bridge); they are listed by: multipass networks',
+    user: true,
+  },
+  {
+    kind: 'snapshots-unsupported',
+    said: /snapshots? feature is not implemented on this backend/,
+    because: "Multipass' present driver has no snapshots",
+    next: 'npx labdown --yes && npx labup --yes   (makes the lab anew)',
     user: true,
   },
   {

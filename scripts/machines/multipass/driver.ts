@@ -27,6 +27,7 @@ import {
 import { ensureMachines } from './machines.ts';
 import { foreignError, whoseIt } from './ownership.ts';
 import { removeMachines } from './remove.ts';
+import { listSnapshots, putBackSnapshot, removeSnapshot, saveSnapshot, startAll } from './snapshots.ts';
 
 /** Where the driver works; tests put their own in its place. */
 export interface MultipassOptions {
@@ -71,6 +72,15 @@ export function multipassDriver(local: Executor, options: MultipassOptions = {})
     findAddresses: (plan, emit) => findAddresses(telling(emit), plan),
     observe: (lab) => observe(common, lab),
     remove: (lab, emit) => removeMachines(telling(emit), lab),
+    snapshots: {
+      stops: true,
+      list: ({ lab }) => listSnapshots(common, lab),
+      cost: async () => 'Multipass takes snapshots of stopped machines only',
+      save: (plan, name, emit) => saveSnapshot(telling(emit), plan, name),
+      putBack: (plan, name, emit) => putBackSnapshot(telling(emit), plan, name),
+      start: (plan, emit) => startAll(telling(emit), plan),
+      remove: ({ lab }, name, emit) => removeSnapshot(telling(emit), lab, name),
+    },
     changes: (plan) => {
       const { image, parallel, network } = multipassOf(plan);
       const where = network.mode === 'bridge' ? ` and a second NIC on ${network.bridge}` : '';

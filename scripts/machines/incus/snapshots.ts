@@ -1,0 +1,107 @@
+import type { LabPlan } from '../../plan/types.ts';
+import { LabFailure } from '../../shared/errors.ts';
+import type { Emit } from '../../shared/events.ts';
+import { type KeptDisk, notDone, onEach } from '../driver.ts';
+import type { IncusApi } from './api.ts';
+import { ownInstances, setState } from './instances.ts';
+import { inProject, poolOf } from './resources.ts';
+
+interface InstanceSnapshot {
+  readonly name: string;
+  readonly created_at: string;
+  /** -1 or absent where the storage driver does not count. */
+  readonly size?: number;
+}
+
+/** Every snapshot of the lab's own instances. */
+export async function listSnapshots(api: IncusApi, lab: string): Promise<readonly KeptDisk[]> {
+  const kept = await Promise.all(
+    (await ownInstances(api, lab)).map(async ({ name: machine }) => {
+      const path = inProject(lab, `/1.0/instances/${machine}/snapshots`, 'recursion=1');
+      const all = (await api.get<readonly InstanceSnapshot[]>(path)) ?? [];
+      return all.map(({ name, created_at: at, size = -1 }) => ({
+        // The daemon may say it with its instance before it.
+        snapshot: name.slice(name.lastIndexOf('/') + 1),
+        machine,
+        at,
+        bytes: size > 0 ? size : undefined,
+      }));
+    }),
+  );
+  return kept.flat();
+}
+
+/** What the lab's storage pool makes of a copy; undefined where it shares all blocks. */
+export async function costOfSnapshot(api: IncusApi, lab: string): Promise<string | undefined> {
+  const pool = await api.get<{ readonly driver: string }>(`/1.0/storage-pools/${poolOf(lab)}`);
+  return pool?.driver === 'dir'
+    ? 'the storage pool is a plain folder, where every disk is copied whole: btrfs-progs on this host, then npx labdown --yes && npx labup --yes, makes that quick'
+    : undefined;
+}
+
+/**
+ * Takes a snapshot of every machine while all of them are frozen, so that none is newer than another: what a kill of all
+ * their processes at one time leaves, and no write is lost (btrfs writes out what the kernel still holds).
+ */
+export async function saveSnapshot(api: IncusApi, plan: LabPlan, name: string, emit: Emit): Promise<void> {
+  const { lab } = plan;
+  const instances = await ownInstances(api, lab);
+  const down = plan.machines.filter(
+    (machine) => instances.find((each) => each.name === machine.name)?.status !== 'Running',
+  );
+  if (down.length > 0)
+    throw new LabFailure(`Not running: ${down.map((machine) => machine.name).join(', ')}.`, {
+      next: 'npx labup --yes',
+    });
+  try {
+    const frozen = await onEach(instances, (each) => setState(api, lab, each.name, 'freeze'));
+    if (frozen.failed.length > 0) throw notDone('Not frozen', frozen.failed, SAVE_AGAIN);
+    emit({ type: 'note', text: `${instances.length} machines frozen` });
+    const saved = await onEach(instances, (each) =>
+      api.post(inProject(lab, `/1.0/instances/${each.name}/snapshots`), { name, stateful: false }),
+    );
+    if (saved.failed.length > 0) throw notDone('Not saved', saved.failed, SAVE_AGAIN);
+  } finally {
+    await thaw(api, lab);
+  }
+}
+
+const SAVE_AGAIN = 'npx lab snapshot save NAME   (with the same name: what is half made is made again)';
+
+/** Stops all machines, then puts back the disk of each. */
+export async function putBackSnapshot(api: IncusApi, plan: LabPlan, name: string, emit: Emit): Promise<void> {
+  const { lab } = plan;
+  await thaw(api, lab);
+  const instances = await ownInstances(api, lab);
+  const again = `npx lab snapshot restore ${name}`;
+  const running = instances.filter(({ status }) => status !== 'Stopped');
+  const stopped = await onEach(running, (each) => setState(api, lab, each.name, 'stop'));
+  if (stopped.failed.length > 0) throw notDone('Not stopped', stopped.failed, again);
+  emit({ type: 'note', text: `${running.length} machines stopped` });
+  const back = await onEach(instances, (each) =>
+    api.put(inProject(lab, `/1.0/instances/${each.name}`), { restore: name }),
+  );
+  if (back.failed.length > 0) throw notDone('Not put back', back.failed, again);
+}
+
+/** Starts every machine that is stopped. */
+export async function startAll(api: IncusApi, lab: string): Promise<void> {
+  const stopped = (await ownInstances(api, lab)).filter(({ status }) => status === 'Stopped');
+  const { failed } = await onEach(stopped, ({ name }) => setState(api, lab, name, 'start'));
+  if (failed.length > 0) throw notDone('Not started', failed);
+}
+
+/** Removes this snapshot of every instance that has it. */
+export async function removeSnapshot(api: IncusApi, lab: string, name: string): Promise<void> {
+  const holders = (await listSnapshots(api, lab)).filter(({ snapshot }) => snapshot === name);
+  await Promise.all(
+    holders.map(({ machine }) => api.remove(inProject(lab, `/1.0/instances/${machine}/snapshots/${name}`))),
+  );
+}
+
+/** Lets those machines run on that a snapshot, or a killed one, has frozen. */
+async function thaw(api: IncusApi, lab: string): Promise<void> {
+  const frozen = (await ownInstances(api, lab)).filter(({ status }) => status === 'Frozen');
+  const { failed } = await onEach(frozen, ({ name }) => setState(api, lab, name, 'unfreeze'));
+  if (failed.length > 0) throw notDone('Still frozen', failed);
+}
