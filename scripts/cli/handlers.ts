@@ -49,6 +49,10 @@ export function realHandlers(use: (args: Json) => Deps, terminal: Terminal, runT
     const { scenarioHandlers } = await import('./scenario-handlers.ts');
     return scenarioHandlers(use, terminal, { print, printJson, setCode });
   };
+  const snapshots = async () => {
+    const { snapshotHandlers } = await import('./snapshot-handlers.ts');
+    return snapshotHandlers(use, { print, printJson });
+  };
   return {
     exitCode: (): number => code,
 
@@ -101,6 +105,12 @@ export function realHandlers(use: (args: Json) => Deps, terminal: Terminal, runT
           removed.length === 0 ? `lab "${lab}": there was nothing` : `lab "${lab}" is gone, nothing is left`,
         );
     },
+
+    snapshotSave: async (name: string, args: LabArgs) => (await snapshots()).save(name, args),
+    snapshotList: async (args: LabArgs) => (await snapshots()).list(args),
+    snapshotRestore: async (name: string, args: LabArgs) => (await snapshots()).restore(name, args),
+    snapshotRemove: async (name: string, args: LabArgs) => (await snapshots()).remove(name, args),
+    reset: async (args: LabArgs) => (await snapshots()).reset(args),
 
     async bundleCreate(folder: string, args: BundleOptions & Json) {
       const { bundleCreate } = await import('../commands/bundle/bundle.ts');

@@ -126,6 +126,25 @@ function defineScenario(command: Command, handlers: Handlers): void {
     .action((names, options) => handlers.scenarioRun(names, options));
 }
 
+function defineSnapshot(command: Command, handlers: Handlers): void {
+  command.description('Keep the lab as it is now, and bring it back to that.');
+  withLab(command.command('save'))
+    .description('Keep the disks of all machines, all as they are at one time.')
+    .argument('<name>')
+    .action((name, options) => handlers.snapshotSave(name, options));
+  withLab(command.command('list'))
+    .description('List the snapshots, with their time and size.')
+    .action((options) => handlers.snapshotList(options));
+  withLab(command.command('restore'))
+    .description('Bring the lab back to a snapshot; what was changed since is lost.')
+    .argument('<name>')
+    .action((name, options) => handlers.snapshotRestore(name, options));
+  withLab(command.command('remove'))
+    .description('Remove a snapshot. labdown removes all of them with the machines.')
+    .argument('<name>')
+    .action((name, options) => handlers.snapshotRemove(name, options));
+}
+
 function defineDown(command: Command, handlers: Handlers): void {
   withLab(command)
     .description('Remove the lab: everything that carries its owner label, then look for leftovers.')
@@ -165,6 +184,10 @@ function defineVerbs(root: Command, handlers: Handlers): void {
     .action((cell, options) => handlers.explain(cell, options));
   defineSelftest(root.command('selftest'), handlers);
   defineScenario(root.command('scenario'), handlers);
+  defineSnapshot(root.command('snapshot'), handlers);
+  withLab(root.command('reset'))
+    .description('Bring the lab back to what labup made; what was changed since is lost.')
+    .action((options) => handlers.reset(options));
   withLab(root.command('ssh'))
     .description('Open a shell on a machine.')
     .argument('<machine>')

@@ -33,6 +33,17 @@ export interface KeptFlags {
   readonly small?: boolean | undefined;
 }
 
+/** What a snapshot holds beside the machines' disks. */
+export interface SnapshotRecord {
+  /** When it was taken, as ISO 8601. */
+  readonly at: string;
+  readonly plan: LabPlan;
+  /** Pods that ran and that nothing starts again after a boot, as namespace/name. */
+  readonly bare: readonly string[];
+  /** Nodes, pods, sessions and routes that were not as they should be then. */
+  readonly wrong: readonly string[];
+}
+
 /** What is kept as JSON, each in a file of its name. */
 interface Kept {
   readonly plan: LabPlan;
@@ -42,6 +53,9 @@ interface Kept {
   readonly reach: readonly SshReach[];
   /** How long each step of the last labup took. */
   readonly timings: readonly StepTiming[];
+  /** Which snapshot's disks are being put back: some machines may have theirs, others not yet. */
+  readonly restoring: string;
+  readonly [snapshot: `snapshots/${string}`]: SnapshotRecord;
 }
 
 /** The lab's folder on this host, .lab/<name>/, mode 0700. Nothing else reads or writes it. */
@@ -62,7 +76,7 @@ export class LabState {
   }
 
   async create(): Promise<void> {
-    for (const folder of ['', 'logs', 'reports', 'reports/evidence'])
+    for (const folder of ['', 'logs', 'reports', 'reports/evidence', 'snapshots'])
       await mkdir(this.path(folder), { recursive: true, mode: 0o700 });
   }
 

@@ -183,7 +183,8 @@ function isReady(pod: Pod, boots: Boots): boolean {
   return isReadyPod(pod) && !isOlderThanBoot(pod, boots);
 }
 
-function isOlderThanBoot({ spec, status }: Pod, boots: Boots): boolean {
+/** Whether containers of a pod have been started before the last boot of its node, and so ended with it. */
+export function isOlderThanBoot({ spec, status }: Pod, boots: Boots): boolean {
   const booted = boots.get(spec.nodeName ?? '');
   const started = status.containerStatuses?.flatMap(({ state }) => state.running?.startedAt ?? []) ?? [];
   // startedAt has whole seconds, and the boot time is a difference of two such.

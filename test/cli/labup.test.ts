@@ -78,7 +78,7 @@ describe('labup', () => {
     const failed = await lab.run('labup', ['--yes']);
     expect(failed.code).toBe(1);
     expect(failed.err).toMatch(
-      /4\/9 Machines: FAILED[\s\S]+error: Not made: bgp\.\n {2}bgp: no space left\nnext: {2}npx labup --yes/,
+      /4\/10 Machines: FAILED[\s\S]+error: Not made: bgp\.\n {2}bgp: no space left\nnext: {2}npx labup --yes/,
     );
     const journal = readFileSync(join(lab.cwd, '.lab/bgp-lab/journal.ndjson'), 'utf8').trim().split('\n');
     expect(JSON.parse(journal.at(-1) ?? '')).toMatchObject({

@@ -236,9 +236,9 @@ describe('lab logs', () => {
   it('shows the steps, the last of them', async () => {
     const { code, out } = await lab.run('lab', ['logs', '-n', '1']);
     expect(code).toBe(0);
-    expect(JSON.parse(out)).toMatchObject({ command: 'labup', step: 'routes', outcome: 'unchanged' });
+    expect(JSON.parse(out)).toMatchObject({ command: 'labup', step: 'snapshot', outcome: 'changed' });
     const all = (await lab.run('lab', ['logs', '--json'])).out;
-    expect((JSON.parse(all) as { lines: string[] }).lines).toHaveLength(18);
+    expect((JSON.parse(all) as { lines: string[] }).lines).toHaveLength(20);
   });
 
   it("shows a machine's journal", async () => {

@@ -1,11 +1,16 @@
-import type { MachineDriver, ObservedThing } from '../../scripts/machines/driver.ts';
+import type { KeptDisk, MachineDriver, ObservedThing, Snapshots } from '../../scripts/machines/driver.ts';
 
 /** A driver whose machines, bridge and project are names in memory. */
-export interface FakeDriver extends MachineDriver {
+export interface FakeDriver extends Omit<MachineDriver, 'snapshots'> {
+  snapshots?: Snapshots;
   readonly calls: string[];
   things: ObservedThing[];
   /** What a removal leaves. */
   stubborn: string[];
+  /** The snapshots of its machines. */
+  kept: KeptDisk[];
+  /** What a snapshot costs. */
+  cost: string | undefined;
 }
 
 export function fakeDriver(): FakeDriver {
@@ -26,6 +31,36 @@ export function fakeDriver(): FakeDriver {
     calls: [],
     things: [],
     stubborn: [],
+    kept: [],
+    cost: undefined,
+    snapshots: {
+      stops: false,
+      list: async () => driver.kept,
+      cost: async () => driver.cost,
+      async save(plan, snapshot) {
+        note(`save ${snapshot}`);
+        const at = `2026-11-26T20:00:0${driver.kept.length % 10}Z`;
+        driver.kept.push(
+          ...plan.machines.map(({ name: machine }) => ({ snapshot, machine, at, bytes: 2 ** 20 })),
+        );
+      },
+      async putBack(_plan, snapshot) {
+        note(`putBack ${snapshot}`);
+        driver.things = driver.things.map((each) =>
+          each.kind === 'machine' ? { ...each, state: 'stopped' } : each,
+        );
+      },
+      async start() {
+        note('start');
+        driver.things = driver.things.map((each) =>
+          each.kind === 'machine' ? { ...each, state: 'running' } : each,
+        );
+      },
+      async remove(_plan, snapshot) {
+        note(`remove ${snapshot}`);
+        driver.kept = driver.kept.filter((each) => each.snapshot !== snapshot);
+      },
+    },
     async ensureHost(plan) {
       note('ensureHost');
       return ensure([

@@ -214,7 +214,12 @@ function podsOf(line: string): readonly unknown[] {
   const names = line.includes('kube-system')
     ? NODES.map((node) => `pod-${node}`)
     : ['echo-server1', 'echo-server2', 'echo-server3', 'echo-client1'];
-  return names.map((name) => ({ metadata: { name }, spec: {}, status: { phase: 'Running', ...READY } }));
+  const namespace = line.includes('kube-system') ? 'kube-system' : 'echo-server';
+  return names.map((name) => ({
+    metadata: { name, namespace, uid: 'old' },
+    spec: { restartPolicy: 'Never' },
+    status: { phase: 'Running', ...READY },
+  }));
 }
 
 /** Every file below a folder with its content, for showing that nothing was touched. */

@@ -9,7 +9,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { reportSchema } from '../../scripts/report/json.ts';
 import { packageRoot } from '../../scripts/shared/files.ts';
 import { proveCalicoResources } from './calico-crds.ts';
-import { capture, expectPass, host, hostSnapshot, until, Workplace, writtenSince } from './support.ts';
+import { capture, changed, expectPass, host, hostSnapshot, until, Workplace, writtenSince } from './support.ts';
 
 const canRun = process.platform === 'linux' && process.getuid?.() === 0;
 if (!canRun) console.warn('SKIPPED: the lab tier needs root on a Linux host');
@@ -284,6 +284,53 @@ describe.skipIf(!canRun)('the default lab', () => {
       const local = JSON.stringify({ spec: { externalTrafficPolicy: 'Local' } });
       expectPass(await place.kubectl('patch', 'service', 'node-port', '-n', 'web', '-p', local));
       expect(await proveNginx(2)).toBeLessThan(4);
+    });
+  });
+
+  describe('lab snapshot and lab reset', () => {
+    const namespaces = async () => (await place.kubectl('get', 'namespaces', '-o', 'name')).stdout;
+    const back = async (...command: string[]) => {
+      const ended = await place.run('lab', ...command, '--json');
+      expectPass(ended);
+      const { durationMs } = JSON.parse(ended.stdout) as { durationMs: number };
+      console.info(`lab ${command.join(' ')}: ${durationMs} ms`);
+      await proveLab();
+    };
+
+    it('brings back a lab that has lost a namespace, the Kubernetes of a worker and the sessions of its router', async () => {
+      expectPass(await place.run('lab', 'snapshot', 'save', 'with-nginx'));
+      expectPass(await place.kubectl('delete', 'namespace', 'web', 'echo-server', '--wait=false'));
+      const gone =
+        'systemctl stop kubelet && rm -rf /etc/kubernetes && iptables -I INPUT -p tcp --dport 179 -j DROP';
+      expectPass(await place.exec('k8sworker1', 'sh', '-c', gone));
+      expectPass(await place.exec('bgp', 'vtysh', '-c', 'configure terminal', '-c', 'no router bgp'));
+      await back('snapshot', 'restore', 'with-nginx');
+      expect(await namespaces()).toContain('namespace/web\n');
+    });
+
+    it('what was half made is shown, not restored, and removed', async () => {
+      expectPass(await place.run('lab', 'snapshot', 'save', 'half'));
+      rmSync(join(dir, '.lab', 'bgp-lab', 'snapshots', 'half.json'));
+      expect((await place.run('lab', 'snapshot', 'list')).stdout).toContain('incomplete: half made');
+      expect((await place.run('lab', 'snapshot', 'restore', 'half')).code).toBe(2);
+      expectPass(await place.run('lab', 'snapshot', 'remove', 'half'));
+      expect((await place.run('lab', 'snapshot', 'list')).stdout).not.toContain('half');
+    });
+
+    it('a save that was killed leaves nothing that labup does not put right', async () => {
+      const save = place.start('lab', 'snapshot', 'save', 'killed');
+      const frozen = () => host('lxc', 'list', '--project', 'bgp-lab', '--format', 'csv').includes('FROZEN');
+      await until('the machines to be frozen', 60_000, async () => frozen() || save.exitCode !== null);
+      save.kill('SIGKILL');
+      expectPass(await place.run('labup', '--yes'));
+      expect(frozen()).toBe(false);
+      await proveLab();
+    });
+
+    it('lab reset goes back to what labup made', async () => {
+      await back('reset');
+      expect(await namespaces()).not.toContain('namespace/web\n');
+      expect(await changed(place)).toBe(false);
     });
   });
 

@@ -1,3 +1,4 @@
+import type { Check } from '../../bgp/checks/check.ts';
 import { checkBgp } from '../../bgp/checks/judge.ts';
 import { observeBgp } from '../../bgp/checks/observe.ts';
 import { cniOf } from '../../bgp/choose-cni.ts';
@@ -14,7 +15,7 @@ import type { RemoteMachine } from '../../exec/ssh.ts';
 import { bootTimes, requireMachine } from '../../machines/connect.ts';
 import { announcements, meantPlan } from '../../matrix/network.ts';
 import { readEndpoints } from '../../matrix/state/read.ts';
-import { machinesOf, theMachine } from '../../plan/types.ts';
+import { type LabPlan, machinesOf, theMachine } from '../../plan/types.ts';
 import { renderClusterDns, renderEcho, renderLoadBalancer } from '../../render/manifests.ts';
 import { describeCheck } from '../../report/check-text.ts';
 import type { Emit } from '../../shared/events.ts';
@@ -126,11 +127,7 @@ export async function waitForRoutes(lab: Cluster, emit: Emit) {
     what: 'every BGP session and route to be as planned',
     timeoutMs: TIMEOUTS.bgpEstablished,
     look: async () => {
-      const endpoints = await readEndpoints(kubectl, plan);
-      const observed = await observeBgp(plan, machines, signal);
-      const wrong = checkBgp(meantPlan(plan, endpoints), announcements(plan, endpoints), observed).filter(
-        ({ verdict }) => verdict !== 'passed',
-      );
+      const wrong = await wrongRoutes(kubectl, plan, machines, signal);
       const [first] = wrong;
       if (first === undefined) return { done: true, value: undefined };
       const { title, observed: seen, expected } = describeCheck(first);
@@ -141,6 +138,19 @@ export async function waitForRoutes(lab: Cluster, emit: Emit) {
     emit,
   });
   return { changed: false };
+}
+
+/** The checks of BGP sessions and routes that do not pass now. */
+export async function wrongRoutes(
+  kubectl: Kubectl,
+  plan: LabPlan,
+  machines: ReadonlyMap<string, RemoteMachine>,
+  signal: AbortSignal | undefined,
+): Promise<readonly Check[]> {
+  const endpoints = await readEndpoints(kubectl, plan);
+  const observed = await observeBgp(plan, machines, signal);
+  const checks = checkBgp(meantPlan(plan, endpoints), announcements(plan, endpoints), observed);
+  return checks.filter(({ verdict }) => verdict !== 'passed');
 }
 
 // kubelet must not meet a node that its CNI has not prepared.

@@ -23,6 +23,7 @@ import type { Secrets } from '../../shared/secrets.ts';
 import { type ApiAccess, noteReach, openApi } from '../access.ts';
 import { artifactsOf, type Deps, type LabArtifacts } from '../deps.ts';
 import { undoPending, uninterruptible } from '../selftest/undo-faults.ts';
+import { finishRestore } from '../snapshot/put-back.ts';
 import type { LabState } from '../state.ts';
 import { preflight } from './preflight.ts';
 
@@ -88,6 +89,7 @@ export async function bringUpMachines(
   const { image } = artifacts;
   const cloudInit = cloudInitOf(wanted, driver, secrets);
   const clientKey = secrets.clientKey.publicKey.trim();
+  await finishRestore(driver, state, wanted, emit);
   const changed = await driver.ensureMachines(wanted, { image, cloudInit, clientKey }, emit);
   const plan = await withAddresses(driver, wanted, emit);
   const targets = await driver.reach(plan, secrets, emit);

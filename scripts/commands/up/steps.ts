@@ -1,6 +1,7 @@
 import type { MachineDriver } from '../../machines/driver.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import type { DistributionName } from '../../spec/types.ts';
+import { keepLabup } from '../snapshot/kept.ts';
 import { Steps } from '../steps.ts';
 import {
   configureNetwork,
@@ -32,7 +33,7 @@ const ARTIFACTS_WHY = {
 } as const;
 
 /** labup, in order. Every step looks first and does only what is missing. */
-export function upSteps(driver: Pick<MachineDriver, 'machines' | 'steps'>, plan: LabPlan) {
+export function upSteps(driver: Pick<MachineDriver, 'machines' | 'steps' | 'snapshots'>, plan: LabPlan) {
   const { choices, kubernetes } = plan;
   const { server, worker } = INSTALLERS[choices.distribution.value];
   const isCalico = choices.cni.value === 'calico';
@@ -88,5 +89,11 @@ export function upSteps(driver: Pick<MachineDriver, 'machines' | 'steps'>, plan:
       title: 'Sessions and routes',
       why: 'Established at both ends, next hops right in the kernels',
       run: waitForRoutes,
+    })
+    .stepIf(driver.snapshots !== undefined, {
+      id: 'snapshot',
+      title: 'Snapshot',
+      why: 'what lab reset goes back to',
+      run: async (have, emit) => ({ changed: await keepLabup(have, emit) }),
     });
 }

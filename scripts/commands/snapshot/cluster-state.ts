@@ -1,0 +1,93 @@
+import type { Kubectl } from '../../cluster/kubectl.ts';
+import { isReadyPod, type Pod } from '../../cluster/pods.ts';
+import { type Boots, isOlderThanBoot } from '../../workloads/apply.ts';
+
+interface NodeObject {
+  readonly metadata: { readonly name: string };
+  readonly status: {
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly lastHeartbeatTime?: string;
+    }[];
+  };
+}
+
+interface PodObject extends Pod {
+  readonly metadata: Pod['metadata'] & {
+    readonly namespace: string;
+    readonly ownerReferences?: readonly { readonly kind: string }[];
+    readonly [field: string]: unknown;
+  };
+  readonly spec: Pod['spec'] & { readonly restartPolicy?: string };
+}
+
+/**
+ * The nodes and pods that are not Ready, by name. With `boots` also those whose word is older than their node's boot: what
+ * the API server says then is what it said when the snapshot was taken. Pods that have done their work are not meant to be;
+ * static pods, the control plane's, say so seconds after they answer.
+ */
+export async function unready(kubectl: Kubectl, boots?: Boots): Promise<readonly string[]> {
+  const [nodes, pods] = await Promise.all([
+    kubectl.json<{ readonly items: readonly NodeObject[] }>(['get', 'nodes']),
+    allPods(kubectl),
+  ]);
+  return [
+    ...nodes.items
+      .filter(({ metadata, status }) => {
+        const ready = status.conditions?.find(({ type }) => type === 'Ready');
+        const booted = boots?.get(metadata.name) ?? 0;
+        return ready?.status !== 'True' || Date.parse(ready.lastHeartbeatTime ?? '') < booted;
+      })
+      .map(({ metadata }) => `node ${metadata.name}`),
+    ...pods
+      .filter(({ status, metadata }) => status.phase !== 'Succeeded' && !isStatic(metadata))
+      .filter((pod) => !isReadyPod(pod) || (boots !== undefined && isOlderThanBoot(pod, boots)))
+      .map(nameOf),
+  ];
+}
+
+/** The pods that run and that nobody starts again once their node has been stopped: no controller's, and with another restartPolicy than Always. */
+export async function bareRunningPods(kubectl: Kubectl): Promise<readonly string[]> {
+  return (await allPods(kubectl))
+    .filter(
+      ({ metadata, spec, status }) =>
+        status.phase === 'Running' &&
+        (spec.restartPolicy ?? 'Always') !== 'Always' &&
+        (metadata.ownerReferences ?? []).length === 0,
+    )
+    .map(nameOf);
+}
+
+/** The manifests of pods that are there, to be made again on the same nodes. */
+export async function manifestsOf(kubectl: Kubectl, names: readonly string[]): Promise<readonly unknown[]> {
+  return (await allPods(kubectl)).filter((pod) => names.includes(nameOf(pod))).map(manifestOf);
+}
+
+/** Makes pods again; right also where an earlier attempt has made some of them. */
+export async function recreatePods(kubectl: Kubectl, items: readonly unknown[]): Promise<void> {
+  if (items.length === 0) return;
+  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+  // By force: nothing of them runs any more.
+  await kubectl.run(['replace', '--force', '--grace-period', '0', '-f', '-'], { input });
+}
+
+/** Whether kubelet runs the pod from a file of its node. */
+function isStatic({ ownerReferences = [] }: PodObject['metadata']): boolean {
+  return ownerReferences.some(({ kind }) => kind === 'Node');
+}
+
+function manifestOf(pod: PodObject): unknown {
+  const { name, namespace, labels, annotations } = pod.metadata;
+  const { ephemeralContainers: _, ...spec } = pod.spec as Readonly<Record<string, unknown>>;
+  return { apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace, labels, annotations }, spec };
+}
+
+async function allPods(kubectl: Kubectl): Promise<readonly PodObject[]> {
+  return (await kubectl.json<{ readonly items: readonly PodObject[] }>(['get', 'pods', '--all-namespaces']))
+    .items;
+}
+
+function nameOf({ metadata }: PodObject): string {
+  return `${metadata.namespace}/${metadata.name}`;
+}
