@@ -12,6 +12,7 @@ import {
   renderCalicoManifest,
   renderInstallation,
   renderLoadBalancerPools,
+  renderPodPool,
 } from '../render/calico.ts';
 import { UserError } from '../shared/errors.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
@@ -85,11 +86,14 @@ async function servedAdmission(kubectl: Kubectl): Promise<AdmissionVersion | und
 /** The password before the session that needs it; everything by the group that this cluster serves. */
 async function settle(kubectl: Kubectl, context: ClusterContext): Promise<boolean> {
   const { plan, secrets } = context;
-  const { api, namespace } = await waitForCalicoApi(kubectl, context);
+  const { api, by, namespace } = await waitForCalicoApi(kubectl, context);
   const password = await applyServerSide(kubectl, { text: renderBgpPassword(secrets, namespace) });
-  const pools = renderLoadBalancerPools(plan, api);
-  const resources = [renderBgpResources(plan, api), ...(pools === '' ? [] : [pools])].join('---\n');
-  const applied = await applyWhenServed(kubectl, resources, context);
+  const resources = [
+    by === 'manifest' ? renderPodPool(plan, api) : '',
+    renderBgpResources(plan, api),
+    renderLoadBalancerPools(plan, api),
+  ].filter((text) => text !== '');
+  const applied = await applyWhenServed(kubectl, resources.join('---\n'), context);
   const removed = await removeUnusedPools(kubectl, api, plan);
   const assignment = await ensureAssignment(kubectl, { api, namespace }, context);
   return password || applied || removed || assignment;

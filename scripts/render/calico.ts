@@ -64,6 +64,15 @@ export function renderBgpPassword(secrets: Secrets, namespace: string): string {
   return writeDocuments(documents);
 }
 
+/** The pool of the pods' addresses, for a Calico without operator. */
+export function renderPodPool({ kubernetes }: LabPlan, api: CalicoApi): string {
+  const pool = readYamlDocument('manifests', 'calico', 'pod-pool.yaml');
+  fillIn(pool, ['apiVersion'], api);
+  fillIn(pool, ['spec', 'cidr'], kubernetes.podCidr);
+  fillIn(pool, ['spec', 'blockSize'], kubernetes.podBlockLength);
+  return writeDocuments([pool]);
+}
+
 /** The pools that LoadBalancer services get their addresses from; '' where they bring their own. */
 export function renderLoadBalancerPools(plan: LabPlan, api: CalicoApi): string {
   if (plan.echo.loadBalancer !== 'ipam') return '';

@@ -357,6 +357,9 @@ describe('the resources', () => {
       expect(applied[0]).toContain(`namespace: ${namespace}`);
       expect(applied[0]).toContain(encoded);
       expect(applied[1]).toContain(`apiVersion: ${api}\nkind: BGPPeer`);
+      // Where the external addresses come first calico-node makes no pool for pods.
+      expect(applied[1]).toContain('name: lab-external-1');
+      expect(applied[1]?.includes('name: default-ipv4-ippool')).toBe(by === 'manifest');
       for (const text of [secrets.bgpPassword, encoded])
         expect(executor.lines().join('\n')).not.toContain(text);
       expect(executor.lines().at(-1)).toContain(

@@ -7,6 +7,7 @@ import {
   renderBgpResources,
   renderInstallation,
   renderLoadBalancerPools,
+  renderPodPool,
 } from '../../scripts/render/calico.ts';
 import { calicoPlan } from '../render/fixture.ts';
 import { until, type Workplace } from './support.ts';
@@ -112,7 +113,7 @@ function rendered(group: string): ReadonlyMap<string, string> {
   const texts =
     api === undefined
       ? [renderInstallation(plan)]
-      : [renderBgpResources(plan, api), renderLoadBalancerPools(plan, api)];
+      : [renderBgpResources, renderPodPool, renderLoadBalancerPools].map((render) => render(plan, api));
   const documents = texts.flatMap((text) => parseAllDocuments(text));
   return new Map(
     documents

@@ -6,6 +6,7 @@ import {
   renderBgpResources,
   renderInstallation,
   renderLoadBalancerPools,
+  renderPodPool,
 } from '../../scripts/render/calico.ts';
 import {
   renderMetaData,
@@ -144,6 +145,7 @@ describe('the same lab with Calico', () => {
     await expectGolden('calico/installation.yaml', renderInstallation(calico));
     await expectGolden('calico/bgp.yaml', renderBgpResources(calico, 'projectcalico.org/v3'));
     await expectGolden('calico/password.yaml', renderBgpPassword(secrets, 'calico-system'));
+    await expectGolden('calico/pod-pool.yaml', renderPodPool(calico, 'projectcalico.org/v3'));
   });
 
   it('without API server and native resources only the group differs', () => {
