@@ -77,7 +77,8 @@ function imageFile(archive: string, folder: string, sums: Readonly<Record<string
   });
 }
 
-async function machineFiles(folder: string): Promise<readonly SoftwareFile[]> {
+/** The machine image of a finished recipe. */
+export async function machineFiles(folder: string): Promise<readonly SoftwareFile[]> {
   const sums = await artifactSums(folder);
   const more = { version: DEBIAN_SOFTWARE.versions.kubernetes, inMachineImage: false };
   return [

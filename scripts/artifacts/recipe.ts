@@ -10,7 +10,8 @@ export type RecipeId =
   | 'container-images'
   | 'echo-image'
   | 'machine-image'
-  | 'machine-base';
+  | 'machine-base'
+  | 'machine-node';
 
 /** What a recipe's build function works with. */
 export interface BuildContext {

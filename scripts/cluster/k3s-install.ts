@@ -1,22 +1,17 @@
 import type { RemoteMachine } from '../exec/ssh.ts';
 import {
   BROUGHT,
-  contentKey,
   lookAtNode,
   missingFrom,
   oncePerContent,
   putFile,
+  putProgram,
 } from '../machines/deliver.ts';
 import { filesFor, type Software, type SoftwareFile } from '../plan/software.ts';
 import type { MachinePlan } from '../plan/types.ts';
-import { K3S_DATA } from '../render/k3s.ts';
-import { UserError } from '../shared/errors.ts';
+import { K3S_IMAGES, k3sArchive } from '../render/k3s.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
-
-const PROGRAM = '/usr/local/bin/k3s';
-/** k3s imports what is in here when it starts, pins it against removal, and watches it afterwards. */
-const IMAGES_DIR = `${K3S_DATA}/agent/images`;
 
 // The names that k3s answers to as well, where no other program has them: as its installer does. A k3s that runs goes on
 // with the program that it was started from.
@@ -34,7 +29,8 @@ done
 `;
 
 /**
- * The k3s program and container images on a node, to be imported by k3s itself. Throws UserError where the software cannot
+ * The k3s program and container images on a node, to be imported by k3s itself. Where the machine's image has everything,
+ * one look is all that happens. Throws UserError where the software cannot
  * make such a node.
  */
 export async function installK3s(
@@ -47,14 +43,15 @@ export async function installK3s(
   const images = filesFor(software, node, 'image-archive', 'echo-image');
   if (program.length + images.length === 0) return false;
   const look = await lookAtNode(machine);
-  const put = (file: SoftwareFile) => putFile(machine, file, PROGRAM, '755');
+  if (missingFrom(look, [...program, ...images]).length === 0) return false;
+  const put = (file: SoftwareFile) => putProgram(machine, file);
   const finish = async () => {
     await machine.run(['sh', '-c', FINISH], { timeoutMs: TIMEOUTS.command });
   };
   const installed = await oncePerContent(machine, look, 'k3s', missingFrom(look, program), put, emit, finish);
-  // All of them, whatever the machine image has: its images are those of another containerd.
-  const copy = (file: SoftwareFile) => putFile(machine, file, `${IMAGES_DIR}/${archiveName(file)}`);
-  const names = images.map(archiveName);
+  // All of them where one is missing: what a machine image has without k3s is the images of another containerd.
+  const copy = (file: SoftwareFile) => putFile(machine, file, `${K3S_IMAGES}/${k3sArchive(file)}`);
+  const names = images.map(k3sArchive);
   const brought = await oncePerContent(machine, look, 'container-images', images, copy, emit, () =>
     removeOthers(machine, names),
   );
@@ -64,16 +61,5 @@ export async function installK3s(
 // What an earlier version of the software has brought.
 async function removeOthers(machine: RemoteMachine, names: readonly string[]): Promise<void> {
   const kept = names.flatMap((name) => ['!', '-name', name]);
-  await machine.run(['find', IMAGES_DIR, '-maxdepth', '1', '-name', 'lab-*', ...kept, '-delete']);
-}
-
-/** A name that k3s knows the compression by, and that no two archives share. Throws UserError on another ending. */
-function archiveName(file: SoftwareFile): string {
-  const ending = /\.(tar|tar\.gz|tgz|tar\.zst|tzst)$/.exec(file.path)?.[0];
-  if (ending === undefined)
-    throw new UserError(`k3s would not import ${file.path}.`, {
-      details: ['it takes archives whose names end in .tar, .tar.gz, .tgz, .tar.zst or .tzst'],
-      next: 'give the file such a name in the bundle',
-    });
-  return `lab-${contentKey([file]).slice(0, 16)}${ending}`;
+  await machine.run(['find', K3S_IMAGES, '-maxdepth', '1', '-name', 'lab-*', ...kept, '-delete']);
 }

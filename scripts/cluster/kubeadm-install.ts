@@ -7,7 +7,7 @@ import {
   type NodeLook,
   oncePerContent,
   putFile,
-  unpack,
+  putProgram,
 } from '../machines/deliver.ts';
 import { type FileRole, filesFor, type Software, type SoftwareFile } from '../plan/software.ts';
 import type { MachinePlan } from '../plan/types.ts';
@@ -21,21 +21,6 @@ import { type Containerd, checkContainerd, containerdOf, importImage, missingIma
 const PROGRAM_ROLES: readonly FileRole[] = ['kubelet', 'kubeadm'];
 const TOOL_ROLES: readonly FileRole[] = ['containerd', 'runc', 'crictl', 'cni-plugins'];
 const IMAGE_ROLES: readonly FileRole[] = ['image-archive', 'echo-image'];
-
-/** Where a program goes; kubelet and kubeadm where their packages and the lab's unit have them. */
-const PROGRAMS: Partial<Record<FileRole, string>> = {
-  kubelet: '/usr/bin/kubelet',
-  kubeadm: '/usr/bin/kubeadm',
-  runc: '/usr/local/sbin/runc',
-  crictl: '/usr/local/bin/crictl',
-};
-
-/** Where the content of a release's archive goes. crictl may come as archive or as program. */
-const FOLDERS: Partial<Record<FileRole, string>> = {
-  containerd: '/usr/local',
-  'cni-plugins': '/opt/cni/bin',
-  crictl: '/usr/local/bin',
-};
 
 const DEBS = '/var/lib/lab/debs';
 
@@ -95,18 +80,6 @@ export async function installKubeadm(
     checkImages(machine, containerd, software, needed),
   );
   return tools || debs || programs || runtime || images;
-}
-
-async function putProgram(machine: RemoteMachine, file: SoftwareFile): Promise<void> {
-  const folder = /\.(tar|tar\.\w+|tgz)$/.test(file.path) ? FOLDERS[file.role] : undefined;
-  if (folder !== undefined) return unpack(machine, file, folder);
-  const path = PROGRAMS[file.role];
-  if (path === undefined)
-    throw new UserError(`${file.path} is not what a file of role ${file.role} has to be.`, {
-      details: ['it must be an archive, as upstream releases it: *.tar.gz or *.tgz'],
-      next: 'npx lab bundle verify FOLDER',
-    });
-  await putFile(machine, file, path, '755');
 }
 
 function ensureDebs(

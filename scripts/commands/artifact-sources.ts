@@ -6,6 +6,7 @@ import { placeProgram, runnableProgram } from '../artifacts/cache.ts';
 import { debianArchitecture, findDebianSource, mirrorProblem } from '../artifacts/debian.ts';
 import { cachedFiles, debianSoftware } from '../artifacts/debian-software.ts';
 import { ensureArtifacts, missingArtifacts } from '../artifacts/ensure.ts';
+import { withNodeImage } from '../artifacts/node-image.ts';
 import { fetchOnline, missingBase, missingOnline, onlineProblem } from '../artifacts/online/source.ts';
 import { loadVersions, type OnlineChoice, onlineFiles, PLATFORMS } from '../artifacts/online/versions.ts';
 import type { Recipe } from '../artifacts/recipe.ts';
@@ -101,6 +102,15 @@ export function bundleArtifacts(folder: string, local: Executor, cache: string):
         changed: false,
       };
     },
+    forNodes: forNodes(local, cache),
+  };
+}
+
+function forNodes(local: Executor, cache: string): NonNullable<ArtifactSource['forNodes']> {
+  return async (artifacts, emit, signal) => {
+    const options = { host: local, cache, emit, signal };
+    const { software, changed } = await withNodeImage(artifacts.software, options);
+    return { artifacts: { ...artifacts, software, image: imageOf(software) }, changed };
   };
 }
 
@@ -222,6 +232,7 @@ export function onlineArtifacts(
         changed,
       };
     },
+    forNodes: forNodes(local, cache),
   };
 }
 

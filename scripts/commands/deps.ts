@@ -61,6 +61,12 @@ export interface ArtifactSource {
     emit: Emit,
     signal?: AbortSignal,
   ): Promise<{ readonly artifacts: LabArtifacts; readonly changed: boolean }>;
+  /** The same artifacts with a machine image that has every node's software in it; absent where it always has. */
+  readonly forNodes?: (
+    artifacts: LabArtifacts,
+    emit: Emit,
+    signal?: AbortSignal,
+  ) => Promise<{ readonly artifacts: LabArtifacts; readonly changed: boolean }>;
 }
 
 /** What a command wants to know about this host; looking changes nothing. */

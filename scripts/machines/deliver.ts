@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import type { RemoteMachine } from '../exec/ssh.ts';
-import type { SoftwareFile } from '../plan/software.ts';
+import { placeOf, type SoftwareFile } from '../plan/software.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
 import type { CgroupDriver } from '../render/runtime.ts';
 import { packagesOf, renderNetworkFiles } from '../render/software.ts';
@@ -87,7 +87,7 @@ export async function oncePerContent(
 }
 
 /** One key for the content of files, in their order. */
-export function contentKey(files: readonly SoftwareFile[]): string {
+function contentKey(files: readonly SoftwareFile[]): string {
   return createHash('sha256')
     .update(files.map(({ role, sha256 }) => `${role} ${sha256}\n`).join(''))
     .digest('hex');
@@ -125,11 +125,13 @@ tar --extract --no-same-owner --file "$0" --directory "$1"
 rm "$0" "$0.list"
 `;
 
-/** Unpacks an archive (tar, compressed or not) of this host into a folder of a machine. */
-export async function unpack(machine: RemoteMachine, file: SoftwareFile, folder: string): Promise<void> {
+/** Copies a program of this host, or the content of a release's archive, to where it goes on a machine. */
+export async function putProgram(machine: RemoteMachine, file: SoftwareFile): Promise<void> {
+  const place = placeOf(file);
+  if ('path' in place) return putFile(machine, file, place.path, '755');
   const archive = `/var/lib/lab/${basename(file.path)}`;
   await putFile(machine, file, archive);
-  await machine.run(['sh', '-c', UNPACK, archive, folder, BROUGHT], { timeoutMs: TIMEOUTS.provision });
+  await machine.run(['sh', '-c', UNPACK, archive, place.folder, BROUGHT], { timeoutMs: TIMEOUTS.provision });
 }
 
 /**

@@ -1,3 +1,4 @@
+import { UserError } from '../shared/errors.ts';
 import type { CniName, DistributionName } from '../spec/types.ts';
 import type { MachinePlan } from './types.ts';
 
@@ -72,4 +73,35 @@ export function filesFor(
   return filesOf(software, ...roles).filter(({ nodes }) =>
     (nodes as readonly string[]).includes(machine.role),
   );
+}
+
+/** Where a program goes on a node; kubelet and kubeadm where their packages and the lab's unit have them. */
+const PROGRAMS: Partial<Record<FileRole, string>> = {
+  k3s: '/usr/local/bin/k3s',
+  kubelet: '/usr/bin/kubelet',
+  kubeadm: '/usr/bin/kubeadm',
+  runc: '/usr/local/sbin/runc',
+  crictl: '/usr/local/bin/crictl',
+};
+
+/** Where the content of a release's archive goes. crictl may come as archive or as program. */
+const FOLDERS: Partial<Record<FileRole, string>> = {
+  containerd: '/usr/local',
+  'cni-plugins': '/opt/cni/bin',
+  crictl: '/usr/local/bin',
+};
+
+/** Where a file goes on a node: a program to a path, an archive unpacked into a folder. Throws UserError where it is neither. */
+export function placeOf({
+  role,
+  path,
+}: SoftwareFile): { readonly path: string } | { readonly folder: string } {
+  const folder = /\.(tar|tar\.\w+|tgz)$/.test(path) ? FOLDERS[role] : undefined;
+  if (folder !== undefined) return { folder };
+  const program = PROGRAMS[role];
+  if (program !== undefined) return { path: program };
+  throw new UserError(`${path} is not what a file of role ${role} has to be.`, {
+    details: ['it must be an archive, as upstream releases it: *.tar.gz or *.tgz'],
+    next: 'npx lab bundle verify FOLDER',
+  });
 }

@@ -1,5 +1,5 @@
 import { createHash, createHmac } from 'node:crypto';
-import type { SoftwareFacts } from '../plan/software.ts';
+import type { SoftwareFacts, SoftwareFile } from '../plan/software.ts';
 import { type LabPlan, type MachinePlan, theMachine } from '../plan/types.ts';
 import { UserError } from '../shared/errors.ts';
 import { type RenderedFile, readAsset } from '../shared/files.ts';
@@ -12,6 +12,20 @@ import { fillIn, readYamlDocument, writeDocument } from './template.ts';
 /** The folder of k3s' configuration and that of its data. */
 export const K3S_CONFIG = '/etc/rancher/k3s';
 export const K3S_DATA = '/var/lib/rancher/k3s';
+
+/** k3s imports what is in here when it starts, pins it against removal, and watches it afterwards. */
+export const K3S_IMAGES = `${K3S_DATA}/agent/images`;
+
+/** A name in there that k3s knows the compression by, and that no two archives share. Throws UserError on another ending. */
+export function k3sArchive({ path, sha256 }: SoftwareFile): string {
+  const ending = /\.(tar|tar\.gz|tgz|tar\.zst|tzst)$/.exec(path)?.[0];
+  if (ending === undefined)
+    throw new UserError(`k3s would not import ${path}.`, {
+      details: ['it takes archives whose names end in .tar, .tar.gz, .tgz, .tar.zst or .tzst'],
+      next: 'give the file such a name in the bundle',
+    });
+  return `lab-${sha256.slice(0, 16)}${ending}`;
+}
 
 /** What the server and every agent prove themselves with is in here. */
 const SERVER_TOKEN = `${K3S_CONFIG}/server-token`;

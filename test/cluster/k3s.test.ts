@@ -227,6 +227,13 @@ describe('the software of a k3s node', () => {
     expect(given()).toHaveLength(3);
   });
 
+  it('is one look at a machine whose image has all of it', async () => {
+    const { executor, machine: node } = server({ prebuilt: true });
+    const whole = { ...software, files: software.files.map((file) => ({ ...file, inMachineImage: true })) };
+    expect(await install(node, worker, whole, silent)).toBe(false);
+    expect(executor.calls).toHaveLength(1);
+  });
+
   it('is nothing for a machine that is no node', async () => {
     const { executor, machine: router } = server();
     expect(await install(router, machine(plan, 'bgp'), software, silent)).toBe(false);

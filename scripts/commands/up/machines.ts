@@ -64,7 +64,10 @@ export async function ensureHostPackages({ deps, plan, work, packages }: UpStart
 /** Makes or gets everything that the lab is made from. */
 export async function ensureArtifacts({ deps, driver, plan }: UpStart, emit: Emit) {
   const source = await deps.artifacts(artifactsOf(plan));
-  return source.ensure(driver.machines, emit, deps.signal);
+  const { artifacts, changed } = await source.ensure(driver.machines, emit, deps.signal);
+  if (driver.machines === 'plain' || source.forNodes === undefined) return { artifacts, changed };
+  const whole = await source.forNodes(artifacts, emit, deps.signal);
+  return { artifacts: whole.artifacts, changed: changed || whole.changed };
 }
 
 /** Makes the host able to carry the machines. */
