@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { constants } from 'node:os';
 import { StringDecoder } from 'node:string_decoder';
-import type { ProcessPromise } from 'zx';
+import type { ProcessPromise } from 'zx/core';
 import { Interrupted } from '../shared/errors.ts';
 import { CommandError, type Executor, type RunOptions, type RunResult } from './executor.ts';
 
@@ -34,7 +34,7 @@ async function runLocal(argv: readonly string[], options: RunOptions): Promise<R
   if (signal?.aborted) throw new Interrupted();
   const input = inputFile === undefined ? options.input : createReadStream(inputFile);
   const hasInput = input instanceof ReadStream || (input !== undefined && input.length > 0);
-  const { $, ProcessOutput } = await import('zx');
+  const { $, ProcessOutput } = await import('zx/core');
   const shell = $({
     quiet: true,
     nothrow: true,
