@@ -32,4 +32,4 @@ export function scaleTimeouts(factor = 1): void {
 }
 
 /** How often a named condition is looked at again, in milliseconds. */
-export const POLL_MS = 250;
+export const POLL_MS = 100;
