@@ -123,20 +123,21 @@ describe('lab snapshot', () => {
 
   it('waits for what was Ready then, and not for what was not', async () => {
     const node = (name: string, ready: boolean) => ({
+      kind: 'Node',
       metadata: { name },
       status: { conditions: [{ type: 'Ready', status: ready ? 'True' : 'False' }] },
     });
     let looks = 0;
     let ready = true;
     lab.reply = (line) => {
-      if (!line.includes('get nodes')) return undefined;
+      if (!line.includes('get nodes,pods')) return undefined;
       looks++;
-      return JSON.stringify({ items: [node('k8sworker1', ready || looks > 1), node('k8sworker2', false)] });
+      return JSON.stringify({ items: [node('k8sworker1', ready || looks > 2), node('k8sworker2', false)] });
     };
     await run('snapshot', 'save', 'mine');
     [looks, ready] = [0, false];
     expect((await run('snapshot', 'restore', 'mine')).code).toBe(0);
-    expect(looks).toBe(2);
+    expect(looks).toBe(3);
   });
 
   it('refuses a name that is taken, and one that is none', async () => {

@@ -72,6 +72,8 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
     if (line.startsWith('get --raw')) return 'ok';
     if (line.startsWith('get configmap cluster-info'))
       return { stdout: `{"data": {"jws-kubeconfig-${tokenId()}": "x"}}` };
+    if (line.startsWith('get nodes,pods'))
+      return JSON.stringify({ items: [...NODES.map(nodeObject), ...podsOf(line)] });
     if (line.startsWith('get nodes')) return JSON.stringify({ items: NODES.map(nodeObject) });
     if (line.startsWith('apply')) {
       const verdict = applied ? 'unchanged' : 'created';
@@ -207,7 +209,7 @@ const NODES = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'];
 const READY = { conditions: [{ type: 'Ready', status: 'True' }] };
 
 function nodeObject(name: string): unknown {
-  return { metadata: { name }, spec: { podCIDR: '10.255.0.0/26' }, status: READY };
+  return { kind: 'Node', metadata: { name }, spec: { podCIDR: '10.255.0.0/26' }, status: READY };
 }
 
 function podsOf(line: string): readonly unknown[] {
@@ -216,6 +218,7 @@ function podsOf(line: string): readonly unknown[] {
     : ['echo-server1', 'echo-server2', 'echo-server3', 'echo-client1'];
   const namespace = line.includes('kube-system') ? 'kube-system' : 'echo-server';
   return names.map((name) => ({
+    kind: 'Pod',
     metadata: { name, namespace, uid: 'old' },
     spec: { restartPolicy: 'Never' },
     status: { phase: 'Running', ...READY },

@@ -3,6 +3,7 @@ import { isReadyPod, type Pod } from '../../cluster/pods.ts';
 import { type Boots, isOlderThanBoot } from '../../workloads/apply.ts';
 
 interface NodeObject {
+  readonly kind: 'Node';
   readonly metadata: { readonly name: string };
   readonly status: {
     readonly conditions?: readonly {
@@ -14,6 +15,7 @@ interface NodeObject {
 }
 
 interface PodObject extends Pod {
+  readonly kind: 'Pod';
   readonly metadata: Pod['metadata'] & {
     readonly namespace: string;
     readonly ownerReferences?: readonly { readonly kind: string }[];
@@ -22,18 +24,31 @@ interface PodObject extends Pod {
   readonly spec: Pod['spec'] & { readonly restartPolicy?: string };
 }
 
+/** All nodes and pods of a cluster. */
+export interface NodesAndPods {
+  readonly nodes: readonly NodeObject[];
+  readonly pods: readonly PodObject[];
+}
+
+/** Reads them with one kubectl: each costs a tenth of a second of processor time. */
+export async function readNodesAndPods(kubectl: Kubectl): Promise<NodesAndPods> {
+  const { items } = await kubectl.json<{ readonly items: readonly (NodeObject | PodObject)[] }>([
+    ...['get', 'nodes,pods', '--all-namespaces'],
+  ]);
+  return {
+    nodes: items.filter((each): each is NodeObject => each.kind === 'Node'),
+    pods: items.filter((each): each is PodObject => each.kind === 'Pod'),
+  };
+}
+
 /**
  * The nodes and pods that are not Ready, by name. With `boots` also those whose word is older than their node's boot: what
  * the API server says then is what it said when the snapshot was taken. Pods that have done their work are not meant to be;
  * static pods, the control plane's, say so seconds after they answer.
  */
-export async function unready(kubectl: Kubectl, boots?: Boots): Promise<readonly string[]> {
-  const [nodes, pods] = await Promise.all([
-    kubectl.json<{ readonly items: readonly NodeObject[] }>(['get', 'nodes']),
-    allPods(kubectl),
-  ]);
+export function unready({ nodes, pods }: NodesAndPods, boots?: Boots): readonly string[] {
   return [
-    ...nodes.items
+    ...nodes
       .filter(({ metadata, status }) => {
         const ready = status.conditions?.find(({ type }) => type === 'Ready');
         const booted = boots?.get(metadata.name) ?? 0;
@@ -48,8 +63,8 @@ export async function unready(kubectl: Kubectl, boots?: Boots): Promise<readonly
 }
 
 /** The pods that run and that nobody starts again once their node has been stopped: no controller's, and with another restartPolicy than Always. */
-export async function bareRunningPods(kubectl: Kubectl): Promise<readonly string[]> {
-  return (await allPods(kubectl))
+export function bareRunningPods({ pods }: NodesAndPods): readonly string[] {
+  return pods
     .filter(
       ({ metadata, spec, status }) =>
         status.phase === 'Running' &&
@@ -60,8 +75,8 @@ export async function bareRunningPods(kubectl: Kubectl): Promise<readonly string
 }
 
 /** The manifests of pods that are there, to be made again on the same nodes. */
-export async function manifestsOf(kubectl: Kubectl, names: readonly string[]): Promise<readonly unknown[]> {
-  return (await allPods(kubectl)).filter((pod) => names.includes(nameOf(pod))).map(manifestOf);
+export function manifestsOf({ pods }: NodesAndPods, names: readonly string[]): readonly unknown[] {
+  return pods.filter((pod) => names.includes(nameOf(pod))).map(manifestOf);
 }
 
 /** Makes pods again; right also where an earlier attempt has made some of them. */
@@ -81,11 +96,6 @@ function manifestOf(pod: PodObject): unknown {
   const { name, namespace, labels, annotations } = pod.metadata;
   const { ephemeralContainers: _, ...spec } = pod.spec as Readonly<Record<string, unknown>>;
   return { apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace, labels, annotations }, spec };
-}
-
-async function allPods(kubectl: Kubectl): Promise<readonly PodObject[]> {
-  return (await kubectl.json<{ readonly items: readonly PodObject[] }>(['get', 'pods', '--all-namespaces']))
-    .items;
 }
 
 function nameOf({ metadata }: PodObject): string {

@@ -6,7 +6,7 @@ import type { Emit } from '../../shared/events.ts';
 import type { Deps } from '../deps.ts';
 import type { LabState, SnapshotRecord } from '../state.ts';
 import { wrongRoutes } from '../up/cluster.ts';
-import { bareRunningPods, unready } from './cluster-state.ts';
+import { bareRunningPods, readNodesAndPods, unready } from './cluster-state.ts';
 
 /** The snapshot that labup takes, and `lab reset` goes back to. */
 export const LABUP_SNAPSHOT = 'labup';
@@ -84,14 +84,13 @@ export async function removeOne(
 }
 
 /** What is to be known of a running lab for bringing it back. */
-export async function recordOf(cluster: Cluster, signal: AbortSignal | undefined): Promise<SnapshotRecord> {
-  const [bare, nodesAndPods, routes] = await Promise.all([
-    bareRunningPods(cluster.kubectl),
-    unready(cluster.kubectl),
-    routesNotAsPlanned(cluster, signal),
+export async function recordOf(lab: Cluster, signal: AbortSignal | undefined): Promise<SnapshotRecord> {
+  const [cluster, routes] = await Promise.all([
+    readNodesAndPods(lab.kubectl),
+    routesNotAsPlanned(lab, signal),
   ]);
-  const at = new Date().toISOString();
-  return { at, plan: cluster.plan, bare, wrong: [...nodesAndPods, ...routes] };
+  const wrong = [...unready(cluster), ...routes];
+  return { at: new Date().toISOString(), plan: lab.plan, bare: bareRunningPods(cluster), wrong };
 }
 
 /** The sessions and routes that are not as planned, by the ids of their checks. */

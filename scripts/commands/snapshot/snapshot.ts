@@ -1,6 +1,6 @@
 import { distributionOf } from '../../cluster/choose-distribution.ts';
 import { kubeconfigVia } from '../../cluster/kubeconfig.ts';
-import { type Kubectl, kubectlWith } from '../../cluster/kubectl.ts';
+import { kubectlWith } from '../../cluster/kubectl.ts';
 import { bootTimes, connectMachines, requireMachine } from '../../machines/connect.ts';
 import type { MachineDriver } from '../../machines/driver.ts';
 import { type LabPlan, theMachine } from '../../plan/types.ts';
@@ -15,7 +15,7 @@ import { type LabOptions, labName } from '../lab-file.ts';
 import { LabState, type SnapshotRecord } from '../state.ts';
 import { Steps } from '../steps.ts';
 import { openLab } from '../test/open-lab.ts';
-import { manifestsOf, recreatePods, unready } from './cluster-state.ts';
+import { manifestsOf, readNodesAndPods, recreatePods, unready } from './cluster-state.ts';
 import {
   type Cluster,
   type Keeper,
@@ -86,12 +86,12 @@ const BACK_STEPS = new Steps<Start & { readonly record: SnapshotRecord }>()
     id: 'ready',
     title: 'Nodes and pods',
     why: 'all Ready that were so when the snapshot was taken',
-    run: async ({ deps, kubectl, boots, record }, emit) => {
-      await recreate(kubectl, record.bare, emit, deps.signal);
+    run: async ({ deps, kubectl, machines, boots, record }, emit) => {
+      await recreate({ plan: record.plan, kubectl, machines }, record.bare, emit, deps.signal);
       await waitUntilOnly(record.wrong, {
         what: 'the nodes and pods of the snapshot to be Ready',
         timeoutMs: TIMEOUTS.podsReady,
-        look: () => unready(kubectl, boots),
+        look: async () => unready(await readNodesAndPods(kubectl), boots),
         next: 'npx lab status; npx lab kubectl get pods -A',
         emit,
         signal: deps.signal,
@@ -236,18 +236,26 @@ async function startMachines(
   return { changed: true, machines, kubectl, boots: await bootTimes(machines) };
 }
 
+/** Ends as soon as something listens there, or with `timeout`: a look from here would cost a kubectl each time. */
+const LISTENS = 'until : < "/dev/tcp/$0/$1"; do sleep 0.1; done 2> /dev/null';
+
 /** Makes the pods again that nothing starts, as soon as the API server does that: long before it says that it is ready. */
 async function recreate(
-  kubectl: Kubectl,
+  { plan, kubectl, machines }: Cluster,
   names: readonly string[],
   emit: Emit,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const { hostname, port } = new URL(`https://${plan.kubernetes.apiServer}`);
+  const apiServer = requireMachine(machines, theMachine(plan, 'control-plane').name);
   const wait = { timeoutMs: TIMEOUTS.apiServer, next: 'npx lab status; npx labup --yes', emit, signal };
   const pods = await waitFor({
     ...wait,
     what: 'the API server to answer',
-    look: async () => ({ done: true, value: await manifestsOf(kubectl, names) }),
+    look: async () => {
+      await apiServer.run(['timeout', '20', 'bash', '-c', LISTENS, hostname, port]);
+      return { done: true, value: manifestsOf(await readNodesAndPods(kubectl), names) };
+    },
   });
   await waitFor({
     ...wait,

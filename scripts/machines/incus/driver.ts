@@ -132,7 +132,7 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
         exclusively(plan.lab, async () => saveSnapshot((await theDaemon()).api, plan, name, emit)),
       putBack: (plan, name, emit) =>
         exclusively(plan.lab, async () => putBackSnapshot((await theDaemon()).api, plan, name, emit)),
-      start: ({ lab }) => exclusively(lab, async () => startAll((await theDaemon()).api, lab)),
+      start: (plan) => exclusively(plan.lab, async () => startAll((await theDaemon()).api, plan)),
       remove: ({ lab }, name) =>
         exclusively(lab, async () => removeSnapshot((await theDaemon()).api, lab, name)),
     },

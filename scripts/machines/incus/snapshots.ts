@@ -1,4 +1,4 @@
-import type { LabPlan } from '../../plan/types.ts';
+import { type LabPlan, theMachine } from '../../plan/types.ts';
 import { LabFailure } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { type KeptDisk, notDone, onEach } from '../driver.ts';
@@ -84,10 +84,21 @@ export async function putBackSnapshot(api: IncusApi, plan: LabPlan, name: string
   if (back.failed.length > 0) throw notDone('Not put back', back.failed, again);
 }
 
-/** Starts every machine that is stopped. */
-export async function startAll(api: IncusApi, lab: string): Promise<void> {
+/** Starts every machine that is stopped; first the control plane, which all others wait for. */
+export async function startAll(api: IncusApi, plan: LabPlan): Promise<void> {
+  const { lab } = plan;
   const stopped = (await ownInstances(api, lab)).filter(({ status }) => status === 'Stopped');
-  const { failed } = await onEach(stopped, ({ name }) => setState(api, lab, name, 'start'));
+  const first = theMachine(plan, 'control-plane').name;
+  const start = ({ name }: { readonly name: string }) => setState(api, lab, name, 'start');
+  const begun = await onEach(
+    stopped.filter(({ name }) => name === first),
+    start,
+  );
+  const rest = await onEach(
+    stopped.filter(({ name }) => name !== first),
+    start,
+  );
+  const failed = [...begun.failed, ...rest.failed];
   if (failed.length > 0) throw notDone('Not started', failed);
 }
 
