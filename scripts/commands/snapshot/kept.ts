@@ -3,7 +3,6 @@ import type { RemoteMachine } from '../../exec/ssh.ts';
 import type { KeptDisk, MachineDriver, Snapshots } from '../../machines/driver.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import type { Emit } from '../../shared/events.ts';
-import type { Deps } from '../deps.ts';
 import type { LabState, SnapshotRecord } from '../state.ts';
 import { wrongRoutes } from '../up/cluster.ts';
 import { bareRunningPods, readNodesAndPods, unready } from './cluster-state.ts';
@@ -39,22 +38,21 @@ export interface Cluster {
   readonly machines: ReadonlyMap<string, RemoteMachine>;
 }
 
-/** What labup has at its end. */
+/** What labup has at its end, when all sessions and routes are as planned. */
 interface LabThatIsUp extends Cluster {
-  readonly deps: Pick<Deps, 'signal'>;
   readonly driver: MachineDriver;
   readonly state: LabState;
 }
 
 /** What labup keeps at its end, for `lab reset`: once, and where that costs nothing. Returns whether it did. */
 export async function keepLabup(lab: LabThatIsUp, emit: Emit): Promise<boolean> {
-  const { plan, state, deps } = lab;
+  const { plan, state } = lab;
   const { snapshots } = lab.driver;
   if (snapshots === undefined || (await snapshots.cost(plan)) !== undefined) return false;
   const seen = (await snapshotsOf({ plan, state, snapshots })).find(({ name }) => name === LABUP_SNAPSHOT);
   if (seen?.complete) return false;
   if (seen !== undefined) await removeOne(snapshots, state, plan, LABUP_SNAPSHOT, emit);
-  await keep(snapshots, state, LABUP_SNAPSHOT, await recordOf(lab, deps.signal), emit);
+  await keep(snapshots, state, LABUP_SNAPSHOT, await recordOf(lab, []), emit);
   return true;
 }
 
@@ -83,12 +81,9 @@ export async function removeOne(
   await snapshots.remove(plan, name, emit);
 }
 
-/** What is to be known of a running lab for bringing it back. */
-export async function recordOf(lab: Cluster, signal: AbortSignal | undefined): Promise<SnapshotRecord> {
-  const [cluster, routes] = await Promise.all([
-    readNodesAndPods(lab.kubectl),
-    routesNotAsPlanned(lab, signal),
-  ]);
+/** What is to be known of a running lab for bringing it back. `routes`: those that are not as planned. */
+export async function recordOf(lab: Cluster, routes: readonly string[]): Promise<SnapshotRecord> {
+  const cluster = await readNodesAndPods(lab.kubectl);
   const wrong = [...unready(cluster), ...routes];
   return { at: new Date().toISOString(), plan: lab.plan, bare: bareRunningPods(cluster), wrong };
 }

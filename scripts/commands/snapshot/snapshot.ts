@@ -59,7 +59,7 @@ const SAVE_STEPS = new Steps<Start>()
     run: async ({ deps, options, closing }, emit) => {
       const lab = await openLab(deps, options, emit, { locked: true });
       closing.push(() => lab.close());
-      return { changed: false, record: await recordOf(lab, deps.signal) };
+      return { changed: false, record: await recordOf(lab, await routesNotAsPlanned(lab, deps.signal)) };
     },
   })
   .step({
