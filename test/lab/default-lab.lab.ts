@@ -9,7 +9,16 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { reportSchema } from '../../scripts/report/json.ts';
 import { packageRoot } from '../../scripts/shared/files.ts';
 import { proveCalicoResources } from './calico-crds.ts';
-import { capture, changed, expectPass, host, hostSnapshot, until, Workplace, writtenSince } from './support.ts';
+import {
+  capture,
+  changed,
+  expectPass,
+  host,
+  hostSnapshot,
+  until,
+  Workplace,
+  writtenSince,
+} from './support.ts';
 
 const canRun = process.platform === 'linux' && process.getuid?.() === 0;
 if (!canRun) console.warn('SKIPPED: the lab tier needs root on a Linux host');
@@ -331,6 +340,15 @@ describe.skipIf(!canRun)('the default lab', () => {
       await back('reset');
       expect(await namespaces()).not.toContain('namespace/web\n');
       expect(await changed(place)).toBe(false);
+      const { stdout } = await place.exec(
+        'ubuntu',
+        'systemctl',
+        'show',
+        '-p',
+        'StatusText',
+        'lab-cloud-init',
+      );
+      expect(stdout).toBe('StatusText=bootcmd has run\n');
     });
   });
 
