@@ -20,6 +20,7 @@ import {
   durationText,
   slowestText,
   statusText,
+  timingsText,
 } from './text.ts';
 
 type LabArgs = LabOptions & Json;
@@ -64,8 +65,9 @@ export function realHandlers(use: (args: Json) => Deps, terminal: Terminal, runT
       else deps.say(`${path} is written: the default lab, to be edited\nnext: npx labup --dry-run`);
     },
 
-    async up(args: UpOptions & Json & { readonly dryRun?: boolean }) {
+    async up(args: UpOptions & Json & { readonly dryRun?: boolean; readonly timings?: boolean }) {
       const { dryRun, labup } = await import('../commands/up/labup.ts');
+      const { sumOf } = await import('../commands/up/processor-time.ts');
       const deps = use(args);
       if (args.dryRun === true) {
         const { plan, text } = await dryRun(deps, args);
@@ -76,10 +78,13 @@ export function realHandlers(use: (args: Json) => Deps, terminal: Terminal, runT
       const result = await labup(deps, args);
       if (args.json) {
         const { plan, stateDir, changed, durationMs, timings } = result;
-        printJson({ schemaVersion: 1, lab: plan.lab, stateDir, changed, durationMs, timings });
+        const { processorMs, leastMs, ratio } = sumOf(timings);
+        const took = { durationMs, processorMs, leastMs, ratio, timings };
+        printJson({ schemaVersion: 1, lab: plan.lab, stateDir, changed, ...took });
         return;
       }
-      if (result.changed) deps.say(slowestText(result.timings));
+      if (args.timings === true) deps.say(timingsText(result.timings));
+      else if (result.changed) deps.say(slowestText(result.timings));
       deps.say(
         `${colors.green('up')}  lab "${result.plan.lab}" ${result.changed ? 'is up' : 'was up already, nothing changed'} (${durationText(result.durationMs)})`,
       );

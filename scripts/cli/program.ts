@@ -50,6 +50,7 @@ function defineUp(command: Command, handlers: Handlers): void {
     .addOption(artifactsOption())
     .addOption(echoOption())
     .option('--small', 'one worker fewer, and no routed client: for laptops')
+    .option('--timings', 'also say what each step took, and what it would have taken at least')
     .action((options) => handlers.up(options));
 }
 

@@ -3,6 +3,7 @@ import type { BundleManifest } from '../artifacts/bundle/bundle.ts';
 import type { Diagnosis } from '../commands/inspect/doctor.ts';
 import type { LabStatus, MachineStatus } from '../commands/inspect/status.ts';
 import type { StepTiming } from '../commands/steps.ts';
+import { sumOf } from '../commands/up/processor-time.ts';
 import type { DoctorCheck, DoctorVerdict } from '../plan/doctor/check.ts';
 import type { HostProblem } from '../plan/host-facts.ts';
 import { table, wrap } from '../shared/text.ts';
@@ -49,6 +50,22 @@ export function progressText(done: number, total: number, secondsLeft?: number):
 export function slowestText(timings: readonly StepTiming[]): string {
   const slowest = [...timings].sort((a, b) => b.ms - a.ms).slice(0, 5);
   return `slowest steps: ${slowest.map(({ step, ms }) => `${step} ${durationText(ms)}`).join(', ')}`;
+}
+
+/** What each step took: wall time, processor time of this host, and the least that it could have taken. */
+export function timingsText(timings: readonly StepTiming[]): string {
+  const sum = sumOf(timings);
+  const row = (step: string, { ms, processorMs = 0, leastMs = 0 }: Omit<StepTiming, 'step' | 'changed'>) => [
+    ...[step, durationText(ms), durationText(processorMs), durationText(leastMs)],
+  ];
+  const lines = table([
+    ['STEP', 'WALL', 'PROCESSORS', 'AT LEAST'],
+    ...timings.map((timing) => row(timing.step, timing)),
+    row('all', sum),
+  ]);
+  const why =
+    'AT LEAST: the processor time, shared among all processors, or that of the one machine that needed most, if that is more';
+  return [...lines, `${sum.ratio.toFixed(2)} times its critical path`, why].join('\n');
 }
 
 /** The lab's state as a table. */

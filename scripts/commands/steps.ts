@@ -72,18 +72,31 @@ export interface StepTiming {
   readonly step: string;
   readonly ms: number;
   readonly changed: boolean;
+  /** The processor time that this host spent meanwhile, on whatever it was. */
+  readonly processorMs?: number;
+  /** What the step would have taken at least: by its processor time, and by that of the machine that worked longest. */
+  readonly leastMs?: number;
 }
 
+/** Called when a step begins; returns what says, of its wall time, what else it took. */
+export type StepMeter = () => (ms: number) => Pick<StepTiming, 'processorMs' | 'leastMs'>;
+
 /** The same, and every step that ends well is added to `timings`. */
-export function timed(runSteps: RunSteps, timings: StepTiming[]): RunSteps {
+export function timed(
+  runSteps: RunSteps,
+  timings: StepTiming[],
+  meter: StepMeter = () => () => ({}),
+): RunSteps {
   return (steps) =>
     runSteps(
       steps.map((step) => ({
         ...step,
         run: async (emit) => {
           const began = performance.now();
+          const measured = meter();
           const changed = await step.run(emit);
-          timings.push({ step: step.id, ms: Math.round(performance.now() - began), changed });
+          const ms = Math.round(performance.now() - began);
+          timings.push({ step: step.id, ms, changed, ...measured(ms) });
           return changed;
         },
       })),

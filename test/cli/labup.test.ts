@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { StepTiming } from '../../scripts/commands/steps.ts';
 import type { SeenFacts } from '../../scripts/machines/host-facts.ts';
 import { LabFailure } from '../../scripts/shared/errors.ts';
 import { type FakeLab, fakeLab, filesOf } from '../fakes/lab.ts';
@@ -59,6 +60,22 @@ describe('labup', () => {
     const { code, out } = await lab.run('labup', ['--yes', '--json']);
     expect(code).toBe(0);
     expect(JSON.parse(out)).toMatchObject({ schemaVersion: 1, lab: 'bgp-lab', changed: true });
+    const { timings, processorMs, leastMs } = JSON.parse(out) as {
+      timings: StepTiming[];
+      processorMs: number;
+      leastMs: number;
+    };
+    const sum = (of: (timing: StepTiming) => number | undefined) =>
+      timings.reduce((all, timing) => all + (of(timing) ?? Number.NaN), 0);
+    expect([processorMs, leastMs]).toEqual([sum((each) => each.processorMs), sum((each) => each.leastMs)]);
+    for (const { ms, leastMs: least = Number.NaN } of timings) expect(least).toBeLessThanOrEqual(ms);
+  });
+
+  it('says what each step took with --timings', async () => {
+    const { err } = await lab.run('labup', ['--yes', '--timings']);
+    for (const step of ['host', 'machines', 'control-plane', 'join', 'all'])
+      expect(err).toMatch(new RegExp(`^${step} +\\d\\S* s +\\d\\S* s +\\d\\S* s$`, 'm'));
+    expect(err).toMatch(/^\d+\.\d\d times its critical path$/m);
   });
 
   it('is the same as `lab up`', async () => {

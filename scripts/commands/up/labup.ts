@@ -18,6 +18,7 @@ import { type JournalEntry, LabState } from '../state.ts';
 import { type RunSteps, type StepTiming, timed } from '../steps.ts';
 import { type PlanOptions, planFromSpec, refuseOtherPlan, type WantedPlan } from './load-plan.ts';
 import { preflight } from './preflight.ts';
+import { processorMeter } from './processor-time.ts';
 import { upSteps } from './steps.ts';
 
 export interface UpOptions extends PlanOptions {
@@ -67,7 +68,7 @@ export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
     const closing: (() => void)[] = [];
     const start = { deps, driver, plan, state, work, packages, closing };
     try {
-      const runSteps = journaled(timed(deps.runSteps, timings), 'labup', state);
+      const runSteps = journaled(timed(deps.runSteps, timings, processorMeter), 'labup', state);
       const complete = await upSteps(driver, plan).run(start, runSteps);
       await state.save('timings', timings);
       return {
