@@ -216,6 +216,7 @@ export async function stopOurDaemon(
       await waitFor({
         what: `${kind.name} to stop`,
         timeoutMs: TIMEOUTS.daemonReady,
+        pollMs: 50,
         look: async () =>
           isRunning(process)
             ? { done: false, why: `process ${process.pid} runs` }
