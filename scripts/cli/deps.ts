@@ -40,6 +40,7 @@ export function realDeps(terminal: Terminal, quiet: boolean): Deps {
     driver: (name) => drivers(local)[name](),
     artifacts: async (choice) =>
       (await import('../commands/artifact-sources.ts')).artifactSource(choice, local, await cacheDir()),
+    apiReader: async (access) => (await import('../cluster/api-reader.ts')).apiReader(access),
     connect: async (...to) => (await import('../exec/ssh.ts')).connectSsh(...to),
     signal,
     ...display(terminal, quiet),

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import type { Executor, RunOptions, RunResult } from '../exec/executor.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
+import { type ApiAnswer, type ApiQuestion, type ApiReader, answerTo, questionOf } from './api-question.ts';
 
 /** What kubectl on this host needs for the lab's API server, whatever the user's own kubeconfig says. */
 export interface KubectlAccess {
@@ -37,16 +38,60 @@ export function kubectlCommand({ binary, kubeconfig, via }: KubectlAccess): read
   return [binary, '--kubeconfig', kubeconfig, '--cache-dir', cache, ...forward];
 }
 
-/** A kubectl bound to one cluster. */
-export function kubectlWith(local: Executor, access: KubectlAccess): Kubectl {
-  const run = async (args: readonly string[], options: RunOptions = {}) => {
+/** How long the API server may be silent before kubectl is asked, in milliseconds. */
+const DIRECT_TIMEOUT_MS = 5_000;
+
+/**
+ * A kubectl bound to one cluster. With `connect` plain questions go to the API server over a connection that is kept: a
+ * process of kubectl takes as much processor time as ten of them. What goes wrong there is asked of kubectl, which says it
+ * in its own words.
+ */
+export function kubectlWith(
+  local: Executor,
+  access: KubectlAccess,
+  connect?: (access: KubectlAccess) => Promise<ApiReader>,
+): Kubectl {
+  let reader: Promise<ApiReader> | undefined;
+  const direct = async <T>(
+    args: readonly string[],
+    { signal, timeoutMs = DIRECT_TIMEOUT_MS }: RunOptions,
+    use: (question: ApiQuestion, ask: (path: string) => Promise<ApiAnswer>) => Promise<T>,
+  ): Promise<T | undefined> => {
+    const question = connect === undefined ? undefined : questionOf(args);
+    if (connect === undefined || question === undefined) return undefined;
+    try {
+      reader ??= connect(access);
+      const read = await reader;
+      return await use(question, (path) => read(path, Math.min(timeoutMs, DIRECT_TIMEOUT_MS), signal));
+    } catch {
+      reader = undefined;
+      return undefined;
+    }
+  };
+  const run = async (args: readonly string[], options: RunOptions = {}): Promise<RunResult> => {
+    const said = await direct(args, options, async (question, ask) => {
+      if (!('raw' in question)) {
+        const answer = await answerTo(question, ask);
+        return { exitCode: 0, stdout: answer === undefined ? '' : JSON.stringify(answer), stderr: '' };
+      }
+      const { status, text } = await ask(question.raw);
+      if (status === 404 && options.okCodes?.includes(1)) return { exitCode: 1, stdout: '', stderr: text };
+      if (status !== 200) throw new Error(`status ${status}`);
+      return { exitCode: 0, stdout: text, stderr: '' };
+    });
+    if (said !== undefined) return said;
     const argv = [...kubectlCommand(access), '--request-timeout', `${TIMEOUTS.request / 1000}s`, ...args];
     return local.run(argv, { timeoutMs: TIMEOUTS.command, ...options });
   };
   return {
     access,
     run,
-    json: async <T>(args: readonly string[], options?: RunOptions) =>
-      JSON.parse((await run([...args, '-o', 'json'], options)).stdout) as T,
+    json: async <T>(args: readonly string[], options: RunOptions = {}) => {
+      const wanted = [...args, '-o', 'json'];
+      const answer = await direct(wanted, options, (question, ask) =>
+        'raw' in question ? Promise.reject(new Error('no list')) : answerTo(question, ask),
+      );
+      return (answer ?? JSON.parse((await run(wanted, options)).stdout)) as T;
+    },
   };
 }

@@ -1,3 +1,5 @@
+import type { ApiReader } from '../cluster/api-question.ts';
+import type { KubectlAccess } from '../cluster/kubectl.ts';
 import type { Executor } from '../exec/executor.ts';
 import type { Connect } from '../machines/connect.ts';
 import type { MachineDriver, MachineImage, ObservedThing } from '../machines/driver.ts';
@@ -95,6 +97,8 @@ export interface Deps {
   /** The source of images and binaries that was chosen. */
   readonly artifacts: (choice: ArtifactChoice) => Promise<ArtifactSource>;
   readonly connect: Connect;
+  /** Asks an API server without kubectl; absent where kubectl is asked everything. */
+  readonly apiReader?: ((access: KubectlAccess) => Promise<ApiReader>) | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly runSteps: RunSteps;
   /** Asks a yes-or-no question; undefined where nobody can answer (no terminal). */

@@ -104,7 +104,11 @@ async function nodeStates(deps: Deps, state: LabState, plan: LabPlan): Promise<R
   const binary = await cachedKubectl(deps, state);
   const api = await openApi(deps, plan, await sshTargets(deps, plan, state));
   try {
-    const kubectl = kubectlWith(deps.local, { binary, kubeconfig: state.path('kubeconfig'), ...api.via });
+    const kubectl = kubectlWith(
+      deps.local,
+      { binary, kubeconfig: state.path('kubeconfig'), ...api.via },
+      deps.apiReader,
+    );
     const { items } = await kubectl.json<NodeList>(['get', 'nodes'], { timeoutMs: 10_000 });
     return new Map(
       items.map(({ metadata, status }) => {

@@ -70,7 +70,11 @@ export async function openLab(
   if ((await state.read('kubeconfig')) === undefined)
     throw new UserError(`The lab's kubeconfig is missing from ${state.dir}.`, { next: 'npx labup --yes' });
   const api = await openApi(deps, plan, targets);
-  const kubectl = kubectlWith(deps.local, { binary, kubeconfig: state.path('kubeconfig'), ...api.via });
+  const kubectl = kubectlWith(
+    deps.local,
+    { binary, kubeconfig: state.path('kubeconfig'), ...api.via },
+    deps.apiReader,
+  );
   const machines = new Map<string, RemoteMachine>();
   const connect = async (target: SshTarget) => {
     machines.get(target.name)?.close();

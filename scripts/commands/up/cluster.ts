@@ -37,7 +37,7 @@ import type { Machines } from './machines.ts';
 
 /** What the steps of the cluster work with. */
 interface Lab extends Machines {
-  readonly deps: Pick<Deps, 'local' | 'signal'>;
+  readonly deps: Pick<Deps, 'apiReader' | 'local' | 'signal'>;
   readonly state: LabState;
   readonly artifacts: LabArtifacts;
 }
@@ -75,7 +75,11 @@ export async function startControlPlane(lab: Lab, emit: Emit) {
   await state.write('kubeconfig', kubeconfigVia(admin.kubeconfig, apiServer.address));
   await state.write(KUBECTL_NOTE, artifacts.kubectl);
   const kubeconfig = state.path('kubeconfig');
-  const kubectl = kubectlWith(deps.local, { binary: artifacts.kubectl, kubeconfig, ...api.via });
+  const kubectl = kubectlWith(
+    deps.local,
+    { binary: artifacts.kubectl, kubeconfig, ...api.via },
+    deps.apiReader,
+  );
   await waitForApi(kubectl, emit, deps.signal, () => nodeReasons(apiServer));
   return { changed: changed.includes(true), kubectl, ca: admin.ca, boots };
 }
