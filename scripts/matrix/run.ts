@@ -68,10 +68,11 @@ export async function runCells(
 }
 
 function refuseDuplicates(ids: readonly string[]): void {
-  const twice = ids.filter((id, index) => ids.indexOf(id) !== index);
-  if (twice.length > 0)
+  const seen = new Set<string>();
+  const twice = new Set(ids.filter((id) => seen.size === seen.add(id).size));
+  if (twice.size > 0)
     throw new HarnessError('Two cells have the same id, so their results could not be told apart.', {
-      details: [...new Set(twice)],
+      details: [...twice],
     });
 }
 

@@ -109,14 +109,13 @@ async function prove(
   let last = after;
   for (const from of new Set(open.map((cell) => cell.from))) {
     const own = open.filter((cell) => cell.from === from);
+    const ids = new Set(own.map(({ id }) => id));
     await runCells(own, probeSources, { timeoutMs: COUNTED_MS });
     const now = await counters();
-    const alone = results.filter(
-      ({ cell }) => cell.expected.outcome === 'ok' || own.some(({ id }) => id === cell.id),
-    );
+    const alone = results.filter(({ cell }) => cell.expected.outcome === 'ok' || ids.has(cell.id));
     const counted = { before: last, after: now, logs, waitedMs: COUNTED_MS };
     for (const result of proveResults(state, alone, counted, results))
-      if (own.some(({ id }) => id === result.cell.id)) proven.set(result.cell.id, result);
+      if (ids.has(result.cell.id)) proven.set(result.cell.id, result);
     last = now;
   }
   return results.map((result) => proven.get(result.cell.id) ?? result);
