@@ -1,8 +1,12 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ensureJoinToken } from '../../scripts/cluster/join-token.ts';
 import { caCertHash, kubeadmDistribution } from '../../scripts/cluster/kubeadm.ts';
 import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
 import { ensurePodBlocks, waitForApi, waitForNodes } from '../../scripts/cluster/nodes.ts';
+import { localExecutor } from '../../scripts/exec/local.ts';
 import { type LabEvent, silent } from '../../scripts/shared/events.ts';
 import { CA_CERTIFICATE, CA_HASH } from '../fakes/ca.ts';
 import { fakeMachine } from '../fakes/machine.ts';
@@ -12,8 +16,14 @@ import { labPlan, labSecrets, machine } from '../render/fixture.ts';
 const plan = labPlan();
 const secrets = labSecrets(plan);
 const context = { plan, secrets, emit: silent };
-const { clearWorker, ensureControlPlane, isJoined, join, prepareWorker, readAdminAccess } =
-  kubeadmDistribution;
+const {
+  clearWorker,
+  ensureControlPlane,
+  isJoined,
+  join: joinWorker,
+  prepareWorker,
+  readAdminAccess,
+} = kubeadmDistribution;
 
 /** A node by what it says to a command; everything else succeeds silently. */
 function node(reply: (line: string) => Reply | undefined) {
@@ -57,7 +67,7 @@ describe('kubeadm', () => {
   it('does nothing to a control plane that is done', async () => {
     const { executor, machine: master } = node(() => '');
     expect(await ensureControlPlane(master, context)).toBe(false);
-    expect(executor.lines().filter((line) => !line.startsWith('systemctl'))).toEqual([
+    expect(executor.lines().filter((line) => !line.includes('systemctl'))).toEqual([
       'test -e /etc/kubernetes/lab-done',
     ]);
     expect(await isJoined(master)).toBe(true);
@@ -95,26 +105,36 @@ describe('kubeadm', () => {
         ? { exitCode: 1, stderr: "couldn't validate the identity" }
         : fresh(line),
     );
-    const joining = join(worker, machine(plan, 'k8sworker1'), CA_CERTIFICATE, context);
+    const joining = joinWorker(worker, machine(plan, 'k8sworker1'), CA_CERTIFICATE, context);
     await expect(joining).rejects.toThrow('kubeadm failed on');
     expect(executor.lines().some((line) => line.startsWith('touch'))).toBe(false);
   });
 
   it("joins with the hash of the cluster's own CA", async () => {
     const { machine: worker } = node(fresh);
-    await join(worker, machine(plan, 'k8sworker1'), CA_CERTIFICATE, context);
+    await joinWorker(worker, machine(plan, 'k8sworker1'), CA_CERTIFICATE, context);
     expect(worker.files.get('/etc/kubernetes/lab-join.yaml')?.content).toContain(CA_HASH);
     // As `openssl x509 -pubkey | openssl pkey -pubin -outform der | sha256sum` says.
     expect(caCertHash(CA_CERTIFICATE)).toBe(CA_HASH);
   });
 
-  it('starts containerd, and kubelet only at reboots', async () => {
-    const { executor, machine: worker } = node(() => '');
+  it.each([
+    ['containerd', ['enable --quiet kubelet', 'start containerd']],
+    ['containerd kubelet', ['start containerd']],
+  ])('starts containerd, and kubelet only at reboots, where %s is enabled', async (enabled, done) => {
+    const folder = mkdtempSync(join(tmpdir(), 'systemctl-'));
+    const log = join(folder, 'log');
+    const stub = `#!/bin/sh\ncase "$1 $3" in ${enabled
+      .split(' ')
+      .map((unit) => `"is-enabled ${unit}") exit 0;;`)
+      .join(' ')} is-enabled*) exit 1;; esac\necho "$*" >> ${log}\n`;
+    writeFileSync(join(folder, 'systemctl'), stub, { mode: 0o755 });
+    const env = { PATH: `${folder}:${process.env.PATH}` };
+    const local = localExecutor();
+    const worker = fakeMachine('k8sworker1', { ...local, run: (argv) => local.run(argv, { env }) });
     await prepareWorker(worker);
-    expect(executor.lines()).toEqual([
-      'systemctl enable --quiet containerd kubelet',
-      'systemctl start containerd',
-    ]);
+    expect(readFileSync(log, 'utf8').trim().split('\n')).toEqual(done);
+    rmSync(folder, { recursive: true });
   });
 
   it('takes a node of another cluster for one that has to join', async () => {
