@@ -7,7 +7,6 @@ import { debianArchitecture, findDebianSource, mirrorProblem } from '../artifact
 import { cachedFiles, debianSoftware } from '../artifacts/debian-software.ts';
 import { ensureArtifacts, missingArtifacts } from '../artifacts/ensure.ts';
 import { withNodeImage } from '../artifacts/node-image.ts';
-import { fetchOnline, missingBase, missingOnline, onlineProblem } from '../artifacts/online/source.ts';
 import { loadVersions, type OnlineChoice, onlineFiles, PLATFORMS } from '../artifacts/online/versions.ts';
 import type { Recipe } from '../artifacts/recipe.ts';
 import { recipes } from '../artifacts/recipes.ts';
@@ -196,8 +195,11 @@ export function onlineArtifacts(
   const architecture = debianArchitecture();
   const hostPlatform = PLATFORMS.find((each) => each === `${process.platform}/${architecture}`);
   const choice: OnlineChoice = { distribution, architecture, hostPlatform };
+  // What downloads takes a tenth of a second to load.
+  const online = () => import('../artifacts/online/source.ts');
   return {
     async missing(machines) {
+      const { missingBase, missingOnline } = await online();
       const [files, base] = await Promise.all([
         missingOnline(cache, onlineFiles(lock, choice)),
         missingBase({ cache, machines }),
@@ -208,10 +210,12 @@ export function onlineArtifacts(
       ];
     },
     async reachable() {
+      const { onlineProblem } = await online();
       const [problem, mirror] = await Promise.all([onlineProblem(lock), mirrorAnswers(local)]);
       return problem === undefined && mirror;
     },
     async ensure(machines, emit, signal) {
+      const { fetchOnline } = await online();
       const { software, bundlePaths, changed } = await fetchOnline({
         host: local,
         cache,

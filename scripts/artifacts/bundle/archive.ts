@@ -3,8 +3,6 @@ import { open } from 'node:fs/promises';
 import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import * as zlib from 'node:zlib';
-import { Decompress } from 'fzstd';
-import { Parser } from 'tar';
 import { z } from 'zod';
 
 /** One name of a container image in an archive, and the architectures that it is there for, in Go's names. */
@@ -91,6 +89,8 @@ export function fullImageName(name: string): string {
 /** The JSON documents of a tar file by their paths in it, wherever in it they stand. */
 async function readDocuments(path: string): Promise<Documents> {
   const documents = new Map<string, unknown>();
+  // Few commands read archives, and every labup would load it.
+  const { Parser } = await import('tar');
   const parser = new Parser({ strict: true, gzip: false, zstd: false, brotli: false });
   const reading: Promise<void>[] = [];
   parser.on('entry', (entry) => {
@@ -156,6 +156,7 @@ function zstdDecompress(): Transform | typeof slowZstd {
 
 async function* slowZstd(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const chunks: Buffer[] = [];
+  const { Decompress } = await import('fzstd');
   const decompress = new Decompress((chunk) => void chunks.push(Buffer.from(chunk)));
   for await (const chunk of content) {
     decompress.push(chunk);
