@@ -36,11 +36,13 @@ const CONNECT_STEPS = new Steps<LabtestStart>().step({
   id: 'connect',
   title: 'Connect',
   why: 'SSH to every machine, and the cluster must be this lab',
-  run: async ({ deps, testOptions, closing }, emit) => {
+  run: async ({ deps, testOptions, options, closing }, emit) => {
     const lab = withNamespaces(await openLab(deps, testOptions, emit), testOptions);
     closing.push(() => lab.close());
-    await prepareProbes(lab, emit);
-    return { changed: true, lab };
+    // While the state is read; whoever probes waits for it.
+    const ready = prepareProbes(lab, emit);
+    ready.catch(() => {});
+    return { changed: true, lab, options: { ...options, beforeProbes: () => ready } };
   },
 });
 
@@ -52,8 +54,10 @@ const FAILED_FIRST_STEPS = CONNECT_STEPS.step({
   id: 'failed',
   title: 'What failed last time',
   why: 'alone, and the end if it still fails',
-  run: async ({ deps, lab, testOptions }, emit) => {
-    const still = await testFailed(deps, lab, testOptions, (text) => emit({ type: 'note', text }));
+  run: async ({ deps, lab, testOptions, options: { beforeProbes } }, emit) => {
+    const still = await testFailed(deps, lab, { ...testOptions, beforeProbes }, (text) =>
+      emit({ type: 'note', text }),
+    );
     return { changed: still !== undefined, still };
   },
 });
@@ -91,8 +95,8 @@ async function everything(start: LabtestStart): Promise<Tested> {
 }
 
 async function failedFirst(start: LabtestStart): Promise<Tested> {
-  const { deps, options } = start;
-  const { lab, still } = await FAILED_FIRST_STEPS.run(start, deps.runSteps);
+  const { deps } = start;
+  const { lab, still, options } = await FAILED_FIRST_STEPS.run(start, deps.runSteps);
   return { lab, result: still ?? (await testLab(deps, lab, deps.runSteps, options)) };
 }
 
@@ -100,7 +104,7 @@ async function failedFirst(start: LabtestStart): Promise<Tested> {
 async function testFailed(
   deps: Deps,
   lab: OpenLab,
-  { only, icmp = false, onPlanned }: TestOptions,
+  { only, icmp = false, onPlanned, beforeProbes }: TestOptions & Required<Pick<RunOptions, 'beforeProbes'>>,
   note: (text: string) => void,
 ): Promise<TestResult | undefined> {
   const known = await knownCells(lab.state);
@@ -112,6 +116,7 @@ async function testFailed(
   note(`${failed.length} cells`);
   const result = await testLab(deps, lab, unseenSteps, {
     ...(onPlanned === undefined ? {} : { onPlanned }),
+    beforeProbes,
     icmp,
     select: controlled(both(onlyCells(only), cellsWithIds(failed))),
   });
