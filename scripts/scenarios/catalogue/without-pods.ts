@@ -9,7 +9,6 @@ import {
   curl,
   find,
   inNamespace,
-  nc,
   nodeOf,
   on,
   outsider,
@@ -71,9 +70,9 @@ export const withoutPods: Scenario = {
     },
     {
       id: 'nobody',
-      look: inPod('client', ...nc('outside', '80')),
+      look: on(worker(0), 'nc', '-zv', '-w', '3', clusterIp('outside'), '80'),
       expect: fails('refused'),
-      why: 'A service without endpoints refuses connections: kube-proxy has a rule for that.',
+      why: 'A service without endpoints refuses connections: kube-proxy has a rule for that. With Calico a pod gets no answer instead.',
     },
     {
       id: 'first-server',
