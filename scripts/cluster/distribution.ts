@@ -2,17 +2,10 @@ import type { RemoteMachine } from '../exec/ssh.ts';
 import type { Software } from '../plan/software.ts';
 import type { LabPlan, MachinePlan } from '../plan/types.ts';
 import type { Emit } from '../shared/events.ts';
+import type { RenderedFile } from '../shared/files.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import type { DistributionName } from '../spec/types.ts';
 import type { Kubectl } from './kubectl.ts';
-
-/** What every step of a distribution works with. */
-export interface ClusterContext {
-  readonly plan: LabPlan;
-  readonly secrets: Secrets;
-  readonly emit: Emit;
-  readonly signal?: AbortSignal | undefined;
-}
 
 /** The administrator's access to a cluster. */
 export interface AdminAccess {
@@ -20,6 +13,22 @@ export interface AdminAccess {
   readonly kubeconfig: string;
   /** The cluster's CA certificate, PEM. */
   readonly ca: string;
+}
+
+/** What the nodes of a cluster that has yet to be made are given before anything of it runs. */
+export interface Credentials extends AdminAccess {
+  /** The files of each node, by its name. */
+  readonly files: ReadonlyMap<string, readonly RenderedFile[]>;
+}
+
+/** What every step of a distribution works with. */
+export interface ClusterContext {
+  readonly plan: LabPlan;
+  readonly secrets: Secrets;
+  readonly emit: Emit;
+  readonly signal?: AbortSignal | undefined;
+  /** Where the whole cluster is made now, and its credentials were made beforehand. */
+  readonly credentials?: Credentials | undefined;
 }
 
 /**
@@ -30,8 +39,8 @@ export interface Distribution {
   readonly name: DistributionName;
   /** The distribution's own programs and container images on a node: nothing of them runs yet. */
   install(machine: RemoteMachine, node: MachinePlan, software: Software, emit: Emit): Promise<boolean>;
-  /** What must run on a worker before it joins, so that the join need not wait for it. */
-  prepareWorker(machine: RemoteMachine): Promise<void>;
+  /** What must run on a node, the control plane too, before its Kubernetes is made. */
+  prepareNode(machine: RemoteMachine): Promise<void>;
   ensureControlPlane(machine: RemoteMachine, context: ClusterContext): Promise<boolean>;
   readAdminAccess(machine: RemoteMachine): Promise<AdminAccess>;
   /** Whether this machine has joined completely: the cluster of this CA certificate (PEM), where it is given. */
@@ -45,4 +54,12 @@ export interface Distribution {
   prepareJoin(kubectl: Kubectl, context: ClusterContext): Promise<void>;
   /** Joins one worker that was cleared. `ca` is the cluster's CA certificate, PEM. */
   join(machine: RemoteMachine, node: MachinePlan, ca: string, context: ClusterContext): Promise<void>;
+  /** Starts a worker that was cleared with the credentials of the context: it is a node as soon as the API server answers. */
+  startWorker?(machine: RemoteMachine, node: MachinePlan, context: ClusterContext): Promise<void>;
+  /** Waits until workers that were started so are nodes, and completes what `join` would have done. */
+  completeWorkers?(
+    kubectl: Kubectl,
+    machines: readonly RemoteMachine[],
+    context: ClusterContext,
+  ): Promise<void>;
 }

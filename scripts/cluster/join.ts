@@ -12,6 +12,8 @@ export interface Workers {
   readonly machines: ReadonlyMap<string, RemoteMachine>;
   readonly kubectl: Kubectl;
   readonly ca: string;
+  /** Those that were started beside the control plane. */
+  readonly started?: readonly MachinePlan[];
 }
 
 /**
@@ -19,11 +21,12 @@ export interface Workers {
  * that nothing that is applied meanwhile is taken for done on a dead node.
  */
 export async function clearedWorkers(
-  { distribution, machines, kubectl, ca }: Workers,
+  { distribution, machines, kubectl, ca, started = [] }: Workers,
   context: ClusterContext,
 ): Promise<readonly MachinePlan[]> {
   const looked = await Promise.all(
     machinesOf(context.plan, 'worker').map(async (node) => {
+      if (started.includes(node)) return [];
       const machine = requireMachine(machines, node.name);
       if (await distribution.isJoined(machine, ca)) return [];
       return [{ node, isDead: await distribution.clearWorker(machine, ca, context) }];
@@ -37,11 +40,15 @@ export async function clearedWorkers(
 
 /** Joins the workers that have yet to, and has every worker known by its address. Returns whether anything was done. */
 export async function joinWorkers(
-  { distribution, machines, kubectl, ca }: Workers,
+  { distribution, machines, kubectl, ca, started = [] }: Workers,
   missing: readonly MachinePlan[],
   context: ClusterContext,
 ): Promise<boolean> {
   const { plan, emit } = context;
+  if (started.length > 0) {
+    const running = started.map(({ name }) => requireMachine(machines, name));
+    await distribution.completeWorkers?.(kubectl, running, context);
+  }
   if (missing.length > 0) {
     await distribution.prepareJoin(kubectl, context);
     const join = (node: MachinePlan) =>
@@ -53,5 +60,5 @@ export async function joinWorkers(
       ensureNodeAddress(requireMachine(machines, name), plan, address, emit),
     ),
   );
-  return missing.length > 0 || moved.includes(true);
+  return started.length + missing.length > 0 || moved.includes(true);
 }

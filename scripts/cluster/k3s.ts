@@ -20,7 +20,7 @@ export const k3sDistribution: Distribution = {
   name: 'k3s',
   install: installK3s,
   // An agent starts everything itself.
-  async prepareWorker() {},
+  async prepareNode() {},
 
   async ensureControlPlane(machine, context) {
     const { plan, secrets, emit } = context;

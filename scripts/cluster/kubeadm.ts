@@ -6,11 +6,13 @@ import { criSocket, kubeadmApi, renderKubeadmInit, renderKubeadmJoin } from '../
 import { renderResolvConf } from '../render/runtime.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
-import type { Distribution } from './distribution.ts';
+import { waitFor } from '../shared/wait.ts';
+import type { ClusterContext, Distribution } from './distribution.ts';
 import { undoHalfMade } from './half-made.ts';
 import { ensureJoinToken } from './join-token.ts';
+import { putCredentials } from './kubeadm-credentials.ts';
 import { installKubeadm } from './kubeadm-install.ts';
-import { withNodeReasons } from './node-reasons.ts';
+import { nodeReasons, withNodeReasons } from './node-reasons.ts';
 
 /** Written when kubeadm has ended well, so that a half-made node is told from a whole one. */
 const DONE = '/etc/kubernetes/lab-done';
@@ -20,23 +22,22 @@ const CA = '/etc/kubernetes/pki/ca.crt';
 export const kubeadmDistribution: Distribution = {
   name: 'kubeadm',
   install: installKubeadm,
-  // Started here, so that no join waits for it.
-  prepareWorker: startContainerd,
+  prepareNode: startContainerd,
 
-  async ensureControlPlane(machine, { plan, secrets, emit }) {
-    await startContainerd(machine);
+  async ensureControlPlane(machine, context) {
+    const { plan, secrets, emit, credentials } = context;
     if (await isDone(machine)) return false;
     await undoHalfMade(machine, criSocket(plan.kubernetes.version), emit);
-    const config = {
-      path: '/etc/kubernetes/lab-init.yaml',
-      content: renderKubeadmInit(plan, secrets, await cgroupDriverOf(machine, plan)),
-      mode: 0o600,
-    };
+    if (credentials !== undefined) await putCredentials(machine, credentials);
+    const cgroupDriver = await cgroupDriverOf(machine, plan);
+    const config = configOf('init', renderKubeadmInit(plan, secrets, { cgroupDriver }));
     await machine.writeFiles([config, ...resolvConfOf(plan)]);
-    const args = ['init', '--config', config.path, '--skip-phases', skipped(plan), '--skip-token-print'];
-    const onLine = (line: string) => noteOf(line, emit);
-    const run = machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
-    await withNodeReasons(machine, run);
+    const skip = skipped(plan, credentials !== undefined);
+    await runKubeadm(
+      machine,
+      ['init', '--config', config.path, '--skip-phases', skip, '--skip-token-print'],
+      (line) => noteOf(line, emit),
+    );
     await finish(machine, config.path);
     return true;
   },
@@ -62,16 +63,86 @@ export const kubeadmDistribution: Distribution = {
   prepareJoin: (kubectl, { secrets, emit, signal }) => ensureJoinToken(kubectl, secrets, emit, signal),
 
   async join(machine, node, ca, { plan, secrets, emit }) {
-    const content = renderKubeadmJoin(plan, node, secrets, caCertHash(ca));
-    const config = { path: '/etc/kubernetes/lab-join.yaml', content, mode: 0o600 };
+    const config = configOf('join', renderKubeadmJoin(plan, node, secrets, caCertHash(ca)));
     await machine.writeFiles([config, ...resolvConfOf(plan)]);
-    const args = ['join', '--config', config.path, '--skip-phases', 'preflight'];
-    const onLine = (line: string) => noteOf(`${node.name}: ${line}`, emit);
-    const run = machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
-    await withNodeReasons(machine, run);
+    await runKubeadm(machine, ['join', '--config', config.path, '--skip-phases', 'preflight'], (line) =>
+      noteOf(`${node.name}: ${line}`, emit),
+    );
     await finish(machine, config.path);
   },
+
+  async startWorker(machine, node, context) {
+    const { plan, secrets, credentials, emit } = context;
+    if (credentials === undefined) throw new Error(`no credentials for ${node.name}`);
+    await putCredentials(machine, credentials);
+    // A CA certificate without its key would be an external CA, of whose certificates kubeadm wants those of a control plane.
+    const options = { node, certificatesDir: '/etc/kubernetes/none' };
+    const config = configOf('kubelet', renderKubeadmInit(plan, secrets, options));
+    await machine.writeFiles([config]);
+    // kubelet tries to register at once and then after 0.1, 0.2, 0.4 ... 7 s: one that starts much too early is late.
+    await waitForApiPort(machine, context);
+    await runKubeadm(machine, ['init', 'phase', 'kubelet-start', '--config', config.path], (line) =>
+      noteOf(`${node.name}: ${line}`, emit),
+    );
+    await machine.run(['rm', config.path]);
+  },
+
+  async completeWorkers(kubectl, machines, { plan, emit, signal }) {
+    const socket = `kubeadm.alpha.kubernetes.io/cri-socket=${criSocket(plan.kubernetes.version)}`;
+    const names = machines.map(({ name }) => name);
+    let missing = machines;
+    await waitFor({
+      what: 'all workers to be nodes of the cluster',
+      timeoutMs: TIMEOUTS.nodesReady,
+      look: async () => {
+        const annotated = await kubectl.run(['annotate', '--overwrite', 'node', ...names, socket], {
+          okCodes: [0, 1],
+        });
+        if (annotated.exitCode === 0) return { done: true, value: undefined };
+        missing = machines.filter(({ name }) => annotated.stderr.includes(`nodes "${name}" not found`));
+        return { done: false, why: annotated.stderr.trim().split('\n').at(-1) ?? 'refused' };
+      },
+      explain: async () => (missing[0] === undefined ? [] : nodeReasons(missing[0])),
+      next: 'npx lab kubectl get nodes',
+      signal,
+      emit,
+    });
+    await Promise.all(machines.map((machine) => machine.run(['touch', DONE])));
+  },
 };
+
+const configOf = (name: string, content: string) => ({
+  path: `/etc/kubernetes/lab-${name}.yaml`,
+  content,
+  mode: 0o600,
+});
+
+async function runKubeadm(
+  machine: RemoteMachine,
+  args: readonly string[],
+  onLine: (line: string) => void,
+): Promise<void> {
+  const run = machine.run(['kubeadm', ...args], { timeoutMs: TIMEOUTS.provision, onLine });
+  await withNodeReasons(machine, run);
+}
+
+/** Waits until the API server listens, as a machine sees it: it takes seconds more until it is ready. */
+export async function waitForApiPort(
+  machine: RemoteMachine,
+  { plan, signal }: ClusterContext,
+): Promise<void> {
+  const { hostname, port } = new URL(`https://${plan.kubernetes.apiServer}`);
+  await waitFor({
+    what: `the API server to listen for ${machine.name}`,
+    timeoutMs: TIMEOUTS.provision,
+    look: async () => {
+      (await machine.dial(hostname, Number(port))).destroy();
+      return { done: true, value: undefined };
+    },
+    next: 'npx lab status',
+    signal,
+  });
+}
 
 /** kubeadm's discovery hash: "sha256:" and the SHA-256 of the CA's public key in DER (SubjectPublicKeyInfo). */
 export function caCertHash(pem: string): string {
@@ -81,14 +152,19 @@ export function caCertHash(pem: string): string {
 
 // Preflight asks for what the lab has checked of the host already, and for what no container has: kernel modules to load,
 // the kernel's configuration, no swap; of 1.20 also for crictl, which Debian 12 lacks.
-function skipped({ kubernetes }: LabPlan): string {
-  return kubernetes.dns === 'coredns' ? 'preflight' : 'preflight,addon/coredns';
+function skipped({ kubernetes }: LabPlan, hasCredentials: boolean): string {
+  return [
+    'preflight',
+    ...(kubernetes.dns === 'coredns' ? [] : ['addon/coredns']),
+    // It would restart kubelet to make it use the certificate that it has used from the beginning.
+    ...(hasCredentials ? ['kubelet-finalize'] : []),
+  ].join(',');
 }
 
-// kubelet is enabled for reboots; it is kubeadm that starts it the first time. To enable a unit again has systemd read all
-// of them again, which takes ten times as long as asking.
+// kubelet is enabled for reboots; it is kubeadm that starts it the first time. systemd need not read
+// all units again for that.
 const START_CONTAINERD = `
-for unit; do systemctl is-enabled --quiet "$unit" || systemctl enable --quiet "$unit"; done
+for unit; do systemctl is-enabled --quiet "$unit" || systemctl enable --quiet --no-reload "$unit"; done
 systemctl start containerd`;
 
 async function startContainerd(machine: RemoteMachine): Promise<void> {

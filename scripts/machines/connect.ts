@@ -44,6 +44,53 @@ export async function connectMachines(
   );
 }
 
+/** A machine that is still being reached: what is asked of it waits until then. */
+export interface PendingMachine extends RemoteMachine {
+  /** Settled once it accepts SSH and its cloud-init, where it has one, has ended well. */
+  readonly reached: Promise<RemoteMachine>;
+}
+
+/**
+ * The same machines without waiting for any: each is connected to when `running` says that it runs, and whatever is asked
+ * of it before waits for that. Closing one ends the wait.
+ */
+export function reachMachines(
+  targets: readonly SshTarget[],
+  running: (name: string) => Promise<void>,
+  usesCloudInit: boolean,
+  emit: Emit,
+  signal?: AbortSignal,
+  connect: Connect = connectSsh,
+): ReadonlyMap<string, PendingMachine> {
+  return new Map(
+    targets.map((target) => {
+      const { name, address } = target;
+      const closed = new AbortController();
+      const ends = signal === undefined ? closed.signal : AbortSignal.any([signal, closed.signal]);
+      const reach = async () => {
+        await running(name);
+        const machine = interruptible(await connectOne(target, emit, ends, connect), signal);
+        if (usesCloudInit) await waitForCloudInit(new Map([[name, machine]]), emit, ends);
+        return machine;
+      };
+      const reached = reach();
+      const close = () => {
+        closed.abort();
+        reached.then((machine) => machine.close()).catch(() => {});
+      };
+      // Whoever asks something of it is told.
+      reached.catch(() => {});
+      const pending: PendingMachine = {
+        ...{ name, address, reached, close, where: name },
+        run: async (argv, options) => (await reached).run(argv, options),
+        writeFiles: async (files) => (await reached).writeFiles(files),
+        dial: async (to, port) => (await reached).dial(to, port),
+      };
+      return [name, pending] as const;
+    }),
+  );
+}
+
 async function connectOne(
   target: SshTarget,
   emit: Emit,

@@ -149,8 +149,8 @@ export async function ensureUnits(
   const stamp = { path: `${APPLIED_DIR}/${units[0]}`, content: hashOf(files) };
   const changed = await machine.writeFiles(files);
   if (changed.length === 0 && (await allRunWith(machine, units, stamp))) return false;
+  await machine.run(['systemctl', 'enable', '--quiet', '--no-reload', ...units], options);
   await machine.run(['systemctl', 'daemon-reload'], options);
-  await machine.run(['systemctl', 'enable', '--quiet', ...units], options);
   const how = untilStarted === undefined ? [] : ['--no-block'];
   await machine.run(['systemctl', 'restart', ...how, ...units], options);
   await untilStarted?.();

@@ -102,8 +102,13 @@ export interface MachineDriver {
   ensureHost(plan: LabPlan, emit: Emit): Promise<Changed>;
   /** Makes the machine image known to the daemon; with plain machines, the image that they boot from. */
   ensureImage(plan: LabPlan, image: MachineImage | undefined, emit: Emit): Promise<Changed>;
-  /** Makes every machine of the plan exist and run. */
-  ensureMachines(plan: LabPlan, made: Provisioning, emit: Emit): Promise<Changed>;
+  /** Makes every machine of the plan exist and run. `running` is told of each that runs already, if not of all at the end. */
+  ensureMachines(
+    plan: LabPlan,
+    made: Provisioning,
+    emit: Emit,
+    running?: (name: string) => void,
+  ): Promise<Changed>;
   /** How every machine of the plan, running, is reached over SSH and by which host key it is known, in plan order. */
   reach(plan: LabPlan, secrets: Secrets, emit: Emit): Promise<readonly SshTarget[]>;
   /** Absent for a driver that does not hold the disks of its machines. */

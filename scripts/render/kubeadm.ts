@@ -36,14 +36,21 @@ export function criSocket(version: string): string {
   return kubeadmApi(version) === 'v1beta2' ? path : `unix://${path}`;
 }
 
-/**
- * The configuration file of `kubeadm init` on the control plane; holds the join token. `cgroupDriver` is containerd's;
- * the cluster of 1.20 always takes cgroupfs, as the machine image does.
- */
+/** What the configuration of `kubeadm init` may have other than usual. */
+export interface InitOptions {
+  /** containerd's; the cluster of 1.20 always takes cgroupfs, as the machine image does. */
+  readonly cgroupDriver?: CgroupDriver | undefined;
+  /** Where kubeadm makes certificates and looks for them, if not where nodes have them. */
+  readonly certificatesDir?: string;
+  /** The node that a phase is run for, if not the control plane. */
+  readonly node?: MachinePlan;
+}
+
+/** The configuration file of `kubeadm init` and of its phases; holds the join token. */
 export function renderKubeadmInit(
   plan: LabPlan,
   secrets: Secrets,
-  cgroupDriver: CgroupDriver = 'cgroupfs',
+  { cgroupDriver = 'cgroupfs', certificatesDir, node }: InitOptions = {},
 ): string {
   const api = kubeadmApi(plan.kubernetes.version);
   const documents = readYamlAsset(
@@ -60,9 +67,13 @@ export function renderKubeadmInit(
   fillIn(init, ['bootstrapTokens', 0, 'token'], secrets.joinToken);
   fillIn(init, ['localAPIEndpoint', 'advertiseAddress'], controlPlane.address);
   fillIn(init, ['localAPIEndpoint', 'bindPort'], portOf(kubernetes.apiServer));
-  fillInNode(init, controlPlane, api);
+  fillInNode(init, node ?? controlPlane, api);
 
   fillIn(cluster, ['clusterName'], plan.lab);
+  if (certificatesDir !== undefined) {
+    cluster.set('certificatesDir', certificatesDir);
+    kubelet.setIn(['authentication', 'x509', 'clientCAFile'], '/etc/kubernetes/pki/ca.crt');
+  }
   fillIn(cluster, ['kubernetesVersion'], kubernetes.version);
   fillIn(cluster, ['controlPlaneEndpoint'], kubernetes.apiServer);
   fillIn(cluster, ['networking', 'podSubnet'], kubernetes.podCidr);

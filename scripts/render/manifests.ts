@@ -7,12 +7,17 @@ type Path = readonly (string | number)[];
 
 /** The echo workloads of the plan's variant: namespace, services, one server pod per worker, the client pod. */
 export function renderEcho(plan: LabPlan): string {
-  return writeDocuments([
-    namespace(plan),
-    ...services(plan),
-    ...plan.echo.servers.map((server) => serverPod(plan, server)),
-    clientPod(plan),
-  ]);
+  return [renderEchoServices(plan), renderEchoPods(plan)].join('---\n');
+}
+
+/** The namespace and the services of the echo workloads. */
+export function renderEchoServices(plan: LabPlan): string {
+  return writeDocuments([namespace(plan), ...services(plan)]);
+}
+
+/** The pods of the echo workloads. */
+export function renderEchoPods(plan: LabPlan): string {
+  return writeDocuments([...plan.echo.servers.map((server) => serverPod(plan, server)), clientPod(plan)]);
 }
 
 /** Cluster DNS: service account, permissions, Service kube-dns, and the Deployment on the control plane. */

@@ -21,7 +21,7 @@ const {
   ensureControlPlane,
   isJoined,
   join: joinWorker,
-  prepareWorker,
+  prepareNode,
   readAdminAccess,
 } = kubeadmDistribution;
 
@@ -119,7 +119,7 @@ describe('kubeadm', () => {
   });
 
   it.each([
-    ['containerd', ['enable --quiet kubelet', 'start containerd']],
+    ['containerd', ['enable --quiet --no-reload kubelet', 'start containerd']],
     ['containerd kubelet', ['start containerd']],
   ])('starts containerd, and kubelet only at reboots, where %s is enabled', async (enabled, done) => {
     const folder = mkdtempSync(join(tmpdir(), 'systemctl-'));
@@ -132,7 +132,7 @@ describe('kubeadm', () => {
     const env = { PATH: `${folder}:${process.env.PATH}` };
     const local = localExecutor();
     const worker = fakeMachine('k8sworker1', { ...local, run: (argv) => local.run(argv, { env }) });
-    await prepareWorker(worker);
+    await prepareNode(worker);
     expect(readFileSync(log, 'utf8').trim().split('\n')).toEqual(done);
     rmSync(folder, { recursive: true });
   });

@@ -9,6 +9,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { reportSchema } from '../../scripts/report/json.ts';
 import { packageRoot } from '../../scripts/shared/files.ts';
 import { proveCalicoResources } from './calico-crds.ts';
+import { proveJoinedNode } from './joined-node.ts';
 import {
   capture,
   changed,
@@ -76,6 +77,8 @@ describe.skipIf(!canRun)('the default lab', () => {
     expectPass(await place.run('lab', 'status'));
     expect([...writtenSince(marker), ...readdirSync(home, { recursive: true })]).toEqual([]);
   });
+
+  proveJoinedNode(place, 'k8sworker3');
 
   proveCalicoResources(place);
 

@@ -81,7 +81,7 @@ describe.skipIf(reason !== undefined)('machines reached over SSH', () => {
     const common = await ensureSoftware(machine, plan, planned, silent);
     if (planned.role === 'router') return (await ensureRouter(machine, plan, secrets)) || common;
     const software = await kubeadmDistribution.install(machine, planned, artifacts.software, silent);
-    await kubeadmDistribution.prepareWorker(machine);
+    await kubeadmDistribution.prepareNode(machine);
     return (await ensureBirdNode(machine, plan, planned, secrets)) || software || common;
   };
 

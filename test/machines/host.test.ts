@@ -141,8 +141,8 @@ describe('units', () => {
   const unit = { path: '/etc/systemd/system/lab.service', content: '[Unit]' };
   const UNITS = ['nat.service', 'bird.service'];
   const START = [
+    'systemctl enable --quiet --no-reload nat.service bird.service',
     'systemctl daemon-reload',
-    'systemctl enable --quiet nat.service bird.service',
     'systemctl restart nat.service bird.service',
   ];
   /** A machine whose systemd says these states, and whose files can be read again. */

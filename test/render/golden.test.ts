@@ -98,7 +98,10 @@ describe('the default lab', () => {
 
   it('kubeadm of current Kubernetes', async () => {
     const current = currentPlan('kubeadm');
-    await expectGolden('kubeadm-v1beta4/init.yaml', renderKubeadmInit(current, secrets, 'systemd'));
+    await expectGolden(
+      'kubeadm-v1beta4/init.yaml',
+      renderKubeadmInit(current, secrets, { cgroupDriver: 'systemd' }),
+    );
     const join = renderKubeadmJoin(current, machine(plan, 'k8sworker1'), secrets, CA_HASH);
     await expectGolden('kubeadm-v1beta4/join-k8sworker1.yaml', join);
   });

@@ -7,6 +7,7 @@ import { ensureRouter } from '../../bgp/speakers.ts';
 import { distributionOf } from '../../cluster/choose-distribution.ts';
 import type { ClusterContext, Distribution } from '../../cluster/distribution.ts';
 import { clearedWorkers, joinWorkers } from '../../cluster/join.ts';
+import { waitForApiPort } from '../../cluster/kubeadm.ts';
 import { kubeconfigVia } from '../../cluster/kubeconfig.ts';
 import { type Kubectl, kubectlWith } from '../../cluster/kubectl.ts';
 import { nodeReasons } from '../../cluster/node-reasons.ts';
@@ -15,8 +16,13 @@ import type { RemoteMachine } from '../../exec/ssh.ts';
 import { bootTimes, requireMachine } from '../../machines/connect.ts';
 import { announcements, meantPlan } from '../../matrix/network.ts';
 import { readEndpoints } from '../../matrix/state/read.ts';
-import { type LabPlan, machinesOf, theMachine } from '../../plan/types.ts';
-import { renderClusterDns, renderEcho, renderLoadBalancer } from '../../render/manifests.ts';
+import { type LabPlan, type MachinePlan, machinesOf, theMachine } from '../../plan/types.ts';
+import {
+  renderClusterDns,
+  renderEchoPods,
+  renderEchoServices,
+  renderLoadBalancer,
+} from '../../render/manifests.ts';
 import { describeCheck } from '../../report/check-text.ts';
 import type { Emit } from '../../shared/events.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
@@ -48,52 +54,80 @@ interface Cluster extends Lab {
   /** The cluster's CA certificate, PEM. */
   readonly ca: string;
   readonly boots: Boots;
+  /** The workers that were started beside the control plane. */
+  readonly started: readonly MachinePlan[];
+  /** Until they run, and until the control plane is whole. */
+  readonly starting: Promise<unknown>;
+  readonly making: Promise<unknown>;
 }
 
 function contextOf({ plan, secrets, deps: { signal } }: Lab, emit: Emit): ClusterContext {
   return { plan, secrets, emit, signal };
 }
 
-/** Starts the control plane, and configures the BGP daemons beside it. */
+/**
+ * Starts the control plane, and configures the BGP daemons beside it. Where the cluster is made anew, with credentials made
+ * beforehand, the workers start too, and the API server is used as soon as it answers, while kubeadm completes all.
+ */
 export async function startControlPlane(lab: Lab, emit: Emit) {
   const { plan, machines, secrets, state, deps, artifacts, api } = lab;
-  const context = contextOf(lab, emit);
   const distribution = distributionOf(plan);
   const cni = cniOf(plan);
-  const boots = await bootTimes(machines);
-  const changed = await Promise.all([
+  const apiServer = requireMachine(machines, theMachine(plan, 'control-plane').name);
+  const credentials = (await distribution.isJoined(apiServer)) ? undefined : await lab.credentials?.();
+  const context = { ...contextOf(lab, emit), credentials };
+  const workers = machinesOf(plan, 'worker');
+  const boots = bootTimes(machines);
+  const starting = Promise.all(
+    workers.map(async (node) => {
+      const machine = requireMachine(machines, node.name);
+      const [prepared] = await Promise.all([
+        cni.prepareNode(machine, node, context),
+        distribution.prepareNode(machine),
+      ]);
+      if (credentials === undefined) return prepared;
+      await distribution.clearWorker(machine, credentials.ca, context);
+      await distribution.startWorker?.(machine, node, context);
+      return true;
+    }),
+  );
+  const making = Promise.all([
     controlPlane(distribution, cni, machines, context),
     ensureRouter(requireMachine(machines, theMachine(plan, 'router').name), plan, secrets),
-    ...machinesOf(plan, 'worker').map(async (node) => {
-      const machine = requireMachine(machines, node.name);
-      await distribution.prepareWorker(machine);
-      return cni.prepareNode(machine, node, context);
-    }),
+    starting,
+    boots,
   ]);
-  const apiServer = requireMachine(machines, theMachine(plan, 'control-plane').name);
-  const admin = await distribution.readAdminAccess(apiServer);
+  const failed = new AbortController();
+  making.catch(() => failed.abort());
+  const changed = credentials !== undefined || (await making).slice(0, 3).flat().includes(true);
+  const admin = credentials ?? (await distribution.readAdminAccess(apiServer));
   await state.write('kubeconfig', kubeconfigVia(admin.kubeconfig, apiServer.address));
   await state.write(KUBECTL_NOTE, artifacts.kubectl);
   const kubeconfig = state.path('kubeconfig');
-  const kubectl = kubectlWith(
-    deps.local,
-    { binary: artifacts.kubectl, kubeconfig, ...api.via },
-    deps.apiReader,
-  );
-  await waitForApi(kubectl, emit, deps.signal, () => nodeReasons(apiServer));
-  return { changed: changed.includes(true), kubectl, ca: admin.ca, boots };
+  const access = { binary: artifacts.kubectl, kubeconfig, ...api.via };
+  const kubectl = kubectlWith(deps.local, access, deps.apiReader);
+  const ends = deps.signal === undefined ? failed.signal : AbortSignal.any([deps.signal, failed.signal]);
+  const answers = async () => {
+    if (credentials !== undefined) await waitForApiPort(apiServer, { ...context, signal: ends });
+    await waitForApi(kubectl, emit, ends, () => nodeReasons(apiServer));
+  };
+  const answering = answers();
+  await Promise.all([Promise.race([making, answering]), answering]);
+  const started = credentials === undefined ? [] : workers;
+  return { changed, kubectl, ca: admin.ca, boots: await boots, started, starting, making };
 }
 
 /** Joins the workers that are missing, and applies CNI and workloads meanwhile. */
 export async function joinWorkersAndApply(lab: Cluster, emit: Emit) {
-  const { plan, machines, kubectl, ca, artifacts } = lab;
+  const { plan, machines, kubectl, ca, artifacts, started } = lab;
   const context = contextOf(lab, emit);
-  const workers = { distribution: distributionOf(plan), machines, kubectl, ca };
+  const workers = { distribution: distributionOf(plan), machines, kubectl, ca, started };
   const missing = await clearedWorkers(workers, context);
   const changed = await Promise.all([
     cniOf(plan).deploy(kubectl, artifacts.software, context),
     applyWorkloads(lab),
-    joinWorkers(workers, missing, context),
+    lab.starting.then(() => joinWorkers(workers, missing, context)),
+    lab.making.then(() => false),
   ]);
   return { changed: changed.includes(true) };
 }
@@ -104,22 +138,26 @@ export async function configureNetwork(lab: Cluster, emit: Emit) {
 }
 
 /** Waits until every node and every pod is Ready, and the LoadBalancer services have their addresses. */
-export async function waitForPodsAndNodes({ kubectl, plan, boots, deps: { signal } }: Cluster, emit: Emit) {
+export async function waitForPodsAndNodes(lab: Cluster, emit: Emit) {
+  const { kubectl, plan, boots, started, deps } = lab;
+  const { signal } = deps;
   await waitForNodes(kubectl, plan, emit, signal);
+  if (started.length > 0) await applyManifests(kubectl, renderEchoPods(plan), signal);
   const { servers, clientPod } = plan.echo;
   const isKubeadm = plan.choices.distribution.value === 'kubeadm';
   const ready = (namespace: string, set: PodSet) => waitForPods(kubectl, namespace, set, boots, emit, signal);
   const waitForSystem = (app: string, count: number) =>
     ready('kube-system', { selector: `k8s-app=${app}`, count });
+  // These come last: the others are only looked at then, and take no time from them meanwhile.
+  await ready(plan.echo.namespace, { names: [...servers.map(({ pod }) => pod), clientPod.pod] });
   await Promise.all([
-    ready(plan.echo.namespace, { names: [...servers.map(({ pod }) => pod), clientPod.pod] }),
     // kubeadm runs CoreDNS twice.
     waitForSystem('kube-dns', isKubeadm && plan.kubernetes.dns === 'coredns' ? 2 : 1),
     waitForAddresses(kubectl, plan.echo.namespace, emit, signal),
     // With k3s kube-proxy is a part of k3s itself.
     isKubeadm && waitForSystem('kube-proxy', machinesOf(plan, 'control-plane', 'worker').length),
   ]);
-  return { changed: false };
+  return { changed: started.length > 0 };
 }
 
 /** Waits until every BGP session and every route is as planned. */
@@ -166,18 +204,28 @@ async function controlPlane(
 ): Promise<boolean> {
   const node = theMachine(context.plan, 'control-plane');
   const machine = requireMachine(machines, node.name);
-  const prepared = await cni.prepareNode(machine, node, context);
+  const [prepared] = await Promise.all([
+    cni.prepareNode(machine, node, context),
+    distribution.prepareNode(machine),
+  ]);
   const made = await distribution.ensureControlPlane(machine, context);
   return prepared || made;
 }
 
-async function applyWorkloads({ kubectl, plan, boots, deps }: Cluster): Promise<boolean> {
+// Pods that no node can take yet are tried again after 1, 2, 4 ... seconds: in a new cluster they come when there are nodes.
+async function applyWorkloads({ kubectl, plan, boots, started, deps }: Cluster): Promise<boolean> {
   const { namespace } = plan.echo;
-  const ended = await removeEndedPods(kubectl, namespace, boots);
-  const echo = renderEcho(plan);
-  const other = await removeOtherServices(kubectl, namespace, echo);
+  const isNew = started.length > 0;
+  const services = renderEchoServices(plan);
+  const removed = isNew
+    ? []
+    : [
+        await removeEndedPods(kubectl, namespace, boots),
+        await removeOtherServices(kubectl, namespace, services),
+      ];
   const dns = plan.kubernetes.dns === 'lab' ? renderClusterDns(plan) : '';
-  const manifests = [dns, renderLoadBalancer(plan), echo].filter((text) => text !== '');
+  const pods = isNew ? '' : renderEchoPods(plan);
+  const manifests = [dns, renderLoadBalancer(plan), services, pods].filter((text) => text !== '');
   const applied = await applyManifests(kubectl, manifests.join('---\n'), deps.signal);
-  return ended || other || applied;
+  return applied || removed.includes(true);
 }

@@ -1,15 +1,18 @@
 import { distributionOf } from '../../cluster/choose-distribution.ts';
+import type { Credentials } from '../../cluster/distribution.ts';
+import { makeCredentials, makesCredentials } from '../../cluster/kubeadm-credentials.ts';
 import { kubectlWith } from '../../cluster/kubectl.ts';
 import { requireSameAddress } from '../../cluster/node-address.ts';
 import { newSecrets } from '../../exec/keys.ts';
 import type { RemoteMachine } from '../../exec/ssh.ts';
-import { connectMachines, requireMachine, waitForCloudInit } from '../../machines/connect.ts';
+import { reachMachines, requireMachine } from '../../machines/connect.ts';
 import { ensureSoftware } from '../../machines/deliver.ts';
 import type { CloudInit, MachineDriver } from '../../machines/driver.ts';
 import { type HostWork, installPackages } from '../../machines/packages.ts';
 import { problemsOf } from '../../plan/doctor/checks.ts';
 import { planAt, requireFit } from '../../plan/found.ts';
 import { hostError, type MissingPackage } from '../../plan/host-facts.ts';
+import { filesOf } from '../../plan/software.ts';
 import { type LabPlan, theMachine } from '../../plan/types.ts';
 import {
   renderMetaData,
@@ -41,12 +44,18 @@ export interface UpStart {
   readonly closing: (() => void)[];
 }
 
+/** What there is before the machines. */
+export interface Host {
+  readonly secrets: Secrets;
+  /** The credentials of a cluster that is made now; absent where nodes get them by joining. Made once, when first asked for. */
+  readonly credentials?: (() => Promise<Credentials>) | undefined;
+}
+
 /** What there is once the machines run. */
-export interface Machines {
+export interface Machines extends Host {
   /** A connection to each, by name. */
   readonly machines: ReadonlyMap<string, RemoteMachine>;
   readonly plan: LabPlan;
-  readonly secrets: Secrets;
   /** The connection to the API server. */
   readonly api: ApiAccess;
 }
@@ -70,14 +79,25 @@ export async function ensureArtifacts({ deps, driver, plan }: UpStart, emit: Emi
   return { artifacts: whole.artifacts, changed: changed || whole.changed };
 }
 
-/** Makes the host able to carry the machines. */
+/** Makes the host able to carry the machines, and meanwhile the credentials of a new lab's cluster. */
 export async function ensureHost(
-  { driver, plan, artifacts }: UpStart & { readonly artifacts: LabArtifacts },
+  { deps, driver, plan, state, artifacts }: UpStart & { readonly artifacts: LabArtifacts },
   emit: Emit,
-) {
+): Promise<Host & { readonly changed: boolean }> {
+  const isNew = (await state.load('secrets')) === undefined;
+  const secrets = await ensureSecrets(state, plan);
+  const kubeadm = filesOf(artifacts.software, 'kubeadm')[0]?.path;
+  let made: Promise<Credentials> | undefined;
+  // On machines of this host: what runs there runs here.
+  const credentials =
+    driver.machines === 'prebuilt' && kubeadm !== undefined && makesCredentials(plan)
+      ? () => (made ??= makeCredentials(deps.local, kubeadm, state.path('pki'), plan, secrets))
+      : undefined;
+  // Whoever asks for them is told how it ended.
+  if (isNew) credentials?.().catch(() => {});
   const host = await driver.ensureHost(plan, emit);
   const imported = await driver.ensureImage(plan, artifacts.image, emit);
-  return { changed: host || imported };
+  return { changed: host || imported, secrets, credentials };
 }
 
 /**
@@ -85,24 +105,50 @@ export async function ensureHost(
  * to be found. Throws UserError, before anything in a machine is configured, where the lab cannot be at these addresses.
  */
 export async function bringUpMachines(
-  { deps, driver, plan: wanted, state, artifacts, closing }: UpStart & { readonly artifacts: LabArtifacts },
+  have: UpStart & Host & { readonly artifacts: LabArtifacts },
   emit: Emit,
-): Promise<Machines & { readonly changed: boolean }> {
-  const secrets = await ensureSecrets(state, wanted);
+): Promise<Omit<Machines, keyof Host> & { readonly changed: boolean }> {
+  const { deps, driver, plan: wanted, state, artifacts, closing, secrets } = have;
   const { image } = artifacts;
   const cloudInit = cloudInitOf(wanted, driver, secrets);
   const clientKey = secrets.clientKey.publicKey.trim();
   await finishRestore(driver, state, wanted, emit);
-  const changed = await driver.ensureMachines(wanted, { image, cloudInit, clientKey }, emit);
+  const gates = new Map(wanted.machines.map(({ name }) => [name, gate()] as const));
+  let changed: boolean | undefined;
+  const open = (name: string) => gates.get(name)?.open();
+  const made = driver.ensureMachines(wanted, { image, cloudInit, clientKey }, emit, open).then(
+    (result) => {
+      changed = result;
+      for (const each of gates.values()) each.open();
+    },
+    (error: unknown) => {
+      for (const each of gates.values()) each.fail(error);
+      throw error;
+    },
+  );
+  made.catch(() => {});
+  // Where they are is not always known before they run.
+  const isKnown = driver.machines === 'prebuilt';
+  if (!isKnown) await made;
   const plan = await withAddresses(driver, wanted, emit);
   const targets = await driver.reach(plan, secrets, emit);
-  const machines = await connectMachines(targets, emit, deps.signal, deps.connect);
+  const machines = reachMachines(
+    targets,
+    async (name) => gates.get(name)?.passed,
+    driver.usesCloudInit,
+    emit,
+    deps.signal,
+    deps.connect,
+  );
   closing.push(() => {
     for (const machine of machines.values()) machine.close();
   });
-  if (driver.usesCloudInit) await waitForCloudInit(machines, emit, deps.signal);
+  const { name: first } = theMachine(plan, 'control-plane');
+  await Promise.all(
+    [...machines.values()].map(({ name, reached }) => (isKnown && name !== first) || reached),
+  );
   await noteReach(state, targets, secrets.clientKey.privateKey);
-  await requireSameAddress(requireMachine(machines, theMachine(plan, 'control-plane').name), plan);
+  await requireSameAddress(requireMachine(machines, first), plan);
   const api = await openApi(deps, plan, targets);
   closing.push(() => api.close());
   const kubectl = kubectlWith(uninterruptible(deps.local), {
@@ -112,7 +158,8 @@ export async function bringUpMachines(
   });
   await undoPending(state, kubectl, machines, emit);
   await state.save('plan', plan);
-  return { changed, machines, plan, secrets, api };
+  // Where they are not all made by now something had to be.
+  return { changed: changed ?? true, machines, plan, api };
 }
 
 /** Whether machines get software over SSH, because they come plain or their image was made without it. */
@@ -134,6 +181,18 @@ export async function installSoftware(
     }),
   );
   return { changed: changed.includes(true) };
+}
+
+/** Something to wait for that is opened, or fails, from outside. */
+function gate() {
+  let open = () => {};
+  let fail = (_: unknown) => {};
+  const passed = new Promise<void>((resolve, reject) => {
+    open = resolve;
+    fail = reject;
+  });
+  passed.catch(() => {});
+  return { passed, open, fail };
 }
 
 async function ensureSecrets(state: LabState, plan: LabPlan): Promise<Secrets> {

@@ -1,3 +1,4 @@
+import { makesCredentials } from '../../cluster/kubeadm-credentials.ts';
 import type { MachineDriver } from '../../machines/driver.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import type { DistributionName } from '../../spec/types.ts';
@@ -36,6 +37,7 @@ const ARTIFACTS_WHY = {
 export function upSteps(driver: Pick<MachineDriver, 'machines' | 'steps' | 'snapshots'>, plan: LabPlan) {
   const { choices, kubernetes } = plan;
   const { server, worker } = INSTALLERS[choices.distribution.value];
+  const early = driver.machines === 'prebuilt' && makesCredentials(plan);
   const isCalico = choices.cni.value === 'calico';
   return new Steps<UpStart>()
     .step({
@@ -61,13 +63,13 @@ export function upSteps(driver: Pick<MachineDriver, 'machines' | 'steps' | 'snap
     .step({
       id: 'control-plane',
       title: 'Control plane and BGP',
-      why: `${server}, while FRR ${isCalico ? 'is' : 'and BIRD are'} configured`,
+      why: `${server}, while FRR ${isCalico ? 'is' : 'and BIRD are'} configured${early ? ' and workers start' : ''}`,
       run: startControlPlane,
     })
     .step({
       id: 'join',
       title: 'Workers and workloads',
-      why: `${worker}, all at once; ${kubernetes.dns === 'lab' ? 'cluster DNS and ' : ''}echo applied${isCalico ? ', and Calico' : ''}`,
+      why: `${early ? `${worker} of those that are not nodes yet` : `${worker}, all at once`}; ${kubernetes.dns === 'lab' ? 'cluster DNS and ' : ''}echo applied${isCalico ? ', and Calico' : ''}`,
       run: joinWorkersAndApply,
     })
     .step({

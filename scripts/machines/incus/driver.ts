@@ -13,6 +13,7 @@ import {
   THIS_HOST,
 } from './daemon.ts';
 import {
+  askNeighboursOften,
   bridgesWithRule,
   ensureHostLimits,
   ensurePolicyRule,
@@ -69,19 +70,20 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
         emit({ type: 'note', text: `${daemon.kind} ${daemon.version}` });
         const made = await ensureResources(daemon, plan);
         const ruleAdded = await ensurePolicyRule(local, plan.network.bridge);
+        await askNeighboursOften(local, plan.network.bridge);
         const raised = await ensureHostLimits(host);
         return made || ruleAdded || raised || changed;
       }),
     ensureImage: (plan, image) =>
       exclusively(plan.lab, async () => ensureImage((await theDaemon()).api, plan.lab, theImage(image))),
-    ensureMachines: (plan, { image: given, cloudInit }, emit) =>
+    ensureMachines: (plan, { image: given, cloudInit }, emit, running) =>
       exclusively(plan.lab, async () => {
         const { api } = await theDaemon();
         const image = theImage(given);
         const fingerprint = await findImage(api, plan.lab, image);
         if (fingerprint === undefined)
           throw new LabFailure('The machine image is not imported.', { next: 'npx labup --yes' });
-        return ensureInstances(api, plan, image, fingerprint, cloudInit, emit);
+        return ensureInstances(api, plan, image, fingerprint, cloudInit, emit, running);
       }),
     async reach(plan, { clientKey, hostKeys }) {
       return plan.machines.map(({ name, address }) => {
