@@ -78,13 +78,12 @@ function failingText({ layered }: Reading): string {
 
 async function look(deps: Deps, lab: OpenLab): Promise<Reading> {
   const { plan, machines } = lab;
-  const [state, bgp, counters] = await Promise.all([
+  const [state, bgp, counters, flows] = await Promise.all([
     readLabState(deps, lab),
     observeBgp(plan, machines, deps.signal),
     countersOf(deps, lab),
+    readFlows(nodesOf(lab), machines, { protocol: 'udp', signal: deps.signal }),
   ]);
-  const nodes = state.nodes.map(({ name }) => name);
-  const flows = await readFlows(nodes, machines, { protocol: 'udp', signal: deps.signal });
   const layered = layerChecks(plan, [
     ...checkState(state),
     ...checkWorkloads(plan, state),
@@ -102,10 +101,11 @@ async function look(deps: Deps, lab: OpenLab): Promise<Reading> {
 }
 
 /** Every rule of every node, with its counter. */
-export function countersOf(deps: Deps, { plan, machines }: OpenLab): Promise<CountersByNode> {
-  const nodes = machinesOf(plan, 'control-plane', 'worker').map(({ name }) => name);
-  return readCounters(machines, nodes, deps.signal);
+export function countersOf(deps: Deps, lab: OpenLab): Promise<CountersByNode> {
+  return readCounters(lab.machines, nodesOf(lab), deps.signal);
 }
+
+const nodesOf = ({ plan }: OpenLab) => machinesOf(plan, 'control-plane', 'worker').map(({ name }) => name);
 
 /** The state that expectations follow from. Throws HarnessError where the API server does not tell it. */
 export async function readLabState(deps: Deps, lab: OpenLab): Promise<ObservedState> {
