@@ -109,17 +109,16 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
         // A daemon that labup started may have been stopped behind our back; what it holds is only seen when it runs.
         const daemon = running ?? (await ensureDaemon(local, emit, host)).daemon;
         const { api } = daemon;
+        // All at once that can be: each takes the daemon some tenths of a second.
         const [projects = [], bridges = [], pools = []] = await ownedByCollection(api, lab);
         if (projects.includes(projectOf(lab))) {
-          await removeInstances(api, lab, emit);
-          await Promise.all(
-            (await listImages(api, lab)).map(({ fingerprint }) =>
-              api.remove(inProject(lab, `/1.0/images/${fingerprint}`)),
-            ),
-          );
+          const images = await listImages(api, lab);
+          await Promise.all([
+            removeInstances(api, lab, emit),
+            ...images.map(({ fingerprint }) => api.remove(inProject(lab, `/1.0/images/${fingerprint}`))),
+          ]);
           await api.remove(`/1.0/projects/${projectOf(lab)}`);
         }
-        // Each takes the daemon some tenths of a second.
         await Promise.all([
           ...bridges.map((name) => api.remove(`/1.0/networks/${name}`)),
           ...pools.map((name) => api.remove(`/1.0/storage-pools/${name}`)),
