@@ -225,7 +225,9 @@ function startTimeOf(pid: number, platform: NodeJS.Platform = process.platform):
   }
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    // A zombie has ended; when it goes depends on its parent.
+    return state === 'Z' ? undefined : fields[18];
   } catch {
     return undefined;
   }

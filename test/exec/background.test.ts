@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -76,6 +78,23 @@ describe('a background process', () => {
     expect(isRunning(me)).toBe(true);
     expect(isRunning({ ...me, startTime: String(Number(me.startTime) - 1) })).toBe(false);
     expect(isRunning({ pid: 2 ** 22 + 1, startTime: me.startTime })).toBe(false);
+  });
+
+  it('has ended as a zombie, which its parent has not asked for yet', async () => {
+    const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 60'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    try {
+      const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+      const stat = () =>
+        readFileSync(`/proc/${Number(line)}/stat`, 'utf8')
+          .split(') ')[1]
+          ?.split(' ') ?? [];
+      await expect.poll(() => stat()[0]).toBe('Z');
+      expect(isRunning({ pid: Number(line), startTime: stat()[19] ?? '' })).toBe(false);
+    } finally {
+      parent.kill('SIGKILL');
+    }
   });
 });
 
