@@ -36,9 +36,10 @@ function cluster(reply: (line: string, input: string) => Reply | undefined) {
     const line = argv.slice(7).join(' ');
     return reply(line, String(input ?? '')) ?? { exitCode: 1, stderr: `(NotFound): ${line}` };
   });
+  const lab = mkdtempSync(join(folder, 'lab-'));
   return {
     executor,
-    kubectl: kubectlWith(executor, { binary: '/cache/kubectl', kubeconfig: '/lab/kubeconfig' }),
+    kubectl: kubectlWith(executor, { binary: '/cache/kubectl', kubeconfig: join(lab, 'kubeconfig') }),
   };
 }
 
@@ -308,6 +309,22 @@ describe('Calico by its operator', () => {
       return reply(line);
     };
     expect(await calicoCni.deploy(cluster(changing).kubectl, given, context())).toBe(true);
+  });
+
+  it('is applied again only where somebody has changed it since', async () => {
+    let generation = 1;
+    const { kubectl, executor } = cluster((line) => {
+      if (line.startsWith('get crd')) return ESTABLISHED;
+      return line.startsWith('get') ? `uid-1 ${generation} 1\n` : '';
+    });
+    const applied = () => executor.lines().filter((line) => line.includes(' apply ')).length;
+    await calicoCni.deploy(kubectl, given, context());
+    expect(applied()).toBe(3);
+    expect(await calicoCni.deploy(kubectl, given, context())).toBe(false);
+    expect(applied()).toBe(3);
+    generation = 2;
+    await calicoCni.deploy(kubectl, given, context());
+    expect(applied()).toBe(6);
   });
 
   it('is refused with the CRDs of both groups', async () => {

@@ -1,6 +1,10 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { ClusterContext } from '../../cluster/distribution.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
 import type { RunOptions } from '../../exec/executor.ts';
+import { writeAtomic } from '../../shared/files.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
 
@@ -11,15 +15,28 @@ const GENERATIONS = 'U:.metadata.uid,G:.metadata.generation,R:.metadata.resource
 
 /**
  * Applies manifests server-side, which large ones need (a client-side apply keeps a copy in an annotation, which overflows
- * for CRDs and would show a secret in `kubectl describe`). Returns whether an object was made or changed.
+ * for CRDs and would show a secret in `kubectl describe`). Returns whether an object was made or changed. What every object
+ * was after it is noted beside the kubeconfig: where they all are so still, the same manifests are not applied again.
  */
 export async function applyServerSide(kubectl: Kubectl, manifests: Manifests): Promise<boolean> {
+  const text = 'file' in manifests ? await readFile(manifests.file) : manifests.text;
+  const key = createHash('sha256').update(text).digest('hex').slice(0, 16);
+  const note = join(dirname(kubectl.access.kubeconfig), 'applied', key);
   const before = await generations(kubectl, manifests);
+  if (before.length > 0 && before.join('\n') === (await noted(note))) return false;
   const flags = ['--server-side', '--force-conflicts', '--field-manager', 'labup'];
   const [args, options] = sourceOf(manifests);
   await kubectl.run(['apply', ...flags, ...args], options);
   const after = await generations(kubectl, manifests);
+  await writeAtomic(note, after.join('\n'));
   return before.length !== after.length || before.some((line) => !after.includes(line));
+}
+
+async function noted(path: string): Promise<string | undefined> {
+  return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
 }
 
 /** Each object with what changes when its wishes do: its generation, or its version where a kind has no generation. */
