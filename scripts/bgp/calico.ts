@@ -58,7 +58,7 @@ async function deployOperator(
 async function deployManifest(
   kubectl: Kubectl,
   software: Software,
-  { plan }: ClusterContext,
+  context: ClusterContext,
 ): Promise<boolean> {
   const [manifest] = filesOf(software, 'calico-manifest');
   if (manifest === undefined)
@@ -68,7 +68,12 @@ async function deployManifest(
     });
   const shipped = await readFile(manifest.path, 'utf8');
   const admission = hasMutatingPolicies(shipped) ? await servedAdmission(kubectl) : undefined;
-  return applyServerSide(kubectl, { text: renderCalicoManifest(plan, shipped, admission) });
+  const text = renderCalicoManifest(context.plan, shipped, admission);
+  if (!(await applyServerSide(kubectl, { text }))) return false;
+  // As early as can be: the first pods get their addresses from it.
+  const { api } = await waitForCalicoApi(kubectl, context);
+  await applyWhenServed(kubectl, renderPodPool(context.plan, api), context);
+  return true;
 }
 
 /** The newest version in which the cluster serves mutating admission policies; undefined where it serves none. */

@@ -193,6 +193,8 @@ export function renderCalicoManifest(
   const container = containerOf(node, 'calico-node');
   for (const [name, value] of Object.entries(environment)) setEnvironment(node, container, name, value);
   const controller = containerOf(controllers, 'calico-kube-controllers');
+  askEverySecond(node, container);
+  askEverySecond(controllers, controller);
   if (plan.echo.loadBalancer === 'ipam')
     setEnvironment(controllers, controller, 'ENABLED_CONTROLLERS', 'node,loadbalancer');
   // Without it each asks the API server once, at its start, and takes crd.projectcalico.org/v1 where it gets no answer.
@@ -247,6 +249,14 @@ function setEnvironment(document: Document, container: Path, name: string, value
 function neverPull(document: Document): void {
   for (const list of ['initContainers', 'containers'])
     for (const item of itemsOf(document, [...POD, list])) item.set('imagePullPolicy', 'Never');
+}
+
+/** Until a container has been ready once it is asked every second, and not every ten. */
+function askEverySecond(document: Document, container: Path): void {
+  const probe = document.getIn([...container, 'readinessProbe']);
+  if (!isMap(probe)) return;
+  const startup = { ...(probe.toJSON() as object), periodSeconds: 1, failureThreshold: 300 };
+  document.setIn([...container, 'startupProbe'], document.createNode(startup));
 }
 
 function itemsOf(document: Document, path: Path): readonly YAMLMap[] {

@@ -15,6 +15,7 @@ import { machinesOf } from '../../scripts/plan/types.ts';
 import { sessionsOf } from '../../scripts/render/sessions.ts';
 import { HarnessError, Interrupted, LabFailure, UserError } from '../../scripts/shared/errors.ts';
 import { type LabEvent, silent } from '../../scripts/shared/events.ts';
+import { CALICO_MANIFEST } from '../fakes/bundle.ts';
 import { fakeMachine } from '../fakes/machine.ts';
 import { type Reply, recordingExecutor } from '../fakes/recording-executor.ts';
 import { calicoPlan, labPlan, labSecrets } from '../render/fixture.ts';
@@ -488,10 +489,31 @@ describe('a node', () => {
     const machine = fakeMachine(worker.name, executor);
     expect(await calicoCni.prepareNode(machine, worker, context())).toBe(true);
     expect(executor.lines().join('\n')).toContain('systemctl restart lab-calico-mounts.service');
+    expect(executor.lines().at(-1)).toMatch(/ 169\.254\.1\.1 192\.168\.13\.35 k8sworker1$/);
     applied = machine.files.get('/var/lib/lab/applied/lab-calico-mounts.service')?.content ?? '';
     said.value = '';
     expect(await calicoCni.prepareNode(machine, worker, context())).toBe(false);
   });
+});
+
+it('by its manifest has the pool for pods at once, and not again where nothing has changed', async () => {
+  const given = software(['calico-manifest', 'calico.yaml', CALICO_MANIFEST]);
+  let objects = '';
+  const { kubectl, executor } = cluster((line) => {
+    if (line === 'get --raw /apis/projectcalico.org/v3/bgppeers') return '{}';
+    if (line.startsWith('get --ignore-not-found')) return objects;
+    if (line.includes('--server-side')) objects = 'uid-1 1 1\n';
+    return line.startsWith('apply') ? '' : undefined;
+  });
+  const applied = () =>
+    executor.calls.filter(({ argv }) => argv[7] === 'apply').map(({ options }) => String(options.input));
+  expect(await calicoCni.deploy(kubectl, given, context())).toBe(true);
+  expect(applied()).toEqual([
+    expect.stringContaining('kind: DaemonSet'),
+    expect.stringContaining('name: default-ipv4-ippool'),
+  ]);
+  expect(await calicoCni.deploy(kubectl, given, context())).toBe(false);
+  expect(applied()).toHaveLength(2);
 });
 
 it('a manifest that is none is the lab’s failure', async () => {

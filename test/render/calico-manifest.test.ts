@@ -36,6 +36,11 @@ spec:
         - name: calico-node
           image: quay.io/calico/node:v3.32.1
           imagePullPolicy: IfNotPresent
+          readinessProbe:
+            exec:
+              command: [/bin/calico-node, -felix-ready, -bird-ready]
+            periodSeconds: 10
+            timeoutSeconds: 10
           env:
             - name: CALICO_NETWORKING_BACKEND
               valueFrom:
@@ -80,6 +85,7 @@ interface Workload {
 interface Container {
   readonly image: string;
   readonly imagePullPolicy: string;
+  readonly startupProbe?: object;
   readonly env?: readonly { readonly name: string; readonly value?: string; readonly valueFrom?: unknown }[];
 }
 
@@ -127,6 +133,17 @@ describe("Calico's manifest", () => {
     ]);
     expect(objectsOf(text)[0]).toEqual(objectsOf(EXCERPT)[0]);
     expect(text).toContain('# Source: calico/templates/calico-config.yaml');
+  });
+
+  it('asks a container that starts every second, with its own question', () => {
+    const [, node, controllers] = containersOf(renderCalicoManifest(plan, EXCERPT, 'v1'));
+    expect(node?.startupProbe).toEqual({
+      exec: { command: ['/bin/calico-node', '-felix-ready', '-bird-ready'] },
+      periodSeconds: 1,
+      timeoutSeconds: 10,
+      failureThreshold: 300,
+    });
+    expect(controllers?.startupProbe).toBeUndefined();
   });
 
   it('runs the controller of LoadBalancer addresses where the lab wants it', () => {

@@ -76,8 +76,9 @@ export async function applyWhenServed(
     timeoutMs: TIMEOUTS.cni,
     look: async () => {
       const said = await kubectl.run(['apply', '--filename', '-'], { input: yaml, okCodes: [0, 1] });
-      const verdicts = said.stdout.split('\n').filter((line) => line !== '');
-      changed ||= verdicts.some((line) => !line.endsWith(' unchanged'));
+      const verdicts = said.stdout.split('\n').filter((line) => line !== '' && !line.endsWith(' unchanged'));
+      for (const text of verdicts) emit({ type: 'note', text });
+      changed ||= verdicts.length > 0;
       if (said.exitCode === 0) return { done: true, value: changed };
       return { done: false, why: said.stderr.trim().split('\n').at(-1) ?? 'refused' };
     },

@@ -56,6 +56,20 @@ if ! ip route get "$1" >/dev/null 2>&1; then
 fi
 `;
 
+/**
+ * What calico-node writes when it starts, and a node that was rebooted has: without it the plugin refuses every pod that comes
+ * between its installation and calico-node's start, and kubelet tries again only after 10 to 15 s. calico-node, once it
+ * runs, sets up what came before it. It writes the name without an end of line.
+ */
+const STARTED_BEFORE = `
+if [ "$(cat /var/lib/calico/nodename 2>/dev/null)" != "$3" ]; then
+  mkdir --parents /var/lib/calico
+  cat "/sys/class/net/$(ip -o -4 address show to "$2" | cut -d ' ' -f 2)/mtu" > /var/lib/calico/mtu
+  printf %s "$3" > /var/lib/calico/nodename
+  echo changed
+fi
+`;
+
 /** Makes a Kubernetes node ready for calico-node. Returns whether anything had to be done. */
 export async function prepareCalicoNode(machine: RemoteMachine, node: MachinePlan): Promise<boolean> {
   const mounts = await ensureUnits(
@@ -68,8 +82,8 @@ export async function prepareCalicoNode(machine: RemoteMachine, node: MachinePla
     ],
     [MOUNTS_UNIT],
   );
-  const script = `set -eu${REMOVE_BIRD_CNI}${GATEWAY_ROUTE}${PLUGIN_FOLDER}`;
-  const { stdout } = await machine.run(['sh', '-c', script, 'sh', CALICO_GATEWAY, node.address], {
+  const script = `set -eu${REMOVE_BIRD_CNI}${GATEWAY_ROUTE}${PLUGIN_FOLDER}${STARTED_BEFORE}`;
+  const { stdout } = await machine.run(['sh', '-c', script, 'sh', CALICO_GATEWAY, node.address, node.name], {
     timeoutMs: TIMEOUTS.command,
   });
   return mounts || stdout.includes('changed');
