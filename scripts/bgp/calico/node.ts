@@ -36,15 +36,16 @@ fi
  * Calico installs its plugins in /opt/cni/bin. Debian's containerd looks in /usr/lib/cni: then both are one folder.
  */
 const PLUGIN_FOLDER = `
-[ -d /opt/cni/bin ] && exit 0
-mkdir --parents /opt/cni
-if grep --quiet '"/usr/lib/cni"' /etc/containerd/config.toml 2>/dev/null; then
-  mkdir --parents /usr/lib/cni
-  ln --symbolic /usr/lib/cni /opt/cni/bin
-else
-  mkdir /opt/cni/bin
+if [ ! -d /opt/cni/bin ]; then
+  mkdir --parents /opt/cni
+  if grep --quiet '"/usr/lib/cni"' /etc/containerd/config.toml 2>/dev/null; then
+    mkdir --parents /usr/lib/cni
+    ln --symbolic /usr/lib/cni /opt/cni/bin
+  else
+    mkdir /opt/cni/bin
+  fi
+  echo changed
 fi
-echo changed
 `;
 
 /** Puts back the way to the pods' gateway (plan/addressing.ts), which every boot makes, where somebody took it away. */
