@@ -41,7 +41,12 @@ export interface Distribution {
   install(machine: RemoteMachine, node: MachinePlan, software: Software, emit: Emit): Promise<boolean>;
   /** What must run on a node, the control plane too, before its Kubernetes is made. */
   prepareNode(machine: RemoteMachine): Promise<void>;
-  ensureControlPlane(machine: RemoteMachine, context: ClusterContext): Promise<boolean>;
+  /** Nothing of it runs before `prepared` is settled. */
+  ensureControlPlane(
+    machine: RemoteMachine,
+    context: ClusterContext,
+    prepared?: Promise<unknown>,
+  ): Promise<boolean>;
   readAdminAccess(machine: RemoteMachine): Promise<AdminAccess>;
   /** Whether this machine has joined completely: the cluster of this CA certificate (PEM), where it is given. */
   isJoined(machine: RemoteMachine, ca?: string): Promise<boolean>;
@@ -56,7 +61,7 @@ export interface Distribution {
   join(machine: RemoteMachine, node: MachinePlan, ca: string, context: ClusterContext): Promise<void>;
   /** Starts a worker that was cleared with the credentials of the context: it is a node as soon as the API server answers. */
   startWorker?(machine: RemoteMachine, node: MachinePlan, context: ClusterContext): Promise<void>;
-  /** Waits until workers that were started so are nodes, and completes what `join` would have done. */
+  /** Completes what `join` would have done of workers that were started so, once they are nodes. */
   completeWorkers?(
     kubectl: Kubectl,
     machines: readonly RemoteMachine[],

@@ -45,10 +45,6 @@ export async function joinWorkers(
   context: ClusterContext,
 ): Promise<boolean> {
   const { plan, emit } = context;
-  if (started.length > 0) {
-    const running = started.map(({ name }) => requireMachine(machines, name));
-    await distribution.completeWorkers?.(kubectl, running, context);
-  }
   if (missing.length > 0) {
     await distribution.prepareJoin(kubectl, context);
     const join = (node: MachinePlan) =>

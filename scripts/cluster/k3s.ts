@@ -22,8 +22,9 @@ export const k3sDistribution: Distribution = {
   // An agent starts everything itself.
   async prepareNode() {},
 
-  async ensureControlPlane(machine, context) {
+  async ensureControlPlane(machine, context, prepared) {
     const { plan, secrets, emit } = context;
+    await prepared;
     const { cgroupDriver } = await lookAtNode(machine);
     await resetForeignServer(machine, secrets.serverToken, emit);
     const files = renderK3sServer(plan, secrets, cgroupDriver);

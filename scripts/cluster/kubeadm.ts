@@ -12,7 +12,7 @@ import { undoHalfMade } from './half-made.ts';
 import { ensureJoinToken } from './join-token.ts';
 import { putCredentials } from './kubeadm-credentials.ts';
 import { installKubeadm } from './kubeadm-install.ts';
-import { nodeReasons, withNodeReasons } from './node-reasons.ts';
+import { withNodeReasons } from './node-reasons.ts';
 
 /** Written when kubeadm has ended well, so that a half-made node is told from a whole one. */
 const DONE = '/etc/kubernetes/lab-done';
@@ -24,14 +24,18 @@ export const kubeadmDistribution: Distribution = {
   install: installKubeadm,
   prepareNode: startContainerd,
 
-  async ensureControlPlane(machine, context) {
+  async ensureControlPlane(machine, context, prepared) {
     const { plan, secrets, emit, credentials } = context;
-    if (await isDone(machine)) return false;
+    if (await isDone(machine)) {
+      await prepared;
+      return false;
+    }
     await undoHalfMade(machine, criSocket(plan.kubernetes.version), emit);
     if (credentials !== undefined) await putCredentials(machine, credentials);
     const cgroupDriver = await cgroupDriverOf(machine, plan);
     const config = configOf('init', renderKubeadmInit(plan, secrets, { cgroupDriver }));
     await machine.writeFiles([config, ...resolvConfOf(plan)]);
+    await prepared;
     const skip = skipped(plan, credentials !== undefined);
     await runKubeadm(
       machine,
@@ -87,26 +91,9 @@ export const kubeadmDistribution: Distribution = {
     await machine.run(['rm', config.path]);
   },
 
-  async completeWorkers(kubectl, machines, { plan, emit, signal }) {
+  async completeWorkers(kubectl, machines, { plan }) {
     const socket = `kubeadm.alpha.kubernetes.io/cri-socket=${criSocket(plan.kubernetes.version)}`;
-    const names = machines.map(({ name }) => name);
-    let missing = machines;
-    await waitFor({
-      what: 'all workers to be nodes of the cluster',
-      timeoutMs: TIMEOUTS.nodesReady,
-      look: async () => {
-        const annotated = await kubectl.run(['annotate', '--overwrite', 'node', ...names, socket], {
-          okCodes: [0, 1],
-        });
-        if (annotated.exitCode === 0) return { done: true, value: undefined };
-        missing = machines.filter(({ name }) => annotated.stderr.includes(`nodes "${name}" not found`));
-        return { done: false, why: annotated.stderr.trim().split('\n').at(-1) ?? 'refused' };
-      },
-      explain: async () => (missing[0] === undefined ? [] : nodeReasons(missing[0])),
-      next: 'npx lab kubectl get nodes',
-      signal,
-      emit,
-    });
+    await kubectl.run(['annotate', '--overwrite', 'node', ...machines.map(({ name }) => name), socket]);
     await Promise.all(machines.map((machine) => machine.run(['touch', DONE])));
   },
 };

@@ -1,8 +1,10 @@
+import type { RemoteMachine } from '../exec/ssh.ts';
 import { type LabPlan, machinesOf } from '../plan/types.ts';
 import type { Emit } from '../shared/events.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
 import type { Kubectl } from './kubectl.ts';
+import { nodeReasons } from './node-reasons.ts';
 
 interface NodeList {
   readonly items: readonly {
@@ -74,6 +76,31 @@ export async function waitForApi(
     },
     ...(explain === undefined ? {} : { explain }),
     next: 'npx lab status   (names the control plane; its log: npx lab logs NAME)',
+    signal,
+    emit,
+  });
+}
+
+/** Waits until the kubelets of these machines have registered as nodes. */
+export async function waitForNodeObjects(
+  kubectl: Kubectl,
+  machines: readonly RemoteMachine[],
+  emit: Emit,
+  signal?: AbortSignal,
+): Promise<void> {
+  let missing = machines;
+  await waitFor({
+    what: 'all workers to be nodes of the cluster',
+    timeoutMs: TIMEOUTS.nodesReady,
+    look: async () => {
+      const { items } = await kubectl.json<NodeList>(['get', 'nodes']);
+      missing = machines.filter(({ name }) => items.every(({ metadata }) => metadata.name !== name));
+      return missing.length === 0
+        ? { done: true, value: undefined }
+        : { done: false, why: `not yet: ${missing.map(({ name }) => name).join(', ')}` };
+    },
+    explain: async () => (missing[0] === undefined ? [] : nodeReasons(missing[0])),
+    next: 'npx lab kubectl get nodes',
     signal,
     emit,
   });

@@ -149,7 +149,9 @@ export async function ensureUnits(
   const stamp = { path: `${APPLIED_DIR}/${units[0]}`, content: hashOf(files) };
   const changed = await machine.writeFiles(files);
   if (changed.length === 0 && (await allRunWith(machine, units, stamp))) return false;
-  await machine.run(['systemctl', 'enable', '--quiet', '--no-reload', ...units], options);
+  // BIRD and FRR have init scripts too, of which systemd would have to be told by reading all units again (systemctl(1)).
+  const env = { SYSTEMCTL_SKIP_SYSV: '1' };
+  await machine.run(['systemctl', 'enable', '--quiet', '--no-reload', ...units], { ...options, env });
   await machine.run(['systemctl', 'daemon-reload'], options);
   const how = untilStarted === undefined ? [] : ['--no-block'];
   await machine.run(['systemctl', 'restart', ...how, ...units], options);

@@ -8,6 +8,7 @@ import type { Credentials } from '../../scripts/cluster/distribution.ts';
 import { kubeadmDistribution } from '../../scripts/cluster/kubeadm.ts';
 import { makeCredentials, makesCredentials } from '../../scripts/cluster/kubeadm-credentials.ts';
 import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
+import { waitForNodeObjects } from '../../scripts/cluster/nodes.ts';
 import { silent } from '../../scripts/shared/events.ts';
 import { recordingExecutor } from '../fakes/recording-executor.ts';
 import { currentPlan, labPlan, labSecrets } from '../render/fixture.ts';
@@ -162,16 +163,27 @@ it('start a worker once the API server listens; it is whole only when the API ha
   ]);
   expect(node.machine.files.get(config)?.content).toContain('node-ip: 192.168.13.35');
 
-  let nodes = 0;
   const local = recordingExecutor((argv) => {
     history.push(argv.slice(argv.indexOf('annotate')).join(' '));
-    return nodes++ > 0
-      ? ''
-      : { exitCode: 1, stderr: 'Error from server (NotFound): nodes "k8sworker1" not found' };
+    return '';
   });
   const kubectl = kubectlWith(local, { binary: 'kubectl', kubeconfig: '/lab/kubeconfig' });
   await kubeadmDistribution.completeWorkers?.(kubectl, [machine], context);
   const annotate =
     'annotate --overwrite node k8sworker1 kubeadm.alpha.kubernetes.io/cri-socket=/run/containerd/containerd.sock';
-  expect(history).toEqual([annotate, annotate, 'touch /etc/kubernetes/lab-done']);
+  expect(history).toEqual([annotate, 'touch /etc/kubernetes/lab-done']);
+});
+
+it('are waited for until every kubelet has registered', async () => {
+  const { machine } = fakeNode('k8sworker1');
+  let looks = 0;
+  const local = recordingExecutor(() =>
+    JSON.stringify({ items: looks++ > 0 ? [{ metadata: { name: 'k8sworker1' } }] : [] }),
+  );
+  await waitForNodeObjects(
+    kubectlWith(local, { binary: 'kubectl', kubeconfig: '/lab/kubeconfig' }),
+    [machine],
+    silent,
+  );
+  expect(looks).toBe(2);
 });

@@ -11,7 +11,7 @@ import { waitForApiPort } from '../../cluster/kubeadm.ts';
 import { kubeconfigVia } from '../../cluster/kubeconfig.ts';
 import { type Kubectl, kubectlWith } from '../../cluster/kubectl.ts';
 import { nodeReasons } from '../../cluster/node-reasons.ts';
-import { waitForApi, waitForNodes } from '../../cluster/nodes.ts';
+import { waitForApi, waitForNodeObjects, waitForNodes } from '../../cluster/nodes.ts';
 import type { RemoteMachine } from '../../exec/ssh.ts';
 import { bootTimes, requireMachine } from '../../machines/connect.ts';
 import { announcements, meantPlan } from '../../matrix/network.ts';
@@ -56,8 +56,8 @@ interface Cluster extends Lab {
   readonly boots: Boots;
   /** The workers that were started beside the control plane. */
   readonly started: readonly MachinePlan[];
-  /** Until they run, and until the control plane is whole. */
-  readonly starting: Promise<unknown>;
+  /** Until these are whole, and until the control plane is. */
+  readonly completing: Promise<unknown>;
   readonly making: Promise<unknown>;
 }
 
@@ -107,14 +107,30 @@ export async function startControlPlane(lab: Lab, emit: Emit) {
   const access = { binary: artifacts.kubectl, kubeconfig, ...api.via };
   const kubectl = kubectlWith(deps.local, access, deps.apiReader);
   const ends = deps.signal === undefined ? failed.signal : AbortSignal.any([deps.signal, failed.signal]);
+  const started = credentials === undefined ? [] : workers;
+  const listening =
+    credentials === undefined ? undefined : waitForApiPort(apiServer, { ...context, signal: ends });
+  const running = started.map(({ name }) => requireMachine(machines, name));
+  const complete = async () => {
+    if (credentials === undefined) return;
+    await Promise.all([starting, listening]);
+    await waitForNodeObjects(kubectl, running, emit, ends);
+    await Promise.all([
+      distribution.completeWorkers?.(kubectl, running, context),
+      cni.settle(kubectl, context),
+    ]);
+  };
+  const completing = complete();
+  completing.catch(() => failed.abort());
   const answers = async () => {
-    if (credentials !== undefined) await waitForApiPort(apiServer, { ...context, signal: ends });
+    await listening;
     await waitForApi(kubectl, emit, ends, () => nodeReasons(apiServer));
   };
   const answering = answers();
-  await Promise.all([Promise.race([making, answering]), answering]);
-  const started = credentials === undefined ? [] : workers;
-  return { changed, kubectl, ca: admin.ca, boots: await boots, started, starting, making };
+  // One that fails says why in its own words, and ends the waiting of the others.
+  await Promise.race([Promise.all([making, completing]), answering]);
+  await answering;
+  return { changed, kubectl, ca: admin.ca, boots: await boots, started, completing, making };
 }
 
 /** Joins the workers that are missing, and applies CNI and workloads meanwhile. */
@@ -126,7 +142,8 @@ export async function joinWorkersAndApply(lab: Cluster, emit: Emit) {
   const changed = await Promise.all([
     cniOf(plan).deploy(kubectl, artifacts.software, context),
     applyWorkloads(lab),
-    lab.starting.then(() => joinWorkers(workers, missing, context)),
+    joinWorkers(workers, missing, context),
+    lab.completing.then(() => false),
     lab.making.then(() => false),
   ]);
   return { changed: changed.includes(true) };
@@ -204,11 +221,11 @@ async function controlPlane(
 ): Promise<boolean> {
   const node = theMachine(context.plan, 'control-plane');
   const machine = requireMachine(machines, node.name);
-  const [prepared] = await Promise.all([
-    cni.prepareNode(machine, node, context),
-    distribution.prepareNode(machine),
+  const preparing = Promise.all([cni.prepareNode(machine, node, context), distribution.prepareNode(machine)]);
+  const [[prepared], made] = await Promise.all([
+    preparing,
+    distribution.ensureControlPlane(machine, context, preparing),
   ]);
-  const made = await distribution.ensureControlPlane(machine, context);
   return prepared || made;
 }
 
