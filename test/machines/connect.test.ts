@@ -5,6 +5,7 @@ import { HostKeyError, type RemoteMachine, type SshTarget } from '../../scripts/
 import {
   type Connect,
   connectMachines,
+  reachMachines,
   requireMachine,
   waitForCloudInit,
 } from '../../scripts/machines/connect.ts';
@@ -46,6 +47,53 @@ function connector(
   };
   return Object.assign(connect, { closed });
 }
+
+describe('reachMachines', () => {
+  /** Machines of which each runs when the test says so; `tried` are those that were connected to. */
+  function booting() {
+    const gates = new Map<string, { open: () => void; fail: (error: Error) => void }>();
+    const tried: string[] = [];
+    const running = (name: string) =>
+      new Promise<void>((resolve, reject) => gates.set(name, { open: resolve, fail: reject }));
+    const connect = connector(({ name }) => {
+      tried.push(name);
+      return fakeMachine(
+        name,
+        recordingExecutor(() => `from ${name}`),
+      );
+    });
+    const machines = reachMachines(targets, running, false, silent, undefined, connect);
+    return { machines, gates, tried, connect, of: (name: string) => requireMachine(machines, name) };
+  }
+
+  it('connects to each as soon as that one runs, and asks it then', async () => {
+    const { gates, tried, of } = booting();
+    const [fromBgp, fromRouted] = [of('bgp').run(['true']), of('routed').run(['true'])];
+    gates.get('routed')?.open();
+    expect((await fromRouted).stdout).toBe('from routed');
+    expect(tried).toEqual(['routed']);
+    gates.get('bgp')?.open();
+    expect((await fromBgp).stdout).toBe('from bgp');
+  });
+
+  it('tells whoever asks a machine that could not be made, and nobody else', async () => {
+    const { gates, of } = booting();
+    gates.get('bgp')?.fail(new LabFailure('Not made: bgp.'));
+    gates.get('ubuntu')?.open();
+    await expect(of('bgp').run(['true'])).rejects.toThrow('Not made: bgp.');
+    expect((await of('ubuntu').run(['true'])).stdout).toBe('from ubuntu');
+  });
+
+  it('closes those that are connected, and ends the wait for the others', async () => {
+    const { machines, gates, connect } = booting();
+    gates.get('bgp')?.open();
+    await machines.get('bgp')?.reached;
+    for (const machine of machines.values()) machine.close();
+    gates.get('routed')?.open();
+    await expect(machines.get('routed')?.reached).rejects.toBeInstanceOf(Interrupted);
+    expect(connect.closed).toEqual(['bgp']);
+  });
+});
 
 describe('connectMachines', () => {
   it('connects to all, in their order, and waits for one that still boots', async () => {

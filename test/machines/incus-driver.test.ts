@@ -14,6 +14,8 @@ let local: RecordingExecutor;
 let driver: MachineDriver;
 const image = imageOf();
 const NAMES = plan.machines.map(({ name }) => name);
+/** Those that the driver has said of that they run. */
+const running: string[] = [];
 
 beforeEach(async () => {
   server = await startIncusServer();
@@ -26,10 +28,12 @@ afterEach(() => server.close());
 async function up(made: MachineImage = image, userData?: string): Promise<boolean> {
   const host = await driver.ensureHost(plan, silent);
   const imported = await driver.ensureImage(plan, made, silent);
+  running.length = 0;
   const machines = await driver.ensureMachines(
     plan,
     { image: made, cloudInit: documents(userData), clientKey: '' },
     silent,
+    (name) => running.push(name),
   );
   return host || imported || machines;
 }
@@ -57,6 +61,9 @@ describe('a lab from nothing', () => {
       ...(project?.instances.values() ?? []),
     ];
     expect(labelled.map((each) => each?.config[OWNER_KEY])).toEqual(labelled.map(() => plan.lab));
+    expect([...running].sort()).toEqual([...NAMES].sort());
+    expect(await up()).toBe(false);
+    expect([...running].sort()).toEqual([...NAMES].sort());
   });
 
   it('has a bridge without any way out', async () => {

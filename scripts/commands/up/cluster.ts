@@ -74,7 +74,8 @@ export async function startControlPlane(lab: Lab, emit: Emit) {
   const distribution = distributionOf(plan);
   const cni = cniOf(plan);
   const apiServer = requireMachine(machines, theMachine(plan, 'control-plane').name);
-  const credentials = (await distribution.isJoined(apiServer)) ? undefined : await lab.credentials?.();
+  const isNew = lab.credentials !== undefined && !(await distribution.isJoined(apiServer));
+  const credentials = isNew ? await lab.credentials?.() : undefined;
   const context = { ...contextOf(lab, emit), credentials };
   const workers = machinesOf(plan, 'worker');
   const boots = bootTimes(machines);
@@ -99,7 +100,7 @@ export async function startControlPlane(lab: Lab, emit: Emit) {
   ]);
   const failed = new AbortController();
   making.catch(() => failed.abort());
-  const changed = credentials !== undefined || (await making).slice(0, 3).flat().includes(true);
+  const changed = isNew || (await making).slice(0, 3).flat().includes(true);
   const admin = credentials ?? (await distribution.readAdminAccess(apiServer));
   await state.write('kubeconfig', kubeconfigVia(admin.kubeconfig, apiServer.address));
   await state.write(KUBECTL_NOTE, artifacts.kubectl);
