@@ -26,6 +26,7 @@ const STEPS = [
   'network',
   'ready',
   'routes',
+  'snapshot',
 ];
 /** What labdown says on its way; it takes another second or more after each of them. */
 const DOWN_SIGNS = ['1/2', 'removing', 'stopping'];
