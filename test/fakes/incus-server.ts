@@ -19,6 +19,8 @@ export interface IncusServer {
   readonly projects: Map<string, FakeProject>;
   readonly pools: Map<string, FakeObject>;
   readonly networks: Map<string, FakeObject>;
+  /** What it tells of its running operations, one answer after another; then of none. */
+  readonly operations: { class: string; description: string }[][];
   /** The first match makes a request fail: in its answer, or as the failure of its operation. */
   readonly failures: { readonly request: RegExp; readonly error: string; readonly code?: number }[];
   close(): Promise<void>;
@@ -78,6 +80,7 @@ export async function startIncusServer(): Promise<IncusServer> {
     projects: new Map(),
     pools: new Map(),
     networks: new Map(),
+    operations: [],
     failures: [],
     close: () =>
       new Promise((resolve) => {
@@ -149,6 +152,7 @@ function route(server: IncusServer, method: string, url: URL, request: IncomingM
   const [, , collection = '', name, part, third] = url.pathname.split('/').map(decodeURIComponent);
   const parsed = () => JSON.parse(body.toString('utf8')) as Record<string, unknown>;
   if (collection === '') return { sync: () => SERVER_INFO };
+  if (collection === 'operations') return { sync: () => ({ running: server.operations.shift() }) };
   if (collection === 'projects') {
     const make = (object: FakeObject): FakeProject => ({ ...object, images: [], instances: new Map() });
     return objects(

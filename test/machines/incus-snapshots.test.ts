@@ -106,6 +106,13 @@ it('is removed of every machine that has it, and again is content', async () => 
   expect([...new Set((await snapshots.list(plan)).map(({ snapshot }) => snapshot))]).toEqual(['s2']);
 });
 
+it('what a killed command had asked for is waited for', async () => {
+  server.operations.push([{ class: 'task', description: 'Freezing instance' }]);
+  server.operations.push([{ class: 'websocket', description: 'Executing command' }]);
+  await up();
+  expect(server.operations).toEqual([]);
+});
+
 it('labup lets machines run on that a killed snapshot has frozen', async () => {
   for (const each of all()) each.status = 'Frozen';
   expect(await up()).toBe(true);

@@ -28,6 +28,29 @@ export async function ownInstances(api: IncusApi, lab: string): Promise<readonly
   return (await listInstances(api, lab)).filter(({ config }) => config[OWNER_KEY] === lab);
 }
 
+/**
+ * Waits until the daemon has ended what a killed command had asked for, which it goes on with: such as the freeze of a
+ * machine that runs still.
+ */
+export async function waitForOperations(api: IncusApi, lab: string): Promise<void> {
+  await waitFor({
+    what: 'the container daemon to end what an earlier command asked for',
+    timeoutMs: CHANGED_BY_OTHERS_MS,
+    look: async () => {
+      const path = inProject(lab, '/1.0/operations', 'recursion=1');
+      const { running = [] } = (await api.get<{ readonly running?: readonly Operation[] }>(path)) ?? {};
+      // A shell that somebody has open in a machine is one of another class.
+      const [first] = running.filter((each) => each.class === 'task');
+      return first === undefined ? { done: true, value: undefined } : { done: false, why: first.description };
+    },
+  });
+}
+
+interface Operation {
+  readonly class: string;
+  readonly description: string;
+}
+
 /** Changes the state of an instance, by force where it stops. */
 export async function setState(
   api: IncusApi,
@@ -53,6 +76,7 @@ export async function ensureInstances(
   emit: Emit,
   running: (name: string) => void = () => {},
 ): Promise<boolean> {
+  await waitForOperations(api, plan.lab);
   const existing = new Map((await listInstances(api, plan.lab)).map((instance) => [instance.name, instance]));
   const jobs = plan.machines.map((machine) => {
     const documents = cloudInit.get(machine.name);

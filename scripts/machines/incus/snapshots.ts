@@ -3,7 +3,7 @@ import { LabFailure } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { type KeptDisk, notDone, onEach } from '../driver.ts';
 import type { IncusApi } from './api.ts';
-import { ownInstances, setState } from './instances.ts';
+import { ownInstances, setState, waitForOperations } from './instances.ts';
 import { inProject, poolOf } from './resources.ts';
 
 interface InstanceSnapshot {
@@ -45,6 +45,7 @@ export async function costOfSnapshot(api: IncusApi, lab: string): Promise<string
  */
 export async function saveSnapshot(api: IncusApi, plan: LabPlan, name: string, emit: Emit): Promise<void> {
   const { lab } = plan;
+  await waitForOperations(api, lab);
   const instances = await ownInstances(api, lab);
   const down = plan.machines.filter(
     (machine) => instances.find((each) => each.name === machine.name)?.status !== 'Running',
@@ -71,7 +72,7 @@ const SAVE_AGAIN = 'npx lab snapshot save NAME   (with the same name: what is ha
 /** Stops all machines, then puts back the disk of each. */
 export async function putBackSnapshot(api: IncusApi, plan: LabPlan, name: string, emit: Emit): Promise<void> {
   const { lab } = plan;
-  await thaw(api, lab);
+  await waitForOperations(api, lab);
   const instances = await ownInstances(api, lab);
   const again = `npx lab snapshot restore ${name}`;
   const running = instances.filter(({ status }) => status !== 'Stopped');
