@@ -119,7 +119,7 @@ export function fakeMultipass(): FakeMultipass {
         return '';
       }
       case 'snapshot': {
-        const [name = '', snapshot] = [words[0], after('--name')];
+        const [name = '', snapshot] = [words[0], after('-n')];
         const vm = vms.get(name);
         if (vm === undefined) return missing(name);
         if (vm.state !== 'Stopped')

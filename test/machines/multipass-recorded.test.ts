@@ -9,6 +9,8 @@ import { recordingExecutor } from '../fakes/recording-executor.ts';
 /** What the failed calls failed of, by what their labels begin with; the first that fits counts. */
 const KINDS: readonly (readonly [RegExp, FailureKind])[] = [
   [/^(down|start)-/, 'daemon-down'],
+  // The driver stops machines first, and gives --destructive and --purge.
+  [/^snapshot-running$|^stopped-(snapshot-taken|restore|delete-snapshot)$/, 'other'],
   [/^find-|^launch-(2404-noserver|nosuch|default)$/, 'remote-unreachable'],
   [/^launch-remote-nosuch$|^bad-file(-url)?-2$/, 'image-unknown'],
   [/^(bad-file(-url)?|ud-scalar|launching-again-2|del-launch|same-name-while-preparing)$/, 'name-taken'],
@@ -74,11 +76,32 @@ describe('a recorded answer', () => {
       ({ argv, exit }) => argv[1] === verb && exit === 0 && (verb === 'get' || argv.includes('json')),
     ).map((each) => [each.label, each] as const);
 
-  it.each(answers('list'))('of list is read: %s', async (_, call) => {
-    const { list } = JSON.parse(call.stdout) as { list: readonly { name: string; state: string }[] };
-    expect([...(await client(call).list()).values()].map(({ name, state }) => [name, state])).toEqual(
-      list.map(({ name, state }) => [name, state]),
+  it.each(answers('list').filter(([label]) => !label.includes('snapshots')))(
+    'of list is read: %s',
+    async (_, call) => {
+      const { list } = JSON.parse(call.stdout) as { list: readonly { name: string; state: string }[] };
+      expect([...(await client(call).list()).values()].map(({ name, state }) => [name, state])).toEqual(
+        list.map(({ name, state }) => [name, state]),
+      );
+    },
+  );
+
+  it('of list --snapshots is read', async () => {
+    expect(await client(recorded('list-snapshots-json')).snapshots()).toEqual(new Map());
+    expect(await client(recorded('stopped-snapshots-json')).snapshots()).toEqual(
+      new Map([['mprtr', ['s1']]]),
     );
+  });
+
+  it('was given to the very commands that the driver runs for snapshots', async () => {
+    const local = recordingExecutor(() => '');
+    await multipass(local).takeSnapshot('mprtr', 's1');
+    await multipass(local).removeSnapshot('mprtr', 's1');
+    const argvOf = (wanted: string) => RECORDED.find(({ label }) => label === wanted)?.argv;
+    expect(local.calls.map(({ argv }) => argv)).toEqual([
+      argvOf('stopped-snapshot-taken'),
+      argvOf('stopped-delete-snapshot-purge'),
+    ]);
   });
 
   it.each(answers('version'))('of version is read: %s', async (label, call) => {

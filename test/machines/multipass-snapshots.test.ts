@@ -21,7 +21,7 @@ describe('a snapshot', () => {
   it('is taken of every machine once all of them have shut down', async () => {
     await snapshots.save(plan, 's1', silent);
     const done = b.fake.lines().filter((line) => /^(stop|snapshot) /.test(line));
-    expect(done).toEqual([`stop ${NAMES.join(' ')}`, ...NAMES.map((name) => `snapshot ${name} --name s1`)]);
+    expect(done).toEqual([`stop ${NAMES.join(' ')}`, ...NAMES.map((name) => `snapshot ${name} -n s1`)]);
     expect([snapshots.stops, states()]).toEqual([true, ['Stopped']]);
     expect(await snapshots.list(plan)).toEqual(
       [...NAMES].sort().map((machine) => ({ snapshot: 's1', machine })),

@@ -160,7 +160,7 @@ export function multipass(local: Executor): Multipass {
       return new Map(Object.entries(info).map(([name, all]) => [name, Object.keys(all)]));
     },
     async takeSnapshot(name, snapshot) {
-      const args = ['snapshot', name, '--name', snapshot];
+      const args = ['snapshot', name, '-n', snapshot];
       await call(args, `take a snapshot of ${name}`, { timeoutMs: POWER_MS });
     },
     async restore(name, snapshot) {
