@@ -100,18 +100,23 @@ describe('lab snapshot', () => {
   });
 
   it('makes the pods again that nobody starts again, on their nodes, without what was the old ones own', async () => {
-    let made = '';
+    const made: string[] = [];
     const inputs: string[] = [];
     const { run: asked } = lab.local;
     lab.local.run = (argv, options) => {
-      if (argv.includes('replace')) {
-        made = argv.slice(argv.indexOf('replace')).join(' ');
+      const verb = argv.findIndex((word) => ['delete', 'create'].includes(word));
+      if (verb > 0) {
+        made.push(argv.slice(verb).join(' '));
         inputs.push(String(options?.input));
       }
       return asked(argv, options);
     };
     await run('reset');
-    expect(made).toBe('replace --force --grace-period 0 -f -');
+    expect(made).toEqual([
+      'delete --force --grace-period 0 --wait=false --ignore-not-found -f -',
+      'create --validate=false -f -',
+    ]);
+    expect(inputs[0]).toBe(inputs[1]);
     const [{ items }] = inputs.map((text) => JSON.parse(text));
     expect(items.map((pod: { metadata: unknown }) => pod.metadata)).toEqual(
       ['echo-server1', 'echo-server2', 'echo-server3', 'echo-client1'].map((name) => ({
@@ -138,6 +143,15 @@ describe('lab snapshot', () => {
     [looks, ready] = [0, false];
     expect((await run('snapshot', 'restore', 'mine')).code).toBe(0);
     expect(looks).toBe(3);
+  });
+
+  it('starts the machines again, and waits for them, where saving has stopped them', async () => {
+    lab.driver.snapshots = { ...snapshots(), stops: true };
+    lab.driver.cost = 'all machines are stopped for it';
+    const { code, err } = await run('snapshot', 'save', 'mine');
+    expect([code, lab.driver.calls]).toEqual([0, ['save mine', 'start']]);
+    expect(err).toContain('this takes a while: all machines are stopped for it');
+    expect(err).toContain('5/5 Sessions and routes: ok');
   });
 
   it('refuses a name that is taken, and one that is none', async () => {

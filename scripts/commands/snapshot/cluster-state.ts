@@ -83,8 +83,11 @@ export function manifestsOf({ pods }: NodesAndPods, names: readonly string[]): r
 export async function recreatePods(kubectl: Kubectl, items: readonly unknown[]): Promise<void> {
   if (items.length === 0) return;
   const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
-  // By force: nothing of them runs any more.
-  await kubectl.run(['replace', '--force', '--grace-period', '0', '-f', '-'], { input });
+  // By force: nothing of them runs any more, and kubelets, which start only now, would be waited for (as replace does).
+  const byForce = ['--force', '--grace-period', '0', '--wait=false', '--ignore-not-found'];
+  await kubectl.run(['delete', ...byForce, '-f', '-'], { input });
+  // The API server that they are from need not describe its objects for it.
+  await kubectl.run(['create', '--validate=false', '-f', '-'], { input });
 }
 
 /** Whether kubelet runs the pod from a file of its node. */

@@ -6,7 +6,7 @@ import type { MachineDriver } from '../../machines/driver.ts';
 import { type LabPlan, theMachine } from '../../plan/types.ts';
 import { UserError } from '../../shared/errors.ts';
 import { type Emit, silent } from '../../shared/events.ts';
-import { scaleTimeouts, TIMEOUTS } from '../../shared/timeouts.ts';
+import { POLL_MS, scaleTimeouts, TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
 import type { Boots } from '../../workloads/apply.ts';
 import { cachedKubectl, noteReach, openApi } from '../access.ts';
@@ -91,6 +91,8 @@ const BACK_STEPS = new Steps<Start & { readonly record: SnapshotRecord }>()
       await waitUntilOnly(record.wrong, {
         what: 'the nodes and pods of the snapshot to be Ready',
         timeoutMs: TIMEOUTS.podsReady,
+        // A kubectl each, and what is waited for needs the processor.
+        pollMs: 2 * POLL_MS,
         look: async () => unready(await readNodesAndPods(kubectl), boots),
         next: 'npx lab status; npx lab kubectl get pods -A',
         emit,
@@ -236,7 +238,7 @@ async function startMachines(
   return { changed: true, machines, kubectl, boots: await bootTimes(machines) };
 }
 
-/** Ends as soon as something listens there, or with `timeout`: a look from here would cost a kubectl each time. */
+/** Ends as soon as something listens there: a look from here would cost a kubectl each time. */
 const LISTENS = 'until : < "/dev/tcp/$0/$1"; do sleep 0.1; done 2> /dev/null';
 
 /** Makes the pods again that nothing starts, as soon as the API server does that: long before it says that it is ready. */
