@@ -310,14 +310,15 @@ describe.skipIf(!canRun)('the default lab', () => {
     };
 
     it('brings back a lab that has lost a namespace, the Kubernetes of a worker and the sessions of its router', async () => {
-      expectPass(await place.run('lab', 'snapshot', 'save', 'with-nginx'));
-      expectPass(await place.kubectl('delete', 'namespace', 'web', 'echo-server', '--wait=false'));
+      expectPass(await place.kubectl('create', 'namespace', 'mine'));
+      expectPass(await place.run('lab', 'snapshot', 'save', 'mine'));
+      expectPass(await place.kubectl('delete', 'namespace', 'mine', 'echo-server', '--wait=false'));
       const gone =
         'systemctl stop kubelet && rm -rf /etc/kubernetes && iptables -I INPUT -p tcp --dport 179 -j DROP';
       expectPass(await place.exec('k8sworker1', 'sh', '-c', gone));
-      expectPass(await place.exec('bgp', 'vtysh', '-c', 'configure terminal', '-c', 'no router bgp'));
-      await back('snapshot', 'restore', 'with-nginx');
-      expect(await namespaces()).toContain('namespace/web\n');
+      expectPass(await place.exec('bgp', 'vtysh', '-c', 'configure terminal', '-c', 'no router bgp 65000'));
+      await back('snapshot', 'restore', 'mine');
+      expect(await namespaces()).toContain('namespace/mine\n');
     });
 
     it('what was half made is shown, not restored, and removed', async () => {
@@ -331,7 +332,8 @@ describe.skipIf(!canRun)('the default lab', () => {
 
     it('a save that was killed leaves nothing that labup does not put right', async () => {
       const save = place.start('lab', 'snapshot', 'save', 'killed');
-      const frozen = () => host('lxc', 'list', '--project', 'bgp-lab', '--format', 'csv').includes('FROZEN');
+      const list = ['list', '--project', 'bgp-lab', '--format', 'csv'];
+      const frozen = () => (host('lxc', ...list) + host('incus', ...list)).includes('FROZEN');
       await until('the machines to be frozen', 60_000, async () => frozen() || save.exitCode !== null);
       save.kill('SIGKILL');
       expectPass(await place.run('labup', '--yes'));
@@ -341,7 +343,7 @@ describe.skipIf(!canRun)('the default lab', () => {
 
     it('lab reset goes back to what labup made', async () => {
       await back('reset');
-      expect(await namespaces()).not.toContain('namespace/web\n');
+      expect(await namespaces()).not.toContain('namespace/mine\n');
       expect(await changed(place)).toBe(false);
       const { stdout } = await place.exec(
         'ubuntu',
