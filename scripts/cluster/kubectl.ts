@@ -75,7 +75,9 @@ export function kubectlWith(
         return { exitCode: 0, stdout: answer === undefined ? '' : JSON.stringify(answer), stderr: '' };
       }
       const { status, text } = await ask(question.raw);
-      if (status === 404 && options.okCodes?.includes(1)) return { exitCode: 1, stdout: '', stderr: text };
+      // There is no such thing, or it cannot have what was asked for, as the log of a container that has not started.
+      if ([400, 404].includes(status) && options.okCodes?.includes(1))
+        return { exitCode: 1, stdout: '', stderr: text };
       if (status !== 200) throw new Error(`status ${status}`);
       return { exitCode: 0, stdout: text, stderr: '' };
     });

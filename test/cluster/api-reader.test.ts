@@ -39,7 +39,7 @@ beforeAll(async () => {
     (request, response) => {
       asked.push(request.url ?? '');
       const answer = ANSWERS[request.url ?? ''];
-      response.writeHead(answer === undefined ? 404 : 200);
+      response.writeHead(request.url === '/waits' ? 400 : answer === undefined ? 404 : 200);
       response.end(typeof answer === 'string' ? answer : JSON.stringify(answer ?? { code: 404 }));
     },
   ).listen(0, '127.0.0.1');
@@ -114,9 +114,8 @@ describe('an API server that answers', () => {
   it('is asked for a path, which may be missing where that is allowed', async () => {
     const { local, kubectl } = client();
     expect((await kubectl.run(['get', '--raw', '/readyz'])).stdout).toBe('ok');
-    expect(await kubectl.run(['get', '--raw', '/apis/x'], { okCodes: [0, 1] })).toMatchObject({
-      exitCode: 1,
-    });
+    for (const path of ['/apis/x', '/waits'])
+      expect(await kubectl.run(['get', '--raw', path], { okCodes: [0, 1] })).toMatchObject({ exitCode: 1 });
     expect(local.lines()).toEqual([]);
     await kubectl.run(['get', '--raw', '/apis/x']);
     expect(local.lines()).toHaveLength(1);

@@ -1,14 +1,16 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { Answer } from '../../scripts/bgp/checks/ask.ts';
+import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
 import { buildCells } from '../../scripts/matrix/cells.ts';
 import { judgeCells } from '../../scripts/matrix/judge.ts';
 import { proveResults } from '../../scripts/matrix/proof.ts';
 import { controlFor } from '../../scripts/matrix/proof-control.ts';
 import { type CountersByNode, movedRules, parseCounters } from '../../scripts/matrix/proof-counters.ts';
-import { parseServerLogs, type ServerLogs } from '../../scripts/matrix/proof-logs.ts';
+import { parseServerLogs, readServerLogs, type ServerLogs } from '../../scripts/matrix/proof-logs.ts';
 import { testCells, type WitnessReaders } from '../../scripts/matrix/test-cells.ts';
 import type { Cell, CellResult, Observation } from '../../scripts/matrix/types.ts';
+import { recordingExecutor } from '../fakes/recording-executor.ts';
 import { endpointsOf, fakeProbeSource, lineOf, planOf, rightly } from './fixtures.ts';
 
 const state = endpointsOf();
@@ -389,6 +391,30 @@ describe('logs', () => {
       },
     ]);
   });
+});
+
+it('logs are read from every container, and one that cannot be read is passed over', async () => {
+  const pod = (name: string, ...containers: string[]) => ({
+    metadata: { name },
+    spec: { containers: containers.map((each) => ({ name: each })) },
+  });
+  const line = (first: string) =>
+    `2026-11-21T12:24:13Z tcp server=10.255.0.74:1 client=192.168.13.104:2 first="${first}"\n`;
+  const executor = recordingExecutor((argv) => {
+    const asked = argv.at(-1) ?? '';
+    if (!argv.includes('--raw')) return JSON.stringify({ items: [pod('a', 'tcp', 'udp'), pod('b', 'web')] });
+    if (asked.includes('/b/')) return { exitCode: 1, stderr: 'is waiting to start' };
+    return line(asked.includes('container=tcp') ? 'n1' : 'n2');
+  });
+  const kubectl = kubectlWith(executor, { binary: 'kubectl', kubeconfig: '/x/kubeconfig' });
+  const read = await readServerLogs(kubectl, 'echo-server', new Date('2026-11-21T12:24:40Z'));
+  expect(read.ok && [...read.value].map(([first, [entry]]) => [first, entry?.pod])).toEqual([
+    ['n1', 'a'],
+    ['n2', 'a'],
+  ]);
+  expect(executor.lines().at(1)).toContain(
+    'get --raw /api/v1/namespaces/echo-server/pods/a/log?container=tcp&sinceTime=2026-11-21T12%3A24%3A10.000Z',
+  );
 });
 
 describe('testCells with witnesses', () => {
