@@ -10,6 +10,7 @@ import {
   renderBgpPassword,
   renderBgpResources,
   renderCalicoManifest,
+  renderClusterInformation,
   renderInstallation,
   renderLoadBalancerPools,
   renderPodPool,
@@ -70,9 +71,10 @@ async function deployManifest(
   const admission = hasMutatingPolicies(shipped) ? await servedAdmission(kubectl) : undefined;
   const text = renderCalicoManifest(context.plan, shipped, admission);
   if (!(await applyServerSide(kubectl, { text }))) return false;
-  // As early as can be: the first pods get their addresses from it.
+  // As early as can be: the first pods need them, and kubelet tries again only after 10 to 15 s.
   const { api } = await waitForCalicoApi(kubectl, context);
-  await applyWhenServed(kubectl, renderPodPool(context.plan, api), context);
+  const first = [renderPodPool(context.plan, api), renderClusterInformation(api)];
+  await applyWhenServed(kubectl, first.join('---\n'), context);
   return true;
 }
 

@@ -73,6 +73,13 @@ export function renderPodPool({ kubernetes }: LabPlan, api: CalicoApi): string {
   return writeDocuments([pool]);
 }
 
+/** What lets pods come before calico-node has started for the first time, for a Calico without operator. */
+export function renderClusterInformation(api: CalicoApi): string {
+  const information = readYamlDocument('manifests', 'calico', 'cluster-information.yaml');
+  fillIn(information, ['apiVersion'], api);
+  return writeDocuments([information]);
+}
+
 /** The pools that LoadBalancer services get their addresses from; '' where they bring their own. */
 export function renderLoadBalancerPools(plan: LabPlan, api: CalicoApi): string {
   if (plan.echo.loadBalancer !== 'ipam') return '';

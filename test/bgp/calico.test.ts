@@ -510,7 +510,9 @@ it('by its manifest has the pool for pods at once, and not again where nothing h
   expect(await calicoCni.deploy(kubectl, given, context())).toBe(true);
   expect(applied()).toEqual([
     expect.stringContaining('kind: DaemonSet'),
-    expect.stringContaining('name: default-ipv4-ippool'),
+    expect.stringMatching(
+      /name: default-ipv4-ippool\n.*\nkind: ClusterInformation\n.*datastoreReady: true\n/s,
+    ),
   ]);
   expect(await calicoCni.deploy(kubectl, given, context())).toBe(false);
   expect(applied()).toHaveLength(2);

@@ -5,6 +5,7 @@ import { parseAllDocuments } from 'yaml';
 import {
   CALICO_APIS,
   renderBgpResources,
+  renderClusterInformation,
   renderInstallation,
   renderLoadBalancerPools,
   renderPodPool,
@@ -13,7 +14,10 @@ import { calicoPlan } from '../render/fixture.ts';
 import { until, type Workplace } from './support.ts';
 
 const OPERATOR = 'operator.tigera.io';
-const KINDS = ['bgpconfigurations', 'bgpfilters', 'bgppeers', 'caliconodestatuses', 'ippools'];
+const KINDS = [
+  ...['bgpconfigurations', 'bgpfilters', 'bgppeers', 'caliconodestatuses', 'clusterinformations'],
+  'ippools',
+];
 /** The names of the CRDs that each group of resources needs. */
 const NEEDED: Readonly<Record<string, readonly string[]>> = {
   [OPERATOR]: ['installations.operator.tigera.io'],
@@ -113,7 +117,9 @@ function rendered(group: string): ReadonlyMap<string, string> {
   const texts =
     api === undefined
       ? [renderInstallation(plan)]
-      : [renderBgpResources, renderPodPool, renderLoadBalancerPools].map((render) => render(plan, api));
+      : [renderBgpResources, renderPodPool, renderLoadBalancerPools]
+          .map((render) => render(plan, api))
+          .concat(renderClusterInformation(api));
   const documents = texts.flatMap((text) => parseAllDocuments(text));
   return new Map(
     documents
