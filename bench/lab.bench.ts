@@ -1,12 +1,14 @@
 // The commands on a real lab of machines in containers, this version side by side with an earlier one: `npm run bench`.
 // Each round makes and removes a lab with the one and then with the other; which of them is first changes with each round.
 // Prints medians with their extremes, and the ratio of the medians. Needs what labup needs, and a checkout with history.
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Document, parseDocument } from 'yaml';
 import { $, type ProcessPromise } from 'zx';
+import type { StepTiming } from '../scripts/commands/steps.ts';
+import { sumOf } from '../scripts/commands/up/processor-time.ts';
 
 /** The last commit before labs were made faster; the table of docs/operations.md compares with it. */
 const EARLIER = 'ed998da3';
@@ -36,6 +38,8 @@ interface Version {
   readonly checkout: string;
   /** Milliseconds of each command, round by round. */
   readonly times: Map<string, number[]>;
+  /** How many times as long as its critical path each labup took that measures it. */
+  readonly ratios: number[];
 }
 
 function print(line: string): void {
@@ -68,7 +72,7 @@ async function timed(work: () => ProcessPromise): Promise<number> {
 }
 
 /** One lab from the beginning to the end. What stops in the middle is removed. */
-async function round({ checkout: code, times, title }: Version, lab: string): Promise<void> {
+async function round({ checkout: code, times, ratios, title }: Version, lab: string): Promise<void> {
   await mkdir(lab, { recursive: true });
   const text = String(await $({ cwd: code })`git show HEAD:lab.yaml`);
   await writeFile(join(lab, 'lab.yaml'), labYaml(text, Number(values.workers)));
@@ -81,6 +85,9 @@ async function round({ checkout: code, times, title }: Version, lab: string): Pr
       const ms = await timed(() => run(argv));
       times.set(name, [...(times.get(name) ?? []), ms]);
       process.stderr.write(`${title}: ${name} ${seconds(ms)}\n`);
+      if (name !== 'labup') continue;
+      const timings: StepTiming[] = JSON.parse(await readFile(join(lab, '.lab/bench/timings.json'), 'utf8'));
+      if (timings.some(({ leastMs }) => leastMs !== undefined)) ratios.push(sumOf(timings).ratio);
     }
   } finally {
     await run(['labdown.js', '--yes']);
@@ -107,11 +114,12 @@ async function main(): Promise<void> {
   try {
     await checkout(values.against, earlier);
     const versions: readonly Version[] = [
-      { title: values.against, checkout: earlier, times: new Map() },
-      { title: 'this version', checkout: resolve('.'), times: new Map() },
+      { title: values.against, checkout: earlier, times: new Map(), ratios: [] },
+      { title: 'this version', checkout: resolve('.'), times: new Map(), ratios: [] },
     ];
     // What is built once lies in the cache then, and is not timed.
-    for (const version of versions) await round({ ...version, times: new Map() }, join(folder, 'lab'));
+    for (const version of versions)
+      await round({ ...version, times: new Map(), ratios: [] }, join(folder, 'lab'));
     for (let number = 1; number <= Number(values.rounds); number++) {
       process.stderr.write(`round ${number} of ${values.rounds}\n`);
       const order = number % 2 === 1 ? versions : versions.toReversed();
@@ -125,6 +133,10 @@ async function main(): Promise<void> {
       const ratio = old === undefined || own === undefined ? '-' : (middle(own) / middle(old)).toFixed(2);
       print(`| ${name} | ${cell(old)} | ${cell(own)} | ${ratio} |`);
     }
+    const ratios = versions.at(-1)?.ratios ?? [];
+    print(
+      `labup of this version takes ${middle(ratios).toFixed(2)} times its critical path (labup --timings).`,
+    );
   } finally {
     await $({ nothrow: true })`git worktree remove --force ${earlier}`;
     await rm(folder, { recursive: true, force: true });
