@@ -99,31 +99,25 @@ describe('lab snapshot', () => {
     ]);
   });
 
-  it('makes the pods again that nobody starts again, on their nodes, without what was the old ones own', async () => {
-    const made: string[] = [];
-    const inputs: string[] = [];
+  it('makes the pods again that nobody starts again: those that were applied as they were given, so that they can be applied', async () => {
+    const made: [string, { metadata: object }[]][] = [];
     const { run: asked } = lab.local;
     lab.local.run = (argv, options) => {
-      const verb = argv.findIndex((word) => ['delete', 'create'].includes(word));
-      if (verb > 0) {
-        made.push(argv.slice(verb).join(' '));
-        inputs.push(String(options?.input));
-      }
+      const verb = argv.findIndex((word) => ['delete', 'create', 'apply'].includes(word));
+      if (verb > 0) made.push([argv.slice(verb).join(' '), JSON.parse(String(options?.input)).items]);
       return asked(argv, options);
     };
     await run('reset');
-    expect(made).toEqual([
-      'delete --force --grace-period 0 --wait=false --ignore-not-found -f -',
-      'create --validate=false -f -',
+    const servers = ['echo-server1', 'echo-server2', 'echo-server3'];
+    const named = (...names: string[]) => names.map((name) => ({ name, namespace: 'echo-server' }));
+    expect(made.map(([line, items]) => [line, items.map(({ metadata }) => metadata)])).toEqual([
+      [
+        'delete --force --grace-period 0 --wait=false --ignore-not-found -f -',
+        named(...servers, 'echo-client1').map((each) => expect.objectContaining(each)),
+      ],
+      ['apply --validate=false -f -', named(...servers)],
+      ['create --validate=false -f -', named('echo-client1')],
     ]);
-    expect(inputs[0]).toBe(inputs[1]);
-    const [{ items }] = inputs.map((text) => JSON.parse(text));
-    expect(items.map((pod: { metadata: unknown }) => pod.metadata)).toEqual(
-      ['echo-server1', 'echo-server2', 'echo-server3', 'echo-client1'].map((name) => ({
-        name,
-        namespace: 'echo-server',
-      })),
-    );
   });
 
   it('waits for what was Ready then, and not for what was not', async () => {

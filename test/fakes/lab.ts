@@ -219,10 +219,16 @@ function podsOf(line: string): readonly unknown[] {
   const namespace = line.includes('kube-system') ? 'kube-system' : 'echo-server';
   return names.map((name) => ({
     kind: 'Pod',
-    metadata: { name, namespace, uid: 'old' },
+    metadata: { name, namespace, uid: 'old', annotations: appliedAs(name) },
     spec: { restartPolicy: 'Never' },
     status: { phase: 'Running', ...READY },
   }));
+}
+
+/** The client pod was created, the others applied. */
+function appliedAs(name: string): unknown {
+  const text = JSON.stringify({ kind: 'Pod', metadata: { name, namespace: 'echo-server' } });
+  return name === 'echo-client1' ? undefined : { 'kubectl.kubernetes.io/last-applied-configuration': text };
 }
 
 /** Every file below a folder with its content, for showing that nothing was touched. */

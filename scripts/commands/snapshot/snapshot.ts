@@ -15,7 +15,7 @@ import { type LabOptions, labName } from '../lab-file.ts';
 import { LabState, type SnapshotRecord } from '../state.ts';
 import { Steps } from '../steps.ts';
 import { openLab } from '../test/open-lab.ts';
-import { manifestsOf, readNodesAndPods, recreatePods, unready } from './cluster-state.ts';
+import { podsNamed, readNodesAndPods, recreatePods, unready } from './cluster-state.ts';
 import {
   type Cluster,
   type Keeper,
@@ -256,7 +256,9 @@ async function recreate(
     what: 'the API server to answer',
     look: async () => {
       await apiServer.run(['timeout', '20', 'bash', '-c', LISTENS, hostname, port]);
-      return { done: true, value: manifestsOf(await readNodesAndPods(kubectl), names) };
+      // Some questions that come while it starts are never answered.
+      const seen = await readNodesAndPods(kubectl, '--request-timeout', '3s');
+      return { done: true, value: podsNamed(seen, names) };
     },
   });
   await waitFor({
