@@ -108,9 +108,13 @@ export function hostSnapshot(): Readonly<Record<string, readonly string[]>> {
     rules: lines(host('ip', 'rule')),
     iptables: lines(host('iptables-save')).filter((line) => !line.startsWith('#')),
     mounts: lines(readFileSync('/proc/self/mounts', 'utf8')).map((line) => line.split(' ')[1] ?? ''),
-    processes: lines(host('ps', '-eo', 'comm=')).filter((name) =>
-      /^(lxd|incusd|lxc|dnsmasq|containerd|kubelet|kube-|etcd|bird|bgpd|zebra|runc)/.test(name.trim()),
-    ),
+    // Without zombies: they have ended, and when they go depends on process 1.
+    processes: lines(host('ps', '-eo', 'stat=,comm=')).flatMap((line) => {
+      const [, name = ''] = /^[^Z]\S* +(.+)$/.exec(line) ?? [];
+      return /^(lxd|incusd|lxc|dnsmasq|containerd|kubelet|kube-|etcd|bird|bgpd|zebra|runc)/.test(name)
+        ? [name]
+        : [];
+    }),
     sysctls: ['net.ipv4.ip_forward', 'fs.inotify.max_user_instances'].map((name) =>
       host('sysctl', name).trim(),
     ),
