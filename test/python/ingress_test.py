@@ -278,7 +278,7 @@ class Controller(unittest.TestCase):
         program = self.start()
         self.endpoints("engine", "c")
         self.fake.put(ENDPOINTS, "web", "web", subsets=[
-            {"addresses": [{"ip": "no address", "targetRef": {"name": "a"}}], "ports": [{"port": 80}]}])
+            {"addresses": [{"ip": "127.0.0.1 nonsense", "targetRef": {"name": "a"}}], "ports": [{"port": 80}]}])
         self.assertIn("unknown keyword", program.line("does not accept the new one"))
         self.assertEqual(self.who(times=4), {"a", "b"})
         self.endpoints("web", "a")

@@ -23,7 +23,8 @@ if (modules === undefined) {
     describe(module, () => {
       for (const id of ids) {
         it(id.split('.').slice(1).join(': ').replace('test_', '').replaceAll('_', ' '), {
-          timeout: 60_000,
+          // The first one waits for its whole module (ingress_test: 45 s) and for those before that one.
+          timeout: 300_000,
         }, async ({ skip }) => {
           const outcomes = await results.get(module);
           // A failure or a skip in setUpModule is reported instead of the module's tests.
