@@ -27,7 +27,7 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   'labup again': ['labup.js', '--yes'],
   'lab status': ['lab.js', 'status'],
   labtest: ['labtest.js'],
-  'lab reset': ['lab.js', 'reset', '--yes'],
+  'lab reset': ['lab.js', 'reset'],
   labdown: ['labdown.js', '--yes'],
 };
 /** Verbs that an earlier version may not have. */
@@ -77,7 +77,7 @@ async function round({ checkout: code, times, ratios, title }: Version, lab: str
   const text = String(await $({ cwd: code })`git show HEAD:lab.yaml`);
   await writeFile(join(lab, 'lab.yaml'), labYaml(text, Number(values.workers)));
   const run = ([script = '', ...argv]: readonly string[]) =>
-    $({ cwd: lab })`node ${join(code, 'dist/scripts', script)} ${argv}`;
+    $({ cwd: lab, quiet: true })`node ${join(code, 'dist/scripts', script)} ${argv}`;
   try {
     for (const [name, argv] of Object.entries(COMMANDS)) {
       const [, verb] = NEWER.exec(name) ?? [];

@@ -72,7 +72,10 @@ export async function waitForApi(
     timeoutMs: TIMEOUTS.apiServer,
     look: async () => {
       const { exitCode, stderr } = await kubectl.run(['get', '--raw', '/readyz'], { okCodes: [0, 1] });
-      return exitCode === 0 ? { done: true, value: undefined } : { done: false, why: stderr.trim() };
+      if (exitCode === 0) return { done: true, value: undefined };
+      // Of some thirty checks those that fail.
+      const failing = [...stderr.matchAll(/\[-\](\S+) failed/g)].map(([, check]) => check);
+      return { done: false, why: failing.length > 0 ? `not yet: ${failing.join(', ')}` : stderr.trim() };
     },
     ...(explain === undefined ? {} : { explain }),
     next: 'npx lab status   (names the control plane; its log: npx lab logs NAME)',

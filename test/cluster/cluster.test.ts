@@ -234,11 +234,18 @@ describe('nodes', () => {
   });
 
   it('are asked only once the API server is ready', async () => {
-    const answers: Reply[] = [{ exitCode: 1, stderr: 'connection refused\n' }, 'ok'];
+    const readyz =
+      'Error from server (InternalError): an error on the server ("[+]ping ok\\n[-]etcd failed: reason withheld\\n")';
+    const answers: Reply[] = [
+      { exitCode: 1, stderr: 'connection refused\n' },
+      { exitCode: 1, stderr: readyz },
+      'ok',
+    ];
     const events: LabEvent[] = [];
     await waitForApi(kubectl(() => answers.shift() ?? 'ok').client, (event) => events.push(event));
     expect(events).toEqual([
       { type: 'note', text: 'waiting for the API server to be ready: connection refused' },
+      { type: 'note', text: 'waiting for the API server to be ready: not yet: etcd' },
     ]);
   });
 });
