@@ -63,6 +63,7 @@ export function timingsText(timings: readonly StepTiming[]): string {
     ...timings.map((timing) => row(timing.step, timing)),
     row('all', sum),
   ]);
+  if (sum.leastMs === 0) return [...lines, 'Processor times are measured on Linux only.'].join('\n');
   const why =
     'AT LEAST: the processor time, shared among all processors, or that of the one machine that needed most, if that is more';
   return [...lines, `${sum.ratio.toFixed(2)} times its critical path`, why].join('\n');

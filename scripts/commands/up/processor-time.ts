@@ -10,17 +10,21 @@ interface Used {
   readonly each: ReadonlyMap<string, number>;
 }
 
-/** Measures the processor time of labup's steps on this host. */
-export const processorMeter: StepMeter = () => {
-  const before = look();
+/** Measures the processor time of labup's steps on this host; nothing where it is no Linux, as only that has /proc. */
+export const processorMeter: StepMeter = () => measured('/');
+
+/** The same with another root folder. */
+export function measured(root: string): ReturnType<StepMeter> {
+  if (!existsSync(join(root, 'proc/stat'))) return () => ({});
+  const before = look(root);
   return (ms) => {
-    const { host, each } = look();
+    const { host, each } = look(root);
     const processorMs = Math.round(host - before.host);
     const longest = Math.max(...[...each].map(([name, used]) => used - (before.each.get(name) ?? 0)));
     const leastMs = Math.round(Math.min(ms, Math.max(processorMs / availableParallelism(), longest)));
     return { processorMs, leastMs };
   };
-};
+}
 
 /** The steps' sums, and how many times as long as their critical path they took. */
 export function sumOf(timings: readonly StepTiming[]) {
@@ -30,15 +34,15 @@ export function sumOf(timings: readonly StepTiming[]) {
   return { ms, processorMs: sum((each) => each.processorMs), leastMs, ratio: ms / Math.max(1, leastMs) };
 }
 
-function look(): Used {
+function look(root: string): Used {
   const { user, system } = process.cpuUsage();
-  return { host: hostMs(), each: new Map([['labup', (user + system) / 1000], ...machinesMs()]) };
+  return { host: hostMs(root), each: new Map([['labup', (user + system) / 1000], ...machinesMs(root)]) };
 }
 
 /** Everything but idle and waiting for disks; hundredths of a second (proc_stat(5)). Guests are in "user" already. */
-function hostMs(): number {
+function hostMs(root: string): number {
   const [, user = 0, nice = 0, system = 0, , , irq = 0, softIrq = 0] = (
-    /^cpu .*/.exec(readFileSync('/proc/stat', 'utf8'))?.[0] ?? ''
+    /^cpu .*/.exec(readFileSync(join(root, 'proc/stat'), 'utf8'))?.[0] ?? ''
   )
     .split(/\s+/)
     .map(Number);
@@ -46,12 +50,19 @@ function hostMs(): number {
 }
 
 /** By the control group of each container, of cgroup v1 or v2. */
-function machinesMs(): readonly (readonly [string, number])[] {
-  const root = ['/sys/fs/cgroup/cpuacct', '/sys/fs/cgroup'].find((each) => existsSync(each));
-  if (root === undefined) return [];
-  return readdirSync(root)
+function machinesMs(root: string): readonly (readonly [string, number])[] {
+  const groups = ['sys/fs/cgroup/cpuacct', 'sys/fs/cgroup'].map((path) => join(root, path)).find(existsSync);
+  if (groups === undefined) return [];
+  return readdirSync(groups)
     .filter((name) => name.startsWith('lxc.payload.'))
-    .map((name) => [name, groupMs(join(root, name))] as const);
+    .flatMap((name) => {
+      try {
+        return [[name, groupMs(join(groups, name))] as const];
+      } catch {
+        // Stopped meanwhile: a measurement is no reason for labup to fail.
+        return [];
+      }
+    });
 }
 
 function groupMs(folder: string): number {
