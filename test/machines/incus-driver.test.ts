@@ -297,6 +297,18 @@ describe('failures', () => {
     expect(instance('k8sworker2').status).toBe('Running');
   });
 
+  it('do not come from a machine that is just being rebooted from within: it is not started a second time', async () => {
+    await up();
+    instance('k8sworker2').status = 'Stopped';
+    server.changes.length = 0;
+    const made = driver.ensureMachines(plan, { image, cloudInit: documents(), clientKey: '' }, silent);
+    setTimeout(() => {
+      instance('k8sworker2').status = 'Running';
+    }, 300);
+    expect(await made).toBe(true);
+    expect(server.changes).toEqual([]);
+  });
+
   it('do not come from a start that a killed labup had asked for', async () => {
     await driver.ensureHost(plan, silent);
     await driver.ensureImage(plan, image, silent);
