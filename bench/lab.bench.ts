@@ -1,6 +1,7 @@
 // The commands on a real lab of machines in containers, this version side by side with an earlier one: `npm run bench`.
 // Each round makes and removes a lab with the one and then with the other; which of them is first changes with each round.
-// Prints medians with their extremes, and the ratio of the medians. Needs what labup needs, and a checkout with history.
+// Prints medians with their extremes, and the ratio of the medians; then this version's labs of more workers, each once,
+// with the ratio to its lab of three. Needs what labup needs, and a checkout with history.
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -17,19 +18,30 @@ const { values } = parseArgs({
   options: {
     against: { type: 'string', default: EARLIER },
     rounds: { type: 'string', default: '3' },
-    workers: { type: 'string', default: '3' },
+    /** Numbers of workers. */
+    larger: { type: 'string', default: '10,20' },
+    /** As labup has it. */
+    artifacts: { type: 'string' },
   },
 });
+const WORKERS = 3;
+const LABUP = [
+  'labup.js',
+  '--yes',
+  ...(values.artifacts === undefined ? [] : ['--artifacts', resolve(values.artifacts)]),
+];
 
 /** What is timed, in this order. */
 const COMMANDS: Readonly<Record<string, readonly string[]>> = {
-  labup: ['labup.js', '--yes'],
-  'labup again': ['labup.js', '--yes'],
+  labup: LABUP,
+  'labup again': LABUP,
   'lab status': ['lab.js', 'status'],
   labtest: ['labtest.js'],
   'lab reset': ['lab.js', 'reset'],
   labdown: ['labdown.js', '--yes'],
 };
+/** What labtest takes beyond the work that its report names: to start, to connect, and to write the report. */
+const BEYOND = 'labtest beyond its work';
 /** Verbs that an earlier version may not have. */
 const NEWER = /^lab (reset)$/;
 
@@ -72,21 +84,30 @@ async function timed(work: () => ProcessPromise): Promise<number> {
 }
 
 /** One lab from the beginning to the end. What stops in the middle is removed. */
-async function round({ checkout: code, times, ratios, title }: Version, lab: string): Promise<void> {
+async function round(
+  { checkout: code, times, ratios, title }: Version,
+  lab: string,
+  workers = WORKERS,
+): Promise<void> {
   await mkdir(lab, { recursive: true });
   const text = String(await $({ cwd: code })`git show HEAD:lab.yaml`);
-  await writeFile(join(lab, 'lab.yaml'), labYaml(text, Number(values.workers)));
+  await writeFile(join(lab, 'lab.yaml'), labYaml(text, workers));
   const run = ([script = '', ...argv]: readonly string[]) =>
     $({ cwd: lab, quiet: true })`node ${join(code, 'dist/scripts', script)} ${argv}`;
+  const add = (name: string, ms: number) => {
+    times.set(name, [...(times.get(name) ?? []), ms]);
+    process.stderr.write(`${title}, ${workers} workers: ${name} ${seconds(ms)}\n`);
+  };
+  const stateFile = async (name: string) => JSON.parse(await readFile(join(lab, '.lab/bench', name), 'utf8'));
   try {
     for (const [name, argv] of Object.entries(COMMANDS)) {
       const [, verb] = NEWER.exec(name) ?? [];
       if (verb !== undefined && !String(await run(['lab.js', '--help'])).includes(`  ${verb}`)) continue;
       const ms = await timed(() => run(argv));
-      times.set(name, [...(times.get(name) ?? []), ms]);
-      process.stderr.write(`${title}: ${name} ${seconds(ms)}\n`);
+      add(name, ms);
+      if (name === 'labtest') add(BEYOND, ms - (await stateFile('reports/last.json')).durationMs);
       if (name !== 'labup') continue;
-      const timings: StepTiming[] = JSON.parse(await readFile(join(lab, '.lab/bench/timings.json'), 'utf8'));
+      const timings: StepTiming[] = await stateFile('timings.json');
       if (timings.some(({ leastMs }) => leastMs !== undefined)) ratios.push(sumOf(timings).ratio);
     }
   } finally {
@@ -126,17 +147,27 @@ async function main(): Promise<void> {
       for (const version of order) await round(version, join(folder, 'lab'));
     }
     const [before, now] = versions.map(({ times }) => times);
-    print(`| ${values.workers} workers | ${versions.map(({ title }) => title).join(' | ')} | ratio |`);
+    print(`| ${WORKERS} workers | ${versions.map(({ title }) => title).join(' | ')} | ratio |`);
     print('|---|---|---|---|');
-    for (const name of Object.keys(COMMANDS)) {
+    for (const name of [...Object.keys(COMMANDS), BEYOND]) {
       const [old, own] = [before?.get(name), now?.get(name)];
       const ratio = old === undefined || own === undefined ? '-' : (middle(own) / middle(old)).toFixed(2);
       print(`| ${name} | ${cell(old)} | ${cell(own)} | ${ratio} |`);
     }
-    const ratios = versions.at(-1)?.ratios ?? [];
+    const own = versions.at(-1);
+    if (own === undefined || now === undefined) return;
     print(
-      `labup of this version takes ${middle(ratios).toFixed(2)} times its critical path (labup --timings).`,
+      `labup of this version takes ${middle(own.ratios).toFixed(2)} times its critical path (labup --timings).`,
     );
+    for (const workers of values.larger.split(',').filter(Boolean).map(Number)) {
+      const times = new Map<string, number[]>();
+      await round({ ...own, times, ratios: [] }, join(folder, 'lab'), workers);
+      const rows = [...times].map(([name, [ms = Number.NaN]]) => {
+        const ratio = ms / middle(now.get(name) ?? []);
+        return `${name} ${seconds(ms)} (${ratio.toFixed(2)} times)`;
+      });
+      print(`${workers} workers: ${rows.join(', ')}`);
+    }
   } finally {
     await $({ nothrow: true })`git worktree remove --force ${earlier}`;
     await rm(folder, { recursive: true, force: true });
