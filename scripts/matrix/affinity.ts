@@ -69,19 +69,17 @@ export function checkAffinity(
           : (observed?.outcome ?? 'harness-error');
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }
-    const isRight = counts.size === 1 && observations.every((observed) => observed?.outcome === 'ok');
-    const [verdict, reason] = counts.has('harness-error')
-      ? (['harness', 'not-read'] as const)
-      : isRight
-        ? (['passed', 'as-wanted'] as const)
-        : observations.every((observed) => observed?.outcome === 'ok')
-          ? (['failed', 'several-pods'] as const)
-          : (['failed', 'unanswered'] as const);
+    const reason = counts.has('harness-error')
+      ? 'not-read'
+      : observations.some((observed) => observed?.outcome !== 'ok')
+        ? 'unanswered'
+        : counts.size === 1
+          ? 'as-wanted'
+          : 'several-pods';
     return makeCheck(
       'affinity',
       { cell: cell.id },
       {
-        verdict,
         reason,
         wanted: { from: cell.from, to: cell.to, service: cell.service ?? '', node },
         seen: {

@@ -178,7 +178,6 @@ export function judgeEcmp(
   };
   const reason = reasonOf(plan, spread);
   return makeCheck('spread', subject, {
-    verdict: reason === 'as-wanted' ? 'passed' : 'failed',
     reason,
     wanted,
     seen: spread,
@@ -221,7 +220,6 @@ export function checkHashPolicies(plan: LabPlan, state: ObservedState): readonly
         'hash-policy',
         { machine: name },
         {
-          verdict: policy === 1 ? 'passed' : 'failed',
           reason: policy === 1 ? 'as-wanted' : 'other-policy',
           wanted: { policy: 1 },
           seen: { policy },

@@ -50,7 +50,6 @@ function checkMasquerading(
     coversAll(wanted.sources, sources) &&
     coversAll(except, wanted.except);
   return makeCheck('masquerading', subject, {
-    verdict: isRight ? 'passed' : 'failed',
     reason: isRight ? 'as-wanted' : sources.length === 0 ? 'missing' : 'other-addresses',
     wanted,
     seen: { rule },
@@ -68,7 +67,7 @@ export function checkPolicies({ policies }: ObservedState): readonly Check[] {
       'policies',
       {},
       {
-        verdict: !enforced ? 'failed' : isModelled ? 'passed' : 'skipped',
+        ...(enforced && !isModelled ? { verdict: 'skipped' } : {}),
         reason: !enforced ? 'not-enforced' : isModelled ? 'as-wanted' : 'not-modelled',
         wanted: { enforced: true },
         seen: {
@@ -88,7 +87,6 @@ function checkGateway({ name, lookup }: Machine): Check {
     'pod-gateway',
     { machine: name },
     {
-      verdict: hop === undefined ? 'failed' : 'passed',
       reason: hop === undefined ? 'missing' : 'as-wanted',
       wanted: { gateway: CALICO_GATEWAY },
       seen: { interface: hop?.interface ?? null },

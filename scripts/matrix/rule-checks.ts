@@ -39,7 +39,6 @@ function checkService(
   const isWrong = wrongChains({ wanted, seen }).length > 0;
   const isOnlyUnequal = seen.chains.every(({ backends }, index) => isSame(backends, wanted.chains[index]));
   return makeCheck('service-rules', subject, {
-    verdict: isWrong ? 'failed' : 'passed',
     reason: !isWrong ? 'as-wanted' : isOnlyUnequal ? 'unequal-shares' : 'wrong-backends',
     wanted,
     seen,

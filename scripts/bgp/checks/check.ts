@@ -347,17 +347,23 @@ export function checkId<K extends CheckKind>(kind: K, subject: Subject<K>): stri
 }
 
 /** What a check says beside what it is about. A check without `seen` could see nothing. */
-type Finding<K extends CheckKind> = Pick<CheckOf<K>, 'verdict' | 'reason' | 'wanted'> &
-  Partial<Pick<CheckOf<K>, 'seen' | 'problem' | 'blockedBy'>>;
+type Finding<K extends CheckKind> = Pick<CheckOf<K>, 'reason' | 'wanted'> &
+  Partial<Pick<CheckOf<K>, 'verdict' | 'seen' | 'problem' | 'blockedBy'>>;
 
-/** Makes a check, with its id. */
+/** Makes a check, with its id. Its verdict follows from the reason where none is given. */
 export function makeCheck<K extends CheckKind>(
   kind: K,
   subject: Subject<K>,
   finding: Finding<K>,
 ): CheckOf<K> {
+  const id = checkId(kind, subject);
+  const verdict = verdictOf(finding.reason);
   // TypeScript cannot see that the parts of one kind make a check of that kind.
-  return { kind, id: checkId(kind, subject), subject, seen: null, ...finding } as unknown as CheckOf<K>;
+  return { kind, id, subject, seen: null, verdict, ...finding } as unknown as CheckOf<K>;
+}
+
+function verdictOf(reason: string): CheckVerdict {
+  return reason === 'as-wanted' ? 'passed' : reason === 'not-read' ? 'harness' : 'failed';
 }
 
 /** A check of what could not be seen: the lab's failure where something there does not answer, else the harness's. */
@@ -367,6 +373,6 @@ export function unseenCheck<K extends CheckKind>(
   wanted: CheckOf<K>['wanted'],
   { fault, detail }: { readonly fault: 'lab' | 'harness'; readonly detail: string },
 ): CheckOf<K> {
-  const [verdict, reason] = fault === 'lab' ? ['failed', 'no-answer'] : ['harness', 'not-read'];
-  return makeCheck(kind, subject, { verdict, reason, wanted, problem: detail } as Finding<K>);
+  const reason = fault === 'lab' ? 'no-answer' : 'not-read';
+  return makeCheck(kind, subject, { reason, wanted, problem: detail } as Finding<K>);
 }

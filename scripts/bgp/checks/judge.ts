@@ -1,5 +1,5 @@
 import { type LabPlan, theMachine } from '../../plan/types.ts';
-import { type Check, type CheckVerdict, makeCheck, unseenCheck } from './check.ts';
+import { type Check, makeCheck, unseenCheck } from './check.ts';
 import { type Announcement, type ExpectedRoute, nodeRoutes, nodesOf, routerRoutes } from './expected.ts';
 import type { BgpObservation, NamedTable } from './observe.ts';
 import { checkSessions } from './sessions.ts';
@@ -23,10 +23,6 @@ export function checkBgp(
 }
 
 const notAsked = { ok: false, fault: 'harness', detail: 'it was not asked' } as const;
-
-function verdictOf(reason: Check['reason']): CheckVerdict {
-  return reason === 'as-wanted' ? 'passed' : reason === 'not-read' ? 'harness' : 'failed';
-}
 
 function checkTables(
   machine: string,
@@ -65,7 +61,6 @@ function checkRoute(machine: string, route: ExpectedRoute, { name, table }: Name
         ? 'unwanted'
         : 'wrong-next-hops';
   return makeCheck('route', subject, {
-    verdict: verdictOf(reason),
     reason,
     wanted,
     seen: { nextHops: seen },

@@ -1,6 +1,6 @@
 import type { LabPlan, PeeringPlan } from '../../plan/types.ts';
 import { RESTART_SECONDS } from '../../render/bird.ts';
-import { type CheckOf, type CheckVerdict, makeCheck } from './check.ts';
+import { type CheckOf, makeCheck } from './check.ts';
 import { CAPABILITIES, type SessionState } from './frr.ts';
 import type { BgpObservation } from './observe.ts';
 
@@ -33,7 +33,6 @@ function checkSession(plan: LabPlan, { kind, a, b }: PeeringPlan, observed: Obse
     'session',
     { a: a.machine, b: b.machine, protocol: kind },
     {
-      verdict: verdictOf(reason),
       reason,
       wanted: { state: 'Established', ends: wanted },
       seen: { ends: ends.map(({ seen }) => seen) },
@@ -124,14 +123,10 @@ function unplannedSessions(plan: LabPlan, observed: Observed): readonly Session[
         makeCheck(
           'session',
           { a, b, protocol },
-          { verdict: 'failed', reason: 'unplanned', wanted: { state: 'absent', ends: [] }, seen: { ends } },
+          { reason: 'unplanned', wanted: { state: 'absent', ends: [] }, seen: { ends } },
         ),
       );
     }
   }
   return [...found.values()];
-}
-
-function verdictOf(reason: Reason): CheckVerdict {
-  return reason === 'as-wanted' ? 'passed' : reason === 'not-read' ? 'harness' : 'failed';
 }
