@@ -14,6 +14,9 @@ export type Answer<T> =
     }
   | { readonly ok: false; readonly fault: 'lab' | 'harness'; readonly detail: string };
 
+/** The answer of a machine that nobody asked. */
+export const NOT_ASKED = { ok: false, fault: 'harness', detail: 'it was not asked' } as const;
+
 /** U+001E, the record separator: no tool prints it. */
 const MARK = '\u001e';
 /** The shell's codes for a command that it could not start. */
@@ -23,7 +26,7 @@ const NOT_STARTED = [126, 127];
 export async function ask<K extends string>(
   executor: Executor,
   questions: Readonly<Record<K, readonly string[]>>,
-  options: { readonly signal?: AbortSignal | undefined; readonly timeoutMs?: number } = {},
+  options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Readonly<Record<K, Answer<string>>>> {
   const keys = Object.keys(questions) as K[];
   const script = keys

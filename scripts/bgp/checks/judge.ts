@@ -1,4 +1,5 @@
 import { type LabPlan, theMachine } from '../../plan/types.ts';
+import { NOT_ASKED } from './ask.ts';
 import { type Check, makeCheck, unseenCheck } from './check.ts';
 import { type Announcement, type ExpectedRoute, nodeRoutes, nodesOf, routerRoutes } from './expected.ts';
 import type { BgpObservation, NamedTable } from './observe.ts';
@@ -22,15 +23,13 @@ export function checkBgp(
   ];
 }
 
-const notAsked = { ok: false, fault: 'harness', detail: 'it was not asked' } as const;
-
 function checkTables(
   machine: string,
   expected: readonly ExpectedRoute[],
   observed: ReadonlyMap<string, BgpObservation>,
 ): readonly Check[] {
   const observation = observed.get(machine);
-  const tables = observation?.tables ?? [{ name: 'tables', table: notAsked }];
+  const tables = observation?.tables ?? [{ name: 'tables', table: NOT_ASKED }];
   return expected.flatMap((route) =>
     tables
       .filter(({ name }) => route.tables?.includes(name) ?? true)

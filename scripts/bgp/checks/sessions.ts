@@ -1,5 +1,6 @@
 import type { LabPlan, PeeringPlan } from '../../plan/types.ts';
 import { RESTART_SECONDS } from '../../render/bird.ts';
+import { NOT_ASKED } from './ask.ts';
 import { type CheckOf, makeCheck } from './check.ts';
 import { CAPABILITIES, type SessionState } from './frr.ts';
 import type { BgpObservation } from './observe.ts';
@@ -78,8 +79,6 @@ function endAt(
   if (state !== 'Established') return { reason: 'not-established', seen };
   return { reason: reasonOf(wanted, seen.agreed), seen };
 }
-
-const NOT_ASKED = { ok: false, fault: 'harness', detail: 'it was not asked' } as const;
 
 function endOf(machine: string, { state, agreed, asPaths, drops }: SessionState): SessionEnd {
   return {

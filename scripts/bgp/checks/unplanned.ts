@@ -1,5 +1,6 @@
 import { type LabPlan, type MachinePlan, theMachine } from '../../plan/types.ts';
 import { isIPv4, isWithin, overlaps, parseCidr } from '../../shared/ip.ts';
+import { NOT_ASKED } from './ask.ts';
 import { type CheckOf, makeCheck, unseenCheck } from './check.ts';
 import { type Announcement, nodesOf } from './expected.ts';
 import type { SessionState } from './frr.ts';
@@ -58,8 +59,6 @@ function checkMachine(
     seen,
   });
 }
-
-const NOT_ASKED = { ok: false, fault: 'harness', detail: 'it was not asked' } as const;
 
 function routesOf({ name, table }: NamedTable) {
   return table.ok ? [...table.value].map(([prefix, nextHops]) => ({ name, prefix, nextHops })) : [];
