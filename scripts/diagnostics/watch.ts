@@ -80,33 +80,29 @@ const route = z.looseObject({
 /** An answer of `ip -j route get`, or why there is none. */
 export type RouteAnswer = z.output<typeof route>;
 
+const texts = z.array(z.string()).readonly();
 const report = z.object({
-  packets: z.array(packet),
+  packets: z.array(packet).readonly(),
   lost: z.number(),
-  own: z.array(z.string()),
+  /** The link-layer addresses of its interfaces. */
+  own: texts,
   before: z.string(),
   after: z.string(),
   sets: z.string(),
-  conntrack: z.array(z.string()),
-  routes: z.record(z.string(), route),
-  bgp: z.record(z.string(), z.string()),
-  problems: z.array(z.string()),
+  /** Lines of `conntrack -L`. */
+  conntrack: texts,
+  routes: z.record(z.string(), route).readonly(),
+  /** The BGP daemon's answers by address; '' where there is none. */
+  bgp: z.record(z.string(), z.string()).readonly(),
+  problems: texts,
 });
 
 /** All that one machine saw. */
-export interface Watched {
-  readonly packets: readonly Packet[];
-  /** The link-layer addresses of its interfaces. */
-  readonly own: readonly string[];
+export interface Watched
+  extends Readonly<Omit<z.output<typeof report>, 'lost' | 'before' | 'after' | 'sets'>> {
   readonly before: RuleCounters;
   readonly after: RuleCounters;
   readonly sets: IpSets;
-  /** Lines of `conntrack -L`. */
-  readonly conntrack: readonly string[];
-  readonly routes: Readonly<Record<string, RouteAnswer>>;
-  /** The BGP daemon's answers by address; '' where there is none. */
-  readonly bgp: Readonly<Record<string, string>>;
-  readonly problems: readonly string[];
 }
 
 /** A watch that has begun. */

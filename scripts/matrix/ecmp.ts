@@ -88,10 +88,7 @@ function planOf(network: NetworkState, from: FlowSource, cell: Cell): EcmpPlan {
   };
 }
 
-interface Choice {
-  readonly chooser: string;
-  readonly policy: number;
-  readonly nodes: readonly string[];
+interface Choice extends Pick<EcmpPlan, 'chooser' | 'policy' | 'nodes'> {
   /** Of the next hops that are machines. */
   readonly weights: readonly number[];
   /** How many machines on the path have a choice. */

@@ -2,7 +2,7 @@ import { listed, reasonFor, stepsOf } from './expect/describe.ts';
 import type { NetworkState, Unknown } from './expect/types.ts';
 import { walk } from './expect/walk.ts';
 import { stateCheckId } from './state/checks.ts';
-import type { ChainStep, Expectation, FlowSource, Target } from './types.ts';
+import type { Cell, ChainStep, Expectation, FlowSource, Target } from './types.ts';
 
 /** Why the address of a service is to a ping what any other address is. */
 const UNTRANSLATED = 'kube-proxy translates TCP and UDP, no pings';
@@ -12,15 +12,7 @@ function isUntranslated({ protocol, kind }: Target): boolean {
 }
 
 /** An expectation, or why there is none: then its outcome is harness-error. */
-export interface Prediction {
-  readonly expected: Expectation;
-  /** The state allows no statement: what is running is not modelled. */
-  readonly skipped?: string;
-  /** Chance decides between an answer, which must come, and failure: how it can end. */
-  readonly chance?: string;
-  /** The id of the check that says which machine could not be looked at. */
-  readonly blockedBy?: string;
-}
+export type Prediction = Pick<Cell, 'expected' | 'skipped' | 'chance' | 'blockedBy'>;
 
 /** Predicts one connection from observed state: what its trace (expect/walk.ts) can end in, and why, in words. Pure. */
 export function predict(network: NetworkState, from: FlowSource, target: Target): Prediction {

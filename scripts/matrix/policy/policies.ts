@@ -2,7 +2,7 @@ import type { CalicoObject } from '../../bgp/calico/objects.ts';
 import type { Address } from '../addresses.ts';
 import { type AdminPolicy, fromAdmin } from './admin.ts';
 import { calicoPolicyNames, fromCalico, hostEndpoints, tiersOf } from './calico.ts';
-import { evaluate } from './evaluate.ts';
+import { evaluate, type PolicyVerdict } from './evaluate.ts';
 import { fromKubernetes, type NetworkPolicy } from './kubernetes.ts';
 import type { Direction, Labels, PolicyFlow, PolicyPod } from './types.ts';
 
@@ -37,9 +37,7 @@ export interface Policies {
 }
 
 /** What keeps a connection from passing. */
-export type PolicyStop =
-  | { readonly kind: 'unknown'; readonly reason: string }
-  | { readonly kind: 'denied'; readonly policies: readonly string[]; readonly byDefault: boolean };
+export type PolicyStop = Exclude<PolicyVerdict, { readonly kind: 'allowed' }>;
 
 /** Compiles them. */
 export function policiesOf(objects: PolicyObjects | undefined): Policies | undefined {
