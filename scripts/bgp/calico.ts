@@ -27,7 +27,6 @@ import type { Cni } from './cni.ts';
 
 /** Calico with BGP and without encapsulation, by its operator or by its manifest, whichever the software brings. */
 export const calicoCni: Cni = {
-  name: 'calico',
   prepareNode: prepareCalicoNode,
   deploy: (kubectl, software, context) =>
     filesOf(software, 'calico-operator').length > 0

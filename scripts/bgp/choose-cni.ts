@@ -9,7 +9,6 @@ import { ensureBirdNode } from './speakers.ts';
  * routes are what the BGP checks look at, so that there is nothing else to wait for.
  */
 export const birdCni: Cni = {
-  name: 'bird',
   prepareNode: (machine, node, { plan, secrets }) => ensureBirdNode(machine, plan, node, secrets),
   deploy: async () => false,
   settle: (kubectl, { plan }) => ensurePodBlocks(kubectl, plan),

@@ -3,14 +3,12 @@ import type { Kubectl } from '../cluster/kubectl.ts';
 import type { RemoteMachine } from '../exec/ssh.ts';
 import type { Software } from '../plan/software.ts';
 import type { MachinePlan } from '../plan/types.ts';
-import type { CniName } from '../spec/types.ts';
 
 /**
  * The pod network and who announces it. Every verb looks first and does only what is missing; it returns whether it had
  * to do anything.
  */
 export interface Cni {
-  readonly name: CniName;
   /** On a Kubernetes node, before Kubernetes is there. */
   prepareNode(machine: RemoteMachine, node: MachinePlan, context: ClusterContext): Promise<boolean>;
   /** In the cluster, as soon as its API answers. */

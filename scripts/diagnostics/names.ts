@@ -7,11 +7,6 @@ export function nameOf(network: NetworkState, address: string): string {
   return pod === undefined ? address : `${pod.name} (${address})`;
 }
 
-/** "a or b or c". */
-export function orOf(names: readonly string[]): string {
-  return names.join(' or ');
-}
-
 /** The address that the connection was really made to: a name's, once it is resolved. */
 export function targetOf({
   cell,

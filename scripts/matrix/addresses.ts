@@ -65,11 +65,6 @@ function holds({ network, length }: Prefix, bits: Bits): boolean {
   return typeof bits === typeof network && masked(bits, length) === network;
 }
 
-/** True for an IPv4 or IPv6 address. */
-export function isAddress(text: string): boolean {
-  return bitsOf(text) !== undefined;
-}
-
 /** True for an address of the loopback interface. */
 export function isLoopback(address: Address): boolean {
   return address.startsWith('127.') || address === '::1';

@@ -31,12 +31,11 @@ export function machineSource(
   };
 }
 
-/** The command that runs the probe in a container of a pod, standard input passed through. */
+/** The command that runs the probe in a pod, standard input passed through. */
 export function podProbe(
   kubectl: readonly string[],
-  pod: { readonly namespace: string; readonly name: string; readonly container?: string },
+  pod: { readonly namespace: string; readonly name: string },
   argv: readonly string[],
 ): readonly string[] {
-  const container = pod.container === undefined ? [] : ['-c', pod.container];
-  return [...kubectl, 'exec', '-i', '-n', pod.namespace, pod.name, ...container, '--', ...argv];
+  return [...kubectl, 'exec', '-i', '-n', pod.namespace, pod.name, '--', ...argv];
 }

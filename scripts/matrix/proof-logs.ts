@@ -6,11 +6,8 @@ import { messageOf, rethrowIfInterrupted } from '../shared/errors.ts';
 /** One connection or datagram in the log of an echo server (echo/echo_server.py). */
 export interface LogEntry {
   readonly pod: string;
-  readonly protocol: string;
   readonly server: string;
   readonly client: string;
-  /** The first line of the payload. */
-  readonly first: string;
 }
 
 /** Entries by the payload's first line. Connections without any payload are left out. */
@@ -62,16 +59,16 @@ export async function readServerLogs(
 }
 
 const ENTRY =
-  /^\[pod\/([^/]+)\/[^\]]+\] \S+ (tcp|udp) server=([\d.]+):\d+ client=([\d.]+:\d+) first="([^"]+)"/;
+  /^\[pod\/([^/]+)\/[^\]]+\] \S+ (?:tcp|udp) server=([\d.]+):\d+ client=([\d.]+:\d+) first="([^"]+)"/;
 
 /** Reads the logs of echo servers, as `kubectl logs --prefix` prints them; other lines are passed over. */
 export function parseServerLogs(text: string): ServerLogs {
   const logs = new Map<string, LogEntry[]>();
   for (const line of text.split('\n')) {
-    const [, pod, protocol, server, client, first] = ENTRY.exec(line) ?? [];
-    if (pod === undefined || protocol === undefined || server === undefined) continue;
+    const [, pod, server, client, first] = ENTRY.exec(line) ?? [];
+    if (pod === undefined || server === undefined) continue;
     if (client === undefined || first === undefined) continue;
-    logs.set(first, [...(logs.get(first) ?? []), { pod, protocol, server, client, first }]);
+    logs.set(first, [...(logs.get(first) ?? []), { pod, server, client }]);
   }
   return logs;
 }

@@ -1,3 +1,4 @@
+import type { CheckOf } from '../bgp/checks/check.ts';
 import type { Difference, Finding, OUTCOMES, Proof } from './findings.ts';
 
 export type Outcome = (typeof OUTCOMES)[number];
@@ -30,13 +31,12 @@ export interface Expectation {
 
 /** What decides at one point of the packet's way. `rule` is kube-proxy or the pod network's masquerading. */
 export const CHAIN_LAYERS = ['dns', 'route', 'bgp', 'rule', 'link', 'endpoint', 'source'] as const;
-export type ChainLayer = (typeof CHAIN_LAYERS)[number];
 
 /** One step of the packet's way. */
 export interface ChainStep {
   /** A machine's name, or pod/NAME. */
   readonly at: string;
-  readonly layer: ChainLayer;
+  readonly layer: (typeof CHAIN_LAYERS)[number];
   readonly text: string;
   /** rule only: the iptables chains that the packet meets, in order; where several endpoints can be chosen, theirs last. */
   readonly chains?: readonly string[];
@@ -62,26 +62,13 @@ export interface EvidenceHop {
 
 /** Where a connection starts. */
 export type FlowSource =
-  | { readonly kind: 'node'; readonly name: string; readonly address: string }
-  | { readonly kind: 'router'; readonly name: string; readonly address: string }
-  | { readonly kind: 'client'; readonly name: string; readonly address: string }
+  | { readonly kind: 'node' | 'router' | 'client'; readonly name: string; readonly address: string }
   /** `address` is absent while the pod does not run. `node` is the machine that the pod is on, or is meant to be on. */
   | { readonly kind: 'pod'; readonly name: string; readonly address?: string; readonly node: string };
 
-export const TARGET_KINDS = [
-  'pod',
-  'name',
-  'cluster-ip',
-  'node-port',
-  'external-ip',
-  'node',
-  'host-port',
-] as const;
-export type TargetKind = (typeof TARGET_KINDS)[number];
-
 /** Where a connection goes. `to` is the readable half of the cell's id and does not hold addresses that vary. */
 export interface Target {
-  readonly kind: TargetKind;
+  readonly kind: 'pod' | 'name' | 'cluster-ip' | 'node-port' | 'external-ip' | 'node' | 'host-port';
   readonly to: string;
   /** An address, or the name that the source itself must resolve. */
   readonly address: string;
@@ -182,13 +169,9 @@ export interface DnsQuestion {
   readonly id: string;
   readonly from: string;
   readonly name: string;
-  readonly type: 'A' | 'CNAME' | 'SRV' | 'PTR';
+  readonly type: CheckOf<'dns'>['subject']['type'];
   /** The server to ask; the source's own resolver if absent. */
   readonly server?: string;
 }
 
-export interface DnsAnswer {
-  readonly outcome: 'ok' | 'dns-nxdomain' | 'dns-error' | 'harness-error';
-  readonly answers: readonly string[];
-  readonly detail: string | null;
-}
+export type DnsAnswer = NonNullable<CheckOf<'dns'>['seen']>;

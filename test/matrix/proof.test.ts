@@ -384,10 +384,8 @@ describe('logs', () => {
     expect(read.get('n1')).toEqual([
       {
         pod: 'echo-server1',
-        protocol: 'tcp',
         server: '10.255.0.74',
         client: '192.168.13.104:40000',
-        first: 'n1',
       },
     ]);
   });

@@ -186,8 +186,8 @@ describe('probeSources', () => {
   });
 
   it('reach into a pod with kubectl', () => {
-    expect(podProbe(['kubectl'], { namespace: 'n', name: 'p', container: 'c' }, ['probe'])).toEqual(
-      'kubectl exec -i -n n p -c c -- probe'.split(' '),
+    expect(podProbe(['kubectl'], { namespace: 'n', name: 'p' }, ['probe'])).toEqual(
+      'kubectl exec -i -n n p -- probe'.split(' '),
     );
   });
 });

@@ -70,7 +70,6 @@ describe('the objects of the cluster', () => {
       name: 'k8smaster1',
       addresses: ['192.168.13.30'],
       podCidrs: ['10.255.0.0/26'],
-      ready: true,
       proxyVersion: '1.20.2',
     });
   });

@@ -140,7 +140,6 @@ function nodeOf({ zones }: LabWish, name: string, index: number, version: string
     addresses: [index === 0 ? ADDRESS.m : workerAddress(index)],
     podCidrs: [`10.2.${Math.floor(index / 16)}.${(index % 16) * 16}/28`],
     labels: zones?.[name] === undefined ? {} : { 'topology.kubernetes.io/zone': zones[name] },
-    ready: true,
     proxyVersion: version,
   };
 }

@@ -3,9 +3,9 @@ import { HarnessError, messageOf } from '../../shared/errors.ts';
 import { ECHO_IMAGE } from '../../shared/versions.ts';
 import { ECHO_NAMESPACE } from '../../spec/names.ts';
 import { sorted } from '../addresses.ts';
-import type { EchoPod, EchoService, Endpoint, Endpoints, PodPort } from '../endpoints.ts';
+import type { EchoPod, EchoService, Endpoint, PodPort } from '../endpoints.ts';
 import type { PortProtocol } from '../types.ts';
-import type { NodeState } from './types.ts';
+import type { ClusterState, NodeState } from './types.ts';
 
 const protocol = z
   .enum(['TCP', 'UDP', 'SCTP'])
@@ -121,7 +121,6 @@ const nodeObject = z.object({
   spec: z.object({ podCIDR: z.string().optional(), podCIDRs: listOf(z.string()) }),
   status: z.object({
     addresses: listOf(z.object({ type: z.string(), address: z.string() })),
-    conditions,
     nodeInfo: z.object({ kubeProxyVersion: z.string().default(''), kubeletVersion: z.string() }),
   }),
 });
@@ -129,12 +128,7 @@ const nodeObject = z.object({
 const list = z.object({ items: z.array(z.looseObject({ kind: z.string() })) });
 
 /** What `kubectl get services,endpointslices,pods,nodes -A -o json` says. */
-export interface ClusterObjects {
-  readonly services: readonly EchoService[];
-  readonly externalNames: NonNullable<Endpoints['externalNames']>;
-  readonly pods: readonly EchoPod[];
-  readonly nodes: readonly NodeState[];
-}
+export type ClusterObjects = Required<Pick<ClusterState, 'services' | 'externalNames' | 'pods' | 'nodes'>>;
 
 /**
  * Reads `kubectl get services,endpointslices,pods,nodes -A -o json`; other kinds are passed over. What is in another
@@ -393,7 +387,6 @@ function nodeOf({
     addresses: status.addresses.filter(({ type }) => type !== 'Hostname').map(({ address }) => address),
     podCidrs: spec.podCIDRs.length > 0 ? spec.podCIDRs : spec.podCIDR === undefined ? [] : [spec.podCIDR],
     labels: labels ?? {},
-    ready: (status.conditions ?? []).some(({ type, status: value }) => type === 'Ready' && value === 'True'),
     proxyVersion: version.replace(/^v/, ''),
     ...(k3s === undefined
       ? {}

@@ -24,7 +24,6 @@ export interface NodeState {
   readonly addresses: readonly string[];
   readonly podCidrs: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
-  readonly ready: boolean;
   /** kube-proxy's version without the leading v: "1.20.2", "1.30.1+k3s1". */
   readonly proxyVersion: string;
   /** What k3s was started with, which it writes down in an annotation; absent without k3s. */
@@ -99,13 +98,12 @@ export interface Interface {
 }
 
 export const ROUTE_TYPES = ['unicast', 'blackhole', 'unreachable', 'prohibit', 'other'] as const;
-export type RouteType = (typeof ROUTE_TYPES)[number];
 
 /** One route of the main table. */
 export interface Route {
   /** "a.b.c.d/n" with its host bits cleared. */
   readonly prefix: string;
-  readonly type: RouteType;
+  readonly type: (typeof ROUTE_TYPES)[number];
   /** Who made it: bird, bgp, kernel, static, boot ... */
   readonly protocol: string;
   readonly metric: number;
