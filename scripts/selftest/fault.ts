@@ -83,5 +83,31 @@ export interface InapplicableFault {
   readonly skipped: string;
 }
 
+/** A fault without its name, or why this lab is too small for it. It is made before the state is read unless it says so. */
+export type Made = Omit<Fault, 'id' | 'title' | 'moment' | 'alsoRed'> &
+  Partial<Pick<Fault, 'moment' | 'alsoRed'>>;
+export type Fitted = Made | Pick<InapplicableFault, 'skipped'>;
+
+/** One fault of the catalogue. */
+export function named(id: string, title: string, made: Fitted): Fault | InapplicableFault {
+  return 'skipped' in made ? { id, title, ...made } : { id, title, moment: 'before', alsoRed: [], ...made };
+}
+
+/** A cell that must fail, and what it must say. */
+export function failedCell(
+  id: string,
+  says: Pick<ExpectedCell, 'outcome' | 'finding' | 'difference'>,
+): ExpectedRed {
+  return { kind: 'cell', id, verdict: 'failed', ...says };
+}
+
+/** A check that must fail, and what it must say. */
+export function failedCheck(
+  id: string,
+  says: Pick<ExpectedCheck, 'reason' | 'wanted' | 'seen'>,
+): ExpectedRed {
+  return { kind: 'check', id, verdict: 'failed', ...says };
+}
+
 /** The comment of every rule and the prefix of every name that a selftest makes on a machine. */
 export const MARK = 'lab-selftest';

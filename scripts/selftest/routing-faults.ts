@@ -3,19 +3,39 @@ import { nodesOf, routerPeers } from '../bgp/checks/expected.ts';
 import { externalAddresses } from '../matrix/endpoints.ts';
 import { networkOf } from '../matrix/expect/network-state.ts';
 import { theMachine } from '../plan/types.ts';
-import { type Fault, type InapplicableFault, KUBECTL, MARK } from './fault.ts';
+import {
+  type Fault,
+  type Fitted,
+  failedCheck,
+  type InapplicableFault,
+  KUBECTL,
+  MARK,
+  named,
+} from './fault.ts';
 import { letGo, literally, nodePortWays, ownRule, pick, type Scene } from './scene.ts';
 
 /** Faults of routing: what the router learns, how it spreads, and what is announced. */
 export function routingFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
   return [
-    missingNextHop(scene),
-    sessionDown(scene),
-    hashPolicy(scene),
-    mtuHole(scene),
-    blackhole(scene),
-    leakedDefault(scene),
-    unreadyPod(scene),
+    named('missing-next-hop', "the router refuses one worker's announcement", missingNextHop(scene)),
+    named('session-down', 'a BGP session is shut down', sessionDown(scene)),
+    named(
+      'hash-policy-0',
+      "the router sends all of one client's connections to one worker",
+      hashPolicy(scene),
+    ),
+    named(
+      'mtu-hole',
+      "the router's link takes smaller packets, and the message that says so is lost",
+      mtuHole(scene),
+    ),
+    named('blackhole', "the router has a blackhole for one pod's address", blackhole(scene)),
+    named(
+      'leaked-default-route',
+      'the router announces a default route to the workers',
+      leakedDefault(scene),
+    ),
+    named('unready-pod', 'a pod is not ready, but its worker still announces the service', unreadyPod(scene)),
   ];
 }
 
@@ -35,11 +55,17 @@ function spreadAddress({ plan, state }: Scene) {
 
 const TOO_FEW_HOPS = 'it takes an external address that two workers announce to the router';
 
-/** Cells that show that traffic still flows: from the clients to an external address, else to pods. */
-function externalCells({ cells }: Scene, address: string): readonly string[] {
+/** Cells that show that traffic still flows: the answered ones to this address. */
+function externalCells({ cells }: Scene, address: string | undefined): readonly string[] {
   return cells
     .filter((cell) => cell.address === address && cell.expected.outcome === 'ok')
     .map(({ id }) => id);
+}
+
+/** From the router to every pod. */
+function cellsToPods({ plan, cells }: Scene): readonly string[] {
+  const router = theMachine(plan, 'router').name;
+  return cells.filter(({ from, kind }) => from === router && kind === 'pod').map(({ id }) => id);
 }
 
 function configure(...lines: readonly string[]): readonly string[] {
@@ -50,19 +76,14 @@ function routerAs({ plan }: Scene): string {
   return `router bgp ${plan.bgp.routerAsn}`;
 }
 
-function missingNextHop(scene: Scene): Fault | InapplicableFault {
-  const id = 'missing-next-hop';
-  const title = "the router refuses one worker's announcement";
+function missingNextHop(scene: Scene): Fitted {
   const spread = spreadAddress(scene);
-  if (spread === undefined) return { id, title, skipped: TOO_FEW_HOPS };
+  if (spread === undefined) return { skipped: TOO_FEW_HOPS };
   const { address, hops, router } = spread;
   const [gone = '', ...left] = hops;
   const list = MARK.toUpperCase();
   const family = [routerAs(scene), 'address-family ipv4 unicast'];
   return {
-    id,
-    title,
-    moment: 'before',
     inject: [
       {
         on: router,
@@ -88,14 +109,11 @@ function missingNextHop(scene: Scene): Fault | InapplicableFault {
     ],
     cells: externalCells(scene, address),
     expect: [
-      {
-        kind: 'check',
-        id: checkId('route', { machine: router, table: 'bgp', prefix: `${address}/32` }),
-        verdict: 'failed',
+      failedCheck(checkId('route', { machine: router, table: 'bgp', prefix: `${address}/32` }), {
         reason: 'wrong-next-hops',
         wanted: { nextHops: hops },
         seen: { nextHops: left },
-      },
+      }),
       {
         kind: 'check',
         id: checkId('route', { machine: router, table: 'kernel', prefix: `${address}/32` }),
@@ -115,18 +133,13 @@ function ifConfigured(on: string, word: string, argv: readonly string[]) {
   return { on, argv: ['sh', '-c', guard, 'sh', word, ...argv] };
 }
 
-function sessionDown(scene: Scene): Fault | InapplicableFault {
-  const id = 'session-down';
-  const title = 'a BGP session is shut down';
+function sessionDown(scene: Scene): Fitted {
   const { plan } = scene;
   const router = theMachine(plan, 'router');
   const peer = routerPeers(plan).at(-1);
-  if (peer === undefined) return { id, title, skipped: 'it takes a node that has a session with the router' };
+  if (peer === undefined) return { skipped: 'it takes a node that has a session with the router' };
   const neighbor = (command: string) => configure(routerAs(scene), command);
   return {
-    id,
-    title,
-    moment: 'before',
     inject: [{ on: router.name, argv: neighbor(`neighbor ${peer.address} shutdown`) }],
     revert: [
       ifConfigured(
@@ -148,47 +161,34 @@ function sessionDown(scene: Scene): Fault | InapplicableFault {
         until: /^0$/m,
       },
     ],
-    cells:
-      spreadAddress(scene) === undefined ? [] : externalCells(scene, spreadAddress(scene)?.address ?? ''),
+    cells: externalCells(scene, spreadAddress(scene)?.address),
     expect: [
-      {
-        kind: 'check',
-        id: `bgp.session.*${peer.name}*`,
-        verdict: 'failed',
+      failedCheck(`bgp.session.*${peer.name}*`, {
         reason: 'not-established',
         seen: { ends: [{ machine: router.name, state: /^Idle/ }] },
-      },
+      }),
     ],
     // Cells that need its routes are blocked by the session.
     alsoRed: ['bgp.route.*', '*>*'],
   };
 }
 
-function hashPolicy(scene: Scene): Fault | InapplicableFault {
-  const id = 'hash-policy-0';
-  const title = "the router sends all of one client's connections to one worker";
+function hashPolicy(scene: Scene): Fitted {
   const spread = spreadAddress(scene);
-  if (spread === undefined) return { id, title, skipped: TOO_FEW_HOPS };
+  if (spread === undefined) return { skipped: TOO_FEW_HOPS };
   const { router, address } = spread;
   const set = (policy: number) => ['sysctl', '-w', `net.ipv4.fib_multipath_hash_policy=${policy}`];
   return {
-    id,
-    title,
-    moment: 'before',
     inject: [{ on: router, argv: set(0) }],
     revert: [{ on: router, argv: set(scene.state.machines.get(router)?.hashPolicy ?? 1) }],
     cells: externalCells(scene, address),
     expect: [
-      {
-        kind: 'check',
-        id: checkId('hash-policy', { machine: router }),
-        verdict: 'failed',
+      failedCheck(checkId('hash-policy', { machine: router }), {
         reason: 'other-policy',
         wanted: { policy: 1 },
         seen: { policy: 0 },
-      },
+      }),
     ],
-    alsoRed: [],
   };
 }
 
@@ -196,9 +196,7 @@ function hashPolicy(scene: Scene): Fault | InapplicableFault {
 const SMALL_MTU = 1280;
 const USUAL_MTU = 1500;
 
-function mtuHole(scene: Scene): Fault | InapplicableFault {
-  const id = 'mtu-hole';
-  const title = "the router's link takes smaller packets, and the message that says so is lost";
+function mtuHole(scene: Scene): Fitted {
   const { name: router, address } = theMachine(scene.plan, 'router');
   const over = scene.cells.filter(
     ({ from, protocol, expected: { outcome, chain } }) =>
@@ -208,45 +206,33 @@ function mtuHole(scene: Scene): Fault | InapplicableFault {
     .get(router)
     ?.interfaces.find(({ addresses }) => addresses.some((each) => each.address === address));
   if (over.length === 0 || link === undefined)
-    return { id, title, skipped: 'it takes a connection that leads over the router' };
+    return { skipped: 'it takes a connection that leads over the router' };
   const { add, remove } = ownRule(scene, router, 'filter', 'OUTPUT', [
     ...['-p', 'icmp', '--icmp-type', 'fragmentation-needed', '-j', 'DROP'],
   ]);
   const set = (mtu: number) => ({ on: router, argv: ['ip', 'link', 'set', link.name, 'mtu', String(mtu)] });
   return {
-    id,
-    title,
-    moment: 'before',
     inject: [add, set(SMALL_MTU)],
     revert: [set(link.mtu ?? USUAL_MTU), remove],
     cells: over.map((cell) => cell.id),
     expect: [
-      {
-        kind: 'check',
-        id: checkId('full-size', {}),
-        verdict: 'failed',
+      failedCheck(checkId('full-size', {}), {
         reason: 'small-link',
         seen: { holes: [{ machines: [router], link: { name: link.name, mtu: SMALL_MTU } }] },
-      },
+      }),
     ],
-    alsoRed: [],
   };
 }
 
-function blackhole(scene: Scene): Fault | InapplicableFault {
-  const id = 'blackhole';
-  const title = "the router has a blackhole for one pod's address";
+function blackhole(scene: Scene): Fitted {
   const router = theMachine(scene.plan, 'router').name;
   const cell = pick(
     scene.cells,
     ({ kind, from, expected }) => kind === 'pod' && from === router && expected.outcome === 'ok',
   );
-  if (cell === undefined) return { id, title, skipped: 'it takes a pod that the router reaches' };
+  if (cell === undefined) return { skipped: 'it takes a pod that the router reaches' };
   const prefix = `${cell.address}/32`;
   return {
-    id,
-    title,
-    moment: 'before',
     inject: [{ on: router, argv: ['ip', 'route', 'add', 'blackhole', prefix] }],
     revert: [
       {
@@ -261,17 +247,12 @@ function blackhole(scene: Scene): Fault | InapplicableFault {
         ],
       },
     ],
-    cells: scene.cells
-      .filter(({ from, kind }) => from === router && kind === 'pod')
-      .map(({ id: each }) => each),
+    cells: cellsToPods(scene),
     expect: [
-      {
-        kind: 'check',
-        id: checkId('unplanned-routes', { machine: router }),
-        verdict: 'failed',
+      failedCheck(checkId('unplanned-routes', { machine: router }), {
         reason: 'unwanted',
         seen: { held: [{ prefix, tables: ['kernel'], nextHops: ['blackhole'] }] },
-      },
+      }),
     ],
     alsoRed: [`${router}>*`],
   };
@@ -279,20 +260,14 @@ function blackhole(scene: Scene): Fault | InapplicableFault {
 
 const DEFAULT = '0.0.0.0/0';
 
-function leakedDefault(scene: Scene): Fault | InapplicableFault {
-  const id = 'leaked-default-route';
-  const title = 'the router announces a default route to the workers';
+function leakedDefault(scene: Scene): Fitted {
   const { plan } = scene;
   const router = theMachine(plan, 'router').name;
   const [first] = routerPeers(plan);
-  if (first === undefined)
-    return { id, title, skipped: 'it takes a node that has a session with the router' };
+  if (first === undefined) return { skipped: 'it takes a node that has a session with the router' };
   const command = 'neighbor K8S default-originate';
   const set = (line: string) => configure(routerAs(scene), 'address-family ipv4 unicast', line);
   return {
-    id,
-    title,
-    moment: 'before',
     inject: [{ on: router, argv: set(command) }],
     revert: [ifConfigured(router, command, set(`no ${command}`))],
     effective: [
@@ -303,36 +278,28 @@ function leakedDefault(scene: Scene): Fault | InapplicableFault {
         until: new RegExp(literally(`"${DEFAULT}"`)),
       },
     ],
-    cells: scene.cells
-      .filter(({ from, kind }) => from === router && kind === 'pod')
-      .map(({ id: each }) => each),
+    cells: cellsToPods(scene),
     expect: [
-      {
-        kind: 'check',
-        id: checkId('unplanned-routes', { machine: router }),
-        verdict: 'failed',
+      failedCheck(checkId('unplanned-routes', { machine: router }), {
         reason: 'unwanted',
         seen: { offered: routerPeers(plan).map(({ name }) => ({ prefix: DEFAULT, to: name })) },
-      },
+      }),
     ],
-    alsoRed: [],
   };
 }
 
 const ANNOUNCER = '^/usr/bin/python3 -B /usr/local/lib/lab/announcer\\.py';
 
-function unreadyPod(scene: Scene): Fault | InapplicableFault {
-  const id = 'unready-pod';
-  const title = 'a pod is not ready, but its worker still announces the service';
+function unreadyPod(scene: Scene): Fitted {
   const spread = spreadAddress(scene);
   const { plan, state } = scene;
   const endpoint = spread?.service.endpoints.find(({ node, pod }) => node !== undefined && pod !== undefined);
   const { node, pod } = endpoint ?? {};
   if (plan.choices.cni.value !== 'bird')
-    return { id, title, skipped: "it stops the lab's own announcer, which only the bird CNI has" };
+    return { skipped: "it stops the lab's own announcer, which only the bird CNI has" };
   const isAlone = spread?.service.endpoints.filter((each) => each.node === node).length === 1;
   if (spread === undefined || endpoint === undefined || node === undefined || pod === undefined || !isAlone)
-    return { id, title, skipped: TOO_FEW_HOPS };
+    return { skipped: TOO_FEW_HOPS };
   const { address, hops } = spread;
   const own = nodesOf(plan).find(({ name }) => name === node)?.address ?? '';
   const right = hops.filter((hop) => hop !== own);
@@ -341,9 +308,6 @@ function unreadyPod(scene: Scene): Fault | InapplicableFault {
   const { add, remove } = ownRule(scene, node, 'filter', 'OUTPUT', how);
   const others = state.pods.filter(({ name }) => name === pod).map(({ name }) => `pod/${name}`);
   return {
-    id,
-    title,
-    moment: 'before',
     inject: [{ on: node, argv: ['pkill', '-STOP', '-f', ANNOUNCER] }, add],
     revert: [remove, letGo(node, '-f', ANNOUNCER)],
     effective: [
@@ -367,14 +331,11 @@ function unreadyPod(scene: Scene): Fault | InapplicableFault {
       .filter((way) => way.node !== node)
       .map(({ cell }) => cell.id),
     expect: [
-      {
-        kind: 'check',
-        id: checkId('route', { machine: node, table: 'bird', prefix: `${address}/32` }),
-        verdict: 'failed',
+      failedCheck(checkId('route', { machine: node, table: 'bird', prefix: `${address}/32` }), {
         reason: 'wrong-next-hops',
         wanted: { nextHops: right },
         seen: { nextHops: ['blackhole'] },
-      },
+      }),
     ],
     alsoRed: [`bgp.route.*.${address}/32`, ...others],
   };

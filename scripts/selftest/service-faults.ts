@@ -1,11 +1,29 @@
 import { externalAddresses } from '../matrix/endpoints.ts';
 import { machinesOf, theMachine } from '../plan/types.ts';
-import { type Fault, type InapplicableFault, KUBECTL, MARK } from './fault.ts';
+import {
+  type Fault,
+  type Fitted,
+  failedCell,
+  failedCheck,
+  type InapplicableFault,
+  KUBECTL,
+  MARK,
+  named,
+} from './fault.ts';
 import { letGo, nodePortWays, pick, type Scene } from './scene.ts';
 
 /** Faults of what everything leans on: the cluster's DNS, and labtest's own means. */
 export function serviceFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
-  return [halfAnnounced(scene), dnsStopped(scene), missingTool(scene), sshKilled(scene)];
+  return [
+    named(
+      'half-announced-address',
+      'two services share an external address, and one of them is on one node only',
+      halfAnnounced(scene),
+    ),
+    named('dns-stopped', "the cluster's DNS server hangs", dnsStopped(scene)),
+    named('missing-tool', 'a client lacks what the probe needs', missingTool(scene)),
+    named('ssh-killed', "a client's SSH server is killed while the test runs", sshKilled(scene)),
+  ];
 }
 
 /** What a node's rules have that matches $1, of whichever kind they are. */
@@ -18,9 +36,7 @@ const UNUSED_PORT = 7777;
  * A second service on an external address, with an endpoint on one of the nodes only: BGP announces an address and not a
  * port, so that the router also sends what is for it to nodes that drop it.
  */
-function halfAnnounced({ plan, state, cells }: Scene): Fault | InapplicableFault {
-  const id = 'half-announced-address';
-  const title = 'two services share an external address, and one of them is on one node only';
+function halfAnnounced({ plan, state, cells }: Scene): Fitted {
   const { namespace } = plan.echo;
   const shared = state.services.find(
     (service) =>
@@ -39,7 +55,7 @@ function halfAnnounced({ plan, state, cells }: Scene): Fault | InapplicableFault
   const endpoint = shared?.endpoints.find(({ ready, node }) => ready && node !== undefined);
   const [port] = Object.values(endpoint?.ports ?? {});
   if (answered === undefined || endpoint === undefined || port === undefined)
-    return { id, title, skipped: 'it takes an external address with policy Local and pods on two nodes' };
+    return { skipped: 'it takes an external address with policy Local and pods on two nodes' };
   const metadata = { name: MARK, namespace };
   const { ip, node: nodeName, pod } = endpoint;
   const targetRef = pod === undefined ? {} : { targetRef: { kind: 'Pod', name: pod, namespace } };
@@ -65,9 +81,6 @@ function halfAnnounced({ plan, state, cells }: Scene): Fault | InapplicableFault
   ];
   const cell = `${answered.from}>${MARK}/${answered.address}:${UNUSED_PORT}/tcp`;
   return {
-    id,
-    title,
-    moment: 'before',
     inject: [
       {
         on: KUBECTL,
@@ -85,7 +98,7 @@ function halfAnnounced({ plan, state, cells }: Scene): Fault | InapplicableFault
       until: new RegExp(MARK),
     })),
     cells: [cell, answered.id],
-    expect: [{ kind: 'cell', id: cell, verdict: 'failed', finding: { reason: 'chance' } }],
+    expect: [failedCell(cell, { finding: { reason: 'chance' } })],
     // Names of the service, which cluster DNS may not know yet.
     alsoRed: [`dns.*${MARK}*`],
   };
@@ -93,33 +106,20 @@ function halfAnnounced({ plan, state, cells }: Scene): Fault | InapplicableFault
 
 const DNS_SERVER = '^(dnsmasq|coredns)$';
 
-function dnsStopped({ plan, cells }: Scene): Fault | InapplicableFault {
-  const id = 'dns-stopped';
-  const title = "the cluster's DNS server hangs";
+function dnsStopped({ plan, cells }: Scene): Fitted {
   const from = `pod/${plan.echo.clientPod.pod}`;
   const on = theMachine(plan, 'control-plane').name;
   const direct = pick(
     cells,
     (cell) => cell.from === from && cell.kind === 'pod' && cell.expected.outcome === 'ok',
   );
-  if (direct === undefined) return { id, title, skipped: 'it takes a client pod that reaches a server' };
+  if (direct === undefined) return { skipped: 'it takes a client pod that reaches a server' };
   return {
-    id,
-    title,
-    moment: 'before',
     inject: [{ on, argv: ['pkill', '-STOP', DNS_SERVER] }],
     revert: [letGo(on, DNS_SERVER)],
     // Names are asked for by the checks; cells that need one would only wait for the same silence again.
     cells: [direct.id],
-    expect: [
-      {
-        kind: 'check',
-        id: 'dns.a.*',
-        verdict: 'failed',
-        reason: 'no-answer',
-        seen: { outcome: 'dns-error' },
-      },
-    ],
+    expect: [failedCheck('dns.a.*', { reason: 'no-answer', seen: { outcome: 'dns-error' } })],
     alsoRed: ['dns.*'],
   };
 }
@@ -134,17 +134,12 @@ function clientCells(scene: Scene) {
 
 const ONE_CLIENT = 'it takes two clients that reach a node port';
 
-function missingTool(scene: Scene): Fault | InapplicableFault {
-  const id = 'missing-tool';
-  const title = 'a client lacks what the probe needs';
+function missingTool(scene: Scene): Fitted {
   const found = clientCells(scene);
-  if (found === undefined) return { id, title, skipped: ONE_CLIENT };
+  if (found === undefined) return { skipped: ONE_CLIENT };
   const { broken, right } = found;
   const away = `/usr/bin/${MARK}-python3`;
   return {
-    id,
-    title,
-    moment: 'before',
     inject: [{ on: broken.from, argv: ['mv', '/usr/bin/python3', away] }],
     revert: [
       { on: broken.from, argv: ['sh', '-c', 'if [ -e "$0" ]; then mv "$0" /usr/bin/python3; fi', away] },
@@ -158,18 +153,15 @@ function missingTool(scene: Scene): Fault | InapplicableFault {
         finding: { reason: 'probe-failed', said: /python3.*(not found|No such file)/ },
       },
     ],
-    alsoRed: [],
   };
 }
 
 /** Seconds after which the machine starts sshd by itself, so that it can be reached again whatever becomes of us. */
 const SSH_BACK_SECONDS = 4;
 
-function sshKilled(scene: Scene): Fault | InapplicableFault {
-  const id = 'ssh-killed';
-  const title = "a client's SSH server is killed while the test runs";
+function sshKilled(scene: Scene): Fitted {
   const found = clientCells(scene);
-  if (found === undefined) return { id, title, skipped: ONE_CLIENT };
+  if (found === undefined) return { skipped: ONE_CLIENT };
   const { broken, right } = found;
   const later = (name: string, options: readonly string[], argv: readonly string[]) => ({
     on: broken.from,
@@ -177,8 +169,6 @@ function sshKilled(scene: Scene): Fault | InapplicableFault {
   });
   const timer = [`--on-active=${SSH_BACK_SECONDS}`, '--timer-property=AccuracySec=100ms'];
   return {
-    id,
-    title,
     moment: 'during',
     inject: [
       later('ssh-back', timer, ['systemctl', 'start', 'ssh']),
@@ -195,6 +185,5 @@ function sshKilled(scene: Scene): Fault | InapplicableFault {
     ],
     cells: [broken.id, right.id],
     expect: [{ kind: 'cell', id: broken.id, verdict: 'harness', finding: { reason: 'probe-failed' } }],
-    alsoRed: [],
   };
 }

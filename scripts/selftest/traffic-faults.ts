@@ -1,7 +1,18 @@
 import { checkId } from '../bgp/checks/check.ts';
+import type { Cell } from '../matrix/types.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { nthAddress, parseCidr, sizeOf } from '../shared/ip.ts';
-import { type ExpectedRed, type Fault, type InapplicableFault, MARK } from './fault.ts';
+import {
+  type ExpectedRed,
+  type Fault,
+  type Fitted,
+  failedCell,
+  failedCheck,
+  type InapplicableFault,
+  MARK,
+  type Made,
+  named,
+} from './fault.ts';
 import { letGo, type NodePortWay, nodePortWays, ownRule, pick, type Scene } from './scene.ts';
 
 /** Faults on the way of single connections: rules, servers, clients. */
@@ -9,7 +20,7 @@ export function trafficFaults(scene: Scene): readonly (Fault | InapplicableFault
   const tcp = nodePortWays(scene, 'tcp');
   const udp = nodePortWays(scene, 'udp');
   const on = (ways: readonly NodePortWay[], id: string, title: string, make: Maker) =>
-    withWay(scene, ways, id, title, make);
+    named(id, title, withWay(scene, ways, make));
   // Of two chains of one priority the kernel asks the one that was made last first: kube-proxy's.
   const before = (make: Maker): Maker =>
     scene.state.proxy.mode === 'nftables'
@@ -25,43 +36,27 @@ export function trafficFaults(scene: Scene): readonly (Fault | InapplicableFault
     on(tcp, 'wrong-answer', 'something else answers in place of an echo server', before(wrongAnswer)),
     on(udp, 'denied', 'a rule of a client drops its own datagrams', denied),
     on(udp, 'stale-conntrack', 'a UDP client is still sent to a pod that is gone', staleConntrack),
-    getsThrough(scene, tcp),
+    named('gets-through', 'a node port answers that must not', getsThrough(scene, tcp)),
   ];
 }
 
-type Made = Omit<Fault, 'id' | 'title' | 'moment' | 'alsoRed'> & Partial<Pick<Fault, 'alsoRed'>>;
-
-type Maker = (
-  way: NodePortWay,
-  other: NodePortWay,
-  scene: Scene,
-) => Made | Pick<InapplicableFault, 'skipped'>;
+type Maker = (way: NodePortWay, other: NodePortWay, scene: Scene) => Fitted;
 
 /** A fault on one way; the ways to other nodes must stay right. */
-function withWay(
-  scene: Scene,
-  ways: readonly NodePortWay[],
-  id: string,
-  title: string,
-  make: Maker,
-): Fault | InapplicableFault {
+function withWay(scene: Scene, ways: readonly NodePortWay[], make: Maker): Fitted {
   const [way] = ways;
   const other = ways.find(({ node, cell }) => node !== way?.node && cell.from === way?.cell.from);
   if (way === undefined || other === undefined)
-    return { id, title, skipped: 'it takes a node port that two workers answer with pods of their own' };
-  const made = make(way, other, scene);
-  return 'skipped' in made ? { id, title, ...made } : { id, title, moment: 'before', alsoRed: [], ...made };
+    return { skipped: 'it takes a node port that two workers answer with pods of their own' };
+  return make(way, other, scene);
 }
 
 /** A cell that got no answer because this rule of ours stopped it. */
 function stoppedBy(id: string, at: string, chain: string, target: string): ExpectedRed {
-  return {
-    kind: 'cell',
-    id,
-    verdict: 'failed',
+  return failedCell(id, {
     finding: { reason: 'other-outcome' },
     difference: { reason: 'stopped', at, rule: { chain, target, comment: MARK } },
-  };
+  });
 }
 
 /** A rule of a worker that stops what it forwards to a pod. */
@@ -88,25 +83,35 @@ function snat(way: NodePortWay, other: NodePortWay, scene: Scene): Made {
     inject: [add],
     revert: [remove],
     cells: [cell.id, other.cell.id],
-    expect: [{ kind: 'cell', id: cell.id, verdict: 'failed', finding }],
+    expect: [failedCell(cell.id, { finding })],
   };
 }
 
-function wrongBackend(way: NodePortWay, other: NodePortWay, scene: Scene): Made {
-  const { cell, node, nodeAddress, clientAddress } = way;
+/** Rules of a node that lead what a client sends to one of its ports to this pod. */
+function leadingTo(
+  { podAddress, podPort }: NodePortWay,
+  { address, port }: Cell,
+  node: string,
+  clientAddress: string,
+  scene: Scene,
+): Pick<Made, 'inject' | 'revert'> {
   const from = ['-s', clientAddress, '-p', 'tcp'];
-  const backend = `${other.podAddress}:${other.podPort}`;
-  const sent = ['-d', nodeAddress, '--dport', String(cell.port), '-j', 'DNAT', '--to-destination', backend];
+  const backend = `${podAddress}:${podPort}`;
+  const sent = ['-d', address, '--dport', String(port), '-j', 'DNAT', '--to-destination', backend];
   const redirect = ownRule(scene, node, 'nat', 'PREROUTING', [...from, ...sent]);
   // Without it the answer would not come back this way.
-  const masquerade = [...from, '-d', other.podAddress, '-j', 'MASQUERADE'];
+  const masquerade = [...from, '-d', podAddress, '-j', 'MASQUERADE'];
   const back = ownRule(scene, node, 'nat', 'POSTROUTING', masquerade);
+  return { inject: [back.add, redirect.add], revert: [redirect.remove, back.remove] };
+}
+
+function wrongBackend(way: NodePortWay, other: NodePortWay, scene: Scene): Made {
+  const { cell, node, clientAddress } = way;
   const finding = { reason: 'wrong-backend', server: other.podAddress, wanted: [way.podAddress] } as const;
   return {
-    inject: [back.add, redirect.add],
-    revert: [redirect.remove, back.remove],
+    ...leadingTo(other, cell, node, clientAddress, scene),
     cells: [cell.id, other.cell.id],
-    expect: [{ kind: 'cell', id: cell.id, verdict: 'failed', finding }],
+    expect: [failedCell(cell.id, { finding })],
   };
 }
 
@@ -119,14 +124,11 @@ function stoppedServer({ cell, node }: NodePortWay, other: NodePortWay): Made {
     revert: [letGo(node, '-f', TCP_SERVER)],
     cells: [cell.id, other.cell.id],
     expect: [
-      {
-        kind: 'cell',
-        id: cell.id,
-        verdict: 'failed',
+      failedCell(cell.id, {
         outcome: 'timeout',
         finding: { reason: 'other-outcome' },
         difference: { reason: 'server-silent' },
-      },
+      }),
     ],
   };
 }
@@ -172,10 +174,7 @@ function wrongAnswer(way: NodePortWay, other: NodePortWay, scene: Scene): Made {
     ],
     cells: [cell.id, other.cell.id],
     expect: [
-      {
-        kind: 'cell',
-        id: cell.id,
-        verdict: 'failed',
+      failedCell(cell.id, {
         outcome: 'corrupt',
         finding: { reason: 'other-outcome' },
         difference: {
@@ -183,7 +182,7 @@ function wrongAnswer(way: NodePortWay, other: NodePortWay, scene: Scene): Made {
           at: node,
           rule: { chain: 'PREROUTING', comment: MARK, target: 'REDIRECT' },
         },
-      },
+      }),
     ],
   };
 }
@@ -223,21 +222,13 @@ function staleConntrack(way: NodePortWay, other: NodePortWay, { plan }: Scene): 
     revert: [{ on: node, argv: ['sh', '-c', remove, 'sh', ...tuple, ...ports] }],
     cells: [cell.id, other.cell.id],
     expect: [
-      {
-        kind: 'check',
-        id: checkId('udp-flows', { machine: node }),
-        verdict: 'failed',
-        reason: 'stale',
-        seen: { stale: [stale] },
-      },
+      failedCheck(checkId('udp-flows', { machine: node }), { reason: 'stale', seen: { stale: [stale] } }),
     ],
   };
 }
 
 /** What must not work works: a test that only ever looks for answers would be content. */
-function getsThrough(scene: Scene, ways: readonly NodePortWay[]): Fault | InapplicableFault {
-  const id = 'gets-through';
-  const title = 'a node port answers that must not';
+function getsThrough(scene: Scene, ways: readonly NodePortWay[]): Fitted {
   const [way] = ways;
   const closed = pick(
     scene.cells,
@@ -248,38 +239,11 @@ function getsThrough(scene: Scene, ways: readonly NodePortWay[]): Fault | Inappl
       cell.expected.outcome === 'timeout',
   );
   if (way === undefined || closed?.node === undefined)
-    return { id, title, skipped: 'it takes a node whose port must not answer, and one whose port must' };
-  const from = ['-s', way.clientAddress, '-p', 'tcp'];
-  const backend = `${way.podAddress}:${way.podPort}`;
-  const sent = [
-    '-d',
-    closed.address,
-    '--dport',
-    String(closed.port),
-    '-j',
-    'DNAT',
-    '--to-destination',
-    backend,
-  ];
-  const redirect = ownRule(scene, closed.node, 'nat', 'PREROUTING', [...from, ...sent]);
-  const masquerade = [...from, '-d', way.podAddress, '-j', 'MASQUERADE'];
-  const back = ownRule(scene, closed.node, 'nat', 'POSTROUTING', masquerade);
+    return { skipped: 'it takes a node whose port must not answer, and one whose port must' };
   return {
-    id,
-    title,
-    moment: 'before',
-    inject: [back.add, redirect.add],
-    revert: [redirect.remove, back.remove],
+    ...leadingTo(way, closed, closed.node, way.clientAddress, scene),
     cells: [closed.id, way.cell.id],
-    expect: [
-      {
-        kind: 'cell',
-        id: closed.id,
-        verdict: 'failed',
-        finding: { reason: 'got-through', server: way.podAddress },
-      },
-    ],
-    alsoRed: [],
+    expect: [failedCell(closed.id, { finding: { reason: 'got-through', server: way.podAddress } })],
   };
 }
 
