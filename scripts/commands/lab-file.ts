@@ -9,6 +9,7 @@ import { DRIVER_NAMES } from '../spec/names.ts';
 import { nameProblem } from '../spec/problems.ts';
 import type { DriverName } from '../spec/types.ts';
 import type { Deps } from './deps.ts';
+import { LabState } from './state.ts';
 
 /** Which lab a command works on. */
 export interface LabOptions {
@@ -43,6 +44,15 @@ export function labName(deps: Pick<Deps, 'cwd'>, options: LabOptions): string {
   const fault = nameProblem(name);
   if (fault !== undefined) throw new UserError(`--name: ${fault.message}`, { next: fault.hint });
   return name;
+}
+
+/** The lab that the command line names, and the plan that it was made by. Throws UserError where there is none. */
+export async function existingLab(
+  deps: Pick<Deps, 'cwd'>,
+  options: LabOptions,
+): Promise<{ readonly state: LabState; readonly plan: LabPlan }> {
+  const state = new LabState(deps.cwd, labName(deps, options));
+  return { state, plan: await state.requirePlan() };
 }
 
 function labsIn(cwd: string): readonly string[] {

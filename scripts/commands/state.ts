@@ -58,6 +58,9 @@ interface Kept {
   readonly [snapshot: `snapshots/${string}`]: SnapshotRecord;
 }
 
+/** What is called at the end of a command, however it ends. */
+export type Closing = (() => void)[];
+
 /** The lab's folder on this host, .lab/<name>/, mode 0700. Nothing else reads or writes it. */
 export class LabState {
   readonly dir: string;
@@ -141,8 +144,11 @@ export class LabState {
     await rm(this.dir, { recursive: true, force: true });
   }
 
-  /** Runs work that no other command may do on this lab meanwhile. Throws UserError where one is at it. */
-  async locked<T>(command: string, work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs work that no other command may do on this lab meanwhile, then closes what it put on its list. Throws UserError
+   * where one is at it.
+   */
+  async locked<T>(command: string, work: (closing: Closing) => Promise<T>): Promise<T> {
     const file = this.path('lock.json');
     // Linked into place, so that a lock is whole or absent; one that cannot be read is nobody's.
     const mine = this.path(`lock.json.${process.pid}`);
@@ -163,10 +169,12 @@ export class LabState {
     } finally {
       await rm(mine, { force: true });
     }
+    const closing: Closing = [];
     try {
-      return await work();
+      return await work(closing);
     } finally {
       await rm(file, { force: true });
+      for (const close of closing) close();
     }
   }
 

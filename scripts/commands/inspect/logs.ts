@@ -2,7 +2,7 @@ import { connectMachines } from '../../machines/connect.ts';
 import { silent } from '../../shared/events.ts';
 import { sshTarget } from '../access.ts';
 import type { Deps } from '../deps.ts';
-import { type LabOptions, labName } from '../lab-file.ts';
+import { existingLab, type LabOptions, labName } from '../lab-file.ts';
 import { LabState } from '../state.ts';
 
 export interface LogsOptions extends LabOptions {
@@ -11,8 +11,7 @@ export interface LogsOptions extends LabOptions {
 
 /** `lab logs MACHINE`: the end of the machine's journal, cloud-init included. */
 export async function machineLog(deps: Deps, machine: string, options: LogsOptions): Promise<string> {
-  const state = new LabState(deps.cwd, labName(deps, options));
-  const plan = await state.requirePlan();
+  const { state, plan } = await existingLab(deps, options);
   const target = await sshTarget(deps, plan, state, machine);
   const machines = await connectMachines([target], silent, deps.signal, deps.connect);
   try {

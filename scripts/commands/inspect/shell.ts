@@ -2,8 +2,7 @@ import { kubectlCommand } from '../../cluster/kubectl.ts';
 import { quoteWord } from '../../exec/executor.ts';
 import { cachedKubectl, openApi, sshTarget, sshTargets } from '../access.ts';
 import type { Deps } from '../deps.ts';
-import { type LabOptions, labName } from '../lab-file.ts';
-import { LabState } from '../state.ts';
+import { existingLab, type LabOptions } from '../lab-file.ts';
 
 /**
  * The argv of an SSH session to a machine, or of one command on it, with the lab's key and pinned host keys. The words
@@ -15,8 +14,7 @@ export async function sshArgv(
   command: readonly string[],
   options: LabOptions,
 ): Promise<readonly string[]> {
-  const state = new LabState(deps.cwd, labName(deps, options));
-  const plan = await state.requirePlan();
+  const { state, plan } = await existingLab(deps, options);
   const { user } = await sshTarget(deps, plan, state, machine);
   const become = user === 'root' || command.length === 0 ? [] : ['sudo', '--non-interactive', '--'];
   return ['ssh', '-F', state.path('ssh_config'), machine, ...become, ...command.map(quoteWord)];
@@ -32,8 +30,7 @@ export async function withKubectl<T>(
   options: LabOptions,
   work: (argv: readonly string[]) => Promise<T>,
 ): Promise<T> {
-  const state = new LabState(deps.cwd, labName(deps, options));
-  const plan = await state.requirePlan();
+  const { state, plan } = await existingLab(deps, options);
   const binary = await cachedKubectl(deps, state);
   const api = await openApi(deps, plan, await sshTargets(deps, plan, state));
   try {

@@ -15,9 +15,9 @@ import type { Emit } from '../../shared/events.ts';
 import { kubernetesMinor } from '../../shared/versions.ts';
 import { waitFor } from '../../shared/wait.ts';
 import type { Deps } from '../deps.ts';
-import { type LabOptions, labName } from '../lab-file.ts';
+import { existingLab, type LabOptions } from '../lab-file.ts';
 import { runAction, uninterruptible } from '../selftest/undo-faults.ts';
-import { LabState } from '../state.ts';
+import type { Closing } from '../state.ts';
 import { Steps } from '../steps.ts';
 import { type OpenLab, openLab } from '../test/open-lab.ts';
 
@@ -51,8 +51,7 @@ interface Start {
   readonly options: ScenarioOptions;
   readonly scenarios: readonly Scenario[];
   readonly audience: RunAudience;
-  /** Called when the steps have ended, however they did. */
-  readonly closing: (() => void)[];
+  readonly closing: Closing;
 }
 
 /** lab scenario run, in order. The scenarios between these are shown by themselves. */
@@ -92,19 +91,13 @@ export async function runScenarios(
 ): Promise<ScenarioRun> {
   const startedAt = new Date();
   const started = performance.now();
-  const state = new LabState(deps.cwd, labName(deps, options));
-  await state.requirePlan();
-  const closing: (() => void)[] = [];
-  try {
-    return await state.locked('lab scenario', async () => {
-      const { lab } = await OPEN.run({ deps, options, scenarios, audience, closing }, deps.runSteps);
-      const results = await runAll(deps, lab, scenarios, audience);
-      const durationMs = Math.round(performance.now() - started);
-      return { lab: lab.plan.lab, startedAt, durationMs, scenarios: results };
-    });
-  } finally {
-    for (const close of closing) close();
-  }
+  const { state } = await existingLab(deps, options);
+  return state.locked('lab scenario', async (closing) => {
+    const { lab } = await OPEN.run({ deps, options, scenarios, audience, closing }, deps.runSteps);
+    const results = await runAll(deps, lab, scenarios, audience);
+    const durationMs = Math.round(performance.now() - started);
+    return { lab: lab.plan.lab, startedAt, durationMs, scenarios: results };
+  });
 }
 
 async function runAll(

@@ -14,8 +14,8 @@ import { LabFailure, UserError } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { waitFor } from '../../shared/wait.ts';
 import type { Deps } from '../deps.ts';
-import { type LabOptions, labName } from '../lab-file.ts';
-import { LabState } from '../state.ts';
+import { existingLab, type LabOptions } from '../lab-file.ts';
+import type { Closing } from '../state.ts';
 import { Steps, stepsWithin, unseenSteps } from '../steps.ts';
 import { type OpenLab, openLab, prepareProbes } from '../test/open-lab.ts';
 import { readLabState } from '../test/read-lab.ts';
@@ -47,8 +47,7 @@ const SETTLE_MS = 30_000;
 interface SelftestStart {
   readonly deps: Deps;
   readonly options: SelftestOptions;
-  /** Called when the steps have ended, however they did. */
-  readonly closing: (() => void)[];
+  readonly closing: Closing;
 }
 
 /** labtest selftest, in order. */
@@ -103,18 +102,12 @@ const SELFTEST_STEPS = new Steps<SelftestStart>()
 export async function selftest(deps: Deps, options: SelftestOptions): Promise<SelftestResult> {
   const startedAt = new Date();
   const started = performance.now();
-  const state = new LabState(deps.cwd, labName(deps, options));
-  await state.requirePlan();
-  const closing: (() => void)[] = [];
-  try {
-    const { lab, results, differs } = await state.locked('labtest selftest', () =>
-      SELFTEST_STEPS.run({ deps, options, closing }, deps.runSteps),
-    );
-    const durationMs = Math.round(performance.now() - started);
-    return { lab: lab.plan.lab, startedAt, durationMs, faults: results, differs };
-  } finally {
-    for (const close of closing) close();
-  }
+  const { state } = await existingLab(deps, options);
+  const { lab, results, differs } = await state.locked('labtest selftest', (closing) =>
+    SELFTEST_STEPS.run({ deps, options, closing }, deps.runSteps),
+  );
+  const durationMs = Math.round(performance.now() - started);
+  return { lab: lab.plan.lab, startedAt, durationMs, faults: results, differs };
 }
 
 /** The faults of these ids, in the order of the catalogue. Throws UserError for an id that there is none of. */

@@ -11,8 +11,8 @@ import { waitFor } from '../../shared/wait.ts';
 import type { Boots } from '../../workloads/apply.ts';
 import { cachedKubectl, noteReach, openApi } from '../access.ts';
 import type { Deps } from '../deps.ts';
-import { type LabOptions, labName } from '../lab-file.ts';
-import { LabState, type SnapshotRecord } from '../state.ts';
+import { existingLab, type LabOptions } from '../lab-file.ts';
+import type { Closing, SnapshotRecord } from '../state.ts';
 import { Steps } from '../steps.ts';
 import { openLab } from '../test/open-lab.ts';
 import { podsNamed, readNodesAndPods, recreatePods, unready } from './cluster-state.ts';
@@ -46,8 +46,7 @@ interface Start extends Keeper {
   readonly options: LabOptions;
   readonly name: string;
   readonly driver: MachineDriver;
-  /** Called when the steps have ended, however they did. */
-  readonly closing: (() => void)[];
+  readonly closing: Closing;
 }
 
 /** lab snapshot save, in order. */
@@ -270,9 +269,8 @@ async function recreate(
 
 const NAME = /^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/;
 
-async function open(deps: Deps, name: string, options: LabOptions): Promise<Start> {
-  const state = new LabState(deps.cwd, labName(deps, options));
-  const plan = await state.requirePlan();
+async function open(deps: Deps, name: string, options: LabOptions): Promise<Omit<Start, 'closing'>> {
+  const { state, plan } = await existingLab(deps, options);
   scaleTimeouts(plan.timeouts?.scale);
   const driver = await deps.driver(plan.choices.driver.value);
   const { snapshots } = driver;
@@ -281,7 +279,7 @@ async function open(deps: Deps, name: string, options: LabOptions): Promise<Star
       `The ${driver.name} driver has no snapshots: the disks of the machines are not the lab's.`,
       { next: 'npx labdown --yes && npx labup --yes   (makes the lab anew)' },
     );
-  return { deps, options, name, state, plan, driver, snapshots, closing: [] };
+  return { deps, options, name, state, plan, driver, snapshots };
 }
 
 async function onLab<T>(
@@ -295,11 +293,7 @@ async function onLab<T>(
       details: ['lower-case letters, digits and hyphens; first a letter, at most 40'],
     });
   const start = await open(deps, name, options);
-  try {
-    return await start.state.locked('lab snapshot', () => work(start));
-  } finally {
-    for (const close of start.closing) close();
-  }
+  return start.state.locked('lab snapshot', (closing) => work({ ...start, closing }));
 }
 
 function required(all: readonly SnapshotInfo[], name: string, plan: LabPlan): SnapshotInfo {

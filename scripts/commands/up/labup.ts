@@ -60,27 +60,22 @@ export async function labup(deps: Deps, options: UpOptions): Promise<UpResult> {
   const state = new LabState(deps.cwd, plan.lab);
   const driver = await deps.driver(plan.choices.driver.value);
   await state.create();
-  return state.locked('labup', async () => {
+  return state.locked('labup', async (closing) => {
     await state.save('flags', flags);
     // Addresses that are still to be found: the last ones are known until then, so that a killed labup takes nothing away.
     await state.save('plan', planAtLast(plan, await state.load('plan')));
     const timings: StepTiming[] = [];
-    const closing: (() => void)[] = [];
     const start = { deps, driver, plan, state, work, packages, closing };
-    try {
-      const runSteps = journaled(timed(deps.runSteps, timings, processorMeter), 'labup', state);
-      const complete = await upSteps(driver, plan).run(start, runSteps);
-      await state.save('timings', timings);
-      return {
-        plan: complete.plan,
-        stateDir: state.dir,
-        changed: timings.some(({ changed }) => changed),
-        durationMs: Math.round(performance.now() - started),
-        timings,
-      };
-    } finally {
-      for (const close of closing) close();
-    }
+    const runSteps = journaled(timed(deps.runSteps, timings, processorMeter), 'labup', state);
+    const complete = await upSteps(driver, plan).run(start, runSteps);
+    await state.save('timings', timings);
+    return {
+      plan: complete.plan,
+      stateDir: state.dir,
+      changed: timings.some(({ changed }) => changed),
+      durationMs: Math.round(performance.now() - started),
+      timings,
+    };
   });
 }
 

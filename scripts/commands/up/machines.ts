@@ -27,7 +27,7 @@ import { type ApiAccess, noteReach, openApi } from '../access.ts';
 import { artifactsOf, type Deps, type LabArtifacts } from '../deps.ts';
 import { undoPending, uninterruptible } from '../selftest/undo-faults.ts';
 import { finishRestore } from '../snapshot/put-back.ts';
-import type { LabState } from '../state.ts';
+import type { Closing, LabState } from '../state.ts';
 import { preflight } from './preflight.ts';
 
 /** What labup starts its steps with. */
@@ -40,8 +40,7 @@ export interface UpStart {
   /** What this host has to do, and the Debian packages that it lacks for it. */
   readonly work: HostWork;
   readonly packages: readonly MissingPackage[];
-  /** Called when the steps have ended, however they did. */
-  readonly closing: (() => void)[];
+  readonly closing: Closing;
 }
 
 /** What there is before the machines. */
