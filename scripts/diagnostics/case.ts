@@ -24,18 +24,15 @@ export function watchedAt({ sightings }: Case, machine: string): Watched {
 }
 
 /** The pod that a packet was handed to; undefined where it was not. */
-export function podBehind({ state, cell }: Case, visit: Visit | undefined): string | undefined {
+export function podBehind({ state }: Case, visit: Visit | undefined): string | undefined {
   if (visit === undefined) return undefined;
-  const network = networkOf(state);
   const address = visit.left?.destination ?? visit.arrived?.destination ?? '';
-  const pod = network.podsAt(address).find(({ node }) => node === visit.machine);
+  const pod = networkOf(state)
+    .podsAt(address)
+    .find(({ node }) => node === visit.machine);
   if (pod === undefined) return undefined;
   const isHandedOver = visit.left !== undefined || (pod.hostNetwork && visit.arrived !== undefined);
-  return isHandedOver && cell.from !== `pod/${pod.name}`
-    ? `pod/${pod.name}`
-    : isHandedOver
-      ? cell.from
-      : undefined;
+  return isHandedOver ? `pod/${pod.name}` : undefined;
 }
 
 /** The machines that a machine's routes, as they were read, lead a packet to. */

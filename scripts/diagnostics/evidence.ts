@@ -1,6 +1,6 @@
 import type { Evidence, EvidenceHop } from '../matrix/types.ts';
 import { type Case, watchedAt } from './case.ts';
-import { endsText, type FlowSighting, packetText, type Visit } from './flow.ts';
+import { endsText, packetText, type Visit } from './flow.ts';
 import { answersAt, packetsAt } from './rule-packets.ts';
 import { conntrackOf, countingRules, routeText, ruleText, seenRule } from './rules.ts';
 import { firstDifference } from './verdict.ts';
@@ -23,17 +23,11 @@ function hopsOf(given: Case, differsAt: string): readonly EvidenceHop[] {
   const names = [...new Set([...passed, ...ends, ...back, ...predicted])];
   return names.map((at): EvidenceHop => {
     const visit = story.forward.find(({ machine }) => machine === at);
-    return {
-      at,
-      agrees: at !== differsAt && (visit !== undefined || back.includes(at)),
-      text: at.startsWith('pod/')
-        ? podText(given)
-        : visitText(
-            visit,
-            story.answer.some(({ machine }) => machine === at),
-          ),
-      detail: at.startsWith('pod/') ? [] : detailOf(given, at),
-    };
+    const isBack = back.includes(at);
+    const agrees = at !== differsAt && (visit !== undefined || isBack);
+    return at.startsWith('pod/')
+      ? { at, agrees, text: podText(given), detail: [] }
+      : { at, agrees, text: visitText(visit, isBack), detail: detailOf(given, at) };
   });
 }
 
@@ -56,7 +50,7 @@ function detailOf(given: Case, machine: string): readonly string[] {
   const watched = watchedAt(given, machine);
   const visits = [...story.forward, ...story.answer].filter((visit) => visit.machine === machine);
   const packets = visits
-    .flatMap(({ arrived, left }): readonly (FlowSighting | undefined)[] => [arrived, left])
+    .flatMap(({ arrived, left }) => [arrived, left])
     .filter((packet) => packet !== undefined);
   const addresses = new Set([cell.address, ...packets.map(({ destination }) => destination)]);
   const errors = story.errors.filter((error) => error.machine === machine).map(({ message }) => message);

@@ -46,29 +46,25 @@ export function followFlow(mark: FlowMark, sightings: Sightings): Story {
   if (isFirst === undefined) return { forward: [{ machine: mark.origin }], answer: [], errors: [] };
   const isReply = repliesTo(mark, isFirst.sequence);
   const forward = walk(mark.origin, sightings, isFirst.matches);
-  const replies = [...sightings].flatMap(([machine, { packets }]) =>
-    packets
-      .filter(isFlow)
-      .filter(isReply)
-      .map((packet) => ({ machine, packet })),
+  const answering = new Set(
+    [...sightings].flatMap(([machine, { packets }]) =>
+      packets.filter(isFlow).some(isReply) ? [machine] : [],
+    ),
   );
-  const isAbout = (message: IcmpSighting) => isFirst.matches(message.about);
   const errors = [...sightings].flatMap(([machine, { packets }]) =>
     packets
       .filter(isIcmp)
-      .filter(isAbout)
+      .filter(({ about, direction }) => direction === 'out' && isFirst.matches(about))
       .map((message) => ({ machine, message })),
   );
-  const start = [...forward]
-    .reverse()
-    .find(({ machine }) => replies.some((each) => each.machine === machine));
+  const start = forward.findLast(({ machine }) => answering.has(machine));
   const answer = start === undefined ? [] : walk(start.machine, sightings, isReply);
   const reply = answer[0]?.arrived ?? answer[0]?.left;
   return {
     forward,
     answer,
     ...(reply === undefined ? {} : { reply }),
-    errors: errors.filter(({ message }) => message.direction === 'out'),
+    errors,
   };
 }
 
@@ -111,14 +107,14 @@ function firstPackets(mark: FlowMark, sightings: Sightings): First | undefined {
 }
 
 function synOf({ sourcePort, ports }: FlowMark, watched: Watched | undefined) {
-  const syns = (watched?.packets ?? []).filter(
-    (packet) => packet.protocol === 'tcp' && packet.flags === 'S' && ports.includes(packet.port),
+  const syns = (watched?.packets ?? []).flatMap((packet) =>
+    packet.protocol === 'tcp' && packet.flags === 'S' && ports.includes(packet.port) ? [packet] : [],
   );
   const translated = translatedPorts(watched?.conntrack ?? [], sourcePort);
-  const found =
-    syns.find((packet) => packet.protocol === 'tcp' && packet.sourcePort === sourcePort) ??
-    syns.find((packet) => packet.protocol === 'tcp' && translated.includes(packet.sourcePort));
-  return found?.protocol === 'tcp' ? found : undefined;
+  return (
+    syns.find((packet) => packet.sourcePort === sourcePort) ??
+    syns.find((packet) => translated.includes(packet.sourcePort))
+  );
 }
 
 const CONNTRACK_LINE = /sport=(\d+) dport=\d+ .*?src=\S+ dst=\S+ sport=\d+ dport=(\d+)/;

@@ -5,8 +5,6 @@ import type { FlowPacket, RouteAnswer, Watched } from './watch.ts';
 
 /** What ends a packet. KUBE-MARK-DROP is the rule that knows why; KUBE-FIREWALL, which drops, only knows the mark. */
 const STOPS = ['DROP', 'REJECT', 'KUBE-MARK-DROP'];
-/** What changes a packet's source. */
-const SOURCES = ['SNAT', 'MASQUERADE'];
 
 /**
  * The rules that counted something while a machine was watched that can have been one of these packets; without any
@@ -33,27 +31,6 @@ export function stoppingRulesOf(watched: Watched, packets: readonly RulePacket[]
   return countingRules(watched, packets)
     .filter(({ target }) => STOPS.includes(target))
     .sort((a, b) => tells(a) - tells(b));
-}
-
-/** The rules that can have changed the source address of one of these packets while a machine was watched. */
-export function sourceRulesOf(watched: Watched, packets: readonly RulePacket[]): readonly MovedRule[] {
-  return countingRules(watched, packets).filter(({ target }) => SOURCES.includes(target));
-}
-
-/** The rules that can have chosen this new destination for one of these packets while a machine was watched. */
-export function destinationRulesOf(
-  watched: Watched,
-  packets: readonly RulePacket[],
-  destination: string,
-): readonly MovedRule[] {
-  return countingRules(watched, packets).filter(
-    ({ target, rule }) => target === 'DNAT' && rule.includes(` ${destination}`),
-  );
-}
-
-/** The rules that can have led one of these packets to a port of the machine itself while it was watched. */
-export function localRulesOf(watched: Watched, packets: readonly RulePacket[]): readonly MovedRule[] {
-  return countingRules(watched, packets).filter(({ target }) => target === 'REDIRECT');
 }
 
 /** A rule and how far it moved, as far as a reader needs it. */

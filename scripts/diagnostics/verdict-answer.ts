@@ -68,8 +68,7 @@ function lostAnswer(given: Case, end: Visit, pod: string): Difference {
   const watched = watchedAt(given, end.machine);
   const [rule] = end.arrived === undefined ? [] : stoppingRulesOf(watched, answersAt(given, end.arrived));
   if (end.left === undefined) return { reason: 'answer-stopped', at: end.machine, pod, ...by(rule) };
-  const network = networkOf(state);
-  const leads = nextHops(network, end.machine, end.left);
+  const leads = nextHops(networkOf(state), end.machine, end.left);
   return {
     reason: 'answer-lost-on-link',
     at: end.machine,

@@ -5,15 +5,7 @@ import { type Case, nextHops, podBehind, watchedAt } from './case.ts';
 import type { Story, Visit } from './flow.ts';
 import { nameOf, targetOf } from './names.ts';
 import { packetsAt } from './rule-packets.ts';
-import {
-  by,
-  destinationRulesOf,
-  localRulesOf,
-  routeText,
-  seenRule,
-  sourceRulesOf,
-  stoppingRulesOf,
-} from './rules.ts';
+import { by, countingRules, routeText, seenRule, stoppingRulesOf } from './rules.ts';
 import { fromPod } from './verdict-answer.ts';
 
 /** Finds the first hop that differs from what the chain says. Pure. */
@@ -60,7 +52,9 @@ function wrongDestination(given: Case): Difference | undefined {
     if (left === undefined) continue;
     const isTranslated = (arrived?.destination ?? targetOf(given)) !== left.destination;
     if (isTranslated && !servers.includes(left.destination)) {
-      const [rule] = destinationRulesOf(watchedAt(given, machine), packetsAt(given, visit), left.destination);
+      const rule = countingRules(watchedAt(given, machine), packetsAt(given, visit)).find(
+        (each) => each.target === 'DNAT' && each.rule.includes(` ${left.destination}`),
+      );
       return {
         reason: 'wrong-destination',
         at: machine,
@@ -71,7 +65,7 @@ function wrongDestination(given: Case): Difference | undefined {
       };
     }
   }
-  const delivered = [...story.forward].reverse().find(({ left }) => left !== undefined);
+  const delivered = story.forward.findLast(({ left }) => left !== undefined);
   const source = delivered?.left?.source;
   if (
     source === undefined ||
@@ -79,11 +73,14 @@ function wrongDestination(given: Case): Difference | undefined {
     podBehind(given, story.forward.at(-1)) === undefined
   )
     return undefined;
-  const index = changeOfSource(story.forward);
-  const changed = index === undefined ? undefined : story.forward[index];
-  if (changed === undefined || index === undefined)
+  const changed = story.forward.findLast(
+    ({ arrived, left }) => arrived !== undefined && left !== undefined && arrived.source !== left.source,
+  );
+  if (changed === undefined)
     return { reason: 'source-kept', at: delivered?.machine ?? cell.from, source, wanted: clients };
-  const [rule] = sourceRulesOf(watchedAt(given, changed.machine), packetsAt(given, changed));
+  const rule = countingRules(watchedAt(given, changed.machine), packetsAt(given, changed)).find(
+    ({ target }) => ['SNAT', 'MASQUERADE'].includes(target),
+  );
   const before = changed.arrived?.source;
   return {
     reason: 'source-replaced',
@@ -95,13 +92,6 @@ function wrongDestination(given: Case): Difference | undefined {
   };
 }
 
-function changeOfSource(visits: readonly Visit[]): number | undefined {
-  const changes = visits.flatMap(({ arrived, left }, index) =>
-    arrived !== undefined && left !== undefined && arrived.source !== left.source ? [index] : [],
-  );
-  return changes.at(-1);
-}
-
 /** The packet ended before it came to a pod. */
 function endsEarly(given: Case, last: Visit): Difference {
   const { cell, state, story } = given;
@@ -109,8 +99,7 @@ function endsEarly(given: Case, last: Visit): Difference {
   const watched = watchedAt(given, machine);
   const [error] = story.errors;
   if (left !== undefined) {
-    const network = networkOf(state);
-    const leads = nextHops(network, machine, left);
+    const leads = nextHops(networkOf(state), machine, left);
     const to = leads.length === 0 ? [left.destination] : leads;
     return { reason: 'lost-on-link', at: machine, interface: left.interface, to };
   }
@@ -124,11 +113,11 @@ function endsEarly(given: Case, last: Visit): Difference {
       rule: seenRule(rule),
       ...(arrived === undefined ? {} : stillNextHop(given, rule.rule)),
     };
-  const answer = [...story.answer].find((visit) => visit.machine === machine);
+  const answer = story.answer.find((visit) => visit.machine === machine);
   if (answer?.left?.protocol === 'tcp' && answer.left.flags.includes('R'))
     return { reason: 'refused', at: machine, ...reached, ...predictedAt(given, machine) };
   if (answer?.left !== undefined) {
-    const [turned] = localRulesOf(watched, packetsAt(given, last));
+    const turned = countingRules(watched, packetsAt(given, last)).find(({ target }) => target === 'REDIRECT');
     return {
       reason: 'answered-locally',
       at: machine,
