@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import type { CalicoObject } from '../../bgp/calico/objects.ts';
+import { messageOf } from '../../shared/errors.ts';
 import { inAny } from '../addresses.ts';
-import { NAMESPACE, parseSelector, type Selector } from './selector.ts';
+import { listOf } from './kubernetes.ts';
+import { NAMESPACE, parseSelector } from './selector.ts';
 import {
   allOf,
   anyOf,
@@ -17,10 +19,7 @@ import {
 } from './types.ts';
 
 const text = z.string().nullish();
-const texts = z
-  .array(z.union([z.string(), z.number()]).transform(String))
-  .nullish()
-  .transform((items) => items ?? []);
+const texts = listOf(z.union([z.string(), z.number()]).transform(String));
 const entity = z.looseObject({
   nets: texts,
   notNets: texts,
@@ -33,22 +32,19 @@ const entity = z.looseObject({
   services: z.unknown().optional(),
 });
 const protocol = z.union([z.string(), z.number()]).nullish();
-const rules = z
-  .array(
-    z.looseObject({
-      action: z.enum(['Allow', 'Deny', 'Pass', 'Log']),
-      protocol,
-      notProtocol: protocol,
-      ipVersion: z.number().nullish(),
-      icmp: z.unknown().optional(),
-      notICMP: z.unknown().optional(),
-      http: z.unknown().optional(),
-      source: entity.nullish(),
-      destination: entity.nullish(),
-    }),
-  )
-  .nullish()
-  .transform((items) => items ?? []);
+const rules = listOf(
+  z.looseObject({
+    action: z.enum(['Allow', 'Deny', 'Pass', 'Log']),
+    protocol,
+    notProtocol: protocol,
+    ipVersion: z.number().nullish(),
+    icmp: z.unknown().optional(),
+    notICMP: z.unknown().optional(),
+    http: z.unknown().optional(),
+    source: entity.nullish(),
+    destination: entity.nullish(),
+  }),
+);
 const policySpec = z.looseObject({
   tier: text,
   order: z.number().nullish(),
@@ -208,13 +204,11 @@ function namespaceLabels(namespace: string, namespaces: Readonly<Record<string, 
 
 /** Asks a selector, which may not be understood. */
 function ask(selector: string, labels: Labels): Known {
-  let question: Selector;
   try {
-    question = parseSelector(selector);
+    return parseSelector(selector)(labels);
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
-  return question(labels);
 }
 
 function selects(
@@ -256,17 +250,15 @@ function compile(
         not(anyOf(selectablesAt(flow[which]).map(({ labels }) => ask(wanted.notSelector ?? '', labels)))),
       wanted.ports.length === 0 || isPort(wanted.ports, flow, which),
       wanted.notPorts.length === 0 || not(isPort(wanted.notPorts, flow, which)),
-      wanted.services === undefined || wanted.services === null || 'rules about services are not modelled',
+      wanted.services == null || 'rules about services are not modelled',
       !('domains' in wanted) || 'rules about domains are not modelled',
     ]);
   return {
     action: rule.action,
     matches: (flow) =>
       allOf([
-        rule.protocol === undefined || rule.protocol === null || isProtocol(rule.protocol, flow.protocol),
-        rule.notProtocol === undefined ||
-          rule.notProtocol === null ||
-          !isProtocol(rule.notProtocol, flow.protocol),
+        rule.protocol == null || isProtocol(rule.protocol, flow.protocol),
+        rule.notProtocol == null || !isProtocol(rule.notProtocol, flow.protocol),
         !rule.ipVersion || rule.ipVersion === (flow.source.address.includes(':') ? 6 : 4),
         isEnd(rule.source, flow, 'source'),
         isEnd(rule.destination, flow, 'destination'),

@@ -1,12 +1,14 @@
 import { z } from 'zod';
 import { inAny } from '../addresses.ts';
-import { allOf, type Labels, type Peer, type Policy, type PolicyFlow, type PolicyRule } from './types.ts';
+import type { Labels, Peer, Policy, PolicyFlow, PolicyRule } from './types.ts';
 
-const listOf = <T extends z.ZodType>(item: T) =>
-  z
+/** A list that Kubernetes writes as null where it is empty. */
+export function listOf<T extends z.ZodType>(item: T) {
+  return z
     .array(item)
     .nullish()
     .transform((items) => items ?? []);
+}
 /** A label selector of Kubernetes. */
 export const labelSelector = z.object({
   matchLabels: z.record(z.string(), z.string()).nullish(),
@@ -54,22 +56,16 @@ export function fromKubernetes(
   { namespace, name, spec }: NetworkPolicy,
   namespaces: Readonly<Record<string, Labels>>,
 ): Policy {
-  const rules = (
-    items: readonly {
-      readonly peers: readonly z.output<typeof peer>[];
-      readonly ports: z.output<typeof ports>;
-    }[],
+  const rule = (
+    peers: readonly z.output<typeof peer>[],
+    at: z.output<typeof ports>,
     other: 'source' | 'destination',
-  ): readonly PolicyRule[] =>
-    items.map((item) => ({
-      action: 'Allow',
-      matches: (flow) =>
-        allOf([
-          item.peers.length === 0 ||
-            item.peers.some((each) => isPeer(each, flow[other], namespace, namespaces)),
-          item.ports.length === 0 || item.ports.some((each) => isPort(each, flow)),
-        ]),
-    }));
+  ): PolicyRule => ({
+    action: 'Allow',
+    matches: (flow) =>
+      (peers.length === 0 || peers.some((each) => isPeer(each, flow[other], namespace, namespaces))) &&
+      (at.length === 0 || at.some((each) => isPort(each, flow))),
+  });
   const types = spec.policyTypes.length > 0 ? spec.policyTypes : defaultTypes(spec);
   return {
     name: `NetworkPolicy ${namespace}/${name}`,
@@ -77,20 +73,10 @@ export function fromKubernetes(
     order: ORDER,
     selects: (pod) => pod.namespace === namespace && isSelected(spec.podSelector, pod.labels),
     ...(types.includes('Ingress')
-      ? {
-          ingress: rules(
-            spec.ingress.map(({ from, ports: at }) => ({ peers: from, ports: at })),
-            'source',
-          ),
-        }
+      ? { ingress: spec.ingress.map(({ from, ports: at }) => rule(from, at, 'source')) }
       : {}),
     ...(types.includes('Egress')
-      ? {
-          egress: rules(
-            spec.egress.map(({ to, ports: at }) => ({ peers: to, ports: at })),
-            'destination',
-          ),
-        }
+      ? { egress: spec.egress.map(({ to, ports: at }) => rule(to, at, 'destination')) }
       : {}),
   };
 }

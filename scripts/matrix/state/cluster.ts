@@ -4,6 +4,7 @@ import { ECHO_IMAGE } from '../../shared/versions.ts';
 import { ECHO_NAMESPACE } from '../../spec/names.ts';
 import { sorted } from '../addresses.ts';
 import type { EchoPod, EchoService, Endpoint, PodPort } from '../endpoints.ts';
+import { listOf } from '../policy/kubernetes.ts';
 import type { PortProtocol } from '../types.ts';
 import type { ClusterState, NodeState } from './types.ts';
 
@@ -20,14 +21,6 @@ const metadata = z.object({
 });
 const conditions = z.array(z.object({ type: z.string(), status: z.string() })).nullish();
 const policy = z.enum(['Local', 'Cluster']).default('Cluster');
-
-/** A list that Kubernetes writes as null where it is empty. */
-function listOf<T extends z.ZodType>(item: T) {
-  return z
-    .array(item)
-    .nullish()
-    .transform((items) => items ?? []);
-}
 
 const named = z.object({ name: z.string() });
 
@@ -135,13 +128,7 @@ export type ClusterObjects = Required<Pick<ClusterState, 'services' | 'externalN
  * namespace than `home` is called NAMESPACE/NAME. Throws HarnessError where the text is not what kubectl prints.
  */
 export function parseClusterObjects(text: string, home: string = ECHO_NAMESPACE): ClusterObjects {
-  const items = parseWith(list, 'list of objects', parseJson(text)).items;
-  const ofKind = <T extends z.ZodType>(kind: string, schema: T) =>
-    parseWith(
-      z.array(schema),
-      `list of ${kind} objects`,
-      items.filter((item) => item.kind === kind),
-    );
+  const ofKind = objectsIn(text);
   const named: Named = ({ namespace = home }, name) =>
     namespace === home ? { namespace, name } : { namespace, name: `${namespace}/${name}` };
   const endpoints = endpointsByService(ofKind('EndpointSlice', sliceObject), named);
@@ -159,6 +146,17 @@ export function parseClusterObjects(text: string, home: string = ECHO_NAMESPACE)
     pods: ofKind('Pod', podObject).map((pod) => podOf(pod, named(pod.metadata, pod.metadata.name))),
     nodes: ofKind('Node', nodeObject).map(nodeOf),
   };
+}
+
+/** Asks a list that kubectl printed for the objects of a kind; HarnessError where it is none, or they do not fit. */
+export function objectsIn(text: string) {
+  const { items } = parseWith(list, 'list of objects', parseJson(text));
+  return <T extends z.ZodType>(kind: string, schema: T) =>
+    parseWith(
+      z.array(schema),
+      `list of ${kind} objects`,
+      items.filter((item) => item.kind === kind),
+    );
 }
 
 /** Parses JSON that kubectl printed; HarnessError otherwise. */

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { CalicoObject } from '../../bgp/calico/objects.ts';
-import { networkPolicySpec } from '../policy/kubernetes.ts';
+import { listOf, networkPolicySpec } from '../policy/kubernetes.ts';
 import type { PolicyObjects } from '../policy/policies.ts';
-import { parseJson, parseWith } from './cluster.ts';
+import { objectsIn, parseJson, parseWith } from './cluster.ts';
 
 /** The kinds that it is read from, beside pods. */
 export const POLICY_KINDS = 'namespaces,networkpolicies.networking.k8s.io';
@@ -30,15 +30,13 @@ const pod = z.object({
     serviceAccountName: z.string().default('default'),
     containers: z.array(
       z.object({
-        ports: z
-          .array(
-            z.object({
-              name: z.string().optional(),
-              containerPort: z.number(),
-              protocol: z.string().default('TCP'),
-            }),
-          )
-          .nullish(),
+        ports: listOf(
+          z.object({
+            name: z.string().optional(),
+            containerPort: z.number(),
+            protocol: z.string().default('TCP'),
+          }),
+        ),
       }),
     ),
   }),
@@ -52,7 +50,6 @@ const networkPolicy = z.object({
 });
 /** Of any kind. */
 const object = z.object({ kind: z.string(), metadata, spec: z.unknown() });
-const list = z.object({ items: z.array(z.looseObject({ kind: z.string() })) });
 
 /**
  * Reads what `kubectl get pods,namespaces,networkpolicies.networking.k8s.io -o json` prints; passes other kinds over. `admin`: the same
@@ -63,19 +60,13 @@ export function parsePolicies(
   calico?: readonly CalicoObject[],
   admin = '{"items":[]}',
 ): PolicyObjects {
-  const { items } = parseWith(list, 'list of objects', parseJson(text));
-  const ofKind = <T extends z.ZodType>(kind: string, schema: T) =>
-    parseWith(
-      z.array(schema),
-      `list of ${kind} objects`,
-      items.filter((item) => item.kind === kind),
-    );
+  const ofKind = objectsIn(text);
   return {
     pods: ofKind('Pod', pod).flatMap(({ metadata: { name, ...meta }, spec, status: { podIP, phase } }) => {
       const isOver = phase === 'Succeeded' || phase === 'Failed';
       if (podIP === undefined || spec.hostNetwork || isOver) return [];
       const ports = spec.containers.flatMap((container) =>
-        (container.ports ?? []).flatMap(({ name: port, containerPort, protocol }) =>
+        container.ports.flatMap(({ name: port, containerPort, protocol }) =>
           port === undefined ? [] : [{ name: port, port: containerPort, protocol: protocol.toLowerCase() }],
         ),
       );
