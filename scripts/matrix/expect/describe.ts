@@ -156,19 +156,22 @@ function lostText(cause: LostAnswer): string {
     : `{at} has no route back to ${cause.client} for the answer`;
 }
 
+const ONE_SIDED = {
+  answer: { seen: 'the answer', passes: 'the first packet goes past it', lost: 'the answer' },
+  request: {
+    seen: 'the way to the pod',
+    passes: 'the answer goes past it',
+    lost: 'what follows the first packet',
+  },
+};
+
 function oneSidedText({ machine, sees }: OneSided): string {
-  const [seen, passes, lost] =
-    sees === 'answer'
-      ? ['the answer', 'the first packet goes past it', 'the answer']
-      : ['the way to the pod', 'the answer goes past it', 'what follows the first packet'];
+  const { seen, passes, lost } = ONE_SIDED[sees];
   return `${machine} sees ${seen} alone, because ${passes}, and drops ${lost} as invalid (KUBE-FORWARD)`;
 }
 
 function oneSidedStep({ machine, sees }: OneSided): ChainStep {
-  const [passes, lost] =
-    sees === 'answer'
-      ? ['the first packet goes past it', 'the answer']
-      : ['the answer goes past it', 'what follows the first packet'];
+  const { passes, lost } = ONE_SIDED[sees];
   return {
     at: machine,
     layer: 'rule',

@@ -1,6 +1,7 @@
 import { inAny } from '../addresses.ts';
 import { bareName } from '../endpoints.ts';
 import { backendsOf } from './backends.ts';
+import { NONE } from './service-rules.ts';
 import type {
   FilterVerdict,
   Hook,
@@ -12,8 +13,6 @@ import type {
   NodeCall,
   Packet,
 } from './types.ts';
-
-const NONE: NatVerdict = { kind: 'none' };
 
 /** What a node's rules make of a packet's destination, in PREROUTING and OUTPUT. */
 export function translate(network: NetworkState, machine: Machine, packet: Packet): NatVerdict {
