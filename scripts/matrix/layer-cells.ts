@@ -1,5 +1,6 @@
 import { type Check, checkId } from '../bgp/checks/check.ts';
 import type { LabPlan } from '../plan/types.ts';
+import { groupBy } from '../shared/group.ts';
 import { inAny, lengthOf } from './addresses.ts';
 import { flowSources } from './cells.ts';
 import { type Fact, factsOf } from './expect/facts.ts';
@@ -24,31 +25,21 @@ export function blockCells(
   if (roots.size === 0) return cells;
   const network = networkOf(state);
   const sources = new Map(flowSources(plan, state).map((source) => [source.name, source]));
-  const checksOf = checksByMachine(checks);
+  const byMachine = groupBy(checks, ({ subject }) => ('machine' in subject ? subject.machine : undefined));
   return cells.map((cell) => {
     const from = sources.get(cell.from);
     if (cell.blockedBy !== undefined || from === undefined) return cell;
     const facts = factsOf(network, walk(network, from, cell));
     const failing = new Set(
-      facts.flatMap((fact) => checksAbout(fact, checksOf(fact.machine))).filter((id) => roots.has(id)),
+      facts
+        .flatMap((fact) => checksAbout(fact, byMachine.get(fact.machine) ?? []))
+        .filter((id) => roots.has(id)),
     );
     const root = roots.get(checks.find(({ id }) => failing.has(id))?.id ?? '');
     if (root === undefined) return cell;
     const { skipped: _unknown, chance: _undecided, ...rest } = cell;
     return { ...rest, blockedBy: root };
   });
-}
-
-function checksByMachine(checks: readonly Check[]): (machine: string) => readonly Check[] {
-  const known = new Map<string, Check[]>();
-  for (const check of checks) {
-    const { subject } = check;
-    if (!('machine' in subject)) continue;
-    const before = known.get(subject.machine);
-    if (before === undefined) known.set(subject.machine, [check]);
-    else before.push(check);
-  }
-  return (machine) => known.get(machine) ?? [];
 }
 
 /** The ids of a machine's checks that are about a fact. */

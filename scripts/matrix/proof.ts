@@ -1,4 +1,5 @@
 import type { Answer } from '../bgp/checks/ask.ts';
+import { groupBy } from '../shared/group.ts';
 import type { Finding, Gap, Proof } from './findings.ts';
 import { controlFor, isItsOwnControl } from './proof-control.ts';
 import {
@@ -45,7 +46,7 @@ export function proveResults(
   const search = searchOf(results, witness.logs);
   const drops = dropProofs(state, results, witness);
   // Only cells of the same source can be a control: to go through all for each took seconds with twenty workers.
-  const ofSource = bySource(controls);
+  const ofSource = groupBy(controls, ({ cell }) => cell.from);
   const isCounted = ({ id }: Cell) => drops.get(id)?.some(({ kind }) => kind === 'proven') === true;
   const stopped = results.flatMap(({ cell }) => (isCounted(cell) ? [cell] : []));
   return results.map((result) => {
@@ -84,16 +85,6 @@ export function cellsToProve(
     .map(({ cell }) => cell);
 }
 
-function bySource(results: readonly CellResult[]): ReadonlyMap<string, readonly CellResult[]> {
-  const ofSource = new Map<string, CellResult[]>();
-  for (const result of results) {
-    const own = ofSource.get(result.cell.from);
-    if (own === undefined) ofSource.set(result.cell.from, [result]);
-    else own.push(result);
-  }
-  return ofSource;
-}
-
 const cellsOf = (results: readonly CellResult[]) => results.map(({ cell }) => cell);
 
 /** `own`: the results of the same source; `stopped`: the cells that a rule has stopped and counted. */
@@ -118,9 +109,7 @@ function searchOf(results: readonly CellResult[], logs: Answer<ServerLogs>): Gap
   if (!logs.ok) return { reason: 'logs-not-read', said: logs.detail };
   const answered = results.filter(({ observed }) => observed?.outcome === 'ok');
   const sent = answered.flatMap(({ cell, observed }) =>
-    observed?.trace?.nonce === null || observed?.trace === undefined
-      ? []
-      : [{ id: cell.id, nonce: observed.trace.nonce }],
+    observed?.trace?.nonce == null ? [] : [{ id: cell.id, nonce: observed.trace.nonce }],
   );
   // Where no server is ready there is nothing that the search could be tried with.
   if (results.every(({ cell }) => cell.expected.outcome !== 'ok')) return undefined;

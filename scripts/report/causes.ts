@@ -1,5 +1,6 @@
 import type { Check } from '../bgp/checks/check.ts';
 import type { CellResult, Verdict } from '../matrix/types.ts';
+import { groupBy } from '../shared/group.ts';
 
 /** Results that tell the same story but for names and addresses: one cause, however many cells it broke. */
 export interface Cause<T> {
@@ -67,18 +68,4 @@ function causesOf<T>(groups: ReadonlyMap<string, readonly T[]>): readonly Cause<
     const [first] = members;
     return first === undefined ? [] : [{ first, members }];
   });
-}
-
-/** The items by key, both in the order in which they come. */
-export function groupBy<T>(
-  items: readonly T[],
-  keyOf: (item: T) => string,
-): ReadonlyMap<string, readonly T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const group = groups.get(keyOf(item));
-    if (group === undefined) groups.set(keyOf(item), [item]);
-    else group.push(item);
-  }
-  return groups;
 }

@@ -1,8 +1,9 @@
 import pc from 'picocolors';
 import type { Check, CheckKind } from '../bgp/checks/check.ts';
 import type { CellResult, Verdict } from '../matrix/types.ts';
+import { groupBy } from '../shared/group.ts';
 import { wrap, wrapItems } from '../shared/text.ts';
-import { type Cause, cellCauses, checkCauses, countText, groupBy, reasonCauses } from './causes.ts';
+import { type Cause, cellCauses, checkCauses, countText, reasonCauses } from './causes.ts';
 import { describeEvidence, describeFinding } from './cell-text.ts';
 import { describeCheck } from './check-text.ts';
 import { type ColumnGroup, columnKey, groupColumns } from './columns.ts';

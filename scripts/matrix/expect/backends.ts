@@ -1,3 +1,4 @@
+import { groupBy } from '../../shared/group.ts';
 import { compareAddresses } from '../addresses.ts';
 import type { EchoService, Endpoint, ServicePort } from '../endpoints.ts';
 import type { Backends, Machine, NetworkState, PortEndpoints } from './types.ts';
@@ -31,10 +32,11 @@ function portEndpoints(service: EchoService, port: ServicePort, usesTerminating:
     .sort((a, b) => compareAddresses(a.ip, b.ip));
   const ready = ofPort.filter((each) => each.ready);
   const fallback = usesTerminating ? ofPort.filter((each) => each.serving && each.terminating) : [];
+  const nodeOf = ({ node }: Endpoint) => node;
   return {
     ready,
     fallback,
-    local: new Map([...byNode(fallback), ...byNode(ready)]),
+    local: new Map([...groupBy(fallback, nodeOf), ...groupBy(ready, nodeOf)]),
     hasNodeHints: ready.some(({ hintedNodes }) => hintedNodes.length > 0),
   };
 }
@@ -55,15 +57,4 @@ function hinted(
   const here = keptFor(({ hintedNodes }) => hintedNodes, node);
   const near = here.length > 0 ? here : keptFor(({ zones }) => zones, zone);
   return near.length > 0 ? near : endpoints;
-}
-
-function byNode(endpoints: readonly Endpoint[]): Map<string, Endpoint[]> {
-  const nodes = new Map<string, Endpoint[]>();
-  for (const endpoint of endpoints) {
-    if (endpoint.node === undefined) continue;
-    const here = nodes.get(endpoint.node);
-    if (here === undefined) nodes.set(endpoint.node, [endpoint]);
-    else here.push(endpoint);
-  }
-  return nodes;
 }

@@ -1,3 +1,4 @@
+import { groupBy } from '../../shared/group.ts';
 import {
   type EchoPod,
   type EchoService,
@@ -33,18 +34,18 @@ export function networkOf(state: ObservedState): NetworkState {
     if (ip !== undefined && node !== undefined && !owners.has(ip)) podNodes.set(ip, node);
   // What Kubernetes runs in the network of its nodes is no target, and stands for nothing at a node's address.
   const pods = state.pods.filter((pod) => !pod.hostNetwork || !isKubernetesOwn(pod));
-  const podsByIp = grouped(pods, ({ ip }) => ip);
-  const hostPods = grouped(
+  const podsByIp = groupBy(pods, ({ ip }) => ip);
+  const hostPods = groupBy(
     pods.filter(({ hostNetwork }) => hostNetwork),
     ({ node }) => node,
   );
-  const hostPorts = grouped(
+  const hostPorts = groupBy(
     state.pods.flatMap((pod) => hostPortsOf(pod)),
     ({ key }) => key,
   );
   const services = new Map(state.services.map((service) => [service.name, service]));
   const matches = state.services.flatMap(matchesOf);
-  const byAddress = grouped(matches, ({ key }) => key);
+  const byAddress = groupBy(matches, ({ key }) => key);
   const clusterIps = new Set(state.services.map(({ clusterIp }) => clusterIp));
   const byNodePort = new Map(
     matches.filter(({ match }) => match.role === 'node-port').map(({ key, match }) => [key, match]),
@@ -122,19 +123,6 @@ function matchesOf(service: EchoService): readonly { readonly key: string; reado
       ...(port.nodePort === undefined ? [] : [at('', 'node-port', port.nodePort)]),
     ];
   });
-}
-
-/** Items by key; those without one are left out. */
-function grouped<T>(items: readonly T[], keyOf: (item: T) => string | undefined): ReadonlyMap<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    if (key === undefined) continue;
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [item]);
-    else group.push(item);
-  }
-  return groups;
 }
 
 /** "echo-server1", or the address of an endpoint that is no pod. */

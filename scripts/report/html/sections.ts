@@ -1,6 +1,7 @@
 import type { Check } from '../../bgp/checks/check.ts';
 import type { CellResult, Verdict } from '../../matrix/types.ts';
-import { type Cause, cellCauses, countText, groupBy, reasonCauses } from '../causes.ts';
+import { groupBy } from '../../shared/group.ts';
+import { type Cause, cellCauses, countText, reasonCauses } from '../causes.ts';
 import { describeEvidence, describeFinding } from '../cell-text.ts';
 import { describeCheck, type Spread, spreadsOf, tableName } from '../check-text.ts';
 import type { BgpTable, LabRun } from '../run.ts';
