@@ -18,7 +18,7 @@ import {
 import { UserError } from '../shared/errors.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
-import { waitForCalicoApi } from './calico/api.ts';
+import { type ConditionsList, waitForCalicoApi } from './calico/api.ts';
 import { applyServerSide, applyWhenServed } from './calico/apply.ts';
 import { ensureAssignment, removeUnusedPools } from './calico/load-balancer.ts';
 import { prepareCalicoNode } from './calico/node.ts';
@@ -119,15 +119,6 @@ async function refuseBothGroups(files: readonly string[]): Promise<void> {
   );
 }
 
-interface CrdList {
-  readonly items: readonly {
-    readonly metadata: { readonly name: string };
-    readonly status?: {
-      readonly conditions?: readonly { readonly type: string; readonly status: string }[];
-    };
-  }[];
-}
-
 async function waitForKinds(
   kubectl: Kubectl,
   wanted: readonly string[],
@@ -137,7 +128,7 @@ async function waitForKinds(
     what: "the API server to know the Tigera operator's kinds",
     timeoutMs: TIMEOUTS.cni,
     look: async () => {
-      const { items } = await kubectl.json<CrdList>(['get', 'crd', '--ignore-not-found', ...wanted]);
+      const { items } = await kubectl.json<ConditionsList>(['get', 'crd', '--ignore-not-found', ...wanted]);
       const missing = wanted.filter(
         (name) =>
           !items.some(

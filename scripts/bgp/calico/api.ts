@@ -15,7 +15,8 @@ export interface InstalledCalico {
 /** The parts of the operator's work that must be Available before Calico's resources can be written. */
 const NEEDED_STATUSES = ['calico', 'apiserver'];
 
-interface StatusList {
+/** Objects that say by conditions how far they are. */
+export interface ConditionsList {
   readonly items: readonly {
     readonly metadata: { readonly name: string };
     readonly status?: {
@@ -44,7 +45,7 @@ export async function waitForCalicoApi(
     await waitFor({
       what: "the Tigera operator to say that Calico and Calico's API server are available",
       timeoutMs: TIMEOUTS.cni,
-      look: async () => operatorsWord(await kubectl.json<StatusList>(['get', 'tigerastatuses'])),
+      look: async () => operatorsWord(await kubectl.json<ConditionsList>(['get', 'tigerastatuses'])),
       next: `npx lab kubectl get tigerastatus   and   npx lab kubectl get pods -n ${namespace} -o wide`,
       signal,
       emit,
@@ -61,7 +62,7 @@ export async function waitForCalicoApi(
 }
 
 /** What TigeraStatus objects say: not Available, and why. */
-function operatorsWord({ items }: StatusList): Look<undefined> {
+function operatorsWord({ items }: ConditionsList): Look<undefined> {
   const missing = NEEDED_STATUSES.flatMap((name) => {
     const conditions = items.find(({ metadata }) => metadata.name === name)?.status?.conditions ?? [];
     const is = (type: string) => conditions.find((each) => each.type === type && each.status === 'True');

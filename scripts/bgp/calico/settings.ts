@@ -53,19 +53,14 @@ const affinity = z.looseObject({
   type: z.string().nullish(),
   deleted: z.union([z.boolean(), z.string()]).nullish(),
 });
-const pool = z
-  .looseObject({
-    cidr: z.string(),
-    natOutgoing: z.boolean().default(false),
-    ipipMode: mode,
-    vxlanMode: mode,
-    disabled: z.boolean().default(false),
-    allowedUses: z.array(z.string()).nullish(),
-  })
-  .transform(({ cidr, natOutgoing, ipipMode, vxlanMode, disabled, allowedUses }) => ({
-    pool: { cidr, natOutgoing, ipip: ipipMode, vxlan: vxlanMode, disabled } satisfies IpPool,
-    isForPods: !allowedUses?.length || allowedUses.some((use) => use !== 'LoadBalancer'),
-  }));
+const pool = z.looseObject({
+  cidr: z.string(),
+  natOutgoing: z.boolean().default(false),
+  ipipMode: mode,
+  vxlanMode: mode,
+  disabled: z.boolean().default(false),
+  allowedUses: z.array(z.string()).nullish(),
+});
 const configuration = z.looseObject({
   nodeToNodeMeshEnabled: z.boolean().default(true),
   serviceClusterIPs: cidrs,
@@ -85,17 +80,20 @@ export function podBlocksOf(objects: readonly CalicoObject[]): readonly PodBlock
 
 /** The settings of IPv4. Throws HarnessError where an object is not what Calico writes. */
 export function calicoSettings(objects: readonly CalicoObject[]): CalicoSettings {
-  const isDefault = ({ kind, name }: CalicoObject) => kind !== 'BGPConfiguration' || name === 'default';
-  const [bgp = configuration.parse({})] = specsOf(
-    objects.filter(isDefault),
-    'BGPConfiguration',
-    configuration,
-  );
+  const named = objects.filter(({ name }) => name === 'default');
+  const [bgp = configuration.parse({})] = specsOf(named, 'BGPConfiguration', configuration);
   return {
     // Felix leaves pools of load balancers out of its IP sets (3.31.7, 3.32.1; before that it did not, which does no harm).
     pools: specsOf(objects, 'IPPool', pool)
-      .flatMap(({ pool: one, isForPods }): IpPool[] => (isForPods ? [one] : []))
+      .filter(({ allowedUses }) => !allowedUses?.length || allowedUses.some((use) => use !== 'LoadBalancer'))
       .filter(({ cidr }) => !cidr.includes(':'))
+      .map(({ cidr, natOutgoing, ipipMode: ipip, vxlanMode: vxlan, disabled }) => ({
+        cidr,
+        natOutgoing,
+        ipip,
+        vxlan,
+        disabled,
+      }))
       .sort((a, b) => a.cidr.localeCompare(b.cidr, 'en', { numeric: true })),
     nodeMesh: bgp.nodeToNodeMeshEnabled,
     serviceClusterIps: bgp.serviceClusterIPs,

@@ -28,10 +28,7 @@ const DETAIL_LINE =
 /** Reads `birdc show protocols all` of BIRD 1.6: its BGP sessions. Throws where it is no BIRD that speaks. */
 export function parseProtocols(
   text: string,
-  routes: {
-    readonly refused?: ReadonlyMap<string, readonly string[]>;
-    readonly asPaths?: ReadonlyMap<string, readonly string[]>;
-  } = {},
+  routes: Partial<Record<'refused' | 'asPaths', ReadonlyMap<string, readonly string[]>>> = {},
 ): readonly SessionState[] {
   const sessions: Map<string, string>[] = [];
   for (const line of linesOf(text)) {

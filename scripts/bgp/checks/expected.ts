@@ -29,10 +29,8 @@ export interface ExpectedRoute {
   readonly tables?: readonly string[];
 }
 
-interface PodBlock {
-  readonly prefix: string;
+interface PodBlock extends Pick<Announcement, 'prefix' | 'isEncapsulated'> {
   readonly owner: MachinePlan;
-  readonly isEncapsulated?: boolean;
 }
 
 /** Every node's pod blocks, in plan order: the plan's, or with Calico those that its IPAM has given out by now. */
@@ -43,10 +41,6 @@ function podBlocks(plan: LabPlan, announcements: readonly Announcement[]): reado
       .filter(({ of, nodes }) => of === 'pods' && nodes.includes(owner.name))
       .map(({ prefix, isEncapsulated = false }) => ({ prefix, owner, isEncapsulated }));
   });
-}
-
-function externalOnly(announcements: readonly Announcement[]): readonly Announcement[] {
-  return announcements.filter(({ of }) => of === undefined);
 }
 
 /** The Kubernetes nodes, in plan order. */
@@ -90,7 +84,8 @@ export function routerRoutes(
     ...blocks,
     ...services.map(({ of, prefix, nodes }): ExpectedRoute => {
       if (!isTaken(prefix)) return { prefix, nextHops: [], rule: 'refused-by-router' };
-      const nextHops = sorted(peers.filter(({ name }) => nodes.includes(name)).map(({ address }) => address));
+      const announcing = peers.filter(({ name }) => nodes.includes(name));
+      const nextHops = announcing.map(({ address }) => address).sort();
       return { prefix, nextHops, rule: of === undefined ? 'external-to-router' : 'service-cidr' };
     }),
   ];
@@ -115,8 +110,15 @@ export function nodeRoutes(
             ? { prefix, nextHops: ['blackhole'], rule: 'own-block', owner: owner.name }
             : { prefix, nextHops: [owner.address], rule: 'block-over-ibgp', owner: owner.name },
     ),
-    ...externalOnly(announcements).map(({ prefix, nodes }) => externalRoute(plan, node, prefix, nodes)),
-    ...clusterIpRoutes(plan, announcements, node),
+    ...announcements
+      .filter(({ of }) => of === undefined)
+      .map(({ prefix, nodes }) => externalRoute(plan, node, prefix, nodes)),
+    // Those of services with externalTrafficPolicy Local, which Calico announces from nodes with an endpoint, beside the
+    // service CIDR (confd's routes.go). They stay in BIRD: no kernel gets them, and the router takes the CIDR only. The
+    // CIDR itself is looked for at the router: a node learns it from the others with the same preference as its own has.
+    ...announcements
+      .filter(({ of }) => of === 'cluster-ip')
+      .map(({ prefix, nodes }) => ({ ...externalRoute(plan, node, prefix, nodes), tables: ['bird'] })),
     ...plan.bgp.routerPrefixes.map(
       (prefix): ExpectedRoute =>
         isPeer
@@ -130,21 +132,6 @@ export function nodeRoutes(
   );
 }
 
-/**
- * The ClusterIPs of services with externalTrafficPolicy Local, which Calico announces from nodes with an endpoint, beside
- * the service CIDR (confd's routes.go). They stay in BIRD: no kernel gets them, and the router takes the CIDR only. The
- * CIDR itself is looked for at the router: a node learns it from the others with the same preference as its own has.
- */
-function clusterIpRoutes(
-  plan: LabPlan,
-  announcements: readonly Announcement[],
-  node: MachinePlan,
-): readonly ExpectedRoute[] {
-  return announcements
-    .filter(({ of }) => of === 'cluster-ip')
-    .map(({ prefix, nodes }) => ({ ...externalRoute(plan, node, prefix, nodes), tables: ['bird'] }));
-}
-
 function externalRoute(
   plan: LabPlan,
   node: MachinePlan,
@@ -153,7 +140,7 @@ function externalRoute(
 ): ExpectedRoute {
   if (announcing.includes(node.name)) return { prefix, nextHops: ['blackhole'], rule: 'announced-here' };
   const others = nodesOf(plan).filter(({ name }) => announcing.includes(name));
-  const nextHops = sorted(others.map(({ address }) => address));
+  const nextHops = others.map(({ address }) => address).sort();
   const limit = plan.calico?.maximumPaths ?? plan.bgp.maximumPaths;
   return {
     prefix,
@@ -161,8 +148,4 @@ function externalRoute(
     rule: 'learned-over-ibgp',
     ...(nextHops.length <= limit ? {} : { inKernel: limit }),
   };
-}
-
-function sorted(addresses: readonly string[]): readonly string[] {
-  return [...addresses].sort();
 }

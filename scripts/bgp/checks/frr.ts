@@ -209,14 +209,8 @@ const rib = z.record(
   ),
 );
 
-/** zebra's RIB twice: the next hops it selected, and those of them that it has installed in the kernel. */
-export interface Rib {
-  readonly selected: RouteTable;
-  readonly installed: RouteTable;
-}
-
-/** Reads `show ip route json`. */
-export function parseRib(text: string): Rib {
+/** Reads `show ip route json`: the next hops that zebra selected, and those of them that it has put in the kernel. */
+export function parseRib(text: string): Readonly<Record<'selected' | 'installed', RouteTable>> {
   const routes = Object.entries(rib.parse(JSON.parse(text)));
   const tableOf = (flag: 'active' | 'fib') =>
     routeTable(
