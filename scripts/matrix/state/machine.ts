@@ -5,6 +5,7 @@ import type { Executor } from '../../exec/executor.ts';
 import { compareAddresses } from '../addresses.ts';
 import { parsePodsToHost, parseServiceLoop } from './calico-filter.ts';
 import {
+  type IpSets,
   parseDropsInvalid,
   parseExternalOwners,
   parseHostPortMasquerades,
@@ -101,31 +102,11 @@ export function machineState(
   const policyRules = read(answers.rules, parsePolicyRules);
   const sysctls = read(answers.sysctls, parseSysctls);
   const sets = node === undefined ? undefined : read(node.sets, parseSets);
-  const nat =
-    node === undefined
-      ? undefined
-      : read(node.nat, (text, leaveOut) =>
-          parseNatOutgoing(text, sets?.ok === true ? sets.value : new Map(), leaveOut),
-        );
-  const hostPorts = node === undefined ? undefined : read(node.nat, parseHostPortMasquerades);
-  const dropsInvalid = node === undefined ? undefined : read(node.filter, parseDropsInvalid);
-  const serviceLoop = node === undefined ? undefined : read(node.filter, parseServiceLoop);
-  const podsToHost = node === undefined ? undefined : read(node.filter, parsePodsToHost);
-  const owners = node === undefined ? undefined : read(node.nat, parseExternalOwners);
-  const nft = node === undefined ? undefined : read(node.nft, parseNftTables);
-  const all = [
-    routes,
-    interfaces,
-    policyRules,
-    sysctls,
-    nat,
-    dropsInvalid,
-    serviceLoop,
-    podsToHost,
-    hostPorts,
-    owners,
-    nft,
-  ];
+  const members = sets?.ok === true ? sets.value : new Map();
+  const nat = node && read(node.nat, (text, leaveOut) => natRules(text, members, leaveOut));
+  const filter = node && read(node.filter, filterRules);
+  const nft = node && read(node.nft, parseNftTables);
+  const all = [routes, interfaces, policyRules, sysctls, nat, filter, nft];
   for (const answer of all) if (answer?.ok === false) return unknownMachine(name, answer.detail);
   const unread = all.flatMap((answer) => (answer?.ok === true ? (answer.unread ?? []) : []));
   if (!routes.ok || !interfaces.ok || !policyRules.ok || !sysctls.ok)
@@ -141,15 +122,29 @@ export function machineState(
     ipForward: setting('net.ipv4.ip_forward') !== 0,
     hashPolicy: setting('net.ipv4.fib_multipath_hash_policy'),
     routeLocalnet: setting('net.ipv4.conf.all.route_localnet') !== 0,
-    ...(dropsInvalid?.ok === true ? { dropsInvalid: dropsInvalid.value } : {}),
-    ...(serviceLoop?.ok === true && serviceLoop.value !== undefined
-      ? { serviceLoop: serviceLoop.value }
-      : {}),
-    ...(podsToHost?.ok === true && podsToHost.value !== undefined ? { podsToHost: podsToHost.value } : {}),
-    ...(hostPorts?.ok === true && hostPorts.value.length > 0 ? { hostPortMasquerades: hostPorts.value } : {}),
-    ...(nat?.ok === true && nat.value !== undefined ? { natOutgoing: nat.value } : {}),
-    ...(owners?.ok === true ? { externalOwners: owners.value } : {}),
+    ...(filter?.ok === true ? filter.value : {}),
+    ...(nat?.ok === true ? nat.value : {}),
     ...(nft?.ok === true ? nft.value : {}),
+  };
+}
+
+function natRules(text: string, sets: IpSets, leaveOut: LeaveOut): Partial<MachineState> {
+  const natOutgoing = parseNatOutgoing(text, sets, leaveOut);
+  const hostPortMasquerades = parseHostPortMasquerades(text);
+  return {
+    ...(hostPortMasquerades.length > 0 ? { hostPortMasquerades } : {}),
+    ...(natOutgoing === undefined ? {} : { natOutgoing }),
+    externalOwners: parseExternalOwners(text),
+  };
+}
+
+function filterRules(text: string, leaveOut: LeaveOut): Partial<MachineState> {
+  const serviceLoop = parseServiceLoop(text);
+  const podsToHost = parsePodsToHost(text);
+  return {
+    dropsInvalid: parseDropsInvalid(text, leaveOut),
+    ...(serviceLoop === undefined ? {} : { serviceLoop }),
+    ...(podsToHost === undefined ? {} : { podsToHost }),
   };
 }
 
@@ -220,22 +215,16 @@ const kernelInterface = z.looseObject({
 
 /** Reads `ip -j -4 addr`, in the kernel's order. Throws where it is no list. */
 export function parseInterfaces(text: string, leaveOut: LeaveOut = () => {}): readonly Interface[] {
-  return itemsOf(kernelInterface, text, leaveOut).flatMap(({ ifname, mtu, addr_info }) =>
+  return itemsOf(kernelInterface, text, leaveOut).flatMap(({ ifname: name, mtu, addr_info }) => {
     // iproute2 prints an empty object for every interface that a filter has left out.
-    ifname === undefined
-      ? []
-      : [
-          {
-            name: ifname,
-            ...(mtu === undefined ? {} : { mtu }),
-            addresses: addr_info.map(({ local, prefixlen, scope }) => ({
-              address: local,
-              length: prefixlen,
-              scope,
-            })),
-          },
-        ],
-  );
+    if (name === undefined) return [];
+    const addresses = addr_info.map(({ local, prefixlen, scope }) => ({
+      address: local,
+      length: prefixlen,
+      scope,
+    }));
+    return [{ name, ...(mtu === undefined ? {} : { mtu }), addresses }];
+  });
 }
 
 const ruleList = z.array(
