@@ -235,24 +235,11 @@ function clusterIpTargets({ name, clusterIp, ports }: EchoService): Target[] {
 }
 
 function nodePortTargets(nodes: readonly NodeState[], { name, ports }: EchoService): Target[] {
-  return ports.flatMap(({ nodePort, protocol }) =>
-    nodePort === undefined
-      ? []
-      : nodes.flatMap(({ name: node, addresses: [address] }): Target[] =>
-          address === undefined
-            ? []
-            : [
-                {
-                  kind: 'node-port',
-                  to: `${name}/${node}`,
-                  address,
-                  port: nodePort,
-                  protocol,
-                  service: name,
-                  node,
-                },
-              ],
-        ),
+  return ports.flatMap(({ nodePort: port, protocol }) =>
+    nodes.flatMap(({ name: node, addresses: [address] }): Target[] => {
+      if (port === undefined || address === undefined) return [];
+      return [{ kind: 'node-port', to: `${name}/${node}`, address, port, protocol, service: name, node }];
+    }),
   );
 }
 

@@ -83,32 +83,19 @@ export function networkOf(state: ObservedState): NetworkState {
 function hostPortsOf(pod: EchoPod): readonly (HostPort & { readonly key: string; readonly ip?: string })[] {
   const { ip, node } = pod;
   if (ip === undefined) return [];
-  return pod.ports.flatMap(({ port, protocol, host }) =>
-    host === undefined
-      ? []
-      : [
-          {
-            key: `${node}:${host.port}/${protocol}`,
-            pod: { ...pod, ip },
-            port,
-            ...(host.ip === undefined ? {} : { ip: host.ip }),
-          },
-        ],
-  );
+  return pod.ports.flatMap(({ port, protocol, host }) => {
+    if (host === undefined) return [];
+    const only = host.ip === undefined ? {} : { ip: host.ip };
+    return [{ key: `${node}:${host.port}/${protocol}`, pod: { ...pod, ip }, port, ...only }];
+  });
 }
 
 function matchesOf(service: EchoService): readonly { readonly key: string; readonly match: Match }[] {
   const { clusterIp, externalIps } = service;
   const external = externalAddresses(service);
   return service.ports.flatMap((port) => {
-    const known = new Map<ServiceRules['names'], ServiceNames>();
-    const names = (rules: ServiceRules): ServiceNames => {
-      const before = known.get(rules.names);
-      if (before !== undefined) return before;
-      const made = rules.names(service, port);
-      known.set(rules.names, made);
-      return made;
-    };
+    const known = new Memo<ServiceNames, ServiceRules['names']>();
+    const names = (rules: ServiceRules) => known.get(rules.names, () => rules.names(service, port));
     const id = `${service.name}:${port.name}/${port.protocol}`;
     const at = (address: string, role: Match['role'], number = port.port) => ({
       key: `${address}:${number}/${port.protocol}`,

@@ -221,7 +221,7 @@ function endpointsOf(slice: Slice, endpoint: Slice['endpoints'][number], named: 
   // kube-proxy takes the first address of an endpoint only.
   return addresses.slice(0, 1).map((ip) => ({
     ip,
-    ...(node === undefined || node === null ? {} : { node }),
+    ...(node == null ? {} : { node }),
     ...(targetRef?.kind === 'Pod' ? { pod: named(slice.metadata, targetRef.name).name } : {}),
     ready,
     serving: state?.serving ?? true,
@@ -229,9 +229,7 @@ function endpointsOf(slice: Slice, endpoint: Slice['endpoints'][number], named: 
     zones: (hints?.forZones ?? []).map(({ name }) => name),
     hintedNodes: (hints?.forNodes ?? []).map(({ name }) => name),
     ports: Object.fromEntries(
-      slice.ports.flatMap(({ name, port }) =>
-        port === null || port === undefined ? [] : [[name ?? '', port]],
-      ),
+      slice.ports.flatMap(({ name, port }) => (port == null ? [] : [[name ?? '', port]])),
     ),
     protocols: Object.fromEntries(slice.ports.map(({ name, protocol: used }) => [name ?? '', used])),
   }));
@@ -248,28 +246,25 @@ function serviceOf(
     name,
     namespace,
     type: spec.type === 'ExternalName' ? 'ClusterIP' : spec.type,
-    ...(clusterIP === undefined || clusterIP === '' || clusterIP === 'None' ? {} : { clusterIp: clusterIP }),
-    ports: spec.ports.flatMap(({ name: portName, port, protocol: transport, nodePort, appProtocol }) =>
-      isProbed(transport)
-        ? [
-            {
-              name: portName,
-              port,
-              protocol: transport,
-              ...(nodePort ? { nodePort } : {}),
-              ...(transport === 'tcp' && speaksHttp(portName, appProtocol, annotations)
-                ? { isHttp: true as const }
-                : {}),
-            },
-          ]
-        : [],
-    ),
+    ...(!clusterIP || clusterIP === 'None' ? {} : { clusterIp: clusterIP }),
+    ports: spec.ports.flatMap(({ name: portName, port, protocol: used, nodePort, appProtocol }) => {
+      if (!isProbed(used)) return [];
+      const isHttp = used === 'tcp' && speaksHttp(portName, appProtocol, annotations);
+      return [
+        {
+          name: portName,
+          port,
+          protocol: used,
+          ...(nodePort ? { nodePort } : {}),
+          ...(isHttp ? { isHttp } : {}),
+        },
+      ];
+    }),
     ...(annotations?.[STATUS] === undefined ? {} : { httpStatus: Number(annotations[STATUS]) }),
     externalIps: [...new Set(spec.externalIPs)],
     // A load balancer's address means something for that type only; the status outlives a change of type.
     ...proxied(ingress),
-    loadBalancerIps:
-      spec.type === 'LoadBalancer' ? ingress.flatMap(({ ip }) => (ip === undefined ? [] : [ip])) : [],
+    loadBalancerIps: spec.type === 'LoadBalancer' ? ingress.flatMap(({ ip }) => ip ?? []) : [],
     ...(isPending(spec, ingress) ? { isPending: true as const } : {}),
     sourceRanges: spec.loadBalancerSourceRanges,
     policy: spec.externalTrafficPolicy,
@@ -350,7 +345,7 @@ function podOf(
         if (!isProbed(transport)) return [];
         const isHttp = transport === 'tcp' && speaksHttp(name) ? { isHttp: true as const } : {};
         if (!hostPort || spec.hostNetwork) return [{ port, protocol: transport, ...isHttp }];
-        const ip = hostIP === undefined || hostIP === '' || hostIP === '0.0.0.0' ? {} : { ip: hostIP };
+        const ip = !hostIP || hostIP === '0.0.0.0' ? {} : { ip: hostIP };
         return [{ port, protocol: transport, ...isHttp, host: { port: hostPort, ...ip } }];
       }),
     ),
@@ -368,7 +363,7 @@ function speaksHttp(
 ): boolean {
   const said = annotations?.[TALK];
   if (said !== undefined) return said === 'http';
-  return appProtocol === undefined || appProtocol === null ? port === 'http' : appProtocol === 'http';
+  return (appProtocol ?? port) === 'http';
 }
 
 const texts = z.array(z.string());

@@ -100,7 +100,7 @@ function k3sOptions({ k3sArguments }: NodeState): Options | undefined {
 
 /** https://docs.k3s.io/cli/server: --cluster-cidr (default 10.42.0.0/16, of servers only) and --kube-proxy-arg NAME=VALUE. */
 function fromK3s(option: Options, clusterCidr = '10.42.0.0/16'): ProxySettings {
-  const proxy = new Map(option('kube-proxy-arg').map((value) => splitAt(value.replace(/^--/, ''), '=')));
+  const proxy = new Map(option('kube-proxy-arg').map((value) => pairOf(value.replace(/^--/, ''))));
   // A switch without a value is on.
   const isOn = (name: string, byDefault: boolean) =>
     proxy.has(name) ? !['false', '0'].includes(proxy.get(name) ?? '') : byDefault;
@@ -133,14 +133,15 @@ function optionsOf(words: readonly string[]): readonly (readonly [string, string
   return words.flatMap((word, index): (readonly [string, string])[] => {
     if (!word.startsWith('--')) return [];
     const option = word.slice(2);
-    if (option.includes('=')) return [splitAt(option, '=')];
+    if (option.includes('=')) return [pairOf(option)];
     const next = words[index + 1] ?? '';
     return [[option, next.startsWith('--') && option !== 'kube-proxy-arg' ? '' : next]];
   });
 }
 
-function splitAt(text: string, mark: string): readonly [string, string] {
-  const index = text.indexOf(mark);
+/** "NAME=VALUE". */
+function pairOf(text: string): readonly [string, string] {
+  const index = text.indexOf('=');
   return index < 0 ? [text, ''] : [text.slice(0, index), text.slice(index + 1)];
 }
 
