@@ -6,6 +6,7 @@ import type { StepTiming } from '../commands/steps.ts';
 import { sumOf } from '../commands/up/processor-time.ts';
 import type { DoctorCheck, DoctorVerdict } from '../plan/doctor/check.ts';
 import type { HostProblem } from '../plan/host-facts.ts';
+import { countText } from '../report/causes.ts';
 import { table, wrap } from '../shared/text.ts';
 
 /**
@@ -106,10 +107,9 @@ const SIGNS: Readonly<Record<DoctorVerdict, string>> = {
 /** What `lab doctor` found, as a table of at most 100 columns: sign, check, what was seen; the cures below. */
 export function doctorText({ lab, driver, checks }: Diagnosis): string {
   const column = Math.max(...checks.map(({ title }) => title.length)) + 4;
-  const many = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
   const errors = checks.filter(({ verdict }) => verdict === 'error').length;
   const warnings = checks.filter(({ verdict }) => verdict === 'warning').length;
-  const warned = warnings === 0 ? '' : `, ${many(warnings, 'warning')}`;
+  const warned = warnings === 0 ? '' : `, ${countText(warnings, 'warning')}`;
   return [
     ...wrap(`lab "${lab}", driver ${driver.value} (${driver.why})`, WIDTH, '  '),
     '',
@@ -117,7 +117,7 @@ export function doctorText({ lab, driver, checks }: Diagnosis): string {
     '',
     errors === 0
       ? `${colors.green('ready')}: nothing stops labup${warned}`
-      : `${colors.red('not ready')}: ${many(errors, 'error')}${warned}; labup would stop before it touches anything`,
+      : `${colors.red('not ready')}: ${countText(errors, 'error')}${warned}; labup would stop before it touches anything`,
     '',
   ].join('\n');
 }

@@ -1,6 +1,7 @@
 import { ruleText } from '../diagnostics/rules.ts';
 import type { Difference, Finding, Gap, Proof, SeenRule } from '../matrix/findings.ts';
 import type { CellResult, Evidence } from '../matrix/types.ts';
+import { countText } from './causes.ts';
 
 /** Why a cell's verdict is what it is; null for one that simply passed. */
 export function describeFinding({ finding }: Pick<CellResult, 'finding'>): string | null {
@@ -68,7 +69,7 @@ function gapText(gap: Gap): string {
     case 'rules-rewritten':
       return `kube-proxy of ${gap.node} wrote its rules anew meanwhile, so their counters say nothing`;
     case 'counted-too-few':
-      return `the rule that had to stop it (${gap.chain} on ${gap.node}, "${gap.comment}") matched ${gap.packets} of at least ${count(gap.least, 'packet')} from ${count(gap.cells, 'cell')}`;
+      return `the rule that had to stop it (${gap.chain} on ${gap.node}, "${gap.comment}") matched ${gap.packets} of at least ${countText(gap.least, 'packet')} from ${countText(gap.cells, 'cell')}`;
   }
 }
 
@@ -80,7 +81,7 @@ export function describeProof(proof: Proof): string {
     case 'not-in-logs':
       return `what it sent (${proof.nonce}) is in no server's log`;
     case 'counted':
-      return `${proof.chain} on ${proof.node}, "${proof.comment}": the rule matched ${count(proof.packets, 'packet')} from ${count(proof.cells, 'cell')}`;
+      return `${proof.chain} on ${proof.node}, "${proof.comment}": the rule matched ${countText(proof.packets, 'packet')} from ${countText(proof.cells, 'cell')}`;
   }
 }
 
@@ -167,10 +168,6 @@ function differenceText(seen: Difference): string {
 
 function or(names: readonly string[]): string {
   return names.join(' or ');
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }
 
 function arrived({ at, machine }: { readonly at: string; readonly machine: string }): string {

@@ -2,7 +2,7 @@ import { type Cell, targetId } from '../matrix/types.ts';
 
 /** One column of the matrix: a target on one port and protocol. */
 export interface Column {
-  /** What all cells of the column share: the id without its source. */
+  /** What all cells of the column share: targetId. */
   readonly key: string;
   /** One character over the column; the legend explains it. */
   readonly mark: string;
@@ -21,11 +21,6 @@ export interface ColumnGroup {
   readonly names: readonly string[];
 }
 
-/** A cell's id without the source it starts from. */
-export function columnKey(cell: Cell): string {
-  return targetId(cell);
-}
-
 /** The columns of a matrix, grouped: pods, names, ClusterIPs, each node port, external IPs; in the order of the cells. */
 export function groupColumns(cells: readonly Cell[]): readonly ColumnGroup[] {
   const groups = new Map<string, { heading: Heading; cells: Map<string, Cell> }>();
@@ -34,7 +29,7 @@ export function groupColumns(cells: readonly Cell[]): readonly ColumnGroup[] {
     const key = `${heading.title} ${heading.subtitle}`;
     const group = groups.get(key) ?? { heading, cells: new Map<string, Cell>() };
     groups.set(key, group);
-    if (!group.cells.has(columnKey(cell))) group.cells.set(columnKey(cell), cell);
+    if (!group.cells.has(targetId(cell))) group.cells.set(targetId(cell), cell);
   }
   const grouped = [...groups.values()].map(({ heading, cells }) => ({
     ...heading,

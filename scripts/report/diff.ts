@@ -48,8 +48,8 @@ export function diffReports(before: LabReport, after: LabReport): ReportDiff {
   // Where both are partial, the same was chosen in both, as when a lab is watched.
   const fewerBefore = before.chosenFrom !== undefined && after.chosenFrom === undefined;
   const fewerAfter = after.chosenFrom !== undefined && before.chosenFrom === undefined;
-  const newFailures = cells.both.filter((each) => goesWrong(each));
-  const fixed = cells.both.filter((each) => goesRight(each));
+  const newFailures = cells.both.filter(goesWrong);
+  const fixed = cells.both.filter(goesRight);
   const otherVerdict = cells.both.filter(
     (each) => each.before.verdict !== each.after.verdict && !goesWrong(each) && !goesRight(each),
   );
@@ -76,8 +76,8 @@ export function diffReports(before: LabReport, after: LabReport): ReportDiff {
       after: fewerAfter ? cells.onlyBefore.length : 0,
     },
     checks: {
-      newFailures: checks.both.filter((each) => goesWrong(each)),
-      fixed: checks.both.filter((each) => goesRight(each)),
+      newFailures: checks.both.filter(goesWrong),
+      fixed: checks.both.filter(goesRight),
       otherReason: checks.both.filter((each) => staysWrong(each, ({ reason }) => reason)),
       onlyBefore: checks.onlyBefore,
       onlyAfter: checks.onlyAfter,
@@ -152,17 +152,11 @@ export function renderDiff(
   return `${[...texts, ending].join('\n\n')}\n`;
 }
 
-interface Pairs<T> {
-  readonly both: readonly Change<T>[];
-  readonly onlyBefore: readonly T[];
-  readonly onlyAfter: readonly T[];
-}
-
-function pair<T extends { readonly id: string }>(before: readonly T[], after: readonly T[]): Pairs<T> {
+function pair<T extends { readonly id: string }>(before: readonly T[], after: readonly T[]) {
   const old = new Map(before.map((item) => [item.id, item]));
   const now = new Set(after.map(({ id }) => id));
   return {
-    both: after.flatMap((item) => {
+    both: after.flatMap((item): readonly Change<T>[] => {
       const earlier = old.get(item.id);
       return earlier === undefined ? [] : [{ id: item.id, before: earlier, after: item }];
     }),

@@ -16,7 +16,7 @@ export interface LabRun {
   /** For the drawing of the lab. */
   readonly plan?: LabPlan;
   readonly bgpTables?: readonly BgpTable[];
-  readonly timings?: readonly Timing[];
+  readonly timings?: readonly { readonly step: string; readonly ms: number }[];
   /** What changed in the lab while it was tested, one sentence each. */
   readonly moved?: readonly string[];
   /** Why the run ended early; cells that it did not get to are skipped. */
@@ -30,11 +30,6 @@ export interface BgpTable {
   readonly routes: readonly { readonly prefix: string; readonly nextHops: readonly string[] }[];
 }
 
-export interface Timing {
-  readonly step: string;
-  readonly ms: number;
-}
-
 /**
  * A run that ended early: what is known of it, and every planned cell that it did not get to as skipped. So its
  * reports still add up.
@@ -42,16 +37,11 @@ export interface Timing {
 export function abortedRun(known: LabRun, reason: string, planned: readonly Cell[] = []): LabRun {
   const done = new Map(known.cells.map((result) => [result.cell.id, result]));
   const unplanned = known.cells.filter(({ cell }) => !planned.some(({ id }) => id === cell.id));
-  const notReached = (cell: Cell): CellResult => ({
-    cell,
-    observed: null,
-    verdict: 'skipped',
-    finding: { reason: 'aborted' },
-  });
+  const notReached = { observed: null, verdict: 'skipped', finding: { reason: 'aborted' } } as const;
   return {
     ...known,
     aborted: reason,
-    cells: [...planned.map((cell) => done.get(cell.id) ?? notReached(cell)), ...unplanned],
+    cells: [...planned.map((cell) => done.get(cell.id) ?? { cell, ...notReached }), ...unplanned],
   };
 }
 
@@ -64,32 +54,14 @@ export type Summary = Readonly<Record<'planned' | Verdict, number>>;
  */
 export function summarize(
   run: LabRun,
-  planned: readonly { readonly id: string }[] = plannedOf(run),
+  planned: readonly { readonly id: string }[] = run.cells.map(({ cell }) => cell),
 ): Summary {
   const ids = run.cells.map(({ cell }) => cell.id);
-  refuse(
-    'have more than one result',
-    ids.filter((id, index) => ids.indexOf(id) !== index),
-  );
-  refuse(
-    'have no result',
-    missingFrom(
-      ids,
-      planned.map(({ id }) => id),
-    ),
-  );
-  refuse(
-    'were never planned',
-    missingFrom(
-      planned.map(({ id }) => id),
-      ids,
-    ),
-  );
-  const checkIds = run.checks.map(({ id }) => id);
-  refuse(
-    'are checks with the same id',
-    checkIds.filter((id, index) => checkIds.indexOf(id) !== index),
-  );
+  const wanted = planned.map(({ id }) => id);
+  refuse('have more than one result', repeated(ids));
+  refuse('have no result', missingFrom(ids, wanted));
+  refuse('were never planned', missingFrom(wanted, ids));
+  refuse('are checks with the same id', repeated(run.checks.map(({ id }) => id)));
   const counts = countBy(
     VERDICTS,
     run.cells.map(({ verdict }) => verdict),
@@ -182,13 +154,13 @@ function withoutSkipped(run: LabRun): { readonly right: boolean; readonly text: 
   return { right: false, text: 'not everything was tested' };
 }
 
-function plannedOf(run: LabRun): readonly { readonly id: string }[] {
-  return run.cells.map(({ cell }) => cell);
-}
-
 function countBy<T extends string>(names: readonly T[], seen: readonly T[]): Record<T, number> {
   const entries = names.map((name) => [name, seen.filter((each) => each === name).length]);
   return Object.fromEntries(entries) as Record<T, number>;
+}
+
+function repeated(ids: readonly string[]): readonly string[] {
+  return ids.filter((id, index) => ids.indexOf(id) !== index);
 }
 
 function missingFrom(present: readonly string[], wanted: readonly string[]): readonly string[] {

@@ -1,12 +1,12 @@
 import pc from 'picocolors';
 import type { Check, CheckKind } from '../bgp/checks/check.ts';
-import type { CellResult, Verdict } from '../matrix/types.ts';
+import { type CellResult, targetId, type Verdict } from '../matrix/types.ts';
 import { groupBy } from '../shared/group.ts';
 import { wrap, wrapItems } from '../shared/text.ts';
 import { type Cause, cellCauses, checkCauses, countText, reasonCauses } from './causes.ts';
 import { describeEvidence, describeFinding } from './cell-text.ts';
 import { describeCheck } from './check-text.ts';
-import { type ColumnGroup, columnKey, groupColumns } from './columns.ts';
+import { type ColumnGroup, groupColumns } from './columns.ts';
 import { conclusionOf, type LabRun, summarize, summarizeChecks } from './run.ts';
 import {
   CHECK_SIGNS,
@@ -41,7 +41,7 @@ export function renderTable(run: LabRun, options: TableOptions): string {
     ...matrixBlocks(run.cells, width, (result) => symbolOf(result, paint)),
     legend(run, width),
     controls(run, width),
-    ...notableCells(run.cells, { width, paint }),
+    ...notableCells(run.cells, width, paint),
     checkLines(run.checks, { width, paint, verbose: options.verbose === true }),
     totals(run, width, paint),
   ];
@@ -136,7 +136,7 @@ export function matrixBlocks(
 ): readonly string[][] {
   const froms = [...new Set(results.map(({ cell }) => cell.from))];
   const labelWidth = Math.max(0, ...froms.map((from) => from.length));
-  const byPlace = new Map(results.map((result) => [`${result.cell.from} ${columnKey(result.cell)}`, result]));
+  const byPlace = new Map(results.map((result) => [`${result.cell.from} ${targetId(result.cell)}`, result]));
   const sections = sectionsOf(groupColumns(results.map(({ cell }) => cell)), width - labelWidth);
   return blocksOf(sections, width - labelWidth).map((block) => {
     const heading = (text: (group: ColumnGroup) => string) =>
@@ -156,19 +156,11 @@ export function matrixBlocks(
       });
     const line = (label: string, parts: readonly string[]) =>
       [label.padEnd(labelWidth), ...parts].join(SECTION_GAP).trimEnd();
+    const titles = block.map((section) => section.title.padEnd(sectionWidth(section)));
+    const labels = heading(({ label }) => label);
+    const marks = heading(({ columns }) => columns.map(({ mark }) => mark).join(''));
     return [
-      line(
-        '',
-        block.map((section) => section.title.padEnd(sectionWidth(section))),
-      ),
-      line(
-        '',
-        heading(({ label }) => label),
-      ),
-      line(
-        '',
-        heading(({ columns }) => columns.map(({ mark }) => mark).join('')),
-      ),
+      ...[titles, labels, marks].map((parts) => line('', parts)),
       ...froms.map((from) => line(from, row(from))),
     ];
   });
@@ -189,17 +181,15 @@ function sectionsOf(groups: readonly ColumnGroup[], width: number): readonly Sec
 /** As many sections side by side as fit. */
 function blocksOf(sections: readonly Section[], width: number): readonly Section[][] {
   const blocks: Section[][] = [];
-  let used = 0;
+  let used = Number.POSITIVE_INFINITY;
   for (const section of sections) {
     const needed = SECTION_GAP.length + sectionWidth(section);
-    const block = blocks.at(-1);
-    if (block === undefined || used + needed > width) {
-      blocks.push([section]);
-      used = needed;
-    } else {
-      block.push(section);
-      used += needed;
+    if (used + needed > width) {
+      blocks.push([]);
+      used = 0;
     }
+    blocks.at(-1)?.push(section);
+    used += needed;
   }
   return blocks;
 }
@@ -216,19 +206,11 @@ function sectionWidth({ title, groups }: Section): number {
   return Math.max(title.length, groupsWidth(groups));
 }
 
-export interface CellLineOptions {
-  readonly width: number;
-  readonly paint: ReturnType<typeof pc.createColors>;
-}
-
 /** More lines of ids than this help nobody in a terminal; the other reports have them all. */
 const MAX_ID_LINES = 5;
 
 /** The cells that did not simply pass, one block per verdict and in it one entry per cause. */
-export function notableCells(
-  results: readonly CellResult[],
-  { width, paint }: CellLineOptions,
-): readonly string[][] {
+function notableCells(results: readonly CellResult[], width: number, paint: Paint): readonly string[][] {
   const sections: readonly [Verdict, string, (cause: Cause<CellResult>, width: number) => string[]][] = [
     ['failed', paint.bold(paint.red('Wrong cells')), storyLines],
     ['flaky', paint.yellow('Flaky cells'), storyLines],
@@ -244,16 +226,13 @@ export function notableCells(
 
 /** What was expected and seen, told once; where addresses differ from cell to cell, those of the first one. */
 function storyLines({ first, members }: Cause<CellResult>, width: number): string[] {
-  const { cell, observed, evidence, verdict } = first;
+  const { cell, observed, evidence } = first;
   const detail = describeFinding(first);
-  const { sign } = KIND_TEXTS[verdict === 'passed' ? 'works' : verdict];
+  const { sign } = KIND_TEXTS[kindOf(first)];
   const line = (label: string, text: string) => wrap(`${label}: ${text}`, width, '      ', '    ');
-  const heading =
-    members.length === 1
-      ? wrap(`${sign} ${cell.id}`, width, '      ', '  ')
-      : wrap(`${sign} ${countText(members.length, 'cell')}, e.g. ${cell.id}`, width, '      ', '  ');
+  const what = members.length === 1 ? '' : `${countText(members.length, 'cell')}, e.g. `;
   return [
-    ...heading,
+    ...wrap(`${sign} ${what}${cell.id}`, width, '      ', '  '),
     ...line('expected', describeExpected(cell.expected)),
     ...line('observed', `${describeObserved(observed)}${detail === null ? '' : `: ${detail}`}`),
     ...(evidence === undefined ? [] : line('where', describeEvidence(evidence))),
@@ -271,7 +250,7 @@ function idLines(members: readonly CellResult[], width: number): string[] {
 
 /** One line per cause: a source that broke is one cause, not thirty. */
 function reasonLine({ first, members }: Cause<CellResult>, width: number): string[] {
-  const { sign } = KIND_TEXTS[first.verdict === 'passed' ? 'works' : first.verdict];
+  const { sign } = KIND_TEXTS[kindOf(first)];
   const froms = [...new Set(members.map(({ cell }) => cell.from))];
   const what = members.length === 1 ? first.cell.id : `${members.length} cells from ${listed(froms)}`;
   return wrap(`${sign} ${what}: ${describeFinding(first) ?? 'no reason given'}`, width, '      ', '  ');
@@ -283,9 +262,9 @@ function listed(froms: readonly string[]): string {
     : `${froms.slice(0, 4).join(', ')} and ${froms.length - 4} more`;
 }
 
-export interface CheckLineOptions {
+interface CheckLineOptions {
   readonly width: number;
-  readonly paint: ReturnType<typeof pc.createColors>;
+  readonly paint: Paint;
   /** Show every check, not only those that did not pass. */
   readonly verbose: boolean;
 }

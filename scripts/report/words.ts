@@ -1,5 +1,6 @@
 import type { CheckVerdict } from '../bgp/checks/check.ts';
 import type { Cell, CellResult, Expectation, Observation } from '../matrix/types.ts';
+import { countText } from './causes.ts';
 
 /** An expectation in one line: "ok from 10.255.0.70, seen as 192.168.13.40", or just the outcome. */
 export function describeExpected({
@@ -24,7 +25,7 @@ export function describeObserved(observed: Omit<Observation, 'detail'> | null): 
 
 /** Why a cell is there that nobody asked for: "added as positive control of A and 2 more cells". */
 export function describeControl([first, ...others]: readonly string[]): string {
-  const more = others.length === 0 ? '' : ` and ${others.length} more cell${others.length === 1 ? '' : 's'}`;
+  const more = others.length === 0 ? '' : ` and ${countText(others.length, 'more cell')}`;
   return `added as positive control of ${first}${more}`;
 }
 

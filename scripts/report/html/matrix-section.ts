@@ -1,5 +1,5 @@
-import type { CellResult } from '../../matrix/types.ts';
-import { type ColumnGroup, columnKey, groupColumns } from '../columns.ts';
+import { type CellResult, targetId } from '../../matrix/types.ts';
+import { type ColumnGroup, groupColumns } from '../columns.ts';
 import type { LabRun } from '../run.ts';
 import { describeControl, KIND_TEXTS, kindOf, kindsToExplain } from '../words.ts';
 import { html, type Markup, type Part } from './markup.ts';
@@ -13,7 +13,7 @@ export function matrixSection(run: LabRun): Markup | undefined {
   const groups = groupColumns(run.cells.map(({ cell }) => cell));
   const froms = [...new Set(run.cells.map(({ cell }) => cell.from))];
   const byPlace = new Map(
-    run.cells.map((result) => [`${result.cell.from} ${columnKey(result.cell)}`, result]),
+    run.cells.map((result) => [`${result.cell.from} ${targetId(result.cell)}`, result]),
   );
   let isFirst = true;
   const cellOf = (result: CellResult | undefined, starts: boolean): Markup => {
