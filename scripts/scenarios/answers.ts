@@ -1,5 +1,5 @@
 import type { PodFact } from './facts.ts';
-import { type Expectation, NotThere, type Seen, type Value } from './scenario.ts';
+import { type Expectation, type Judgement, NotThere, type Seen, type Value } from './scenario.ts';
 import { podsOf } from './words.ts';
 
 /** What one answer of a web or echo server says of itself. What it does not say is absent. */
@@ -133,7 +133,7 @@ function answersText({
   ].join(' ');
 }
 
-function judgeAnswers(wanted: WantedAnswers, seen: Seen): { right: boolean; seen: string } {
+function judgeAnswers(wanted: WantedAnswers, seen: Seen): Judgement {
   const { times = 1 } = wanted;
   const { facts } = seen;
   const got = parseAnswers(seen.stdout);
@@ -148,20 +148,12 @@ function judgeAnswers(wanted: WantedAnswers, seen: Seen): { right: boolean; seen
   const clients = wanted.client === undefined ? undefined : [wanted.client.of(facts)].flat();
   const problems = [
     ...(got.length < times ? [`${times - got.length} of ${times} were not answered: ${reasonOf(seen)}`] : []),
-    ...different(
-      'status',
-      got.map(({ status }) => status),
-      wanted.status,
-    ),
-    ...different(
-      'host',
-      got.map(({ host }) => host),
-      wanted.host,
-    ),
-    ...different(
-      'path',
-      got.map(({ path }) => path),
-      wanted.path,
+    ...(['status', 'host', 'path'] as const).flatMap((key) =>
+      different<string | number>(
+        key,
+        got.map((answer) => answer[key]),
+        wanted[key],
+      ),
     ),
     ...others(
       'server',
@@ -281,7 +273,7 @@ export function share(
 }
 
 /** What became of a judgement whose facts are not there. */
-export function judged({ judge }: Expectation, seen: Seen): { right: boolean; seen: string } {
+export function judged({ judge }: Expectation, seen: Seen): Judgement {
   try {
     return judge(seen);
   } catch (error) {

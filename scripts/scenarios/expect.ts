@@ -49,18 +49,14 @@ function podsText(
 
 function judgePods(found: readonly PodFact[], wanted: WantedPods, facts: Facts): Judgement {
   const phases = Object.entries(wanted.phases ?? {});
+  const names = found.map(({ name }) => name).sort();
   const inPhase = (phase: string) => found.filter((pod) => pod.phase === phase).length;
   const right =
     (wanted.ready === undefined ||
       (found.filter(({ ready }) => ready).length === wanted.ready &&
         (wanted.phases !== undefined || found.length === wanted.ready))) &&
     phases.every(([phase, count]) => inPhase(phase) === count) &&
-    (wanted.names === undefined ||
-      wanted.names.join() ===
-        found
-          .map(({ name }) => name)
-          .sort()
-          .join()) &&
+    (wanted.names === undefined || wanted.names.join() === names.join()) &&
     (wanted.spread !== true || new Set(found.map(({ node }) => node)).size === found.length) &&
     (wanted.restarts === undefined || found.every(({ restarts }) => restarts >= (wanted.restarts ?? 0))) &&
     (wanted.node === undefined || found.every(({ node }) => node === wanted.node?.of(facts))) &&
@@ -99,38 +95,40 @@ export function equals(one: Value<string>, other: Value<string>): Expectation {
 
 /** The EndpointSlices of a service name exactly these pods as ready. */
 export function endpoints(service: string, which: Value<readonly PodFact[]>): Expectation {
-  return {
-    wanted: `the endpoints of ${service} are ${which.text}`,
-    judge: ({ facts }) => {
-      const ready = find('service', facts.services, service).endpoints.filter((each) => each.ready);
-      const has = [...new Set(ready.map(({ address }) => address))].sort();
-      const wanted = which
-        .of(facts)
-        .map(({ ip }) => ip)
-        .sort();
-      const name = (ip: string) => facts.pods.find((pod) => pod.ip === ip && !pod.hostNetwork)?.name;
-      const strange = has
-        .filter((ip) => !wanted.includes(ip))
-        .map((ip) => `${ip} (${name(ip) ?? 'no pod of these'}) is one and must not be`);
-      const missing = wanted
-        .filter((ip) => !has.includes(ip))
-        .map((ip) => `${ip || 'a pod without an address'} (${name(ip) ?? '?'}) is missing`);
-      const problems = [...strange, ...missing];
-      return { right: problems.length === 0, seen: problems.join('; ') || has.join(', ') || 'none' };
-    },
-  };
+  return holds(`the endpoints of ${service} are ${which.text}`, (facts) => {
+    const has = readyAddresses(service, facts);
+    const wanted = ipsOf(which, facts);
+    const name = (ip: string) => facts.pods.find((pod) => pod.ip === ip && !pod.hostNetwork)?.name;
+    const strange = has
+      .filter((ip) => !wanted.includes(ip))
+      .map((ip) => `${ip} (${name(ip) ?? 'no pod of these'}) is one and must not be`);
+    const missing = wanted
+      .filter((ip) => !has.includes(ip))
+      .map((ip) => `${ip || 'a pod without an address'} (${name(ip) ?? '?'}) is missing`);
+    const problems = [...strange, ...missing];
+    return { right: problems.length === 0, seen: problems.join('; ') || has.join(', ') || 'none' };
+  });
+}
+
+function readyAddresses(service: string, { services }: Facts): readonly string[] {
+  const ready = find('service', services, service).endpoints.filter((each) => each.ready);
+  return [...new Set(ready.map(({ address }) => address))].sort();
+}
+
+/** The addresses of pods, sorted. */
+export function ipsOf(which: Value<readonly PodFact[]>, facts: Facts): readonly string[] {
+  return which
+    .of(facts)
+    .map(({ ip }) => ip)
+    .sort();
 }
 
 /** The EndpointSlices of a service name exactly these addresses as ready, of whatever they are. */
 export function endpointsAt(service: string, which: Value<readonly string[]>): Expectation {
-  return {
-    wanted: `the endpoints of ${service} are ${which.text}`,
-    judge: ({ facts }) => {
-      const ready = find('service', facts.services, service).endpoints.filter((each) => each.ready);
-      const has = [...new Set(ready.map(({ address }) => address))].sort();
-      return { right: has.join() === [...which.of(facts)].sort().join(), seen: has.join(', ') || 'none' };
-    },
-  };
+  return holds(`the endpoints of ${service} are ${which.text}`, (facts) => {
+    const has = readyAddresses(service, facts);
+    return { right: has.join() === [...which.of(facts)].sort().join(), seen: has.join(', ') || 'none' };
+  });
 }
 
 /** `ip route show` printed these next hops; none where there is no route. */

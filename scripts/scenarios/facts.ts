@@ -54,19 +54,26 @@ export interface ServiceFact {
   }[];
   readonly healthCheckNodePort: number;
   /** Of its EndpointSlices; those that are not ready as well. */
-  readonly endpoints: readonly EndpointFact[];
-}
-
-export interface EndpointFact {
-  readonly address: string;
-  readonly port: number;
-  readonly ready: boolean;
-  /** The pod that it is; empty where it is none. */
-  readonly pod: string;
+  readonly endpoints: readonly {
+    readonly address: string;
+    readonly port: number;
+    readonly ready: boolean;
+    /** The pod that it is; empty where it is none. */
+    readonly pod: string;
+  }[];
 }
 
 /** The kinds that parseFacts reads. */
 export const FACT_KINDS = 'pods,services,endpointslices';
+
+/** The status of a Service and of an Ingress. */
+export const loadBalancerStatus = z
+  .object({
+    loadBalancer: z
+      .object({ ingress: z.array(z.object({ ip: z.string().default('') })).default([]) })
+      .default({ ingress: [] }),
+  })
+  .default({ loadBalancer: { ingress: [] } });
 
 const meta = z.object({
   name: z.string(),
@@ -115,13 +122,7 @@ const service = z.object({
       )
       .default([]),
   }),
-  status: z
-    .object({
-      loadBalancer: z
-        .object({ ingress: z.array(z.object({ ip: z.string().default('') })).default([]) })
-        .default({ ingress: [] }),
-    })
-    .default({ loadBalancer: { ingress: [] } }),
+  status: loadBalancerStatus,
 });
 const slice = z.object({
   kind: z.literal('EndpointSlice'),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { prints } from './expect.ts';
-import type { Facts, PodFact } from './facts.ts';
+import { ipsOf, prints } from './expect.ts';
+import { type Facts, loadBalancerStatus, type PodFact } from './facts.ts';
 import type { Expectation, Value } from './scenario.ts';
 
 /** haproxy's statistics as CSV list exactly these pods behind a service's port; `backend` is "NAMESPACE:SERVICE:PORT". */
@@ -8,12 +8,8 @@ export function proxyBackends(backend: string, which: Value<readonly PodFact[]>)
   return prints(`haproxy sends ${backend} to ${which.text}`, parseServers, (servers, facts) => {
     const own = servers.filter((each) => each.backend === backend);
     const ips = own.map(({ address }) => address.split(':')[0] ?? '').sort();
-    const wanted = which
-      .of(facts)
-      .map(({ ip }) => ip)
-      .sort();
     return {
-      right: ips.join() === wanted.join(),
+      right: ips.join() === ipsOf(which, facts).join(),
       seen: own.map(({ name, address }) => `${name} ${address}`).join(', ') || 'no server',
     };
   });
@@ -37,13 +33,7 @@ export function parseServers(
 }
 
 const ingress = z.object({
-  status: z
-    .object({
-      loadBalancer: z
-        .object({ ingress: z.array(z.object({ ip: z.string().default('') })).default([]) })
-        .default({ ingress: [] }),
-    })
-    .default({ loadBalancer: { ingress: [] } }),
+  status: loadBalancerStatus,
 });
 
 /** `kubectl get ingress NAME -o json` names these addresses in its status. */

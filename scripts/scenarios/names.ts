@@ -3,17 +3,10 @@ import type { Facts } from './facts.ts';
 import type { Expectation, Value } from './scenario.ts';
 import { addressOf, find, kubectl, readyPods, resolved, value } from './words.ts';
 
-/** What a DNS server said to dig. */
-export interface DigAnswer {
-  /** NOERROR, NXDOMAIN ...; undefined where no server answered. */
-  readonly status: string | undefined;
-  readonly records: readonly { readonly name: string; readonly type: string; readonly data: string }[];
-}
-
-/** Reads what dig prints, knot's or bind's. */
-export function parseDig(stdout: string): DigAnswer {
-  const records = [...stdout.matchAll(/^([^;\s]\S*)\s+\d+\s+IN\s+([A-Z]+)\s+(.+)$/gm)].map(
-    ([, name = '', type = '', data = '']) => ({ name, type, data: data.trim().replace(/\.$/, '') }),
+/** Reads what dig prints, knot's or bind's: NOERROR, NXDOMAIN ... where a server answered, and the records. */
+function parseDig(stdout: string) {
+  const records = [...stdout.matchAll(/^[^;\s]\S*\s+\d+\s+IN\s+([A-Z]+)\s+(.+)$/gm)].map(
+    ([, type = '', data = '']) => ({ type, data: data.trim().replace(/\.$/, '') }),
   );
   return { status: /status: ([A-Z]+)/.exec(stdout)?.[1], records };
 }
@@ -129,16 +122,8 @@ function variablesOf(service: string, stdout: string): Readonly<Record<string, s
   return Object.fromEntries([...stdout.matchAll(own)].map(([, name, text]) => [name, text]));
 }
 
-/** A question for an address, and whom it went to, as tcpdump prints it. */
-export interface Question {
-  readonly type: string;
-  readonly name: string;
-  readonly from: string;
-  readonly to: string;
-}
-
-/** The questions among what `tcpdump -n` captured. */
-export function parseQuestions(stdout: string): readonly Question[] {
+/** The questions for addresses among what `tcpdump -n` captured, and whom they went to. */
+function parseQuestions(stdout: string) {
   const line = /IP (\d+(?:\.\d+){3})\.\d+ > (\d+(?:\.\d+){3})\.53: .*?\b(A{1,4})\? (\S+)\. /g;
   return [...stdout.matchAll(line)].map(([, from = '', to = '', type = '', name = '']) => ({
     type,
@@ -200,26 +185,15 @@ export function nodeName(machine: Value<string>): Expectation {
   };
 }
 
-/** How a pod looks names up. */
-export interface ResolvConf {
-  readonly search: readonly string[];
-  readonly nameservers: readonly string[];
-  readonly options: readonly string[];
-}
-
-/** Reads resolv.conf(5). */
-export function parseResolvConf(text: string): ResolvConf {
-  const lines = text.split('\n').map((line) => line.trim().split(/\s+/));
-  const words = (key: string) => lines.flatMap(([first, ...rest]) => (first === key ? rest : []));
-  return { search: words('search'), nameservers: words('nameserver'), options: words('options') };
-}
-
 /** The resolv.conf that kubelet writes for a pod of a namespace. */
 export function looksUpIn(namespace: string): Expectation {
   return {
     wanted: `search list of ${namespace}, the ClusterIP of kube-dns as the only name server, ndots:5`,
     judge: ({ stdout, facts }) => {
-      const { search, nameservers, options } = parseResolvConf(stdout);
+      const lines = stdout.split('\n').map((line) => line.trim().split(/\s+/));
+      const [search = [], nameservers = [], options = []] = ['search', 'nameserver', 'options'].map((key) =>
+        lines.flatMap(([first, ...rest]) => (first === key ? rest : [])),
+      );
       const { domain, dnsAddress } = facts.plan.kubernetes;
       const right =
         search.join() === [`${namespace}.svc.${domain}`, `svc.${domain}`, domain].join() &&

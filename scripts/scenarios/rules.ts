@@ -1,6 +1,6 @@
 import { commentOf, optionOf, parseCounters, type RuleCounters } from '../matrix/proof-counters.ts';
 import { counts, parseAnswers } from './answers.ts';
-import { prints } from './expect.ts';
+import { ipsOf, prints } from './expect.ts';
 import type { Facts, PodFact } from './facts.ts';
 import type { Expectation, Judgement, Value } from './scenario.ts';
 import { find } from './words.ts';
@@ -119,10 +119,7 @@ export function backendRules(service: string, pods: Value<readonly PodFact[]>): 
     service,
     `one rule for each of ${pods.text}, with probability 1/n of n, 1/(n-1) of the rest, and so on; none for the last`,
     ({ backends }, facts) => {
-      const wanted = pods
-        .of(facts)
-        .map(({ ip }) => ip)
-        .sort();
+      const wanted = ipsOf(pods, facts);
       const has = backends.map(({ to }) => to.split(':')[0] ?? '').sort();
       const even = backends.every(
         ({ probability = 1 }, index) => Math.abs(probability - 1 / (backends.length - index)) < ROUNDING,

@@ -4,13 +4,7 @@ import { shownCommand } from '../run.ts';
 import type { Scenario, Step } from '../scenario.ts';
 
 /** The colours of a terminal, as picocolors has them; with identity functions there are none. */
-export interface Paint {
-  readonly green: (text: string) => string;
-  readonly red: (text: string) => string;
-  readonly yellow: (text: string) => string;
-  readonly bold: (text: string) => string;
-  readonly dim: (text: string) => string;
-}
+export type Paint = Readonly<Record<'green' | 'red' | 'yellow' | 'bold' | 'dim', (text: string) => string>>;
 
 export const SIGNS: Readonly<Record<StepResult['verdict'] | ScenarioResult['verdict'], string>> = {
   passed: '✓',
@@ -19,15 +13,6 @@ export const SIGNS: Readonly<Record<StepResult['verdict'] | ScenarioResult['verd
   skipped: 's',
   'not run': '-',
 };
-
-function painted(
-  paint: Paint,
-  verdict: StepResult['verdict'] | ScenarioResult['verdict'],
-  text: string,
-): string {
-  if (verdict === 'passed') return paint.green(text);
-  return verdict === 'skipped' || verdict === 'not run' ? paint.yellow(text) : paint.red(text);
-}
 
 /** The head of a scenario: what it is called and what it teaches. */
 export function headLines(
@@ -79,7 +64,7 @@ export function summaryLines(
     const finding = failed?.findings.find((each) => !each.right);
     const line = `${SIGNS[verdict]} ${name}: ${right} of ${steps.length} steps (${duration(ms)})`;
     return [
-      painted(paint, verdict, line),
+      verdict === 'passed' ? paint.green(line) : paint.red(line),
       ...(failed === undefined ? [] : [`    ${failed.id}: ${finding?.seen}`]),
     ];
   });
