@@ -84,12 +84,10 @@ function someOf(choices: readonly BackendChoice[]): Some<BackendChoice> {
   return { count: choices.length, first: choices.slice(0, SHOWN_ENDPOINTS) };
 }
 
-interface Choosing {
+interface Choosing extends Pick<Translation, 'masquerade' | 'match'> {
   readonly network: NetworkState;
   readonly machine: Machine;
   readonly packet: Packet;
-  readonly masquerade: boolean;
-  readonly match: Translation['match'];
   readonly routes: Routes;
   readonly answerRoutes: Routes;
 }

@@ -99,7 +99,7 @@ function routeReason(network: NetworkState, { at, next, outcomes }: Trace, { hop
       network.machine(hop.machine)?.node === undefined;
     return isPassing ? after(`${at} sends it to ${hop.machine}; `, rest) : rest;
   }
-  const names = hops.map((each) => hopName(each) ?? '');
+  const names = hops.map(hopName);
   const spreads = `${at} spreads connections over ${listed(names)}`;
   const losing = next.filter((trace) => trace.outcomes.ends.length > 0);
   if (outcomes.servers.length === 0 || losing.length === 0)
@@ -109,16 +109,10 @@ function routeReason(network: NetworkState, { at, next, outcomes }: Trace, { hop
   return after(`${spreads}, of which ${lost} lose it: `, together(network, losing, 'each of them'));
 }
 
-function hopName(hop: NextHop): string | undefined {
-  switch (hop.kind) {
-    case 'machine':
-      // On a link the destination itself is the next hop, which needs no name.
-      return hop.gateway === undefined ? '' : hop.machine;
-    case 'nobody':
-      return hop.address;
-    case 'pod':
-      return undefined;
-  }
+function hopName(hop: NextHop): string {
+  // On a link the destination itself is the next hop, which needs no name.
+  if (hop.kind === 'machine') return hop.gateway === undefined ? '' : hop.machine;
+  return hop.kind === 'nobody' ? hop.address : '';
 }
 
 function answerReason(at: string, { by }: Of<'answer'>): Reason {

@@ -1,5 +1,5 @@
 import { bareName } from '../endpoints.ts';
-import type { Backends, FilterVerdict, Match, NatVerdict, RuleCall } from './types.ts';
+import type { Backends, FilterVerdict, Match, NatVerdict, RuleCall, Translation } from './types.ts';
 
 export const NONE: NatVerdict = { kind: 'none' };
 
@@ -17,13 +17,13 @@ export const NO_RANGE =
 
 /** To one of the endpoints of a ClusterIP. `chains`: those that it meets, if it is marked for masquerading or if not. */
 export function toClusterIp(
-  { kubeProxy, network, packet, match, names, backends }: RuleCall,
+  call: RuleCall,
   scope: keyof Backends,
   chains: (isMarked: boolean) => readonly string[],
 ): NatVerdict {
-  const endpoints = backends[scope];
+  const { kubeProxy, network, packet, backends } = call;
   // Dropped by the filter table.
-  if (endpoints.length === 0) return NONE;
+  if (backends[scope].length === 0) return NONE;
   const { masqueradesAll, isDetecting } = kubeProxy;
   const masquerade = masqueradesAll || (isDetecting && !kubeProxy.isPod(packet.source));
   const which =
@@ -36,17 +36,20 @@ export function toClusterIp(
         ? `keeps the pod's source address`
         : 'keeps the source address, because kube-proxy knows no clusterCIDR';
   const { clusterCidr } = network.state.proxy;
-  return {
-    kind: 'translate',
-    match,
-    names,
-    scope,
-    endpoints,
+  return toOneOf(call, scope, {
     masquerade,
     chains: chains(masquerade),
     text: masquerade ? `the source is not in ${clusterCidr ?? 'a pod network'}: marked for masquerading` : '',
     reason: `{at} picks ${which} and ${why}`,
-  };
+  });
+}
+
+function toOneOf(
+  { match, names, backends }: RuleCall,
+  scope: keyof Backends,
+  how: Pick<Translation, 'masquerade' | 'chains' | 'text' | 'reason'>,
+): Translation {
+  return { kind: 'translate', match, names, scope, endpoints: backends[scope], ...how };
 }
 
 /** Since Kubernetes 1.24, whatever the rules are: what comes for a service from outside. */
@@ -66,65 +69,53 @@ export function toExternal(call: RuleCall, before: readonly string[], mark: read
 
 /** externalTrafficPolicy Cluster. */
 export function clusterPolicy(
-  { match, names, backends }: RuleCall,
+  call: RuleCall,
   before: readonly string[],
   mark: readonly string[],
 ): NatVerdict {
-  if (backends.all.length === 0) return NONE;
-  return {
-    kind: 'translate',
-    match,
-    names,
-    scope: 'all',
-    endpoints: backends.all,
+  if (call.backends.all.length === 0) return NONE;
+  return toOneOf(call, 'all', {
     masquerade: true,
-    chains: [...before, ...mark, names.all],
+    chains: [...before, ...mark, call.names.all],
     text: 'externalTrafficPolicy Cluster: all external traffic is marked for masquerading',
     reason: `{at} picks any ready pod on any node and masquerades with its own address, also for its own pods and processes (externalTrafficPolicy Cluster)`,
-  };
+  });
 }
 
 /** The first rules of policy Local: pods, then the node itself, before any choice of a local endpoint. */
 export function fromInside(
-  { machine, kubeProxy, packet, match, names, backends }: RuleCall,
+  call: RuleCall,
   before: readonly string[],
   mark: readonly string[],
 ): NatVerdict | undefined {
+  const { machine, kubeProxy, packet, names, backends } = call;
   if (backends.all.length === 0) return undefined;
-  const common = { kind: 'translate' as const, match, names, scope: 'all' as const, endpoints: backends.all };
   if (kubeProxy.isDetecting && kubeProxy.isPod(packet.source))
-    return {
-      ...common,
+    return toOneOf(call, 'all', {
       masquerade: false,
       chains: [...before, names.all],
       text: 'pods are led to the ClusterIP',
       reason: '{at} treats its own pods like clients of the ClusterIP: any ready pod, source address kept',
-    };
+    });
   if (machine.isOwn(packet.source))
-    return {
-      ...common,
+    return toOneOf(call, 'all', {
       masquerade: true,
       chains: [...before, ...mark, names.all],
       text: `LOCAL traffic is led to the ClusterIP and marked for masquerading`,
       reason:
         '{at} treats its own processes like clients of the ClusterIP: any ready pod, masqueraded with its own address',
-    };
+    });
   return undefined;
 }
 
 /** externalTrafficPolicy Local, for what comes from outside. */
-export function localPolicy({ match, names, backends }: RuleCall, chains: readonly string[]): NatVerdict {
-  return {
-    kind: 'translate',
-    match,
-    names,
-    scope: 'local',
-    endpoints: backends.local,
+export function localPolicy(call: RuleCall, chains: readonly string[]): NatVerdict {
+  return toOneOf(call, 'local', {
     masquerade: false,
     chains,
     text: 'externalTrafficPolicy Local: local endpoints only, the source stays',
     reason: `{at} answers from its own ready pods only and keeps the client's address (externalTrafficPolicy Local)`,
-  };
+  });
 }
 
 /** What becomes of a packet for a service port without endpoints; with `hasLocalDrops` also without local ones, where a policy asks for these. */

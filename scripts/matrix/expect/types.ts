@@ -406,14 +406,7 @@ export type NatVerdict =
   /** No rule for it. */
   | { readonly kind: 'none' }
   /** A rule that changes nothing but is worth telling: policy Local without a local endpoint. */
-  | {
-      readonly kind: 'left';
-      readonly drop?: LaterDrop;
-      readonly chains: readonly string[];
-      /** A chain that is not there, but would lead on if it were. */
-      readonly missing?: string;
-      readonly text: string;
-    }
+  | ({ readonly kind: 'left'; readonly drop?: LaterDrop } & RuleMet)
   | Translation
   /** Dropped at once, whatever routes there are. */
   | { readonly kind: 'dropped'; readonly verdict: FilterVerdict }
