@@ -1,5 +1,6 @@
 import { type Answer, ask, type LeaveOut, read } from '../bgp/checks/ask.ts';
 import type { Executor } from '../exec/executor.ts';
+import { groupBy } from '../shared/group.ts';
 import type { Cell, Observation } from './types.ts';
 
 /** One entry of a machine's connection tracking table: what a client sent, and where answers are expected from and go to. */
@@ -81,12 +82,12 @@ export function withTracked(
   flows: FlowsByMachine,
   nodeOf: (address: string) => string | undefined,
 ): ReadonlyMap<string, Observation> {
-  const entries = new Map<string, { readonly machine: string; readonly flow: Flow }[]>();
-  for (const [machine, answer] of flows)
-    for (const flow of answer.ok ? answer.value : []) {
-      const key = keyOf(flow.protocol, flow.client, flow.clientPort, flow.destination, flow.port);
-      entries.set(key, [...(entries.get(key) ?? []), { machine, flow }]);
-    }
+  const entries = groupBy(
+    [...flows].flatMap(([machine, answer]) =>
+      (answer.ok ? answer.value : []).map((flow) => ({ machine, flow })),
+    ),
+    ({ flow }) => keyOf(flow.protocol, flow.client, flow.clientPort, flow.destination, flow.port),
+  );
   const tracked = cells.flatMap(({ id, talk, protocol, port }): [string, Observation][] => {
     const observed = seen.get(id);
     const { localAddress, localPort, address } = observed?.trace ?? {};
@@ -95,7 +96,7 @@ export function withTracked(
     if (localAddress == null || localPort == null || address == null) return [];
     let way = { client: localAddress, clientPort: localPort, destination: address, port };
     const passed = new Set<string>();
-    for (let moves = true; moves; ) {
+    for (;;) {
       const met = entries.get(keyOf(protocol, way.client, way.clientPort, way.destination, way.port)) ?? [];
       const fresh = met.filter(({ machine }) => !passed.has(machine));
       for (const { machine } of fresh) passed.add(machine);
@@ -104,14 +105,9 @@ export function withTracked(
         .map(({ flow }) => flow)
         .filter(isTranslated)
         .sort((one, other) => other.secondsLeft - one.secondsLeft);
-      moves = next !== undefined;
-      if (next !== undefined)
-        way = {
-          client: next.seen,
-          clientPort: next.seenPort,
-          destination: next.backend,
-          port: next.backendPort,
-        };
+      if (next === undefined) break;
+      const { seen: client, seenPort: clientPort, backend: destination, backendPort } = next;
+      way = { client, clientPort, destination, port: backendPort };
     }
     const node = nodeOf(way.destination);
     // The sender's own machine tracks what another one drops, too.

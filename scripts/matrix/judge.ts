@@ -56,9 +56,8 @@ function judgeCell(cell: Cell, first: Observation | undefined, retried: Observat
   const judged = judgeOnce(cell, first ?? notObserved('it was never probed'));
   if (judged.verdict !== 'failed' || retried === undefined) return judged;
   const again = judgeOnce(cell, retried);
-  const attempts = (judged.observed?.attempts ?? 0) + retried.attempts;
-  if (judged.observed === null) return judged;
-  if (again.verdict === 'passed' && again.observed !== null) {
+  const attempts = judged.observed.attempts + retried.attempts;
+  if (again.verdict === 'passed') {
     const { outcome, detail } = judged.observed;
     const finding = { reason: 'second-try', outcome, said: detail } as const;
     return { cell, observed: { ...again.observed, attempts }, verdict: 'flaky', finding };
@@ -67,7 +66,7 @@ function judgeCell(cell: Cell, first: Observation | undefined, retried: Observat
 }
 
 /** The verdict of one observation. */
-function judgeOnce(cell: Cell, seen: Observation): CellResult {
+function judgeOnce(cell: Cell, seen: Observation): CellResult & { readonly observed: Observation } {
   const observed = { ...seen, outcome: derivedOutcome(cell, seen) };
   return { cell, observed, ...compare(cell, observed) };
 }

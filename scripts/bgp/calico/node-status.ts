@@ -51,8 +51,8 @@ export async function waitForNodeStatuses(
       const wrong = unsettled(plan, stdout);
       const { texts, isCrashing: hopeless } = await unreadyCalico(kubectl, namespace, 'calico-node');
       if (wrong.length === 0 && texts.length === 0) return { done: true, value: undefined };
-      const why = [...wrong.slice(0, 3), ...more(wrong.length - 3), ...texts].join('; ');
-      return { done: false, why, hopeless };
+      const more = wrong.length > 3 ? [`${wrong.length - 3} more`] : [];
+      return { done: false, why: [...wrong.slice(0, 3), ...more, ...texts].join('; '), hopeless };
     },
     explain: async () =>
       explainPods(kubectl, namespace, (await unreadyCalico(kubectl, namespace, 'calico-node')).pods),
@@ -60,10 +60,6 @@ export async function waitForNodeStatuses(
     signal,
     emit,
   });
-}
-
-function more(count: number): readonly string[] {
-  return count > 0 ? [`${count} more`] : [];
 }
 
 /** What is not yet as planned, from a list of CalicoNodeStatus objects: nothing where every session is Established. */

@@ -1,5 +1,9 @@
 import { z } from 'zod';
+import type { CheckOf } from './check.ts';
 import { pathsBy, type RouteTable, routeTable } from './tables.ts';
+
+/** What an end of an established session says of it; password and restartSeconds only in FRR. */
+export type Agreed = NonNullable<NonNullable<CheckOf<'session'>['seen']>['ends'][number]['agreed']>;
 
 /** One BGP session as one end sees it. */
 export interface SessionState {
@@ -17,20 +21,14 @@ export interface SessionState {
   /** The AS paths of what came in, each once; '' for a route of the own AS. */
   readonly asPaths: readonly string[];
   /** What both ends have agreed on; absent while there is no session. */
-  readonly agreed?: {
-    readonly holdSeconds: number;
-    readonly capabilities: readonly Capability[];
-    /** Whether TCP segments are signed (RFC 2385), and how long routes of a peer that restarts are kept; only FRR tells. */
-    readonly password?: boolean;
-    readonly restartSeconds?: number;
-  };
+  readonly agreed?: Omit<Agreed, 'asPaths'>;
   /** How often it has ended since the daemon knows it; only FRR tells. */
   readonly drops?: number;
 }
 
 /** What routing in the lab leans on, by the names that BIRD has for it. */
 export const CAPABILITIES = ['AS4', 'add-path', 'refresh', 'restart'] as const;
-export type Capability = (typeof CAPABILITIES)[number];
+type Capability = (typeof CAPABILITIES)[number];
 
 const QUESTION = 'show bgp ipv4 unicast neighbors';
 

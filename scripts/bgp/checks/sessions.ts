@@ -2,13 +2,12 @@ import type { LabPlan, PeeringPlan } from '../../plan/types.ts';
 import { RESTART_SECONDS } from '../../render/bird.ts';
 import { NOT_ASKED } from './ask.ts';
 import { type CheckOf, makeCheck } from './check.ts';
-import { CAPABILITIES, type SessionState } from './frr.ts';
+import { type Agreed, CAPABILITIES, type SessionState } from './frr.ts';
 import type { BgpObservation } from './observe.ts';
 
 type Session = CheckOf<'session'>;
 type Reason = Session['reason'];
 type SessionEnd = NonNullable<Session['seen']>['ends'][number];
-type Agreed = NonNullable<SessionEnd['agreed']>;
 type Observed = ReadonlyMap<string, BgpObservation>;
 
 /** What BIRD offers where nobody sets it, as Calico leaves it in its mesh. */
