@@ -18,6 +18,17 @@ export interface Case {
   readonly story: Story;
 }
 
+/** A pod by name and address, any other address as it is. */
+export function nameOf(network: NetworkState, address: string): string {
+  const [pod] = network.podsAt(address);
+  return pod === undefined ? address : `${pod.name} (${address})`;
+}
+
+/** The address that the connection was really made to: a name's, once it is resolved. */
+export function targetOf({ cell, observed }: Case): string {
+  return observed.trace?.address ?? cell.address;
+}
+
 /** What a machine saw. */
 export function watchedAt({ sightings }: Case, machine: string): Watched {
   return sightings.get(machine) ?? blind('it was not watched');

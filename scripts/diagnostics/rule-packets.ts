@@ -1,7 +1,6 @@
 import type { RulePacket } from '../matrix/rule-match.ts';
-import { type Case, watchedAt } from './case.ts';
+import { type Case, targetOf, watchedAt } from './case.ts';
 import type { FlowSighting, Visit } from './flow.ts';
-import { targetOf } from './names.ts';
 import { countingRules } from './rules.ts';
 
 /**

@@ -1,9 +1,8 @@
 import { networkOf } from '../matrix/expect/network-state.ts';
 import type { Difference } from '../matrix/findings.ts';
 import type { Cell } from '../matrix/types.ts';
-import { type Case, nextHops, podBehind, watchedAt } from './case.ts';
+import { type Case, nameOf, nextHops, podBehind, targetOf, watchedAt } from './case.ts';
 import type { Story, Visit } from './flow.ts';
-import { nameOf, targetOf } from './names.ts';
 import { packetsAt } from './rule-packets.ts';
 import { by, countingRules, routeText, seenRule, stoppingRulesOf } from './rules.ts';
 import { fromPod } from './verdict-answer.ts';
