@@ -43,16 +43,8 @@ export function dnsChecks(
         : clusterIpChecks(service.name, service.clusterIp, nameOf(plan, service)),
     ),
     ...furtherChecks(plan, endpoints),
-    {
-      name: `kubernetes.default.svc.${domain}`,
-      rule: 'api-server',
-      answers: [apiServiceAddress(plan)],
-    },
-    {
-      name: `no-such-service.${plan.echo.namespace}.svc.${domain}`,
-      rule: 'no-such-service',
-      answers: [],
-    },
+    { name: `kubernetes.default.svc.${domain}`, rule: 'api-server', answers: [apiServiceAddress(plan)] },
+    { name: `no-such-service.${plan.echo.namespace}.svc.${domain}`, rule: 'no-such-service', answers: [] },
     ...(plan.kubernetes.dns === 'lab' ? nodeChecks(plan) : []),
   ];
   return drafts.map(({ name, type = 'A', ...draft }) => {
@@ -98,28 +90,13 @@ function headlessChecks(plan: LabPlan, endpoints: Endpoints, service: EchoServic
     (pod) => pod.hostname !== undefined && isNamedBy(pod, service) && service.backends.includes(pod.ip),
   );
   return [
-    {
-      name: own,
-      rule: 'headless',
-      of: service.name,
-      answers: service.backends,
-    },
+    { name: own, rule: 'headless', of: service.name, answers: service.backends },
     ...named.flatMap(({ name: pod, hostname, ip }): Draft[] => {
       const name = `${hostname}.${own}`;
+      const names = plan.kubernetes.dns === 'coredns' ? reverseNames(plan, endpoints, name, ip) : [name];
       return [
-        {
-          name,
-          rule: 'pod',
-          of: pod,
-          answers: [ip],
-        },
-        {
-          name: ip,
-          type: 'PTR',
-          rule: 'pod-reverse',
-          of: pod,
-          answers: plan.kubernetes.dns === 'coredns' ? reverseNames(plan, endpoints, name, ip) : [name],
-        },
+        { name, rule: 'pod', of: pod, answers: [ip] },
+        { name: ip, type: 'PTR', rule: 'pod-reverse', of: pod, answers: names },
       ];
     }),
   ];
@@ -155,42 +132,30 @@ function furtherChecks(plan: LabPlan, endpoints: Endpoints): Draft[] {
   const [pod] = serverPods(own);
   return [
     ...own.services.flatMap((service): Draft[] => {
-      const [first] = service.endpoints.filter(({ ready }) => ready);
-      return [
-        ...(first === undefined || service.clusterIp === undefined
-          ? []
-          : [
-              {
-                name: endpointName(plan, endpoints, service, first.ip),
-                rule: 'endpoint' as const,
-                of: service.name,
-                answers: [first.ip],
-              },
-            ]),
-        ...service.ports
-          .filter(({ name }) => name !== '')
-          .map(
-            (port): Draft => ({
-              name: `_${port.name}._${port.protocol}.${nameOf(plan, service)}`,
-              type: 'SRV',
-              rule: 'srv',
-              of: service.name,
-              port: port.name,
-              answers: srvAnswers(plan, endpoints, service, [port]),
-            }),
-          ),
-        ...(service.clusterIp !== undefined || service.ports.length === 0
-          ? []
-          : [
-              {
-                name: nameOf(plan, service),
-                type: 'SRV' as const,
-                rule: 'srv' as const,
-                of: service.name,
-                answers: srvAnswers(plan, endpoints, service, service.ports),
-              },
-            ]),
-      ];
+      const { name: of, ports, clusterIp } = service;
+      const fullName = nameOf(plan, service);
+      const first = service.endpoints.find(({ ready }) => ready);
+      const srv = { type: 'SRV', rule: 'srv', of } as const;
+      const drafts: Draft[] = [];
+      if (first !== undefined && clusterIp !== undefined)
+        drafts.push({
+          name: endpointName(plan, endpoints, service, first.ip),
+          rule: 'endpoint',
+          of,
+          answers: [first.ip],
+        });
+      for (const port of ports.filter(({ name }) => name !== '')) {
+        const answers = srvAnswers(plan, endpoints, service, [port]);
+        drafts.push({
+          name: `_${port.name}._${port.protocol}.${fullName}`,
+          ...srv,
+          port: port.name,
+          answers,
+        });
+      }
+      if (clusterIp === undefined && ports.length > 0)
+        drafts.push({ name: fullName, ...srv, answers: srvAnswers(plan, endpoints, service, ports) });
+      return drafts;
     }),
     ...(pod === undefined || endpoints.podRecords !== true
       ? []
@@ -237,21 +202,10 @@ function nodeChecks(plan: LabPlan): Draft[] {
   return nodesOf(plan).map(({ name, address }) => ({ name, rule: 'node', of: name, answers: [address] }));
 }
 
-function clusterIpChecks(service: string, clusterIp: string, name: string): Draft[] {
+function clusterIpChecks(of: string, clusterIp: string, name: string): Draft[] {
   return [
-    {
-      name,
-      rule: 'service',
-      of: service,
-      answers: [clusterIp],
-    },
-    {
-      name: clusterIp,
-      type: 'PTR',
-      rule: 'service-reverse',
-      of: service,
-      answers: [name],
-    },
+    { name, rule: 'service', of, answers: [clusterIp] },
+    { name: clusterIp, type: 'PTR', rule: 'service-reverse', of, answers: [name] },
   ];
 }
 
