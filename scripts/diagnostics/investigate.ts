@@ -93,7 +93,7 @@ function choose(results: readonly CellResult[]): readonly CellResult[] {
     const { cell, observed, verdict } = result;
     if (verdict !== 'failed' && !endedOddly(result)) continue;
     const ends = cell.expected.chain.at(-1)?.at ?? '';
-    const answer = [...cell.expected.servers].join();
+    const answer = cell.expected.servers.join();
     const key = [cell.kind, cell.protocol, cell.expected.outcome, observed?.outcome, answer, ends].join(' ');
     if (!byCause.has(key)) byCause.set(key, result);
   }

@@ -1,10 +1,8 @@
 import type { SeenRule } from '../matrix/findings.ts';
 import { commentOf, type MovedRule, movedRules } from '../matrix/proof-counters.ts';
+import { STOPS } from '../matrix/proof-drops.ts';
 import { canMatch, type Match, type RulePacket } from '../matrix/rule-match.ts';
 import type { FlowPacket, RouteAnswer, Watched } from './watch.ts';
-
-/** What ends a packet. KUBE-MARK-DROP is the rule that knows why; KUBE-FIREWALL, which drops, only knows the mark. */
-const STOPS = ['DROP', 'REJECT', 'KUBE-MARK-DROP'];
 
 /**
  * The rules that counted something while a machine was watched that can have been one of these packets; without any

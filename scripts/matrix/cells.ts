@@ -63,7 +63,7 @@ export function flowSources(plan: LabPlan, state: ObservedState): readonly FlowS
 }
 
 /** Where connections go: pods, headless names, ClusterIPs, node ports on every node, external addresses. */
-export function buildTargets(state: ObservedState, { icmp = false }: MatrixOptions = {}): readonly Target[] {
+function buildTargets(state: ObservedState, { icmp = false }: MatrixOptions = {}): readonly Target[] {
   const { services, nodes } = state;
   const foreign = new Set(state.pods.flatMap(({ name, isForeign }) => (isForeign ? [name] : [])));
   const ofServices = (targetsOf: (service: EchoService) => readonly Target[]) =>

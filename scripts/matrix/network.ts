@@ -7,7 +7,7 @@ import { type EchoService, type Endpoints, externalAddresses } from './endpoints
 import type { ObservedState } from './state/types.ts';
 
 /** True if the prefix contains the address. */
-export function covers(prefix: string, address: string): boolean {
+function covers(prefix: string, address: string): boolean {
   const cidr = parseCidr(prefix);
   return cidr !== undefined && contains(cidr, address);
 }

@@ -11,7 +11,7 @@ export interface ProbeSource {
 }
 
 /** The longest a probe run may take, in milliseconds: a name, a connection and a conversation, and slow start-up. */
-export const PROBE_RUN_TIMEOUT_MS = PROBE_TIMEOUT_MS * 3 + 15_000;
+const PROBE_RUN_TIMEOUT_MS = PROBE_TIMEOUT_MS * 3 + 15_000;
 
 /**
  * A source where `argv` runs probe.py: on a machine ['python3', '/path/probe.py'], for a pod

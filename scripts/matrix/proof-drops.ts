@@ -28,8 +28,11 @@ const FOR_ALL = 'KUBE-FORWARD';
  * KUBE-PROXY-FIREWALL for loadBalancerSourceRanges since 1.25. Those of nftables mode have no counters.
  */
 const ENDS = ['KUBE-FIREWALL', 'KUBE-PROXY-FIREWALL', 'KUBE-EXTERNAL-SERVICES', 'KUBE-SERVICES'];
-/** What stops a packet, or marks it to be stopped. */
-const STOPS = ['DROP', 'REJECT', 'KUBE-MARK-DROP'];
+/**
+ * What stops a packet, or marks it to be stopped. KUBE-MARK-DROP is the rule that knows why; KUBE-FIREWALL, which drops, only
+ * knows the mark.
+ */
+export const STOPS = ['DROP', 'REJECT', 'KUBE-MARK-DROP'];
 
 /** The node and chains where the chain of a failing cell ends in kube-proxy's rules; undefined where it ends otherwise. */
 export function dropPointOf(state: ObservedState, cell: Cell): DropPoint | undefined {

@@ -188,5 +188,5 @@ function least(matches: readonly Match[]): Match {
 }
 
 function most(matches: readonly Match[]): Match {
-  return [...ORDER].reverse().find((each) => matches.includes(each)) ?? 'no';
+  return ORDER.findLast((each) => matches.includes(each)) ?? 'no';
 }

@@ -11,7 +11,7 @@ const texts = z.array(text).readonly();
 const lists = <T extends z.ZodRawShape>(shape: T) => z.array(z.strictObject(shape).readonly()).readonly();
 
 /** Why a route has to be as it is. `owner` of the check's `wanted` is the node that announces the prefix. */
-export const ROUTE_RULES = [
+const ROUTE_RULES = [
   'own-block-to-router',
   'block-without-session',
   'service-cidr',
@@ -27,7 +27,7 @@ export const ROUTE_RULES = [
 ] as const;
 
 /** Which part of the specification of Kubernetes DNS, or of what servers have beyond it, gives a name its answer. */
-export const DNS_RULES = [
+const DNS_RULES = [
   'service',
   'service-reverse',
   'headless',

@@ -37,7 +37,7 @@ export interface BgpObservation {
 }
 
 /** Asks the router (FRR) for sessions, BGP table, RIB and kernel table in one call. */
-export async function observeRouter(
+async function observeRouter(
   executor: Executor,
   neighbors: readonly string[],
   signal?: AbortSignal,

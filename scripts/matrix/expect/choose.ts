@@ -19,7 +19,7 @@ import type {
 } from './types.ts';
 
 /** How many endpoints have a step, and a chain, of their own. */
-export const SHOWN_ENDPOINTS = 4;
+const SHOWN_ENDPOINTS = 4;
 
 type Routes = (network: NetworkState, machine: Machine, destination: Address) => Trace;
 

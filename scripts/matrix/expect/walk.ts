@@ -26,7 +26,7 @@ import type {
  * resolver without an answer cannot say that a name does not exist (seen with probe.py in a network namespace: empty
  * resolv.conf, one with a silent server and one with an unroutable server all give dns-error, none dns-nxdomain).
  */
-export const MACHINE_DNS_OUTCOME: Outcome = 'dns-error';
+const MACHINE_DNS_OUTCOME: Outcome = 'dns-error';
 
 const NONE: readonly never[] = [];
 

@@ -12,7 +12,7 @@ import { proxySettings } from './proxy.ts';
 import type { ClusterState, MachineState, ObservedState } from './types.ts';
 
 /** The objects that expectations follow from. */
-export const OBSERVED_KINDS = 'services,endpointslices,pods,nodes';
+const OBSERVED_KINDS = 'services,endpointslices,pods,nodes';
 
 /** Asks the API server. Throws HarnessError where it says something unexpected, CommandError where it cannot be asked. */
 export async function readCluster(kubectl: Kubectl, plan: LabPlan): Promise<ClusterState> {
@@ -84,7 +84,7 @@ function calicoState(objects: readonly CalicoObject[] | undefined): Pick<Endpoin
  * Asks every machine of the plan at once, one call each. A machine that cannot be asked is in the answer, with the
  * problem. Throws Interrupted on abort only.
  */
-export async function readMachines(
+async function readMachines(
   plan: LabPlan,
   executors: ReadonlyMap<string, Executor>,
   signal?: AbortSignal,
