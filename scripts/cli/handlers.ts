@@ -8,6 +8,7 @@ import type { LabOptions } from '../commands/lab-file.ts';
 import type { labtest } from '../commands/test/labtest.ts';
 import type { UpOptions } from '../commands/up/labup.ts';
 import type { PlanOptions } from '../commands/up/load-plan.ts';
+import { ANY_CODE } from '../exec/executor.ts';
 import { EXIT, UserError } from '../shared/errors.ts';
 import type { Terminal } from './deps.ts';
 import type { ScenarioArgs } from './scenario-handlers.ts';
@@ -28,9 +29,6 @@ type LabArgs = LabOptions & Json;
 /** What each command does with its parsed arguments. Every handler notes the exit code; none ends the process. */
 export type Handlers = ReturnType<typeof realHandlers>;
 
-/** Whatever the user's own command ends with is its result. */
-const ANY_CODE = Array.from({ length: 256 }, (_, value) => value);
-
 /**
  * The handlers of a real run: call the command, print its result as text or JSON, note the exit code. `use` gives a
  * command its effects, once its arguments are known. Only the command that is run is loaded. `runTest` is for tests of what becomes of a result.
@@ -41,6 +39,15 @@ export function realHandlers(use: (args: Json) => Deps, terminal: Terminal, runT
   const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
   const setCode = (value: number) => {
     code = value;
+  };
+  /** Runs the user's own command: on the terminal, or with what it printed in a document that says what it is. */
+  const runTheirs = async (deps: Deps, argv: readonly string[], { json }: Json, about: object) => {
+    if (!json) code = await deps.interactive(argv, deps.env);
+    else {
+      const result = await deps.local.run(argv, { okCodes: ANY_CODE, signal: deps.signal });
+      printJson({ schemaVersion: 1, ...about, ...result });
+      code = result.exitCode;
+    }
   };
   const tests = async () => {
     const { testHandlers } = await import('./test-handlers.ts');
@@ -176,25 +183,14 @@ export function realHandlers(use: (args: Json) => Deps, terminal: Terminal, runT
       const { sshArgv } = await import('../commands/inspect/shell.ts');
       const deps = use(args);
       const argv = await sshArgv(deps, machine, command, args);
-      if (!args.json) code = await deps.interactive(argv, deps.env);
-      else {
-        const result = await deps.local.run(argv, { okCodes: ANY_CODE, signal: deps.signal });
-        printJson({ schemaVersion: 1, machine, command, ...result });
-        code = result.exitCode;
-      }
+      await runTheirs(deps, argv, args, { machine, command });
     },
 
     async kubectl(args: readonly string[], options: LabArgs) {
       const { withKubectl } = await import('../commands/inspect/shell.ts');
       const deps = use(options);
-      await withKubectl(deps, args, options, async (argv) => {
-        if (!options.json) code = await deps.interactive(argv, deps.env);
-        else {
-          const result = await deps.local.run(argv, { okCodes: ANY_CODE, signal: deps.signal });
-          printJson({ schemaVersion: 1, command: ['kubectl', ...args], ...result });
-          code = result.exitCode;
-        }
-      });
+      const about = { command: ['kubectl', ...args] };
+      await withKubectl(deps, args, options, (argv) => runTheirs(deps, argv, options, about));
     },
 
     async logs(machine: string | undefined, args: LogsOptions & Json) {

@@ -26,13 +26,13 @@ export function program(name: BinName, handlers: Handlers, output: OutputConfigu
   return root;
 }
 
+const jsonOption = ['--json', 'print one JSON document on standard output and nothing else'] as const;
+
 function withLab(
   command: Command,
   file = 'the lab to work on; default: lab.yaml, else the default lab',
 ): Command {
-  return command
-    .option('-f, --file <path>', file)
-    .option('--json', 'print one JSON document on standard output and nothing else');
+  return command.option('-f, --file <path>', file).option(...jsonOption);
 }
 
 function defineUp(command: Command, handlers: Handlers): void {
@@ -69,6 +69,10 @@ function artifactsOption(): Option {
   );
 }
 
+const onlyOption = [
+  '--only <pattern...>',
+  "only cells whose id contains a pattern, or matches one with '*' or '?'",
+] as const;
 const namespaceOption = ['--namespace <name...>', 'only the services and pods of these namespaces'] as const;
 
 function defineTest(command: Command, handlers: Handlers): void {
@@ -77,7 +81,7 @@ function defineTest(command: Command, handlers: Handlers): void {
     .option('--junit <file>', 'also write the results as JUnit XML')
     .option('--strict', 'exit 3 if a cell passed only at the second try, or something was skipped')
     .option('--verbose', 'show every check, not only those that did not pass')
-    .option('--only <pattern...>', "only cells whose id contains a pattern, or matches one with '*' or '?'")
+    .option(...onlyOption)
     .option('--icmp', 'also ping pods, nodes, ClusterIPs and external addresses')
     .option(...namespaceOption)
     .option('--fail-first', 'what failed last time first; the rest only if that is right now')
@@ -105,13 +109,13 @@ function defineScenario(command: Command, handlers: Handlers): void {
   command
     .command('list')
     .description('List the scenarios.')
-    .option('--json', 'print one JSON document on standard output and nothing else')
+    .option(...jsonOption)
     .action((options) => handlers.scenarioList(options));
   command
     .command('show')
     .description('Show the commands of a scenario and what must be seen; nothing is run.')
     .argument('<name>')
-    .option('--json', 'print one JSON document on standard output and nothing else')
+    .option(...jsonOption)
     .action((name, options) => handlers.scenarioShow(name, options));
   withLab(command.command('run'))
     .description(
@@ -174,7 +178,7 @@ function defineVerbs(root: Command, handlers: Handlers): void {
     .action((options) => handlers.status(options));
   withLab(root.command('predict'))
     .description('Show what must happen in every cell, derived from what is there; no probe is sent.')
-    .option('--only <pattern...>', "only cells whose id contains a pattern, or matches one with '*' or '?'")
+    .option(...onlyOption)
     .option('--icmp', 'also pings')
     .option(...namespaceOption)
     .action((options) => handlers.predict(options));
@@ -221,7 +225,6 @@ function defineBundle(bundle: Command, handlers: Handlers): void {
   bundle.description(
     'A folder with everything that a lab is made from, to be carried where there is no network.',
   );
-  const json = ['--json', 'print one JSON document on standard output and nothing else'] as const;
   bundle
     .command('create')
     .description('Make a bundle in an empty folder; then there: labup --artifacts FOLDER.')
@@ -238,7 +241,7 @@ function defineBundle(bundle: Command, handlers: Handlers): void {
       ).choices([...DISTRIBUTION_NAMES]),
     )
     .option('-y, --yes', 'install what is missing without asking')
-    .option(...json)
+    .option(...jsonOption)
     .action((folder, options) => handlers.bundleCreate(folder, options));
   bundle
     .command('verify')
@@ -246,6 +249,6 @@ function defineBundle(bundle: Command, handlers: Handlers): void {
       'Read every byte of a bundle: names each file and container image that is missing, altered or too many.',
     )
     .argument('<folder>')
-    .option(...json)
+    .option(...jsonOption)
     .action((folder, options) => handlers.bundleVerify(folder, options));
 }

@@ -8,6 +8,7 @@ import type { Cell } from '../matrix/types.ts';
 import { diffReports, renderDiff } from '../report/diff.ts';
 import { toHtml } from '../report/html/page.ts';
 import { buildReport, type LabReport, parseReport, reportText } from '../report/json.ts';
+import { toJunit } from '../report/junit.ts';
 import { abortedRun, exitCodeOf, type LabRun } from '../report/run.ts';
 import { renderTable } from '../report/table.ts';
 import { messageOf, UserError } from '../shared/errors.ts';
@@ -21,7 +22,6 @@ import {
   roundJson,
   roundText,
   saveFile,
-  saveJunit,
   selftestCode,
   selftestJson,
   selftestLines,
@@ -151,11 +151,11 @@ function optionName(name: string): string {
 
 async function earlierReport(deps: Deps, { diff }: TestArgs): Promise<LabReport | undefined> {
   if (diff === undefined) return undefined;
-  return parseReport(await loadFile(resolve(deps.cwd, diff), '--diff'), diff);
+  return parseReport(await loadFile(resolve(deps.cwd, diff)), diff);
 }
 
 async function saveOutputs(deps: Deps, { junit, html }: TestArgs, run: LabRun): Promise<void> {
   const at = (path: string) => resolve(deps.cwd, path);
-  if (junit !== undefined) await saveJunit(at(junit), run);
+  if (junit !== undefined) await saveFile(at(junit), toJunit(run), 'JUnit file', '--junit');
   if (html !== undefined) await saveFile(at(html), toHtml(run), 'HTML file', '--html');
 }

@@ -6,7 +6,6 @@ import { roundError, type WatchRound } from '../commands/test/labtest.ts';
 import { explainCell } from '../matrix/explain.ts';
 import type { Cell } from '../matrix/types.ts';
 import { hasChanges, renderDiff } from '../report/diff.ts';
-import { toJunit } from '../report/junit.ts';
 import { conclusionOf, type LabRun } from '../report/run.ts';
 import { renderTable } from '../report/table.ts';
 import { describeExpected, describeObserved } from '../report/words.ts';
@@ -176,11 +175,6 @@ export function roundJson(round: WatchRound): unknown {
   };
 }
 
-/** Writes a run as JUnit XML: the whole file or none. Throws UserError where it cannot be written. */
-export async function saveJunit(path: string, run: LabRun): Promise<void> {
-  await saveFile(path, toJunit(run), 'JUnit file', '--junit');
-}
-
 /** A labtest that came to no result, as a run: no cell, and one check that says why. */
 export function failedRun(startedAt: Date, error: unknown): LabRun {
   return {
@@ -212,11 +206,11 @@ export async function saveFile(path: string, content: string, what: string, opti
   });
 }
 
-/** The text of a file that the user named. Throws UserError, naming the option, where it cannot be read. */
-export async function loadFile(path: string, option: string): Promise<string> {
+/** The text of the report that --diff names. Throws UserError where it cannot be read. */
+export async function loadFile(path: string): Promise<string> {
   return readFile(path, 'utf8').catch((cause: unknown) => {
     throw new UserError(`The file cannot be read: ${messageOf(cause)}`, {
-      next: `give ${option} the path of a file that labtest --json wrote`,
+      next: 'give --diff the path of a file that labtest --json wrote',
       cause,
     });
   });

@@ -22,6 +22,9 @@ export interface RunResult {
   readonly stderr: string;
 }
 
+/** For okCodes: whatever a command ends with is its result. */
+export const ANY_CODE: readonly number[] = Array.from({ length: 256 }, (_, code) => code);
+
 /** Runs commands in one place: this host, or a machine over SSH. Throws CommandError on any code outside okCodes. */
 export interface Executor {
   /** Where commands run, for messages: "this host" or a machine's name. */

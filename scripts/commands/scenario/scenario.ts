@@ -1,5 +1,5 @@
 import { type Kubectl, kubectlWith } from '../../cluster/kubectl.ts';
-import { CommandError } from '../../exec/executor.ts';
+import { ANY_CODE, CommandError } from '../../exec/executor.ts';
 import { machinesOf } from '../../plan/types.ts';
 import { SCENARIOS } from '../../scenarios/catalogue.ts';
 import { FACT_KINDS, parseFacts } from '../../scenarios/facts.ts';
@@ -195,13 +195,10 @@ function stageOf(deps: Deps, { kubectl, machines, plan }: OpenLab, emit: Emit): 
         okCodes: ANY_CODE,
         ...(input === undefined ? {} : { input }),
       };
-      if (on !== KUBECTL && machines.get(on) === undefined)
+      const place = on === KUBECTL ? kubectl : machines.get(on);
+      if (place === undefined)
         throw new HarnessError(`There is no connection to ${on}.`, { next: 'npx lab status' });
-      return (
-        on === KUBECTL
-          ? kubectl.run(argv, options)
-          : (machines.get(on)?.run(argv, options) ?? unreachable(on))
-      ).catch((error: unknown) => {
+      return place.run(argv, options).catch((error: unknown) => {
         rethrowIfInterrupted(error);
         if (error instanceof CommandError && error.outcome.exitCode !== null) {
           const { exitCode, stdout, stderr } = error.outcome;
@@ -244,12 +241,6 @@ function stageOf(deps: Deps, { kubectl, machines, plan }: OpenLab, emit: Emit): 
     },
   };
 }
-
-function unreachable(machine: string): never {
-  throw new HarnessError(`There is no connection to ${machine}.`, { next: 'npx lab status' });
-}
-
-const ANY_CODE = Array.from({ length: 256 }, (_, code) => code);
 
 /** What of scenarios' needs this lab has. */
 interface Inventory {
