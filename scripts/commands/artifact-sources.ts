@@ -43,21 +43,10 @@ export function debianArtifacts(local: Executor, cache: string): ArtifactSource 
     async ensure(machines, emit, signal) {
       const all = recipesFor(machines);
       const missing = await missingArtifacts({ cache, all });
-      const made = await ensureArtifacts({
-        host: local,
-        emit,
-        signal,
-        cache,
-        all,
-      });
-      return {
-        artifacts: {
-          image: made.machineImage,
-          software: await debianSoftware(made),
-          kubectl: made.kubectl,
-        },
-        changed: missing.length > 0,
-      };
+      const made = await ensureArtifacts({ host: local, emit, signal, cache, all });
+      const { machineImage: image, kubectl } = made;
+      const software = await debianSoftware(made);
+      return { artifacts: { image, software, kubectl }, changed: missing.length > 0 };
     },
   };
 }
@@ -91,15 +80,9 @@ export function bundleArtifacts(folder: string, local: Executor, cache: string):
     },
     async ensure(machines, emit) {
       const software = await whole(machines, emit);
-      const image = imageOf(software);
-      return {
-        artifacts: {
-          ...(machines === 'prebuilt' && image !== undefined ? { image } : {}),
-          software,
-          kubectl: await hostKubectl(software, cache),
-        },
-        changed: false,
-      };
+      const image = machines === 'prebuilt' ? imageOf(software) : undefined;
+      const kubectl = await hostKubectl(software, cache);
+      return { artifacts: { image, software, kubectl }, changed: false };
     },
     forNodes: forNodes(local, cache),
   };
@@ -171,7 +154,7 @@ function hostKubectlOf(software: Software): SoftwareFile {
  * A kubectl that this host can run. k3s is kubectl too when it is asked to be; it then unpacks itself into its data
  * folder, which here is one in the cache (cmd/k3s/main.go reads it from the configuration file).
  */
-export async function hostKubectl(software: Software, cache: string): Promise<string> {
+async function hostKubectl(software: Software, cache: string): Promise<string> {
   const file = hostKubectlOf(software);
   const binary = await runnableProgram(file, cache, file.role);
   if (file.role === 'kubectl') return binary;
@@ -186,11 +169,7 @@ export async function hostKubectl(software: Software, cache: string): Promise<st
 const MINUTES_PER_FILE = 1;
 
 /** A lab's software from its publishers, pinned by versions.yaml, checked, and kept in the given cache folder. */
-export function onlineArtifacts(
-  distribution: DistributionName,
-  local: Executor,
-  cache: string,
-): ArtifactSource {
+function onlineArtifacts(distribution: DistributionName, local: Executor, cache: string): ArtifactSource {
   const lock = loadVersions();
   const architecture = debianArchitecture();
   const hostPlatform = PLATFORMS.find((each) => each === `${process.platform}/${architecture}`);
@@ -216,25 +195,10 @@ export function onlineArtifacts(
     },
     async ensure(machines, emit, signal) {
       const { fetchOnline } = await online();
-      const { software, bundlePaths, changed } = await fetchOnline({
-        host: local,
-        cache,
-        emit,
-        signal,
-        machines,
-        lock,
-        choice,
-      });
-      const image = imageOf(software);
-      return {
-        artifacts: {
-          ...(image === undefined ? {} : { image }),
-          software,
-          kubectl: await hostKubectl(software, cache),
-          places: bundlePaths,
-        },
-        changed,
-      };
+      const options = { host: local, cache, emit, signal, machines, lock, choice };
+      const { software, bundlePaths: places, changed } = await fetchOnline(options);
+      const kubectl = await hostKubectl(software, cache);
+      return { artifacts: { image: imageOf(software), software, kubectl, places }, changed };
     },
     forNodes: forNodes(local, cache),
   };
