@@ -43,13 +43,11 @@ export interface ServiceFact {
   /** `None` of a headless service; empty of an ExternalName. */
   readonly clusterIp: string;
   readonly externalName: string;
-  readonly externalIps: readonly string[];
   /** What status.loadBalancer says. */
   readonly loadBalancerIps: readonly string[];
   readonly ports: readonly {
     readonly name: string;
     readonly port: number;
-    readonly protocol: string;
     readonly nodePort: number;
   }[];
   readonly healthCheckNodePort: number;
@@ -109,14 +107,12 @@ const service = z.object({
     type: z.string(),
     clusterIP: z.string().default(''),
     externalName: z.string().default(''),
-    externalIPs: z.array(z.string()).default([]),
     healthCheckNodePort: z.number().default(0),
     ports: z
       .array(
         z.object({
           name: z.string().default(''),
           port: z.number(),
-          protocol: z.string().default('TCP'),
           nodePort: z.number().default(0),
         }),
       )
@@ -189,7 +185,6 @@ function serviceFact(
     type: spec.type,
     clusterIp: spec.clusterIP,
     externalName: spec.externalName,
-    externalIps: spec.externalIPs,
     loadBalancerIps: status.loadBalancer.ingress.map(({ ip }) => ip).filter((ip) => ip !== ''),
     ports: spec.ports,
     healthCheckNodePort: spec.healthCheckNodePort,
