@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Executor } from '../exec/executor.ts';
 import { UserError } from '../shared/errors.ts';
+import { ifMissing } from '../shared/files.ts';
 
 /** One entry of apt's sources: deb822 stanzas with several URIs or suites are kept as they are. See sources.list(5). */
 export interface AptSource {
@@ -129,7 +130,7 @@ export function debianArchitecture(arch: string = process.arch): 'amd64' | 'arm6
 /** The mirror and the proxies to it, from the host's own apt configuration (one-line and deb822 sources). */
 export async function findDebianSource(host: Executor, etcApt = '/etc/apt'): Promise<DebianSource> {
   const sources: AptSource[] = parseOneLineSources(await readOptional(join(etcApt, 'sources.list')));
-  const names = await readdir(join(etcApt, 'sources.list.d')).catch(none);
+  const names = await readdir(join(etcApt, 'sources.list.d')).catch(ifMissing([]));
   for (const name of names.sort()) {
     const text = await readOptional(join(etcApt, 'sources.list.d', name));
     if (name.endsWith('.list')) sources.push(...parseOneLineSources(text));
@@ -157,13 +158,5 @@ export async function mirrorProblem(host: Executor, { mirror }: DebianSource): P
 }
 
 async function readOptional(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return '';
-    throw error;
-  });
-}
-
-function none(error: NodeJS.ErrnoException): string[] {
-  if (error.code === 'ENOENT') return [];
-  throw error;
+  return readFile(path, 'utf8').catch(ifMissing(''));
 }

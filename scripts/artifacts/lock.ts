@@ -4,6 +4,7 @@ import { createServer, type ListenOptions, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Interrupted } from '../shared/errors.ts';
+import { ifMissing } from '../shared/files.ts';
 import { POLL_MS } from '../shared/timeouts.ts';
 import { waitFor } from '../shared/wait.ts';
 
@@ -78,10 +79,7 @@ export function buildLock(cache: string, artifact: string): string {
  * Returns the folders removed.
  */
 export async function removeLeftovers(cache: string): Promise<string[]> {
-  const names = await readdir(cache).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
-  });
+  const names = await readdir(cache).catch(ifMissing([]));
   const removed: string[] = [];
   for (const name of names.filter((entry) => entry.startsWith(PREFIX))) {
     const artifact = name.slice(PREFIX.length).replace(/-\d+$/, '');
@@ -128,10 +126,7 @@ function endProcess(pid: number): void {
 /** Processes whose working directory or root lies in the folder. */
 async function processesIn(folder: string): Promise<number[]> {
   // Builds run on Linux alone; what is there elsewhere was downloaded, by a process that is gone.
-  const processes = await readdir('/proc').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
-  });
+  const processes = await readdir('/proc').catch(ifMissing([]));
   const pids = processes.filter((name) => /^\d+$/.test(name));
   const found = await Promise.all(
     pids.map(async (pid) => {

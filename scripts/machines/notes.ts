@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { z } from 'zod';
 import { UserError } from '../shared/errors.ts';
-import { writeAtomic } from '../shared/files.ts';
+import { ifMissing, writeAtomic } from '../shared/files.ts';
 
 /**
  * Where a driver notes what it has made or borrowed, outside the state folder: `$XDG_STATE_HOME/k8s-bgp-lab/DRIVER`, by
@@ -45,10 +45,7 @@ export class Notes<T> {
 
   /** All notes by name, in alphabetical order. */
   async all(): Promise<ReadonlyMap<string, T>> {
-    const files = await readdir(this.folder).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return [];
-      throw error;
-    });
+    const files = await readdir(this.folder).catch(ifMissing([]));
     const found = new Map<string, T>();
     for (const file of files.sort()) {
       const note = file.endsWith('.json') ? await this.read(file.slice(0, -5)) : undefined;

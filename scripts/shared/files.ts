@@ -33,6 +33,14 @@ export function readAsset(...parts: string[]): string {
   return readFileSync(assetPath(...parts), 'utf8');
 }
 
+/** For a `catch`: this value where the file or folder is not there; whatever else went wrong is thrown. */
+export function ifMissing<T>(value: T): (error: NodeJS.ErrnoException) => T {
+  return (error) => {
+    if (error.code === 'ENOENT') return value;
+    throw error;
+  };
+}
+
 /** Writes a file, whole or not at all, and the folders above it; those of a private file are private too. */
 export async function writeAtomic(path: string, content: string, mode = 0o644): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: mode === 0o600 ? 0o700 : 0o755 });
