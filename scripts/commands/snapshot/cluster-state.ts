@@ -1,5 +1,6 @@
 import type { Kubectl } from '../../cluster/kubectl.ts';
 import { isReadyPod, type Pod } from '../../cluster/pods.ts';
+import type { RunOptions } from '../../exec/executor.ts';
 import { type Boots, isOlderThanBoot } from '../../workloads/apply.ts';
 
 interface NodeObject {
@@ -31,14 +32,12 @@ export interface NodesAndPods {
   readonly pods: readonly PodObject[];
 }
 
-/** Reads them with one kubectl: each costs a tenth of a second of processor time. */
-export async function readNodesAndPods(
-  kubectl: Kubectl,
-  ...options: readonly string[]
-): Promise<NodesAndPods> {
-  const { items } = await kubectl.json<{ readonly items: readonly (NodeObject | PodObject)[] }>([
-    ...['get', 'nodes,pods', '--all-namespaces', ...options],
-  ]);
+/** Reads them. */
+export async function readNodesAndPods(kubectl: Kubectl, options: RunOptions = {}): Promise<NodesAndPods> {
+  const { items } = await kubectl.json<{ readonly items: readonly (NodeObject | PodObject)[] }>(
+    ['get', 'nodes,pods', '--all-namespaces'],
+    options,
+  );
   return {
     nodes: items.filter((each): each is NodeObject => each.kind === 'Node'),
     pods: items.filter((each): each is PodObject => each.kind === 'Pod'),

@@ -6,7 +6,7 @@ import type { MachineDriver } from '../../machines/driver.ts';
 import { type LabPlan, theMachine } from '../../plan/types.ts';
 import { UserError } from '../../shared/errors.ts';
 import { type Emit, silent } from '../../shared/events.ts';
-import { POLL_MS, scaleTimeouts, TIMEOUTS } from '../../shared/timeouts.ts';
+import { scaleTimeouts, TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
 import type { Boots } from '../../workloads/apply.ts';
 import { cachedKubectl, noteReach, openApi } from '../access.ts';
@@ -90,8 +90,6 @@ const BACK_STEPS = new Steps<Start & { readonly record: SnapshotRecord }>()
       await waitUntilOnly(record.wrong, {
         what: 'the nodes and pods of the snapshot to be Ready',
         timeoutMs: TIMEOUTS.podsReady,
-        // A kubectl each, and what is waited for needs the processor.
-        pollMs: 2 * POLL_MS,
         look: async () => unready(await readNodesAndPods(kubectl), boots),
         next: 'npx lab status; npx lab kubectl get pods -A',
         emit,
@@ -233,7 +231,8 @@ async function startMachines(
   const api = await openApi(deps, plan, targets);
   closing.push(() => api.close());
   const binary = await cachedKubectl(deps, state);
-  const kubectl = kubectlWith(deps.local, { binary, kubeconfig: state.path('kubeconfig'), ...api.via });
+  const access = { binary, kubeconfig: state.path('kubeconfig'), ...api.via };
+  const kubectl = kubectlWith(deps.local, access, deps.apiReader);
   return { changed: true, machines, kubectl, boots: await bootTimes(machines) };
 }
 
@@ -256,7 +255,7 @@ async function recreate(
     look: async () => {
       await apiServer.run(['timeout', '20', 'bash', '-c', LISTENS, hostname, port]);
       // Some questions that come while it starts are never answered.
-      const seen = await readNodesAndPods(kubectl, '--request-timeout', '3s');
+      const seen = await readNodesAndPods(kubectl, { timeoutMs: 3_000 });
       return { done: true, value: podsNamed(seen, names) };
     },
   });

@@ -134,8 +134,8 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
       cost: async ({ lab }) => costOfSnapshot((await theDaemon()).api, lab),
       save: (plan, name, emit) =>
         exclusively(plan.lab, async () => saveSnapshot((await theDaemon()).api, plan, name, emit)),
-      putBack: (plan, name, emit) =>
-        exclusively(plan.lab, async () => putBackSnapshot((await theDaemon()).api, plan, name, emit)),
+      putBack: (plan, name) =>
+        exclusively(plan.lab, async () => putBackSnapshot((await theDaemon()).api, plan, name)),
       start: (plan) => exclusively(plan.lab, async () => startAll((await theDaemon()).api, plan)),
       remove: ({ lab }, name) =>
         exclusively(lab, async () => removeSnapshot((await theDaemon()).api, lab, name)),

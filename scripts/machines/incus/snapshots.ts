@@ -69,20 +69,16 @@ export async function saveSnapshot(api: IncusApi, plan: LabPlan, name: string, e
 
 const SAVE_AGAIN = 'npx lab snapshot save NAME   (with the same name: what is half made is made again)';
 
-/** Stops all machines, then puts back the disk of each. */
-export async function putBackSnapshot(api: IncusApi, plan: LabPlan, name: string, emit: Emit): Promise<void> {
+/** Stops all machines and puts back the disk of each. */
+export async function putBackSnapshot(api: IncusApi, plan: LabPlan, name: string): Promise<void> {
   const { lab } = plan;
   await waitForOperations(api, lab);
   const instances = await ownInstances(api, lab);
-  const again = `npx lab snapshot restore ${name}`;
-  const running = instances.filter(({ status }) => status !== 'Stopped');
-  const stopped = await onEach(running, (each) => setState(api, lab, each.name, 'stop'));
-  if (stopped.failed.length > 0) throw notDone('Not stopped', stopped.failed, again);
-  emit({ type: 'note', text: `${running.length} machines stopped` });
-  const back = await onEach(instances, (each) =>
-    api.put(inProject(lab, `/1.0/instances/${each.name}`), { restore: name }),
-  );
-  if (back.failed.length > 0) throw notDone('Not put back', back.failed, again);
+  const back = await onEach(instances, async (each) => {
+    if (each.status !== 'Stopped') await setState(api, lab, each.name, 'stop');
+    await api.put(inProject(lab, `/1.0/instances/${each.name}`), { restore: name });
+  });
+  if (back.failed.length > 0) throw notDone('Not put back', back.failed, `npx lab snapshot restore ${name}`);
 }
 
 /** Starts every machine that is stopped; first the control plane, which all others wait for. */
