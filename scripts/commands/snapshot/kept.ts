@@ -49,17 +49,17 @@ export async function keepLabup(lab: LabThatIsUp, emit: Emit): Promise<boolean> 
   const { plan, state } = lab;
   const { snapshots } = lab.driver;
   if (snapshots === undefined || (await snapshots.cost(plan)) !== undefined) return false;
-  const seen = (await snapshotsOf({ plan, state, snapshots })).find(({ name }) => name === LABUP_SNAPSHOT);
+  const keeper = { plan, state, snapshots };
+  const seen = (await snapshotsOf(keeper)).find(({ name }) => name === LABUP_SNAPSHOT);
   if (seen?.complete) return false;
-  if (seen !== undefined) await removeOne(snapshots, state, plan, LABUP_SNAPSHOT, emit);
-  await keep(snapshots, state, LABUP_SNAPSHOT, await recordOf(lab, []), emit);
+  if (seen !== undefined) await removeOne(keeper, LABUP_SNAPSHOT, emit);
+  await keep(keeper, LABUP_SNAPSHOT, await recordOf(lab, []), emit);
   return true;
 }
 
 /** Keeps the disks, then the record: without it a snapshot is incomplete. */
 export async function keep(
-  snapshots: Snapshots,
-  state: LabState,
+  { snapshots, state }: Keeper,
   name: string,
   record: SnapshotRecord,
   emit: Emit,
@@ -70,13 +70,7 @@ export async function keep(
 }
 
 /** Removes a snapshot, or what there is of it. */
-export async function removeOne(
-  snapshots: Snapshots,
-  state: LabState,
-  plan: LabPlan,
-  name: string,
-  emit: Emit,
-) {
+export async function removeOne({ snapshots, state, plan }: Keeper, name: string, emit: Emit) {
   await state.removeFile(`snapshots/${name}.json`);
   await snapshots.remove(plan, name, emit);
 }

@@ -65,10 +65,11 @@ const SAVE_STEPS = new Steps<Start>()
     id: 'save',
     title: 'Disks of all machines',
     why: 'all as they are at one time',
-    run: async ({ plan, name, state, snapshots, record }, emit) => {
+    run: async ({ record, ...start }, emit) => {
+      const { plan, name, snapshots } = start;
       const cost = await snapshots.cost(plan);
       if (cost !== undefined) emit({ type: 'warning', text: `this takes a while: ${cost}` });
-      await keep(snapshots, state, name, record, emit);
+      await keep(start, name, record, emit);
       return { changed: true };
     },
   });
@@ -131,13 +132,13 @@ const RESTORE_STEPS = new Steps<Start & { readonly record: SnapshotRecord }>()
 /** `lab snapshot save`: keeps the disks of all machines and what must be there again after a restore. */
 export async function saveSnapshot(deps: Deps, name: string, options: LabOptions): Promise<OneSnapshot> {
   return onLab(deps, name, options, async (start) => {
-    const { plan, state, snapshots } = start;
+    const { plan, snapshots } = start;
     const seen = (await snapshotsOf(start)).find((each) => each.name === name);
     if (seen?.complete)
       throw new UserError(`There is a snapshot "${name}" already.`, {
         next: `npx lab snapshot remove ${name}   (or choose another name)`,
       });
-    if (seen !== undefined) await removeOne(snapshots, state, plan, name, silent);
+    if (seen !== undefined) await removeOne(start, name, silent);
     const steps = snapshots.stops ? SAVE_STEPS.and(BACK_STEPS) : SAVE_STEPS;
     await steps.run(start, deps.runSteps);
     return { lab: plan.lab, snapshot: required(await snapshotsOf(start), name, plan) };
@@ -178,9 +179,9 @@ export async function resetLab(deps: Deps, options: LabOptions): Promise<Restore
 /** `lab snapshot remove`: also what is incomplete. */
 export async function removeSnapshot(deps: Deps, name: string, options: LabOptions): Promise<OneSnapshot> {
   return onLab(deps, name, options, async (start) => {
-    const { plan, state, snapshots } = start;
+    const { plan } = start;
     const snapshot = required(await snapshotsOf(start), name, plan);
-    await removeOne(snapshots, state, plan, name, silent);
+    await removeOne(start, name, silent);
     return { lab: plan.lab, snapshot };
   });
 }
