@@ -233,13 +233,17 @@ function recipeOf(image: MachineImage, { userData, metaData, networkConfig }: Cl
  * What LXC itself must allow beyond a privileged container: kept capabilities, writable /proc/sys and cgroups, and all
  * device nodes, since runc gives privileged pods (kube-proxy) "a *:* rwm" and a child cgroup cannot have more than ours.
  */
-export function rawLxc(cgroupV2: boolean): string {
+export function rawLxc(cgroupV2: boolean, { role }: Pick<MachinePlan, 'role'>): string {
   return [
     'lxc.cap.drop=',
     'lxc.mount.auto=',
     'lxc.mount.auto=proc:rw sys:rw cgroup:rw',
     `lxc.${cgroupV2 ? 'cgroup2' : 'cgroup'}.devices.deny=`,
     `lxc.${cgroupV2 ? 'cgroup2' : 'cgroup'}.devices.allow=a`,
+    // All others wait for the control plane. The default is 100, or 1024.
+    ...(role === 'control-plane'
+      ? [`lxc.${cgroupV2 ? 'cgroup2.cpu.weight=800' : 'cgroup.cpu.shares=8192'}`]
+      : []),
   ].join('\n');
 }
 
@@ -263,7 +267,7 @@ function instanceBody(
       'boot.autostart': 'false',
       'security.privileged': 'true',
       'security.nesting': 'true',
-      'raw.lxc': rawLxc(existsSync('/sys/fs/cgroup/cgroup.controllers')),
+      'raw.lxc': rawLxc(existsSync('/sys/fs/cgroup/cgroup.controllers'), machine),
       'user.user-data': userData,
       'user.meta-data': metaData,
       'user.network-config': networkConfig,
