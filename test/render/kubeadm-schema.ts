@@ -16,7 +16,9 @@ const kubeadm = <K extends string>(kind: K) => ({
 
 /** Arg: a list, where v1beta3 and before had a map. Values are always text. */
 const args = z.array(z.strictObject({ name: z.string().regex(/^[a-z][a-z-]+$/), value: z.string() }));
-const component = z.strictObject({ extraArgs: args });
+/** EnvVar: that of a container. */
+const envs = z.array(z.strictObject({ name: z.string().regex(/^[A-Z]+$/), value: z.string() }));
+const component = z.strictObject({ extraEnvs: envs, extraArgs: args });
 const nodeRegistration = z.strictObject({
   name: z.string(),
   criSocket: z.string().startsWith('unix:///'),
@@ -37,10 +39,10 @@ export const ClusterConfiguration = z.strictObject({
   imageRepository: z.string(),
   controlPlaneEndpoint: endpoint,
   networking: z.strictObject({ podSubnet: z.cidrv4(), serviceSubnet: z.cidrv4(), dnsDomain: z.string() }),
-  apiServer: z.strictObject({ certSANs: z.array(z.string()) }),
+  apiServer: z.strictObject({ certSANs: z.array(z.string()), extraEnvs: envs }),
   controllerManager: component,
   scheduler: component,
-  etcd: z.strictObject({ local: z.strictObject({ dataDir: z.string(), extraArgs: args }) }),
+  etcd: z.strictObject({ local: z.strictObject({ dataDir: z.string(), extraEnvs: envs, extraArgs: args }) }),
 });
 
 export const JoinConfiguration = z.strictObject({
