@@ -5,7 +5,7 @@ import { type BackgroundProcess, isRunning, thisProcess } from '../exec/local.ts
 import type { SshTarget } from '../exec/ssh.ts';
 import type { LabPlan } from '../plan/types.ts';
 import { UserError } from '../shared/errors.ts';
-import { writeAtomic } from '../shared/files.ts';
+import { ifMissing, writeAtomic } from '../shared/files.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import type { DistributionName, DriverName } from '../spec/types.ts';
 import type { StepTiming } from './steps.ts';
@@ -120,15 +120,12 @@ export class LabState {
   }
 
   async read(name: string): Promise<string | undefined> {
-    return readFile(this.path(name), 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined;
-      throw error;
-    });
+    return readFile(this.path(name), 'utf8').catch(ifMissing(undefined));
   }
 
   /** Names in one of the state folder's folders, sorted; none where there is no such folder. */
   async list(folder: string): Promise<readonly string[]> {
-    return (await readdir(this.path(folder)).catch(emptyIfAbsent)).sort();
+    return (await readdir(this.path(folder)).catch(ifMissing([]))).sort();
   }
 
   /** Removes a file of the state folder, if it is there. */
@@ -195,9 +192,4 @@ export class LabState {
       });
     }
   }
-}
-
-function emptyIfAbsent(error: NodeJS.ErrnoException): string[] {
-  if (error.code === 'ENOENT') return [];
-  throw error;
 }

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import type { ClusterContext } from '../../cluster/distribution.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
 import type { RunOptions } from '../../exec/executor.ts';
-import { writeAtomic } from '../../shared/files.ts';
+import { ifMissing, writeAtomic } from '../../shared/files.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
 import { waitFor } from '../../shared/wait.ts';
 
@@ -33,10 +33,7 @@ export async function applyServerSide(kubectl: Kubectl, manifests: Manifests): P
 }
 
 async function noted(path: string): Promise<string | undefined> {
-  return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
+  return readFile(path, 'utf8').catch(ifMissing(undefined));
 }
 
 /** Each object with what changes when its wishes do: its generation, or its version where a kind has no generation. */
