@@ -66,6 +66,14 @@ describe('a lab from nothing', () => {
     expect([...running].sort()).toEqual([...NAMES].sort());
   });
 
+  it('gives the control plane alone more than the usual share of the processors', async () => {
+    await up();
+    const favoured = NAMES.filter((name) =>
+      /cpu\.(shares|weight)=/.test(instance(name).config['raw.lxc'] ?? ''),
+    );
+    expect(favoured).toEqual(['k8smaster1']);
+  });
+
   it('has a bridge without any way out', async () => {
     await up();
     expect(server.networks.get('labbr0')?.config).toMatchObject({
