@@ -135,6 +135,23 @@ describe("Calico's manifest", () => {
     expect(text).toContain('# Source: calico/templates/calico-config.yaml');
   });
 
+  it('leaves CRDs in their place, as they are written', () => {
+    const crd = 'kind: CustomResourceDefinition\nmetadata:\n  name: x\nspec: {   a:  1 }\n';
+    const [before, ...after] = EXCERPT.split('---\nkind: DaemonSet');
+    const text = renderCalicoManifest(
+      plan,
+      `${before}---\n${crd}---\nkind: DaemonSet${after.join('')}`,
+      'v1',
+    );
+    expect(text).toContain(`---\n${crd}---\n`);
+    expect(objectsOf(text).map(({ kind }) => kind)).toEqual([
+      'ConfigMap',
+      'CustomResourceDefinition',
+      'DaemonSet',
+      'Deployment',
+    ]);
+  });
+
   it('asks a container that starts every second, with its own question', () => {
     const [, node, controllers] = containersOf(renderCalicoManifest(plan, EXCERPT, 'v1'));
     expect(node?.startupProbe).toEqual({
