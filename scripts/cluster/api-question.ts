@@ -4,8 +4,13 @@ export interface ApiAnswer {
   readonly text: string;
 }
 
-/** GET of a path of the API server. Throws where no answer comes. */
-export type ApiReader = (path: string, timeoutMs: number, signal?: AbortSignal) => Promise<ApiAnswer>;
+/** GET of a path of the API server, in the form that `accept` names if not as JSON. Throws where no answer comes. */
+export type ApiReader = (
+  path: string,
+  timeoutMs: number,
+  signal?: AbortSignal,
+  accept?: string,
+) => Promise<ApiAnswer>;
 
 /** A `kubectl get` in terms of the API: its one raw path, or the objects that it prints as JSON. */
 export type ApiQuestion =

@@ -23,6 +23,8 @@ export interface Kubectl {
   run(args: readonly string[], options?: RunOptions): Promise<RunResult>;
   /** Runs kubectl with `-o json` and returns the parsed answer. */
   json<T>(args: readonly string[], options?: RunOptions): Promise<T>;
+  /** GET of a path without a process of kubectl, in the form that `accept` names; undefined where no answer comes. */
+  ask?(path: string, accept?: string): Promise<ApiAnswer | undefined>;
 }
 
 /**
@@ -55,14 +57,15 @@ export function kubectlWith(
   const direct = async <T>(
     args: readonly string[],
     { signal, timeoutMs = DIRECT_TIMEOUT_MS }: RunOptions,
-    use: (question: ApiQuestion, ask: (path: string) => Promise<ApiAnswer>) => Promise<T>,
+    use: (question: ApiQuestion, ask: (path: string, accept?: string) => Promise<ApiAnswer>) => Promise<T>,
   ): Promise<T | undefined> => {
     const question = connect === undefined ? undefined : questionOf(args);
     if (connect === undefined || question === undefined) return undefined;
     try {
       reader ??= connect(access);
       const read = await reader;
-      return await use(question, (path) => read(path, Math.min(timeoutMs, DIRECT_TIMEOUT_MS), signal));
+      const within = Math.min(timeoutMs, DIRECT_TIMEOUT_MS);
+      return await use(question, (path, accept) => read(path, within, signal, accept));
     } catch {
       reader = undefined;
       return undefined;
@@ -88,6 +91,10 @@ export function kubectlWith(
   return {
     access,
     run,
+    ...(connect !== undefined && {
+      ask: (path: string, accept?: string) =>
+        direct(['get', '--raw', path], {}, (_, ask) => ask(path, accept)),
+    }),
     json: async <T>(args: readonly string[], options: RunOptions = {}) => {
       const wanted = [...args, '-o', 'json'];
       const answer = await direct(wanted, options, (question, ask) =>

@@ -1,4 +1,5 @@
 import { parseAllDocuments } from 'yaml';
+import { isApplied } from '../cluster/applied.ts';
 import type { Kubectl } from '../cluster/kubectl.ts';
 import { explainPods, isCrashing, isReadyPod, type Pod, type PodList, reasonOf } from '../cluster/pods.ts';
 import type { Emit } from '../shared/events.ts';
@@ -13,6 +14,7 @@ const NO_ACCOUNT = /error looking up service account ([^/\s]+)\/default:/;
  * counts from when the controller manager runs, which is waited for apart.
  */
 export async function applyManifests(kubectl: Kubectl, yaml: string, signal?: AbortSignal): Promise<boolean> {
+  if (await isApplied(kubectl, yaml)) return false;
   let created = false;
   const apply = (mayLackAccount: boolean) =>
     waitFor<{ readonly namespace?: string | undefined }>({

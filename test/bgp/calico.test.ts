@@ -521,3 +521,39 @@ it('a manifest that is none is the lab’s failure', async () => {
   const given = software(['calico-manifest', 'calico.yaml', 'kind: Namespace\n']);
   await expect(calicoCni.deploy(cluster(() => '').kubectl, given, context())).rejects.toThrow(LabFailure);
 });
+
+it('a manifest that nobody has changed is told from others without a kubectl', async () => {
+  const manifest = CALICO_MANIFEST.replaceAll(/^kind:/gm, 'apiVersion: apps/v1\nkind:');
+  const given = software(['calico-manifest', 'calico.yaml', manifest]);
+  let generation = 1;
+  const local = recordingExecutor(() => '');
+  const kinds = (...names: string[]) => ({
+    resources: names.map((kind) => ({ kind, name: kind.toLowerCase(), namespaced: true })),
+  });
+  const asked: (readonly [string, string | undefined])[] = [];
+  const lab = mkdtempSync(join(folder, 'lab-'));
+  const kubectl = kubectlWith(
+    local,
+    { binary: '/cache/kubectl', kubeconfig: join(lab, 'kubeconfig') },
+    async () => async (path, _timeoutMs, _signal, accept) => {
+      asked.push([path, accept]);
+      const said = /^\/api(s\/apps)?\/v1$/.test(path)
+        ? kinds('DaemonSet', 'Deployment', 'ConfigMap')
+        : { metadata: { uid: path, resourceVersion: '7', generation } };
+      return { status: 200, text: json(said) };
+    },
+  );
+  const applied = () => local.lines().filter((line) => line.includes('--server-side')).length;
+  await calicoCni.deploy(kubectl, given, context());
+  expect(await calicoCni.deploy(kubectl, given, context())).toBe(false);
+  expect(applied()).toBe(1);
+  expect(local.lines().some((line) => line.includes(' get '))).toBe(false);
+  const node = asked.find(([path]) => path.endsWith('/daemonset/calico-node'));
+  expect(node).toEqual([
+    '/apis/apps/v1/namespaces/default/daemonset/calico-node',
+    expect.stringContaining('as=PartialObjectMetadata;'),
+  ]);
+  generation = 2;
+  await calicoCni.deploy(kubectl, given, context());
+  expect(applied()).toBe(2);
+});

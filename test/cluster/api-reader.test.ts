@@ -38,7 +38,7 @@ beforeAll(async () => {
     { ca, cert, key, requestCert: true, rejectUnauthorized: true },
     (request, response) => {
       asked.push(request.url ?? '');
-      const answer = ANSWERS[request.url ?? ''];
+      const answer = request.url === '/form' ? request.headers.accept : ANSWERS[request.url ?? ''];
       response.writeHead(request.url === '/waits' ? 400 : answer === undefined ? 404 : 200);
       response.end(typeof answer === 'string' ? answer : JSON.stringify(answer ?? { code: 404 }));
     },
@@ -119,6 +119,12 @@ describe('an API server that answers', () => {
     expect(local.lines()).toEqual([]);
     await kubectl.run(['get', '--raw', '/apis/x']);
     expect(local.lines()).toHaveLength(1);
+  });
+
+  it('is asked in the form that is wanted', async () => {
+    const { kubectl } = client();
+    expect(await kubectl.ask?.('/form')).toEqual({ status: 200, text: 'application/json' });
+    expect(await kubectl.ask?.('/form', 'text/plain')).toEqual({ status: 200, text: 'text/plain' });
   });
 
   it('is reached by a forward, under the name that its certificate is for', async () => {

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { isApplied } from '../../cluster/applied.ts';
 import type { ClusterContext } from '../../cluster/distribution.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
+import { liveObjects, METADATA_ONLY, namesIn, type ObjectName } from '../../cluster/live-objects.ts';
 import type { RunOptions } from '../../exec/executor.ts';
 import { ifMissing, writeAtomic } from '../../shared/files.ts';
 import { TIMEOUTS } from '../../shared/timeouts.ts';
@@ -19,15 +21,16 @@ const GENERATIONS = 'U:.metadata.uid,G:.metadata.generation,R:.metadata.resource
  * was after it is noted beside the kubeconfig: where they all are so still, the same manifests are not applied again.
  */
 export async function applyServerSide(kubectl: Kubectl, manifests: Manifests): Promise<boolean> {
-  const text = 'file' in manifests ? await readFile(manifests.file) : manifests.text;
+  const text = 'file' in manifests ? await readFile(manifests.file, 'utf8') : manifests.text;
   const key = createHash('sha256').update(text).digest('hex').slice(0, 16);
   const note = join(dirname(kubectl.access.kubeconfig), 'applied', key);
-  const before = await generations(kubectl, manifests);
+  const names = namesIn(text);
+  const before = await generations(kubectl, manifests, names);
   if (before.length > 0 && before.join('\n') === (await noted(note))) return false;
   const flags = ['--server-side', '--force-conflicts', '--field-manager', 'labup'];
   const [args, options] = sourceOf(manifests);
   await kubectl.run(['apply', ...flags, ...args], options);
-  const after = await generations(kubectl, manifests);
+  const after = await generations(kubectl, manifests, names);
   await writeAtomic(note, after.join('\n'));
   return before.length !== after.length || before.some((line) => !after.includes(line));
 }
@@ -36,8 +39,27 @@ async function noted(path: string): Promise<string | undefined> {
   return readFile(path, 'utf8').catch(ifMissing(undefined));
 }
 
+interface Versioned {
+  readonly metadata: {
+    readonly uid: string;
+    readonly generation?: number;
+    readonly resourceVersion: string;
+  };
+}
+
 /** Each object with what changes when its wishes do: its generation, or its version where a kind has no generation. */
-async function generations(kubectl: Kubectl, manifests: Manifests): Promise<readonly string[]> {
+async function generations(
+  kubectl: Kubectl,
+  manifests: Manifests,
+  names: readonly ObjectName[] | undefined,
+): Promise<readonly string[]> {
+  const live = names && (await liveObjects<Versioned>(kubectl, names, METADATA_ONLY));
+  if (live !== undefined)
+    return live.flatMap((each) => {
+      if (each === undefined) return [];
+      const { uid, generation, resourceVersion } = each.metadata;
+      return `${uid} ${generation ?? resourceVersion}`;
+    });
   const [args, options] = sourceOf(manifests);
   const flags = ['--ignore-not-found', '--no-headers', '--output', `custom-columns=${GENERATIONS}`];
   // 1: a kind that the cluster does not know yet.
@@ -67,6 +89,7 @@ export async function applyWhenServed(
   yaml: string,
   { emit, signal }: ClusterContext,
 ): Promise<boolean> {
+  if (await isApplied(kubectl, yaml)) return false;
   let changed = false;
   return waitFor({
     what: "Calico's API to accept the lab's resources",

@@ -1,3 +1,4 @@
+import { LAST_APPLIED } from '../../cluster/applied.ts';
 import type { Kubectl } from '../../cluster/kubectl.ts';
 import { isReadyPod, type Pod } from '../../cluster/pods.ts';
 import type { RunOptions } from '../../exec/executor.ts';
@@ -81,8 +82,6 @@ export function bareRunningPods({ pods }: NodesAndPods): readonly string[] {
 export function podsNamed({ pods }: NodesAndPods, names: readonly string[]): readonly PodObject[] {
   return pods.filter((pod) => names.includes(nameOf(pod)));
 }
-
-const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
 /**
  * Makes pods again; right also where an earlier attempt has made some of them. What was applied is applied, as it was given
