@@ -59,7 +59,10 @@ rm -rf "$root"/etc/ssh/ssh_host_* "$root/var/lib/dbus/machine-id" "$root"/var/li
   "$root"/var/log/*.log "$root"/var/log/apt "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old \
   "$root/var/log/journal" "$root/etc/apt/apt.conf.d/99mmdebstrap" "$root/usr/lib/sysctl.d/99-protect-links.conf" \
   "$root"/usr/bin/containerd-stress \
+  "$root"/var/lib/dpkg/info/*.md5sums "$root"/var/lib/dpkg/info/*.shlibs "$root"/var/lib/dpkg/info/*.symbols \
   "$root"/usr/bin/containerd-shim "$root"/usr/bin/containerd-shim-runc-v1
+# ifup runs them for each interface, and neither has anything to set: sixty processes at each boot.
+rm -f "$root"/etc/network/if-*.d/ethtool "$root"/etc/network/if-*.d/resolved
 # Only the plugins that a lab's CNI configuration names.
 for plugin in "$root"/usr/lib/cni/*; do
   case ${plugin##*/} in bridge | host-local | loopback | portmap | ptp) ;; *) rm "$plugin" ;; esac

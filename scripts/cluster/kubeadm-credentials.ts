@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
-import { parse, parseDocument } from 'yaml';
+import { join, relative } from 'node:path';
+import { parseDocument } from 'yaml';
 import type { Executor } from '../exec/executor.ts';
 import type { RemoteMachine } from '../exec/ssh.ts';
 import { type LabPlan, machinesOf, theMachine } from '../plan/types.ts';
@@ -9,18 +9,11 @@ import { type RenderedFile, writeAtomic } from '../shared/files.ts';
 import type { Secrets } from '../shared/secrets.ts';
 import { TIMEOUTS } from '../shared/timeouts.ts';
 import type { Credentials } from './distribution.ts';
+import { type KubeletCertificates, makeKubeletCertificates } from './kubelet-certificates.ts';
 
 const KUBERNETES = '/etc/kubernetes';
-const CLIENT_PEM = '/var/lib/kubelet/pki/kubelet-client-current.pem';
-
-interface Kubeconfig {
-  readonly clusters: readonly [
-    { readonly cluster: { readonly server: string; readonly 'certificate-authority-data': string } },
-  ];
-  readonly users: readonly [
-    { readonly user: { readonly 'client-certificate-data': string; readonly 'client-key-data': string } },
-  ];
-}
+const KUBELET_PKI = '/var/lib/kubelet/pki';
+const CLIENT_PEM = `${KUBELET_PKI}/kubelet-client-current.pem`;
 
 /** Whether a plan's nodes can be given their credentials beforehand; where not they get them by `kubeadm join`. */
 export function makesCredentials({ choices, kubernetes }: LabPlan): boolean {
@@ -28,8 +21,8 @@ export function makesCredentials({ choices, kubernetes }: LabPlan): boolean {
 }
 
 /**
- * Makes on this host, with kubeadm itself, every certificate and kubeconfig that `kubeadm init` makes, and a client
- * certificate for each worker's kubelet, which otherwise a bootstrap token gets from the control plane. The folder holds
+ * Makes on this host, with kubeadm itself, every certificate and kubeconfig that `kubeadm init` makes, and the certificates
+ * of each kubelet, whose client certificate a bootstrap token otherwise gets from the control plane. The folder holds
  * the CA's key only meanwhile: afterwards it is on the control plane alone, where kubeadm has it.
  * https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-init-phase/
  */
@@ -44,25 +37,27 @@ export async function makeCredentials(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
     const config = join(folder, 'kubeadm.yaml');
-    await writeAtomic(
-      config,
-      renderKubeadmInit(plan, secrets, { certificatesDir: join(folder, 'pki') }),
-      0o600,
-    );
-    const run = async (...args: string[]) =>
-      (await local.run([kubeadm, ...args, '--config', config], { timeoutMs: TIMEOUTS.command })).stdout;
+    const made = join(folder, 'kubernetes');
+    const pki = join(made, 'pki');
+    await writeAtomic(config, renderKubeadmInit(plan, secrets, { certificatesDir: pki }), 0o600);
+    const run = (...args: string[]) =>
+      local.run([kubeadm, ...args, '--config', config], { timeoutMs: TIMEOUTS.command });
     await run('init', 'phase', 'certs', 'all');
-    const user = (name: string) =>
-      run('alpha', 'kubeconfig', 'user', '--client-name', `system:node:${name}`, '--org', 'system:nodes');
-    const [, ...workers] = await Promise.all([
-      run('init', 'phase', 'kubeconfig', 'all', '--kubeconfig-dir', folder),
-      ...machinesOf(plan, 'worker').map(async ({ name }) => [name, workerFiles(await user(name))] as const),
+    const [, ...kubelets] = await Promise.all([
+      run('init', 'phase', 'kubeconfig', 'all', '--kubeconfig-dir', made),
+      ...machinesOf(plan, 'control-plane', 'worker').map(async ({ name }) => {
+        return [name, kubeletFiles(await makeKubeletCertificates(local, folder, name, pki))] as const;
+      }),
     ]);
-    const first = await controlPlaneFiles(folder);
+    const ca = await readFile(join(pki, 'ca.crt'), 'utf8');
+    const first = theMachine(plan, 'control-plane').name;
+    const others = await Promise.all([controlPlaneFiles(made), workerFiles(plan, ca)]);
     return {
-      ca: await readFile(join(folder, 'pki/ca.crt'), 'utf8'),
-      kubeconfig: await readFile(join(folder, 'admin.conf'), 'utf8'),
-      files: new Map([[theMachine(plan, 'control-plane').name, first], ...workers]),
+      ca,
+      kubeconfig: await readFile(join(made, 'admin.conf'), 'utf8'),
+      files: new Map(
+        kubelets.map(([name, files]) => [name, [...files, ...others[name === first ? 0 : 1]]] as const),
+      ),
     };
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -72,40 +67,40 @@ export async function makeCredentials(
 /** Gives a node its credentials, as kubeadm and kubelet would leave them. */
 export async function putCredentials(machine: RemoteMachine, credentials: Credentials): Promise<void> {
   const files = credentials.files.get(machine.name) ?? [];
-  const pem = files.find(({ path }) => path.startsWith(dirname(CLIENT_PEM)))?.path ?? '';
+  const pem = files.find(({ path }) => path.startsWith(`${KUBELET_PKI}/kubelet-client-`))?.path ?? '';
   await machine.writeFiles(files);
   await machine.run(['ln', '--symbolic', '--force', pem, CLIENT_PEM]);
 }
 
+/** Everything that kubeadm has made in a folder, which stands for that of Kubernetes on the control plane. */
 async function controlPlaneFiles(folder: string): Promise<readonly RenderedFile[]> {
   const names = await readdir(folder, { recursive: true, withFileTypes: true });
-  const made = names.filter((entry) => entry.isFile() && !entry.name.endsWith('.yaml'));
-  const files = await Promise.all(
-    made.map(async ({ parentPath, name }) => {
-      const path = join(parentPath, name);
-      const [content, { mode }] = await Promise.all([readFile(path, 'utf8'), stat(path)]);
-      return { path: join(KUBERNETES, relative(folder, path)), content, mode: mode & 0o777 };
-    }),
+  return Promise.all(
+    names
+      .filter((entry) => entry.isFile())
+      .map(async ({ parentPath, name }) => {
+        const path = join(parentPath, name);
+        const [content, { mode }] = await Promise.all([readFile(path, 'utf8'), stat(path)]);
+        const file = { path: join(KUBERNETES, relative(folder, path)), content, mode: mode & 0o777 };
+        return name === 'kubelet.conf' ? rotatable(file) : file;
+      }),
   );
-  return files.flatMap((file) => (file.path === `${KUBERNETES}/kubelet.conf` ? rotatable(file) : [file]));
 }
 
 /** As the phase kubelet-finalize leaves kubelet.conf once kubelet has a certificate of its own. */
-function rotatable(file: RenderedFile): readonly RenderedFile[] {
+function rotatable(file: RenderedFile): RenderedFile {
   const document = parseDocument(file.content);
   document.setIn(['users', 0, 'user'], { 'client-certificate': CLIENT_PEM, 'client-key': CLIENT_PEM });
-  return [{ ...file, content: document.toString({ lineWidth: 0 }) }, clientPem(file.content)];
+  return { ...file, content: document.toString({ lineWidth: 0 }) };
 }
 
-/** As kubelet itself leaves kubelet.conf and its certificate after `kubeadm join` has had it bootstrap. */
-function workerFiles(kubeconfig: string): readonly RenderedFile[] {
-  const { clusters } = parse(kubeconfig) as Kubeconfig;
-  const { server, 'certificate-authority-data': ca } = clusters[0].cluster;
+/** As kubelet itself leaves kubelet.conf after `kubeadm join` has had it bootstrap. */
+function workerFiles({ kubernetes }: LabPlan, ca: string): readonly RenderedFile[] {
   const content = `apiVersion: v1
 clusters:
 - cluster:
-    certificate-authority-data: ${ca}
-    server: ${server}
+    certificate-authority-data: ${Buffer.from(ca).toString('base64')}
+    server: https://${kubernetes.apiServer}
   name: default-cluster
 contexts:
 - context:
@@ -124,17 +119,20 @@ users:
 `;
   return [
     { path: `${KUBERNETES}/kubelet.conf`, content, mode: 0o600 },
-    { path: `${KUBERNETES}/pki/ca.crt`, content: decoded(ca), mode: 0o644 },
-    clientPem(kubeconfig),
+    { path: `${KUBERNETES}/pki/ca.crt`, content: ca, mode: 0o644 },
   ];
 }
 
-/** Certificate and key in one file, as kubelet keeps them; putCredentials links it to the name that kubelet reads. */
-function clientPem(kubeconfig: string): RenderedFile {
-  const { user } = (parse(kubeconfig) as Kubeconfig).users[0];
-  const content = decoded(user['client-certificate-data']) + decoded(user['client-key-data']);
+/**
+ * The certificates where kubelet keeps them: that of the client with its key in one file, which putCredentials links to the
+ * name that kubelet reads.
+ */
+function kubeletFiles({ client, serving }: KubeletCertificates): readonly RenderedFile[] {
   const time = new Date().toISOString().slice(0, 19).replace(/[T:]/g, '-');
-  return { path: CLIENT_PEM.replace('current', time), content, mode: 0o600 };
+  const pem = CLIENT_PEM.replace('current', time);
+  return [
+    { path: pem, content: client.certificate + client.key, mode: 0o600 },
+    { path: `${KUBELET_PKI}/kubelet.crt`, content: serving.certificate, mode: 0o644 },
+    { path: `${KUBELET_PKI}/kubelet.key`, content: serving.key, mode: 0o600 },
+  ];
 }
-
-const decoded = (base64: string) => Buffer.from(base64, 'base64').toString();

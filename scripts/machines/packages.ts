@@ -36,6 +36,7 @@ const BAKED: readonly Need[] = [
   { program: 'mkfs.btrfs', package: 'btrfs-progs', for: 'copy-on-write machines' },
   { program: 'btrfs', package: 'btrfs-progs', for: 'copy-on-write machines' },
   { program: 'unsquashfs', package: 'squashfs-tools', for: 'the machine image' },
+  { program: 'openssl', package: 'openssl', for: "the kubelets' certificates" },
 ];
 
 const TO_BUILD: readonly Need[] = [

@@ -1,44 +1,33 @@
+import { execFile } from 'node:child_process';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { existsSync, mkdtempSync } from 'node:fs';
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
-import { parseAllDocuments, stringify } from 'yaml';
+import { parse, parseAllDocuments, stringify } from 'yaml';
 import type { Credentials } from '../../scripts/cluster/distribution.ts';
 import { kubeadmDistribution } from '../../scripts/cluster/kubeadm.ts';
 import { makeCredentials, makesCredentials } from '../../scripts/cluster/kubeadm-credentials.ts';
 import { kubectlWith } from '../../scripts/cluster/kubectl.ts';
 import { waitForNodeObjects } from '../../scripts/cluster/nodes.ts';
 import { silent } from '../../scripts/shared/events.ts';
+import { makeCertificates } from '../fakes/certificates.ts';
 import { recordingExecutor } from '../fakes/recording-executor.ts';
 import { currentPlan, labPlan, labSecrets } from '../render/fixture.ts';
 import { fakeNode } from './nodes.ts';
 
 const plan = labPlan();
 const secrets = labSecrets(plan);
-const base64 = (text: string) => Buffer.from(text).toString('base64');
+const kubeconfig = (user: string) => stringify({ users: [{ name: user, user: { token: 'x' } }] });
 
-const kubeconfig = (user: string) =>
-  stringify({
-    clusters: [
-      {
-        name: 'bgp-lab',
-        cluster: { server: 'https://192.168.13.30:6443', 'certificate-authority-data': base64('CA\n') },
-      },
-    ],
-    users: [
-      {
-        name: user,
-        user: {
-          'client-certificate-data': base64(`crt ${user}\n`),
-          'client-key-data': base64(`key ${user}\n`),
-        },
-      },
-    ],
-  });
-
-/** A kubeadm that makes files where its configuration says, as the real one does; `seen` is what it found there. */
+/**
+ * A kubeadm that makes files where its configuration says, as the real one does, with a real CA; `seen` is what it found
+ * there. openssl is the real one.
+ */
 function fakeKubeadm(folder: string) {
+  const ca = makeCertificates();
   const seen: { mode: number; documents: Record<string, unknown>[] }[] = [];
   const put = async (path: string, content: string, mode: number) => {
     await mkdir(dirname(path), { recursive: true });
@@ -51,33 +40,38 @@ function fakeKubeadm(folder: string) {
       const documents = parseAllDocuments(await readFile(config, 'utf8')).map((each) => each.toJS());
       seen.push({ mode: (await stat(folder)).mode & 0o777, documents });
       const pki = String(documents[1].certificatesDir);
-      await put(join(pki, 'ca.crt'), 'CA\n', 0o644);
-      await put(join(pki, 'ca.key'), 'CA key\n', 0o600);
+      await put(join(pki, 'ca.crt'), ca.ca, 0o644);
+      await put(join(pki, 'ca.key'), await readFile(join(ca.folder, 'ca.key'), 'utf8'), 0o600);
       await put(join(pki, 'etcd/ca.crt'), 'etcd CA\n', 0o644);
       return '';
     }
     if (line.includes('phase kubeconfig all')) {
       for (const name of ['admin', 'kubelet', 'scheduler', 'controller-manager'])
-        await put(join(folder, `${name}.conf`), kubeconfig(name), 0o600);
+        await put(
+          join(argv[argv.indexOf('--kubeconfig-dir') + 1] ?? '', `${name}.conf`),
+          kubeconfig(name),
+          0o600,
+        );
       return '';
     }
-    const name = argv[argv.indexOf('--client-name') + 1] ?? '';
-    return kubeconfig(name);
+    const [program, ...args] = argv;
+    expect(program).toBe('openssl');
+    return (await promisify(execFile)('openssl', args)).stdout;
   });
-  return { local, seen };
+  return { local, seen, ca: ca.ca };
 }
 
 it('are made by kubeadm in a private folder that is gone afterwards, CA key and all', async () => {
   const folder = join(mkdtempSync(join(tmpdir(), 'pki-')), 'pki');
-  const { local, seen } = fakeKubeadm(folder);
+  const { local, seen, ca: authority } = fakeKubeadm(folder);
   const { ca, files } = await makeCredentials(local, '/bin/kubeadm', folder, plan, secrets);
-  expect(ca).toBe('CA\n');
+  expect(ca).toBe(authority);
   expect(seen).toMatchObject([
     {
       mode: 0o700,
       documents: [
         { localAPIEndpoint: { advertiseAddress: '192.168.13.30' } },
-        { certificatesDir: join(folder, 'pki') },
+        { certificatesDir: join(folder, 'kubernetes/pki') },
         {},
         {},
       ],
@@ -100,14 +94,66 @@ it('are made by kubeadm in a private folder that is gone afterwards, CA key and 
     '/etc/kubernetes/pki/etcd/ca.crt 644',
     '/etc/kubernetes/scheduler.conf 600',
     expect.stringMatching(/^\/var\/lib\/kubelet\/pki\/kubelet-client-[\d-]{19}\.pem 600$/),
+    '/var/lib/kubelet/pki/kubelet.crt 644',
+    '/var/lib/kubelet/pki/kubelet.key 600',
   ]);
   expect(modes('k8sworker2')).toEqual([
     '/etc/kubernetes/kubelet.conf 600',
     '/etc/kubernetes/pki/ca.crt 644',
     expect.stringMatching(/kubelet-client-.*pem 600$/),
+    '/var/lib/kubelet/pki/kubelet.crt 644',
+    '/var/lib/kubelet/pki/kubelet.key 600',
   ]);
-  const pem = files.get('k8sworker2')?.find(({ path }) => path.endsWith('.pem'))?.content;
-  expect(pem).toBe('crt system:node:k8sworker2\nkey system:node:k8sworker2\n');
+});
+
+it.each([
+  ['k8smaster1', 'kubelet.crt', 'kubelet.key', /^CN=k8smaster1@\d{10}$/, '1.3.6.1.5.5.7.3.1'],
+  ['k8sworker2', 'kubelet.crt', 'kubelet.key', /^CN=k8sworker2@\d{10}$/, '1.3.6.1.5.5.7.3.1'],
+  ['k8smaster1', '.pem', '.pem', /^O=system:nodes\nCN=system:node:k8smaster1$/, '1.3.6.1.5.5.7.3.2'],
+  ['k8sworker2', '.pem', '.pem', /^O=system:nodes\nCN=system:node:k8sworker2$/, '1.3.6.1.5.5.7.3.2'],
+])(
+  'hold for the kubelet of %s in %s what kubelet has made otherwise',
+  async (node, crt, key, subject, use) => {
+    const folder = join(mkdtempSync(join(tmpdir(), 'pki-')), 'pki');
+    const { local, ca } = fakeKubeadm(folder);
+    const { files } = await makeCredentials(local, '/bin/kubeadm', folder, plan, secrets);
+    const content = (end: string) => files.get(node)?.find(({ path }) => path.endsWith(end))?.content ?? '';
+    const certificate = new X509Certificate(content(crt));
+    expect(certificate).toMatchObject({
+      subject: expect.stringMatching(subject),
+      keyUsage: [use],
+      ca: false,
+    });
+    expect(certificate.checkPrivateKey(createPrivateKey(content(key)))).toBe(true);
+    expect(certificate.publicKey.asymmetricKeyDetails).toEqual({ namedCurve: 'prime256v1' });
+    const isClient = crt === '.pem';
+    expect(certificate.verify(new X509Certificate(ca).publicKey)).toBe(isClient);
+    expect(certificate.subjectAltName).toBe(isClient ? undefined : `DNS:${node}`);
+    const days = (Date.parse(certificate.validTo) - Date.now()) / 86_400_000;
+    expect(Math.round(days)).toBe(365);
+  },
+);
+
+it('make a kubelet.conf that names the certificate and, on a worker, the CA and the API server', async () => {
+  const folder = join(mkdtempSync(join(tmpdir(), 'pki-')), 'pki');
+  const { local, ca } = fakeKubeadm(folder);
+  const { files } = await makeCredentials(local, '/bin/kubeadm', folder, plan, secrets);
+  const conf = (node: string) =>
+    parse(files.get(node)?.find(({ path }) => path.endsWith('/kubelet.conf'))?.content ?? '');
+  const pem = '/var/lib/kubelet/pki/kubelet-client-current.pem';
+  const user = { 'client-certificate': pem, 'client-key': pem };
+  expect(conf('k8smaster1')).toEqual({ users: [{ name: 'kubelet', user }] });
+  expect(conf('k8sworker1')).toMatchObject({
+    clusters: [
+      {
+        cluster: {
+          server: 'https://192.168.13.30:6443',
+          'certificate-authority-data': Buffer.from(ca).toString('base64'),
+        },
+      },
+    ],
+    users: [{ name: 'default-auth', user }],
+  });
 });
 
 it('leave nothing behind either where kubeadm fails', async () => {

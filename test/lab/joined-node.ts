@@ -23,11 +23,11 @@ async function lookAt(place: Workplace, name: string) {
     metadata: Record<string, unknown>;
     spec: unknown;
   };
-  const { subject, issuer, keyUsage, ca } = new X509Certificate(pem);
+  const { subject, issuer, keyUsage, ca, publicKey } = new X509Certificate(pem);
   const { labels, annotations } = metadata;
   return {
     files: files.stdout.split('\n'),
-    certificate: { subject, issuer, keyUsage, ca },
+    certificate: { subject, issuer, keyUsage, ca, key: publicKey.asymmetricKeyDetails },
     labels,
     annotations,
     spec,
