@@ -78,7 +78,7 @@ export interface Snapshots {
   readonly stops: boolean;
   /** Keeps the disks of all machines, which run, as they are at one time. */
   save(plan: LabPlan, name: string, emit: Emit): Promise<void>;
-  /** Stops all machines and puts their disks back; none runs afterwards. */
+  /** Stops all machines and puts their disks back. Those may run already afterwards that others wait for. */
   putBack(plan: LabPlan, name: string, emit: Emit): Promise<void>;
   /** Starts all machines. */
   start(plan: LabPlan, emit: Emit): Promise<void>;

@@ -68,13 +68,14 @@ describe('a snapshot of all machines', () => {
 });
 
 describe('putting back', () => {
-  it('gives every machine its disk back, stopped, whatever state it was in; then all are started', async () => {
+  it('gives every machine its disk back, whatever state it was in; the control plane runs by then, and then all', async () => {
     await snapshots.save(plan, 's1', silent);
     for (const each of all()) each.disk = 'broken';
     one('bgp').status = 'Stopped';
     one('routed').status = 'Frozen';
     await snapshots.putBack(plan, 's1', silent);
-    expect([states(), all().map(({ disk }) => disk)]).toEqual([['Stopped'], NAMES.map(() => 'new')]);
+    expect(all().filter(({ status }) => status !== 'Stopped')).toEqual([one('k8smaster1')]);
+    expect(all().map(({ disk }) => disk)).toEqual(NAMES.map(() => 'new'));
     await snapshots.start(plan, silent);
     expect(states()).toEqual(['Running']);
   });
@@ -84,7 +85,9 @@ describe('putting back', () => {
     server.changes.length = 0;
     await snapshots.putBack(plan, 's1', silent);
     const isStop = server.changes.map((line) => line.endsWith('/state'));
-    expect(isStop).toEqual([...NAMES.map(() => true), ...NAMES.map(() => false)]);
+    expect(isStop.slice(0, NAMES.length + 1)).toEqual([...NAMES.map(() => true), false]);
+    expect(isStop.filter(Boolean)).toHaveLength(NAMES.length + 1);
+    expect(server.changes[NAMES.length]).toMatch(/k8smaster1$/);
   });
 
   it('names the machine whose disk could not be put back, and the command that does it again', async () => {

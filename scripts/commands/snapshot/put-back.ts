@@ -5,7 +5,7 @@ import type { Emit } from '../../shared/events.ts';
 import type { LabState } from '../state.ts';
 
 /**
- * Puts back the disks of a snapshot and what this host knows of the lab; no machine runs afterwards. What selftest or a
+ * Puts back the disks of a snapshot and what this host knows of the lab; not all machines run afterwards. What selftest or a
  * scenario has still to undo is not in these disks. A note is kept meanwhile, by which labup finishes it after a kill.
  */
 export async function putBackDisks(

@@ -3,7 +3,7 @@ import { LabFailure } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
 import { type KeptDisk, notDone, onEach } from '../driver.ts';
 import type { IncusApi } from './api.ts';
-import { ownInstances, setState, waitForOperations } from './instances.ts';
+import { type Instance, ownInstances, setState, waitForOperations } from './instances.ts';
 import { inProject, poolOf } from './resources.ts';
 
 interface InstanceSnapshot {
@@ -69,34 +69,51 @@ export async function saveSnapshot(api: IncusApi, plan: LabPlan, name: string, e
 
 const SAVE_AGAIN = 'npx lab snapshot save NAME   (with the same name: what is half made is made again)';
 
-/** Stops all machines and puts back the disk of each. */
+/**
+ * Stops all machines and puts back the disk of each. The control plane, which all others wait for, is first and starts at
+ * once: it needs seconds until it can use a second processor, and LXD needs those for the other disks.
+ */
 export async function putBackSnapshot(api: IncusApi, plan: LabPlan, name: string): Promise<void> {
   const { lab } = plan;
   await waitForOperations(api, lab);
   const instances = await ownInstances(api, lab);
-  const back = await onEach(instances, async (each) => {
-    if (each.status !== 'Stopped') await setState(api, lab, each.name, 'stop');
-    await api.put(inProject(lab, `/1.0/instances/${each.name}`), { restore: name });
-  });
-  if (back.failed.length > 0) throw notDone('Not put back', back.failed, `npx lab snapshot restore ${name}`);
+  const [first, rest] = controlPlaneFirst(plan, instances);
+  const putBack = (each: Instance) =>
+    api.put(inProject(lab, `/1.0/instances/${each.name}`), { restore: name });
+  const stopped = await onEach(
+    instances.filter(({ status }) => status !== 'Stopped'),
+    (each) => setState(api, lab, each.name, 'stop'),
+  );
+  const restore = `npx lab snapshot restore ${name}`;
+  if (stopped.failed.length > 0) throw notDone('Not stopped', stopped.failed, restore);
+  const begun = await onEach(first, putBack);
+  const [others, started] = await Promise.all([
+    onEach(rest, putBack),
+    onEach(begun.failed.length > 0 ? [] : first, (each) => setState(api, lab, each.name, 'start')),
+  ]);
+  const failed = [...begun.failed, ...others.failed];
+  if (failed.length > 0) throw notDone('Not put back', failed, restore);
+  if (started.failed.length > 0) throw notDone('Not started', started.failed, restore);
 }
 
 /** Starts every machine that is stopped; first the control plane, which all others wait for. */
 export async function startAll(api: IncusApi, plan: LabPlan): Promise<void> {
   const { lab } = plan;
   const stopped = (await ownInstances(api, lab)).filter(({ status }) => status === 'Stopped');
-  const first = theMachine(plan, 'control-plane').name;
-  const start = ({ name }: { readonly name: string }) => setState(api, lab, name, 'start');
-  const begun = await onEach(
-    stopped.filter(({ name }) => name === first),
-    start,
-  );
-  const rest = await onEach(
-    stopped.filter(({ name }) => name !== first),
-    start,
-  );
-  const failed = [...begun.failed, ...rest.failed];
+  const [first, rest] = controlPlaneFirst(plan, stopped);
+  const start = ({ name }: Instance) => setState(api, lab, name, 'start');
+  const begun = await onEach(first, start);
+  const others = await onEach(rest, start);
+  const failed = [...begun.failed, ...others.failed];
   if (failed.length > 0) throw notDone('Not started', failed);
+}
+
+function controlPlaneFirst(
+  plan: LabPlan,
+  instances: readonly Instance[],
+): [readonly Instance[], readonly Instance[]] {
+  const { name } = theMachine(plan, 'control-plane');
+  return [instances.filter((each) => each.name === name), instances.filter((each) => each.name !== name)];
 }
 
 /** Removes this snapshot of every instance that has it. */
