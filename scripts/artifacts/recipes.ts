@@ -29,8 +29,8 @@ export function recipes(architecture = debianArchitecture()): readonly Recipe[] 
       needs: [],
       assets: ['images/kubernetes', 'images/pause'],
       parameters: { ...debian, version: K8S_VERSION },
-      seconds: 175,
-      lines: 2160,
+      seconds: 150,
+      lines: 2210,
       build: (context) =>
         context.script(
           'kubernetes/build.sh',
