@@ -14,7 +14,7 @@ interface LiveObject {
 const MERGED = ['containers', 'env', 'ports'];
 
 /**
- * Whether \`kubectl apply\` of these manifests would change nothing: every object was applied as it is here, and nobody has
+ * Whether `kubectl apply` of these manifests would change nothing: every object was applied as it is here, and nobody has
  * changed any of it since. False also where it cannot be told without asking kubectl, which takes a second of processor
  * time for it.
  */
