@@ -26,6 +26,7 @@ describe('packages', () => {
       'dnsmasq-base',
       'btrfs-progs',
       'squashfs-tools',
+      'openssl',
       'mmdebstrap',
     ]);
     expect(missing.every((need) => need.for !== '')).toBe(true);
