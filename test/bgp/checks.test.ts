@@ -4,6 +4,7 @@ import type { Check } from '../../scripts/bgp/checks/check.ts';
 import { type Announcement, nodesOf } from '../../scripts/bgp/checks/expected.ts';
 import { checkBgp } from '../../scripts/bgp/checks/judge.ts';
 import { type BgpObservation, observeBgp, observeNode } from '../../scripts/bgp/checks/observe.ts';
+import { endingSessions } from '../../scripts/bgp/checks/sessions.ts';
 import type { Executor } from '../../scripts/exec/executor.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import { layerChecks } from '../../scripts/matrix/layers.ts';
@@ -59,6 +60,31 @@ describe('a healthy lab', () => {
     const machines = SPEAKERS.map((name) => machine(name));
     await check(machines);
     expect(machines.map(({ calls }) => calls)).toEqual([1, 1, 1, 1, 1]);
+  });
+});
+
+describe('sessions that are about to end', () => {
+  const ending = async (seconds: number) => {
+    const file = transcript('bird/k8sworker1-protocols.txt').replaceAll('/240', '/9');
+    const text = file.replace(/(?<=Mesh_192_168_13_36[\s\S]*?Hold timer: +)\d+/, String(seconds));
+    const observed = await observeBgp(
+      plan,
+      new Map([['k8sworker1', machine('k8sworker1', '', { 'show protocols': text })]]),
+    );
+    return endingSessions(plan, observed);
+  };
+
+  it('have less left than it takes until the next keepalive', async () => {
+    expect(await ending(3)).toEqual([
+      {
+        id: 'bgp.session.k8sworker1-k8sworker2',
+        why: 'k8sworker1 waits for a keepalive of k8sworker2, for 3 s at most',
+      },
+    ]);
+  });
+
+  it('are none in a healthy lab', async () => {
+    expect(await ending(4)).toEqual([]);
   });
 });
 

@@ -148,6 +148,7 @@ describe('BIRD', () => {
       state: 'Established',
       filter: 'imp',
       refused: [],
+      endsIn: 119,
       asPaths: [],
       agreed: { holdSeconds: 240, capabilities: ['AS4', 'add-path', 'refresh', 'restart'] },
     });

@@ -57,14 +57,19 @@ export function parseProtocols(
 }
 
 /** "5/9" are the seconds that are left and those that were agreed on. */
-function agreedWith(hold: string | undefined, caps: string | undefined): Pick<SessionState, 'agreed'> {
+function agreedWith(
+  hold: string | undefined,
+  caps: string | undefined,
+): Pick<SessionState, 'agreed' | 'endsIn'> {
   if (hold === undefined || caps === undefined) return {};
+  const [endsIn = 0, holdSeconds = 0] = hold.split('/').map(Number);
   const words = caps.split(' ').map((word) => word.replace(/-(rx|tx|able|aware)$/, ''));
   return {
     agreed: {
-      holdSeconds: Number(hold.split('/')[1]),
+      holdSeconds,
       capabilities: CAPABILITIES.filter((name) => words.includes(name)),
     },
+    endsIn,
   };
 }
 

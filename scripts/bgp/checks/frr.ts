@@ -22,6 +22,8 @@ export interface SessionState {
   readonly asPaths: readonly string[];
   /** What both ends have agreed on; absent while there is no session. */
   readonly agreed?: Omit<Agreed, 'asPaths'>;
+  /** Seconds until it ends where nothing more comes from the other end; only BIRD tells. */
+  readonly endsIn?: number;
   /** How often it has ended since the daemon knows it; only FRR tells. */
   readonly drops?: number;
 }

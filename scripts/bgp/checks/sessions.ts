@@ -1,7 +1,7 @@
 import type { LabPlan, PeeringPlan } from '../../plan/types.ts';
 import { RESTART_SECONDS } from '../../render/bird.ts';
 import { NOT_ASKED } from './ask.ts';
-import { type CheckOf, makeCheck } from './check.ts';
+import { type CheckOf, checkId, makeCheck } from './check.ts';
 import { type Agreed, CAPABILITIES, type SessionState } from './frr.ts';
 import type { BgpObservation } from './observe.ts';
 
@@ -19,6 +19,31 @@ export function checkSessions(plan: LabPlan, observed: Observed): readonly Sessi
     ...plan.bgp.peerings.map((peering) => checkSession(plan, peering, observed)),
     ...unplannedSessions(plan, observed),
   ];
+}
+
+/** Something that is not as planned, or will not be so much longer: the id of its check, and a sentence. */
+export interface Trouble {
+  readonly id: string;
+  readonly why: string;
+}
+
+/**
+ * The sessions that end before the other end's next keepalive is due. Without anything broken that happens for some seconds
+ * after all machines stood still: BIRD 1.6 looks at its clock before poll() and not after, so to it what it reads first has
+ * come before the pause (io_loop in https://github.com/projectcalico/bird/blob/master/sysdep/unix/io.c).
+ */
+export function endingSessions({ bgp }: LabPlan, observed: Observed): readonly Trouble[] {
+  return bgp.peerings.flatMap(({ kind: protocol, a, b }) =>
+    [a, b].flatMap(({ machine }) => {
+      const other = machine === a.machine ? b : a;
+      const sessions = observed.get(machine)?.sessions;
+      const { endsIn = Number.POSITIVE_INFINITY } =
+        (sessions?.ok && sessions.value.find(({ neighbor }) => neighbor === other.address)) || {};
+      if (endsIn > bgp.keepaliveSeconds) return [];
+      const id = checkId('session', { a: a.machine, b: b.machine, protocol });
+      return [{ id, why: `${machine} waits for a keepalive of ${other.machine}, for ${endsIn} s at most` }];
+    }),
+  );
 }
 
 function checkSession(plan: LabPlan, { kind, a, b }: PeeringPlan, observed: Observed): Session {

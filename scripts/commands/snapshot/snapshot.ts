@@ -13,7 +13,7 @@ import { cachedKubectl, noteReach, openApi } from '../access.ts';
 import type { Deps } from '../deps.ts';
 import { existingLab, type LabOptions } from '../lab-file.ts';
 import type { Closing, SnapshotRecord } from '../state.ts';
-import { Steps } from '../steps.ts';
+import { type Step, Steps } from '../steps.ts';
 import { openLab } from '../test/open-lab.ts';
 import { podsNamed, readNodesAndPods, recreatePods, unready } from './cluster-state.ts';
 import {
@@ -49,6 +49,25 @@ interface Start extends Keeper {
   readonly closing: Closing;
 }
 
+/** Sessions do not always outlive that all machines stand still, or are stopped. */
+const ROUTES: Step<Omit<Cluster, 'plan'> & { readonly deps: Deps; readonly record: SnapshotRecord }, object> =
+  {
+    id: 'routes',
+    title: 'Sessions and routes',
+    why: 'all as they were',
+    run: async ({ deps, kubectl, machines, record }, emit) => {
+      await waitUntilOnly(record.wrong, {
+        what: 'the BGP sessions and routes of the snapshot',
+        timeoutMs: TIMEOUTS.bgpEstablished,
+        look: () => routesNotAsPlanned({ plan: record.plan, kubectl, machines }, deps.signal),
+        next: 'npx labtest   (names every session and route that is wrong)',
+        emit,
+        signal: deps.signal,
+      });
+      return { changed: false };
+    },
+  };
+
 /** lab snapshot save, in order. */
 const SAVE_STEPS = new Steps<Start>()
   .step({
@@ -58,7 +77,9 @@ const SAVE_STEPS = new Steps<Start>()
     run: async ({ deps, options, closing }, emit) => {
       const lab = await openLab(deps, options, emit, { locked: true });
       closing.push(() => lab.close());
-      return { changed: false, record: await recordOf(lab, await routesNotAsPlanned(lab, deps.signal)) };
+      const { kubectl, machines } = lab;
+      const record = await recordOf(lab, await routesNotAsPlanned(lab, deps.signal));
+      return { changed: false, record, kubectl, machines };
     },
   })
   .step({
@@ -99,22 +120,7 @@ const BACK_STEPS = new Steps<Start & { readonly record: SnapshotRecord }>()
       return { changed: true };
     },
   })
-  .step({
-    id: 'routes',
-    title: 'Sessions and routes',
-    why: 'all as they were',
-    run: async ({ deps, kubectl, machines, record }, emit) => {
-      await waitUntilOnly(record.wrong, {
-        what: 'the BGP sessions and routes of the snapshot',
-        timeoutMs: TIMEOUTS.bgpEstablished,
-        look: () => routesNotAsPlanned({ plan: record.plan, kubectl, machines }, deps.signal),
-        next: 'npx labtest   (names every session and route that is wrong)',
-        emit,
-        signal: deps.signal,
-      });
-      return { changed: false };
-    },
-  });
+  .step(ROUTES);
 
 /** lab snapshot restore and lab reset, in order. */
 const RESTORE_STEPS = new Steps<Start & { readonly record: SnapshotRecord }>()
@@ -139,7 +145,7 @@ export async function saveSnapshot(deps: Deps, name: string, options: LabOptions
         next: `npx lab snapshot remove ${name}   (or choose another name)`,
       });
     if (seen !== undefined) await removeOne(start, name, silent);
-    const steps = snapshots.stops ? SAVE_STEPS.and(BACK_STEPS) : SAVE_STEPS;
+    const steps = snapshots.stops ? SAVE_STEPS.and(BACK_STEPS) : SAVE_STEPS.step(ROUTES);
     await steps.run(start, deps.runSteps);
     return { lab: plan.lab, snapshot: required(await snapshotsOf(start), name, plan) };
   });

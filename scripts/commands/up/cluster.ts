@@ -1,6 +1,6 @@
-import type { Check } from '../../bgp/checks/check.ts';
 import { checkBgp } from '../../bgp/checks/judge.ts';
 import { observeBgp } from '../../bgp/checks/observe.ts';
+import { endingSessions, type Trouble } from '../../bgp/checks/sessions.ts';
 import { cniOf } from '../../bgp/choose-cni.ts';
 import type { Cni } from '../../bgp/cni.ts';
 import { ensureRouter } from '../../bgp/speakers.ts';
@@ -190,8 +190,7 @@ export async function waitForRoutes(lab: Cluster, emit: Emit) {
       const wrong = await wrongRoutes(kubectl, plan, machines, signal);
       const [first] = wrong;
       if (first === undefined) return { done: true, value: undefined };
-      const { title, observed: seen, expected } = describeCheck(first);
-      return { done: false, why: `${title}: ${seen}, not ${expected} (${wrong.length} wrong)` };
+      return { done: false, why: `${first.why} (${wrong.length} wrong)` };
     },
     next: 'npx labtest   (names every session and route that is wrong)',
     signal,
@@ -200,17 +199,23 @@ export async function waitForRoutes(lab: Cluster, emit: Emit) {
   return { changed: false };
 }
 
-/** The checks of BGP sessions and routes that do not pass now. */
+/** The BGP sessions and routes that are not as planned now, and the sessions that are about to end. */
 export async function wrongRoutes(
   kubectl: Kubectl,
   plan: LabPlan,
   machines: ReadonlyMap<string, RemoteMachine>,
   signal: AbortSignal | undefined,
-): Promise<readonly Check[]> {
+): Promise<readonly Trouble[]> {
   const endpoints = await readEndpoints(kubectl, plan);
   const observed = await observeBgp(plan, machines, signal);
   const checks = checkBgp(meantPlan(plan, endpoints), announcements(plan, endpoints), observed);
-  return checks.filter(({ verdict }) => verdict !== 'passed');
+  const wrong = checks
+    .filter(({ verdict }) => verdict !== 'passed')
+    .map((check) => {
+      const { title, observed: seen, expected } = describeCheck(check);
+      return { id: check.id, why: `${title}: ${seen}, not ${expected}` };
+    });
+  return [...wrong, ...endingSessions(plan, observed)];
 }
 
 // kubelet must not meet a node that its CNI has not prepared.
