@@ -7,7 +7,7 @@ import { labtest, type WatchOptions, type WatchRound, watchLab } from '../comman
 import type { Cell } from '../matrix/types.ts';
 import { diffReports, renderDiff } from '../report/diff.ts';
 import { toHtml } from '../report/html/page.ts';
-import { buildReport, type LabReport, parseReport, reportText } from '../report/json.ts';
+import { type LabReport, parseReport, reportText } from '../report/json.ts';
 import { abortedRun, exitCodeOf, type LabRun } from '../report/run.ts';
 import { renderTable } from '../report/table.ts';
 import { messageOf, UserError } from '../shared/errors.ts';
@@ -74,13 +74,11 @@ export function testHandlers(
       const onPlanned = (cells: readonly Cell[]) => {
         planned = cells;
       };
-      const { run, report } = await runTest(deps, { ...args, onPlanned })
-        .then((result) => ({ run: result.run, report: buildReport(result.run, result.planned) }))
-        .catch(async (error: unknown) => {
-          const aborted = abortedRun(failedRun(startedAt, error), messageOf(error), planned);
-          await saveOutputs(deps, args, aborted).catch((also) => deps.say(messageOf(also)));
-          throw error;
-        });
+      const { run, report } = await runTest(deps, { ...args, onPlanned }).catch(async (error: unknown) => {
+        const aborted = abortedRun(failedRun(startedAt, error), messageOf(error), planned);
+        await saveOutputs(deps, args, aborted).catch((also) => deps.say(messageOf(also)));
+        throw error;
+      });
       await saveOutputs(deps, args, run);
       if (args.json) print(reportText(report));
       else print(renderTable(run, { color, width, verbose: args.verbose === true }));

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { realHandlers } from '../../scripts/cli/handlers.ts';
 import { program } from '../../scripts/cli/program.ts';
+import { buildReport } from '../../scripts/report/json.ts';
 import type { LabRun } from '../../scripts/report/run.ts';
 import { type FakeLab, fakeLab } from '../fakes/lab.ts';
 import { fakeTerminal } from '../fakes/terminal.ts';
@@ -21,7 +22,7 @@ describe('the exit code and output of a run', () => {
     const handlers = realHandlers(
       (args) => lab.deps(terminal, args.json === true),
       terminal,
-      async () => ({ run, planned: CELLS }),
+      async () => ({ run, planned: CELLS, report: buildReport(run, CELLS) }),
     );
     await program('labtest', handlers, {}).parseAsync([...argv], { from: 'user' });
     return { code: handlers.exitCode(), out: terminal.out(), err: terminal.err() };
@@ -99,14 +100,14 @@ describe('labtest against a lab', () => {
       'the cluster does not answer',
       (each: FakeLab) => {
         each.reply = (line) =>
-          line.includes('get services') ? { exitCode: 1, stderr: 'connection refused' } : undefined;
+          /get (nodes|services)/.test(line) ? { exitCode: 1, stderr: 'connection refused' } : undefined;
       },
       'connection refused',
     ],
     [
       'the cluster answers nonsense',
       (each: FakeLab) => {
-        each.reply = (line) => (line.includes('get services') ? 'not json' : undefined);
+        each.reply = (line) => (/get (nodes|services)/.test(line) ? 'not json' : undefined);
       },
     ],
   ])('is a failure of the harness where %s: exit 4, said in every format', async (_, breakIt, says?) => {

@@ -66,7 +66,10 @@ const FAILED_FIRST_STEPS = CONNECT_STEPS.step({
  * `labtest`: reads the state, derives what must happen, probes it, and keeps the report in the state folder. Throws
  * UserError, LabFailure or HarnessError where that cannot be done.
  */
-export async function labtest(deps: Deps, options: TestOptions): Promise<TestResult> {
+export async function labtest(
+  deps: Deps,
+  options: TestOptions,
+): Promise<TestResult & { readonly report: LabReport }> {
   const closing: (() => void)[] = [];
   const runOptions = {
     icmp: options.icmp === true,
@@ -76,8 +79,7 @@ export async function labtest(deps: Deps, options: TestOptions): Promise<TestRes
   const start = { deps, testOptions: options, options: runOptions, closing };
   try {
     const { lab, result } = await (options.failFirst === true ? failedFirst(start) : everything(start));
-    await saveReports(lab.state, result);
-    return result;
+    return { ...result, report: await saveReports(lab.state, result) };
   } finally {
     for (const close of closing) close();
   }

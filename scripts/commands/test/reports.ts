@@ -47,11 +47,12 @@ export async function saveReports(
   const text = reportText(report);
   const isPartial = report.chosenFrom !== undefined;
   await state.create();
-  if (!undated) await state.write(runFile(run.startedAt, isPartial ? 'partial' : 'whole'), text);
-  if (!isPartial) {
-    await state.write(LAST, text);
-    await state.write(HTML, toHtml(run));
-  }
+  // Each waits for the disk.
+  await Promise.all([
+    undated || state.write(runFile(run.startedAt, isPartial ? 'partial' : 'whole'), text),
+    isPartial || state.write(LAST, text),
+    isPartial || state.write(HTML, toHtml(run)),
+  ]);
   await removeOldRuns(state);
   return report;
 }
