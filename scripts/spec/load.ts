@@ -39,9 +39,14 @@ export type CheckedSpec =
   | { readonly spec: LabSpec; readonly problems: readonly [] }
   | { readonly spec?: never; readonly problems: readonly Problem[] };
 
+/** What was read last: a command asks for the lab's name, and then for its plan. */
+let last: { readonly path: string; readonly text: string; readonly spec: LabSpec } | undefined;
+
 /** Reads lab.yaml. Throws SpecError (exit 2) with every problem, each with its place, reason and fix. */
 export function loadSpec(path: string): LabSpec {
-  return parseSpec(decode(readBytes(path), path), path);
+  const text = decode(readBytes(path), path);
+  if (last?.path !== path || last.text !== text) last = { path, text, spec: parseSpec(text, path) };
+  return last.spec;
 }
 
 /** Parses the text of a spec. `fileName` is for messages only. Throws SpecError (exit 2). */

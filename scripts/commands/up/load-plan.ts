@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readBundle } from '../../artifacts/bundle/bundle.ts';
-import { loadVersions, onlineFacts } from '../../artifacts/online/versions.ts';
 import { type ChoiceFlags, decide } from '../../plan/choices.ts';
 import { differences } from '../../plan/differences.ts';
 import { DEBIAN_SOFTWARE, planLab, smallLab } from '../../plan/plan.ts';
@@ -60,7 +59,7 @@ export async function planFromSpec(
   const named = ({ artifacts, ...rest }: KeptFlags): ChoiceFlags =>
     artifacts === undefined ? rest : { ...rest, artifacts: spec.artifacts };
   const choices = decide(spec, facts, named(said), named(kept));
-  const software = bundle ?? softwareOf(choices);
+  const software = bundle ?? (await softwareOf(choices));
   const plan = planLab(spec, choices, software);
   refuseImpossible(plan, software);
   return { plan, flags, made };
@@ -105,8 +104,10 @@ function bundleOf({ bundle }: LabSpec): SoftwareFacts {
   return readBundle(bundle).manifest;
 }
 
-function softwareOf({ artifacts, distribution }: LabPlan['choices']): SoftwareFacts {
-  return artifacts.value === 'online' ? onlineFacts(loadVersions(), distribution.value) : DEBIAN_SOFTWARE;
+async function softwareOf({ artifacts, distribution }: LabPlan['choices']): Promise<SoftwareFacts> {
+  if (artifacts.value !== 'online') return DEBIAN_SOFTWARE;
+  const { loadVersions, onlineFacts } = await import('../../artifacts/online/versions.ts');
+  return onlineFacts(loadVersions(), distribution.value);
 }
 
 function refuseImpossible({ choices }: LabPlan, software: SoftwareFacts): void {
