@@ -29,6 +29,9 @@ export class ChannelRefused extends Error {
   }
 }
 
+/** Loads the SSH client: some 50 ms for whoever waits for something else before connecting. */
+export const loadSsh = () => import('node-ssh');
+
 /**
  * Logs in, over a stream to the server where there is one, else over a TCP connection of its own. Throws OtherHostKey where
  * the host key is not the pinned one, else when nothing answers or nobody is let in.
@@ -36,7 +39,7 @@ export class ChannelRefused extends Error {
 export async function openSsh(host: SshHost, timeoutMs: number, sock?: ClientChannel): Promise<NodeSSH> {
   const [type = '', blob = ''] = host.hostKey.split(' ');
   const pinned = Buffer.from(blob, 'base64');
-  const { NodeSSH } = await import('node-ssh');
+  const { NodeSSH } = await loadSsh();
   const ssh = new NodeSSH();
   let trusted = true;
   try {

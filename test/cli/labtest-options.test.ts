@@ -272,7 +272,7 @@ describe('a lab that cannot be tested', () => {
   it('has lost a node: exit 1', async () => {
     await up();
     lab.reply = (line) =>
-      line.includes('get services') ? withoutNode(kubectlJson(), 'k8sworker3') : undefined;
+      /get (nodes|services)/.test(line) ? withoutNode(kubectlJson(), 'k8sworker3') : undefined;
     const { code, err } = await lab.run('labtest', []);
     expect([code, err]).toEqual([1, expect.stringContaining('missing: k8sworker3')]);
   });
@@ -291,7 +291,7 @@ describe('a lab that cannot be tested', () => {
     ],
   ])('has a kubeconfig whose cluster %s: exit 2', async (_, answer, text) => {
     await up();
-    lab.reply = (line) => (line.includes('get services') ? answer() : undefined);
+    lab.reply = (line) => (/get (nodes|services)/.test(line) ? answer() : undefined);
     const { code, err } = await lab.run('labtest', []);
     expect([code, err]).toEqual([2, expect.stringContaining('The kubeconfig is not that of lab "bgp-lab"')]);
     expect(err).toMatch(text);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { SCENARIOS } from '../../scripts/scenarios/catalogue.ts';
 import { PENDING_FILE } from '../../scripts/selftest/pending.ts';
-import { type FakeLab, fakeLab } from '../fakes/lab.ts';
+import { type FakeLab, fakeLab, nodesJson } from '../fakes/lab.ts';
 
 let lab: FakeLab;
 
@@ -21,11 +21,10 @@ function withImages(line: string): string | undefined {
   const names = SCENARIOS.flatMap(({ needs = [] }) =>
     needs.flatMap((need) => ('image' in need ? [need.image] : [])),
   );
-  const items = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'].map((name) => ({
-    metadata: { name },
-    status: { images: [{ names }], conditions: [{ type: 'Ready', status: 'True' }] },
-  }));
-  return JSON.stringify({ items });
+  const { items } = JSON.parse(nodesJson()) as { items: readonly { status: object }[] };
+  return JSON.stringify({
+    items: items.map((node) => ({ ...node, status: { ...node.status, images: [{ names }] } })),
+  });
 }
 
 describe('lab scenario list and show', () => {

@@ -74,7 +74,7 @@ export function fakeLab(spec: string | undefined = 'version: 1\n'): FakeLab {
       return { stdout: `{"data": {"jws-kubeconfig-${tokenId()}": "x"}}` };
     if (line.startsWith('get nodes,pods'))
       return JSON.stringify({ items: [...NODES.map(nodeObject), ...podsOf(line)] });
-    if (line.startsWith('get nodes')) return JSON.stringify({ items: NODES.map(nodeObject) });
+    if (line.startsWith('get nodes')) return nodesJson();
     if (line.startsWith('apply')) {
       const verdict = applied ? 'unchanged' : 'created';
       applied = true;
@@ -207,6 +207,12 @@ const BARE: SeenFacts = {
 
 const NODES = ['k8smaster1', 'k8sworker1', 'k8sworker2', 'k8sworker3'];
 const READY = { conditions: [{ type: 'Ready', status: 'True' }] };
+
+/** What `kubectl get nodes -o json` says. */
+export function nodesJson(): string {
+  const { items } = JSON.parse(kubectlJson()) as { items: readonly { kind: string }[] };
+  return JSON.stringify({ items: items.filter(({ kind }) => kind === 'Node') });
+}
 
 function nodeObject(name: string): unknown {
   return { kind: 'Node', metadata: { name }, spec: { podCIDR: '10.255.0.0/26' }, status: READY };

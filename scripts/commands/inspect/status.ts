@@ -1,5 +1,6 @@
 import { observeBgp } from '../../bgp/checks/observe.ts';
 import { kubectlWith } from '../../cluster/kubectl.ts';
+import { loadSsh } from '../../exec/ssh-connection.ts';
 import { connectMachines } from '../../machines/connect.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import { messageOf } from '../../shared/errors.ts';
@@ -37,7 +38,12 @@ export async function labStatus(deps: Deps, options: LabOptions): Promise<LabSta
   const lab = labName(deps, options);
   const state = new LabState(deps.cwd, lab);
   const plan = await state.load('plan');
-  const things = await observeLab(deps, lab, plan);
+  const [things, differences] = await Promise.all([
+    observeLab(deps, lab, plan),
+    plan === undefined ? [] : laterWishes(deps, options, plan),
+    // While the driver looks.
+    loadSsh(),
+  ]);
   if (plan === undefined) {
     const machines = things
       .filter(({ kind }) => kind === 'machine')
@@ -59,8 +65,7 @@ export async function labStatus(deps: Deps, options: LabOptions): Promise<LabSta
     problems.push(messageOf(error));
     return undefined;
   };
-  const [differences, nodes, sessions] = await Promise.all([
-    laterWishes(deps, options, plan),
+  const [nodes, sessions] = await Promise.all([
     nodeStates(deps, state, plan).catch(note),
     sessionStates(deps, state, plan, running).catch(note),
   ]);

@@ -1,8 +1,9 @@
 import { type Kubectl, kubectlWith } from '../../cluster/kubectl.ts';
 import { CommandError } from '../../exec/executor.ts';
 import { HostKeyError, type RemoteMachine, type SshTarget } from '../../exec/ssh.ts';
+import { loadSsh } from '../../exec/ssh-connection.ts';
 import { ensureProbe } from '../../matrix/probe-files.ts';
-import { readCluster } from '../../matrix/state/read.ts';
+import { readNodes } from '../../matrix/state/read.ts';
 import type { ClusterState } from '../../matrix/state/types.ts';
 import { type LabPlan, machinesOf } from '../../plan/types.ts';
 import {
@@ -62,10 +63,14 @@ export async function openLab(
   const state = new LabState(deps.cwd, labName(deps, options));
   const plan = await state.requirePlan();
   scaleTimeouts(plan.timeouts?.scale);
+  const targets = await sshTargets(deps, plan, state);
+  const looked = requireMachines(deps, plan, targets);
+  looked.catch(() => {});
+  // Meanwhile, for a driver takes up to a tenth of a second:
   for (const text of await laterWishes(deps, options, plan))
     emit({ type: 'warning', text: `lab.yaml differs from the lab that is looked at: ${text}` });
-  const targets = await sshTargets(deps, plan, state);
-  await requireMachines(deps, plan, targets);
+  await loadSsh();
+  await looked;
   const binary = await cachedKubectl(deps, state);
   if ((await state.read('kubeconfig')) === undefined)
     throw new UserError(`The lab's kubeconfig is missing from ${state.dir}.`, { next: 'npx labup --yes' });
@@ -182,14 +187,14 @@ export async function prepareProbes({ machines }: OpenLab, emit: Emit): Promise<
 
 /** Asks the API server and makes sure that it is this lab's. */
 async function requireOwnCluster(kubectl: Kubectl, plan: LabPlan): Promise<void> {
-  const cluster = await readCluster(kubectl, plan).catch((error: unknown) => {
+  const nodes = await readNodes(kubectl).catch((error: unknown) => {
     rethrowIfInterrupted(error);
     throw apiError(kubectl, plan, error);
   });
-  const problem = foreignNodes(plan, cluster);
+  const problem = foreignNodes(plan, { nodes });
   if (problem !== undefined) throw foreign(kubectl, plan, problem);
   const missing = machinesOf(plan, 'control-plane', 'worker').filter(
-    ({ name }) => !cluster.nodes.some((node) => node.name === name),
+    ({ name }) => !nodes.some((node) => node.name === name),
   );
   if (missing.length > 0)
     throw new LabFailure(`Lab "${plan.lab}" is only half up: not every node has joined the cluster.`, {

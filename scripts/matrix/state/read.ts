@@ -34,6 +34,12 @@ export async function readCluster(kubectl: Kubectl, plan: LabPlan): Promise<Clus
   };
 }
 
+/** Asks the API server for its nodes alone. Throws what readCluster throws. */
+export async function readNodes(kubectl: Kubectl): Promise<ClusterState['nodes']> {
+  const { stdout } = await kubectl.run(['get', 'nodes', '-o', 'json']);
+  return parseClusterObjects(stdout).nodes;
+}
+
 /** The group of AdminNetworkPolicy, BaselineAdminNetworkPolicy and ClusterNetworkPolicy: each is served only where it was installed. */
 const ADMIN_GROUP = 'policy.networking.k8s.io';
 /** Its kinds, by kubectl: they stay the same for as long as a command runs. */
