@@ -76,8 +76,8 @@ export interface Snapshots {
   cost(plan: LabPlan): Promise<string | undefined>;
   /** Whether no machine runs any more once one was taken. */
   readonly stops: boolean;
-  /** Keeps the disks of all machines, which run, as they are at one time. */
-  save(plan: LabPlan, name: string, emit: Emit): Promise<void>;
+  /** Keeps the disks of all machines, which run: as they are at one time, or each for itself while all run on. */
+  save(plan: LabPlan, name: string, when: 'at-one-time' | 'each', emit: Emit): Promise<void>;
   /** Stops all machines and puts their disks back. Those may run already afterwards that others wait for. */
   putBack(plan: LabPlan, name: string, emit: Emit): Promise<void>;
   /** Starts all machines. */

@@ -38,7 +38,7 @@ const states = () => [...new Set(all().map(({ status }) => status))];
 
 describe('a snapshot of all machines', () => {
   it('is taken of each while all of them are frozen, and all run afterwards', async () => {
-    await snapshots.save(plan, 's1', silent);
+    await snapshots.save(plan, 's1', 'at-one-time', silent);
     const taken = all().map((each) => [...new Set(each.snapshots.get('s1')?.statuses)]);
     expect(taken).toEqual(NAMES.map(() => ['Frozen']));
     expect(states()).toEqual(['Running']);
@@ -47,29 +47,35 @@ describe('a snapshot of all machines', () => {
     ).toEqual(NAMES.map((name) => ['s1', name, 1000]));
   });
 
+  it('is taken of each for itself where nothing has to stand still', async () => {
+    await snapshots.save(plan, 's1', 'each', silent);
+    const taken = all().map((each) => [...new Set(each.snapshots.get('s1')?.statuses)]);
+    expect(taken).toEqual(NAMES.map(() => ['Running']));
+  });
+
   it('leaves no machine frozen where it cannot be taken of one', async () => {
     server.failures.push({ request: /^POST .*k8sworker2\/snapshots/, error: 'no space left' });
-    await expect(snapshots.save(plan, 's1', silent)).rejects.toThrow(/Not saved: k8sworker2/);
+    await expect(snapshots.save(plan, 's1', 'at-one-time', silent)).rejects.toThrow(/Not saved: k8sworker2/);
     expect(states()).toEqual(['Running']);
     expect((await snapshots.list(plan)).map(({ machine }) => machine)).not.toContain('k8sworker2');
   });
 
   it('is refused while a machine does not run', async () => {
     one('bgp').status = 'Stopped';
-    await expect(snapshots.save(plan, 's1', silent)).rejects.toThrow(/Not running: bgp/);
+    await expect(snapshots.save(plan, 's1', 'at-one-time', silent)).rejects.toThrow(/Not running: bgp/);
     expect(await snapshots.list(plan)).toEqual([]);
   });
 
   it('is not looked for on instances of somebody else', async () => {
     one('ubuntu').config = {};
-    await expect(snapshots.save(plan, 's1', silent)).rejects.toThrow(/Not running: ubuntu/);
+    await expect(snapshots.save(plan, 's1', 'at-one-time', silent)).rejects.toThrow(/Not running: ubuntu/);
     expect(one('ubuntu').status).toBe('Running');
   });
 });
 
 describe('putting back', () => {
   it('gives every machine its disk back, whatever state it was in; the control plane runs by then, and then all', async () => {
-    await snapshots.save(plan, 's1', silent);
+    await snapshots.save(plan, 's1', 'at-one-time', silent);
     for (const each of all()) each.disk = 'broken';
     one('bgp').status = 'Stopped';
     one('routed').status = 'Frozen';
@@ -81,7 +87,7 @@ describe('putting back', () => {
   });
 
   it('stops all machines before the first disk is put back', async () => {
-    await snapshots.save(plan, 's1', silent);
+    await snapshots.save(plan, 's1', 'at-one-time', silent);
     server.changes.length = 0;
     await snapshots.putBack(plan, 's1', silent);
     const isStop = server.changes.map((line) => line.endsWith('/state'));
@@ -91,7 +97,7 @@ describe('putting back', () => {
   });
 
   it('names the machine whose disk could not be put back, and the command that does it again', async () => {
-    await snapshots.save(plan, 's1', silent);
+    await snapshots.save(plan, 's1', 'at-one-time', silent);
     server.failures.push({ request: /^PUT .*\/instances\/bgp$/, error: 'disk error' });
     await expect(snapshots.putBack(plan, 's1', silent)).rejects.toMatchObject({
       message: 'Not put back: bgp.',
@@ -101,8 +107,8 @@ describe('putting back', () => {
 });
 
 it('is removed of every machine that has it, and again is content', async () => {
-  await snapshots.save(plan, 's1', silent);
-  await snapshots.save(plan, 's2', silent);
+  await snapshots.save(plan, 's1', 'at-one-time', silent);
+  await snapshots.save(plan, 's2', 'at-one-time', silent);
   one('bgp').snapshots.delete('s1');
   await snapshots.remove(plan, 's1', silent);
   await snapshots.remove(plan, 's1', silent);

@@ -19,7 +19,7 @@ beforeEach(async () => {
 
 describe('a snapshot', () => {
   it('is taken of every machine once all of them have shut down', async () => {
-    await snapshots.save(plan, 's1', silent);
+    await snapshots.save(plan, 's1', 'at-one-time', silent);
     const done = b.fake.lines().filter((line) => /^(stop|snapshot) /.test(line));
     expect(done).toEqual([`stop ${NAMES.join(' ')}`, ...NAMES.map((name) => `snapshot ${name} -n s1`)]);
     expect([snapshots.stops, states()]).toEqual([true, ['Stopped']]);
@@ -30,7 +30,7 @@ describe('a snapshot', () => {
 
   it('gives every machine its disk back, whatever state it is in', async () => {
     for (const each of machines()) each.disk = 'good';
-    await snapshots.save(plan, 's1', silent);
+    await snapshots.save(plan, 's1', 'at-one-time', silent);
     await snapshots.start(plan, silent);
     expect(states()).toEqual(['Running']);
     for (const each of machines()) each.disk = 'broken';
@@ -41,7 +41,7 @@ describe('a snapshot', () => {
   });
 
   it("is removed of every machine that has it, and nobody else's", async () => {
-    await snapshots.save(plan, 's1', silent);
+    await snapshots.save(plan, 's1', 'at-one-time', silent);
     const other = b.fake.vms.get('mine');
     if (other !== undefined) other.snapshots = new Map([['s1', 'precious']]);
     await snapshots.remove(plan, 's1', silent);
@@ -52,7 +52,7 @@ describe('a snapshot', () => {
   it('is refused by a driver of Multipass that has none, with what to do', async () => {
     const text = 'The snapshots feature is not implemented on this backend.';
     b.fake.hooks.push(once('snapshot', refused('snapshot', text), NAMES[0]));
-    const error = await failureOf(snapshots.save(plan, 's1', silent));
+    const error = await failureOf(snapshots.save(plan, 's1', 'at-one-time', silent));
     expect(error.message).toBe(`Not saved: ${NAMES[0]}.`);
     expect(error.details.join()).toContain("Multipass' present driver has no snapshots");
   });

@@ -53,7 +53,8 @@ export async function keepLabup(lab: LabThatIsUp, emit: Emit): Promise<boolean> 
   const seen = (await snapshotsOf(keeper)).find(({ name }) => name === LABUP_SNAPSHOT);
   if (seen?.complete) return false;
   if (seen !== undefined) await removeOne(keeper, LABUP_SNAPSHOT, emit);
-  await keep(keeper, LABUP_SNAPSHOT, await recordOf(lab, []), emit);
+  // Nothing has to stand still for it: what changes in a lab that is up is older or newer by seconds, as after any boot.
+  await keep(keeper, LABUP_SNAPSHOT, 'each', await recordOf(lab, []), emit);
   return true;
 }
 
@@ -61,10 +62,11 @@ export async function keepLabup(lab: LabThatIsUp, emit: Emit): Promise<boolean> 
 export async function keep(
   { snapshots, state }: Keeper,
   name: string,
+  when: 'at-one-time' | 'each',
   record: SnapshotRecord,
   emit: Emit,
 ): Promise<void> {
-  await snapshots.save(record.plan, name, emit);
+  await snapshots.save(record.plan, name, when, emit);
   await state.create();
   await state.save(`snapshots/${name}`, record);
 }

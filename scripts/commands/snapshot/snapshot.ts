@@ -90,7 +90,7 @@ const SAVE_STEPS = new Steps<Start>()
       const { plan, name, snapshots } = start;
       const cost = await snapshots.cost(plan);
       if (cost !== undefined) emit({ type: 'warning', text: `this takes a while: ${cost}` });
-      await keep(start, name, record, emit);
+      await keep(start, name, 'at-one-time', record, emit);
       return { changed: true };
     },
   });

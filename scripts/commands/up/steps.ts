@@ -96,11 +96,6 @@ export function upSteps(driver: Pick<MachineDriver, 'machines' | 'steps' | 'snap
       id: 'snapshot',
       title: 'Snapshot',
       why: 'what lab reset goes back to',
-      run: async (have, emit) => {
-        const changed = await keepLabup(have, emit);
-        // All machines stood still meanwhile.
-        if (changed) await waitForRoutes(have, emit);
-        return { changed };
-      },
+      run: async (have, emit) => ({ changed: await keepLabup(have, emit) }),
     });
 }

@@ -132,8 +132,8 @@ export function incusDriver(local: Executor, host: DaemonHost = THIS_HOST): Mach
       stops: false,
       list: async ({ lab }) => listSnapshots((await theDaemon()).api, lab),
       cost: async ({ lab }) => costOfSnapshot((await theDaemon()).api, lab),
-      save: (plan, name, emit) =>
-        exclusively(plan.lab, async () => saveSnapshot((await theDaemon()).api, plan, name, emit)),
+      save: (plan, name, when, emit) =>
+        exclusively(plan.lab, async () => saveSnapshot((await theDaemon()).api, plan, name, when, emit)),
       putBack: (plan, name) =>
         exclusively(plan.lab, async () => putBackSnapshot((await theDaemon()).api, plan, name)),
       start: (plan) => exclusively(plan.lab, async () => startAll((await theDaemon()).api, plan)),

@@ -40,10 +40,16 @@ export async function costOfSnapshot(api: IncusApi, lab: string): Promise<string
 }
 
 /**
- * Takes a snapshot of every machine while all of them are frozen, so that none is newer than another: what a kill of all
- * their processes at one time leaves, and no write is lost (btrfs writes out what the kernel still holds).
+ * Takes a snapshot of every machine: what a kill of all its processes leaves, and no write is lost (btrfs writes out what the
+ * kernel still holds). For one time all machines are frozen meanwhile, so that none is newer than another.
  */
-export async function saveSnapshot(api: IncusApi, plan: LabPlan, name: string, emit: Emit): Promise<void> {
+export async function saveSnapshot(
+  api: IncusApi,
+  plan: LabPlan,
+  name: string,
+  when: 'at-one-time' | 'each',
+  emit: Emit,
+): Promise<void> {
   const { lab } = plan;
   await waitForOperations(api, lab);
   const instances = await ownInstances(api, lab);
@@ -55,9 +61,11 @@ export async function saveSnapshot(api: IncusApi, plan: LabPlan, name: string, e
       next: 'npx labup --yes',
     });
   try {
-    const frozen = await onEach(instances, (each) => setState(api, lab, each.name, 'freeze'));
-    if (frozen.failed.length > 0) throw notDone('Not frozen', frozen.failed, SAVE_AGAIN);
-    emit({ type: 'note', text: `${instances.length} machines frozen` });
+    if (when === 'at-one-time') {
+      const frozen = await onEach(instances, (each) => setState(api, lab, each.name, 'freeze'));
+      if (frozen.failed.length > 0) throw notDone('Not frozen', frozen.failed, SAVE_AGAIN);
+      emit({ type: 'note', text: `${instances.length} machines frozen` });
+    }
     const saved = await onEach(instances, (each) =>
       api.post(inProject(lab, `/1.0/instances/${each.name}/snapshots`), { name, stateful: false }),
     );

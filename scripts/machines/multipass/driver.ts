@@ -76,7 +76,7 @@ export function multipassDriver(local: Executor, options: MultipassOptions = {})
       stops: true,
       list: ({ lab }) => listSnapshots(common, lab),
       cost: async () => 'Multipass takes snapshots of stopped machines only',
-      save: (plan, name, emit) => saveSnapshot(telling(emit), plan, name),
+      save: (plan, name, _when, emit) => saveSnapshot(telling(emit), plan, name),
       putBack: (plan, name, emit) => putBackSnapshot(telling(emit), plan, name),
       start: (plan, emit) => startAll(telling(emit), plan),
       remove: ({ lab }, name, emit) => removeSnapshot(telling(emit), lab, name),
