@@ -155,9 +155,13 @@ function theImage(image: MachineImage | undefined): MachineImage {
 }
 
 async function observe({ api }: Daemon, lab: string, local: Executor): Promise<readonly ObservedThing[]> {
-  const [projects, networks, pools] = await ownedByCollection(api, lab);
-  const inside = projects?.length ? await observeProject(lab, api) : [];
-  const rules = (await bridgesWithRule(local)).filter(({ bridge }) => networks?.includes(bridge));
+  const [[projects, networks, pools], seen, allRules] = await Promise.all([
+    ownedByCollection(api, lab),
+    observeProject(lab, api),
+    bridgesWithRule(local),
+  ]);
+  const inside = projects?.length ? seen : [];
+  const rules = allRules.filter(({ bridge }) => networks?.includes(bridge));
   const gone = rules.find(({ isGone }) => isGone)?.bridge;
   const named = (kind: ObservedThing['kind'], names: readonly string[] = []) =>
     names.map((name) => ({ kind, name, state: 'present' }));
