@@ -2,7 +2,8 @@
 # Builds Kubernetes' commands and pause from Debian's source package in a chroot, and takes kubectl from Debian's binary package.
 # $1 = WORK (an empty folder for the chroot)  $2 = OUT (gets the binaries)  $3 = SOURCES (sources.list with deb-src)
 # $4 = SUITE  $5 = VERSION (as stamped, e.g. v1.20.2); the rest are further options of mmdebstrap.
-# Runs in a mount namespace of its own (unshare --mount), so that a killed build leaves no mount behind.
+# Runs in a mount namespace of its own (unshare --mount), so that it leaves no mount behind. The caller removes the chroot,
+# which takes several seconds, when others already work with the binaries.
 set -eu
 umask 022
 here=$(dirname "$(readlink -f "$0")")
@@ -23,14 +24,13 @@ mmdebstrap --mode=root --variant=extract \
     apt-get --quiet --download-only source kubernetes && apt-get --quiet download kubernetes-client' \
   "$@" "$suite" "$chroot" "$sources"
 
+# Now, as the compiler's end is what everybody waits for.
+dpkg-deb --fsys-tarfile "$chroot"/build/kubernetes-client_*.deb | tar -x -C "$out" --strip-components=3 ./usr/bin/kubectl
+
 echo '== building'
 cp "$here/compile.sh" "$here/../pause/pause.go" "$chroot/build/"
 mkdir -p "$chroot/proc" "$chroot/dev" "$chroot/tmp"
 mount -t proc proc "$chroot/proc"
 mount --rbind /dev "$chroot/dev"
 chroot "$chroot" /bin/sh /build/compile.sh "$version"
-
 mv "$chroot"/build/bin/* "$out/"
-dpkg-deb --fsys-tarfile "$chroot"/build/kubernetes-client_*.deb | tar -x -C "$out" --strip-components=3 ./usr/bin/kubectl
-umount -l "$chroot/proc" "$chroot/dev"
-rm -rf "$chroot"

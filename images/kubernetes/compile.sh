@@ -7,6 +7,7 @@ cd /build
 export HOME=/build GOPATH=/build/go GOCACHE=/build/cache GO111MODULE=off CGO_ENABLED=0
 # The one from outside names a folder that this chroot does not have.
 export TMPDIR=/tmp
+# Exported for openapi-gen: built with -trimpath, it does not know where Go's own sources are, which it reads.
 export GOROOT=/usr/lib/go-1.19
 export PATH=$GOROOT/bin:$PATH
 # The compiler's many short processes collect no garbage before they have this much: a tenth less processor time.

@@ -66,11 +66,11 @@ export async function commitArtifact(
   folder: string,
   about: { readonly id: string; readonly key: string; readonly seconds: number },
 ): Promise<void> {
-  const files: Manifest['files'] = {};
-  for (const path of await filesBelow(built)) {
-    files[relative(built, path)] = { bytes: (await stat(path)).size, sha256: await sha256File(path) };
-    await sync(path);
-  }
+  const described = (await filesBelow(built)).map(async (path) => {
+    const [{ size: bytes }, sha256] = await Promise.all([stat(path), sha256File(path), sync(path)]);
+    return [relative(built, path), { bytes, sha256 }] as const;
+  });
+  const files: Manifest['files'] = Object.fromEntries(await Promise.all(described));
   if (Object.keys(files).length === 0) throw new Error(`the build of ${about.id} made no file`);
   const manifest: Manifest = { schemaVersion: 1, ...about, madeAt: new Date().toISOString(), files };
   await writeFile(join(built, MANIFEST), `${JSON.stringify(manifest, undefined, 2)}\n`);

@@ -5,6 +5,7 @@ import { CommandError, type Executor } from '../exec/executor.ts';
 import { EXIT, Interrupted, LabError, messageOf } from '../shared/errors.ts';
 import type { Emit } from '../shared/events.ts';
 import { assetPath } from '../shared/files.ts';
+import { gate } from '../shared/wait.ts';
 import { artifactFolder, cacheFolder, cacheProblem, commitArtifact } from './cache.ts';
 import { type DebianSource, findDebianSource, KEYRING, renderSources, SUITE } from './debian.ts';
 import { buildFolder, buildLock, lockWhenFree, removeBuild, removeLeftovers } from './lock.ts';
@@ -89,7 +90,7 @@ export async function ensureFolders(
   const keys = recipeKeys(all);
   if (missing.length > 0) {
     await mkdir(cache, { recursive: true });
-    for (const folder of await removeLeftovers(cache)) {
+    for (const folder of await removeLeftovers(host, cache)) {
       emit({ type: 'note', text: `removed what a killed build left: ${folder}` });
     }
     for (const { title, why } of missing) {
@@ -133,48 +134,52 @@ export async function ensureArtifacts(options: EnsureOptions): Promise<Artifacts
 type Prepared = Required<Pick<EnsureOptions, 'host' | 'emit' | 'cache'>> &
   Pick<EnsureOptions, 'signal'> & { readonly keys: ReadonlyMap<RecipeId, string> };
 
-// Starts every recipe as soon as those that it needs are done.
+// Starts every recipe as soon as those that it needs are made, while what they worked with is removed.
 async function buildAll(missing: readonly Recipe[], prepared: Prepared): Promise<void> {
   const progress = new BuildProgress(missing, prepared.emit);
   const debian = await findDebianSource(prepared.host);
   await together<unknown[]>(prepared.signal, (signal) => {
-    const building = new Map<RecipeId, Promise<void>>();
-    for (const recipe of missing) {
-      const needed = Promise.all(recipe.needs.map((id) => building.get(id)));
-      const environment = (onLine: () => void) => ({ ...prepared, debian, signal, onLine });
-      const work = needed.then(() => buildOne(recipe, prepared, progress, environment, signal));
-      building.set(recipe.id, work);
-    }
-    return [...building.values()];
+    const made = new Map(missing.map(({ id }) => [id, gate()] as const));
+    return missing.map(async (recipe) => {
+      const own = made.get(recipe.id);
+      const environment = { ...prepared, debian, signal, onLine: () => progress.line(recipe.id) };
+      try {
+        await Promise.all(recipe.needs.map((id) => made.get(id)?.passed));
+        await buildOne(recipe, environment, progress, () => own?.open());
+      } catch (error) {
+        own?.fail(error);
+        throw error;
+      }
+    });
   });
 }
 
 async function buildOne(
   recipe: Recipe,
-  { cache, keys, emit }: Prepared,
+  environment: BuildEnvironment & Pick<Prepared, 'emit'>,
   progress: BuildProgress,
-  environment: (onLine: () => void) => Parameters<typeof buildRecipe>[1],
-  signal: AbortSignal,
+  onMade: () => void,
 ): Promise<void> {
+  const { host, cache, keys, emit, signal } = environment;
   const key = keys.get(recipe.id) ?? '';
-  const folder = artifactFolder(cache, recipe.id, key);
+  const name = `${recipe.id}-${key.slice(0, 16)}`;
   const waiting = `waiting for another labup to finish building ${recipe.title}`;
   const lock = await lockWhenFree(
-    buildLock(cache, `${recipe.id}-${key.slice(0, 16)}`),
+    buildLock(cache, name),
     () => emit({ type: 'note', text: waiting }),
     signal,
   );
   try {
     // Whoever held the lock may have made it.
-    if ((await cacheProblem(folder, key)) !== undefined) {
+    if ((await cacheProblem(artifactFolder(cache, recipe.id, key), key)) !== undefined) {
       progress.start(recipe.id);
-      await buildRecipe(
-        recipe,
-        environment(() => progress.line(recipe.id)),
-      );
+      await buildRecipe(recipe, environment);
     }
     progress.finish(recipe.id);
+    onMade();
   } finally {
+    // What waits for this recipe goes on meanwhile: Kubernetes' 50,000 files take several seconds.
+    await removeBuild(host, buildFolder(cache, name));
     await lock.release();
   }
 }
@@ -199,7 +204,7 @@ export function logFile(cache: string, { id }: Recipe, key: string): string {
 
 /**
  * Builds one recipe beside its place in the cache and moves it there when it is whole. The caller holds its lock.
- * Throws LabError with the log's path and its end; what was half built is removed, if this process lives to do it.
+ * The caller removes what it worked with. Throws LabError with the log's path and its end.
  */
 export async function buildRecipe(recipe: Recipe, environment: BuildEnvironment): Promise<void> {
   const { cache, keys, signal } = environment;
@@ -223,7 +228,6 @@ export async function buildRecipe(recipe: Recipe, environment: BuildEnvironment)
     throw buildError(recipe, log, error);
   } finally {
     output.end();
-    await removeBuild(folder);
   }
 }
 

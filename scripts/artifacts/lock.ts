@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { readdir, readlink, rm } from 'node:fs/promises';
+import { readdir, readlink } from 'node:fs/promises';
 import { createServer, type ListenOptions, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Executor } from '../exec/executor.ts';
 import { Interrupted } from '../shared/errors.ts';
 import { ifMissing } from '../shared/files.ts';
 import { POLL_MS } from '../shared/timeouts.ts';
@@ -78,7 +79,7 @@ export function buildLock(cache: string, artifact: string): string {
  * labup killed with SIGKILL leaves its children running (a compiler, dpkg); they are ended first, known by working in that folder.
  * Returns the folders removed.
  */
-export async function removeLeftovers(cache: string): Promise<string[]> {
+export async function removeLeftovers(host: Executor, cache: string): Promise<string[]> {
   const names = await readdir(cache).catch(ifMissing([]));
   const removed: string[] = [];
   for (const name of names.filter((entry) => entry.startsWith(PREFIX))) {
@@ -86,7 +87,7 @@ export async function removeLeftovers(cache: string): Promise<string[]> {
     const lock = await tryLock(buildLock(cache, artifact));
     if (lock === undefined) continue;
     try {
-      await removeBuild(join(cache, name));
+      await removeBuild(host, join(cache, name));
       removed.push(join(cache, name));
     } finally {
       await lock.release();
@@ -95,10 +96,13 @@ export async function removeLeftovers(cache: string): Promise<string[]> {
   return removed;
 }
 
-/** Removes a build's folder after ending what still works in it: an interrupted mmdebstrap cleans up for a while. */
-export async function removeBuild(folder: string): Promise<void> {
+/**
+ * Removes a build's folder after ending what still works in it: an interrupted mmdebstrap cleans up for a while. By a
+ * program, that Ctrl-C does not end: Node's own rm would fill the queue that all of this process' files are read through.
+ */
+export async function removeBuild(host: Executor, folder: string): Promise<void> {
   await endProcessesIn(folder);
-  await rm(folder, { recursive: true, force: true });
+  await host.run(['rm', '-rf', folder], { signal: new AbortController().signal });
 }
 
 async function endProcessesIn(folder: string): Promise<void> {

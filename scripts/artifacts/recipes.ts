@@ -29,7 +29,7 @@ export function recipes(architecture = debianArchitecture()): readonly Recipe[] 
       needs: [],
       assets: ['images/kubernetes', 'images/pause'],
       parameters: { ...debian, version: K8S_VERSION },
-      seconds: 150,
+      seconds: 137,
       lines: 2210,
       build: (context) =>
         context.script(

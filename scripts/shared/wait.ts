@@ -68,3 +68,15 @@ async function explained(
     return [`more could not be asked: ${messageOf(error)}`];
   }
 }
+
+/** Something to wait for that is opened, or fails, from outside. */
+export function gate() {
+  let open = () => {};
+  let fail = (_: unknown) => {};
+  const passed = new Promise<void>((resolve, reject) => {
+    open = resolve;
+    fail = reject;
+  });
+  passed.catch(() => {});
+  return { passed, open, fail };
+}

@@ -49,7 +49,7 @@ const all = (build?: (context: BuildContext) => Promise<void>) => [
 ];
 const ensure = (recipes = all(), signal?: AbortSignal) =>
   ensureArtifacts({
-    host: localExecutor(),
+    host: localExecutor(signal),
     emit: (event) => events.push(event),
     cache,
     all: recipes,
@@ -104,6 +104,18 @@ describe('ensureArtifacts', () => {
     expect(readdirSync(cache)).toEqual(['logs']);
     await ensure();
     expect(built).toEqual(['kubernetes', 'machine-image']);
+  });
+
+  it('goes on while what a finished build worked with is removed', async () => {
+    let left: readonly string[] = [];
+    // What still runs there is ended before the removal, which takes a while.
+    const busy = recipe('kubernetes', [], ({ run }) => run(['sh', '-c', 'sleep 60 > /dev/null 2>&1 &']));
+    const next = recipe('machine-image', ['kubernetes'], async () => {
+      left = readdirSync(cache).filter((name) => name.startsWith('.build-kubernetes-'));
+    });
+    await ensure([busy, next]);
+    expect(left).toHaveLength(1);
+    expect(readdirSync(cache).filter((name) => name.startsWith('.build-'))).toEqual([]);
   });
 
   it('ends the other builds when one fails', async () => {

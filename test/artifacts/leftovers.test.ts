@@ -10,6 +10,7 @@ import {
   removeLeftovers,
   tryLock,
 } from '../../scripts/artifacts/lock.ts';
+import { localExecutor } from '../../scripts/exec/local.ts';
 
 let cache: string;
 let folder: string;
@@ -62,7 +63,7 @@ describe('what a killed build leaves', () => {
   it('is removed, and its children are ended', async () => {
     const child = run('sleep', ['600'], join(folder, 'work'));
     const ended = new Promise((resolve) => child.once('exit', (_code, signal) => resolve(signal)));
-    expect(await removeLeftovers(cache)).toEqual([folder]);
+    expect(await removeLeftovers(localExecutor(), cache)).toEqual([folder]);
     expect(await ended).toBe('SIGKILL');
     expect(existsSync(folder)).toBe(false);
   });
@@ -70,12 +71,12 @@ describe('what a killed build leaves', () => {
   it('is left alone while its build still runs', async () => {
     const holder = holdInChild(buildLock(cache, 'thing-0123'));
     await holder.ready;
-    expect(await removeLeftovers(cache)).toEqual([]);
+    expect(await removeLeftovers(localExecutor(), cache)).toEqual([]);
     expect(existsSync(join(folder, 'work', 'half'))).toBe(true);
   });
 
   it('is nothing where there is no cache yet', async () => {
-    expect(await removeLeftovers(join(cache, 'none'))).toEqual([]);
+    expect(await removeLeftovers(localExecutor(), join(cache, 'none'))).toEqual([]);
   });
 });
 

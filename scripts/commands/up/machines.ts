@@ -23,6 +23,7 @@ import {
 import { packagesOf, renderSshdConfig } from '../../render/software.ts';
 import type { Emit } from '../../shared/events.ts';
 import type { Secrets } from '../../shared/secrets.ts';
+import { gate } from '../../shared/wait.ts';
 import { type ApiAccess, noteReach, openApi } from '../access.ts';
 import { artifactsOf, type Deps, type LabArtifacts } from '../deps.ts';
 import { undoPending, uninterruptible } from '../selftest/undo-faults.ts';
@@ -180,18 +181,6 @@ export async function installSoftware(
     }),
   );
   return { changed: changed.includes(true) };
-}
-
-/** Something to wait for that is opened, or fails, from outside. */
-function gate() {
-  let open = () => {};
-  let fail = (_: unknown) => {};
-  const passed = new Promise<void>((resolve, reject) => {
-    open = resolve;
-    fail = reject;
-  });
-  passed.catch(() => {});
-  return { passed, open, fail };
 }
 
 async function ensureSecrets(state: LabState, plan: LabPlan): Promise<Secrets> {
