@@ -182,8 +182,9 @@ export async function buildContainerImages(
   const { work, out, outputOf, run, parameters } = context;
   const archives = new Map<string, DockerImage[]>();
   for (const image of images) {
-    const layers = image.layers.map((name) => join(outputOf('container-layers'), `${name}.tar`));
-    const files = filesOf(image, outputOf);
+    const packages = await outputOf('container-layers');
+    const layers = image.layers.map((name) => join(packages, `${name}.tar`));
+    const files = await filesOf(image, outputOf);
     if (files.length > 0) layers.push(await fileLayer(context, image.name, files));
     const archive = archiveOf(image);
     const packed = {
@@ -208,11 +209,14 @@ interface FileToCopy {
 }
 
 // An image of Python files alone needs no Kubernetes to have been built.
-function filesOf({ binary, python = {} }: ContainerImage, outputOf: BuildContext['outputOf']): FileToCopy[] {
+async function filesOf(
+  { binary, python = {} }: ContainerImage,
+  outputOf: BuildContext['outputOf'],
+): Promise<FileToCopy[]> {
   const files: FileToCopy[] = [];
   if (binary !== undefined) {
     files.push({
-      from: join(outputOf('kubernetes'), binary.name),
+      from: join(await outputOf('kubernetes'), binary.name),
       to: join(binary.to, binary.name),
       mode: 0o755,
     });

@@ -134,17 +134,19 @@ export async function ensureArtifacts(options: EnsureOptions): Promise<Artifacts
 type Prepared = Required<Pick<EnsureOptions, 'host' | 'emit' | 'cache'>> &
   Pick<EnsureOptions, 'signal'> & { readonly keys: ReadonlyMap<RecipeId, string> };
 
-// Starts every recipe as soon as those that it needs are made, while what they worked with is removed.
+// Starts every recipe as soon as the first that it needs is made, while what that worked with is removed.
 async function buildAll(missing: readonly Recipe[], prepared: Prepared): Promise<void> {
   const progress = new BuildProgress(missing, prepared.emit);
   const debian = await findDebianSource(prepared.host);
   await together<unknown[]>(prepared.signal, (signal) => {
     const made = new Map(missing.map(({ id }) => [id, gate()] as const));
+    const whenMade = async (id: RecipeId) => made.get(id)?.passed;
     return missing.map(async (recipe) => {
       const own = made.get(recipe.id);
-      const environment = { ...prepared, debian, signal, onLine: () => progress.line(recipe.id) };
+      const onLine = () => progress.line(recipe.id);
+      const environment = { ...prepared, debian, signal, onLine, whenMade };
       try {
-        await Promise.all(recipe.needs.map((id) => made.get(id)?.passed));
+        await Promise.all(recipe.needs.slice(0, 1).map(whenMade));
         await buildOne(recipe, environment, progress, () => own?.open());
       } catch (error) {
         own?.fail(error);
@@ -195,6 +197,8 @@ export interface BuildEnvironment {
   readonly keys: ReadonlyMap<RecipeId, string>;
   readonly signal: AbortSignal;
   readonly onLine: () => void;
+  /** Resolves when a recipe that this one needs is made. */
+  readonly whenMade: (id: RecipeId) => Promise<void>;
 }
 
 /** The file that a build's output goes to. */
@@ -233,7 +237,7 @@ export async function buildRecipe(recipe: Recipe, environment: BuildEnvironment)
 
 function contextOf(
   recipe: Recipe,
-  { host, cache, debian, keys, signal, onLine }: BuildEnvironment,
+  { host, cache, debian, keys, signal, onLine, whenMade }: BuildEnvironment,
   folder: string,
   output: WriteStream,
 ): BuildContext {
@@ -254,7 +258,10 @@ function contextOf(
   return {
     work,
     out: join(folder, 'out'),
-    outputOf: (id) => artifactFolder(cache, id, keyOf(keys, id)),
+    outputOf: async (id) => {
+      await whenMade(id);
+      return artifactFolder(cache, id, keyOf(keys, id));
+    },
     run,
     script: (path, ...args) =>
       run(['unshare', '--mount', '--propagation', 'private', 'sh', assetPath('images', path), ...args]),

@@ -19,8 +19,8 @@ export interface BuildContext {
   readonly work: string;
   /** An empty folder: what lies here in the end is the artifact. */
   readonly out: string;
-  /** The finished folder of a recipe that this one needs. */
-  readonly outputOf: (id: RecipeId) => string;
+  /** The finished folder of a recipe that this one needs, as soon as that is made. */
+  readonly outputOf: (id: RecipeId) => Promise<string>;
   /** Runs a shell script of images/ in a mount namespace of its own, its output going to the build's log. */
   readonly script: (path: string, ...args: readonly string[]) => Promise<void>;
   /** Runs a command, its output going to the build's log. */
@@ -38,6 +38,7 @@ export interface Recipe {
   readonly title: string;
   /** To be raised when `build` or what it calls changes what comes out: code is not part of the hash. */
   readonly revision: number;
+  /** The build begins when the first of them is made, and waits for the others where it asks for their output. */
   readonly needs: readonly RecipeId[];
   /** Files and folders of the package that go into it. */
   readonly assets: readonly string[];

@@ -4,7 +4,7 @@ import { assetPath } from '../shared/files.ts';
 import { K8S_IMAGE_REPOSITORY, K8S_VERSION, PAUSE_TAG } from '../shared/versions.ts';
 import { buildContainerImages, CONTAINER_IMAGES, ECHO_IMAGES } from './container-images.ts';
 import { debianArchitecture, SUITE } from './debian.ts';
-import type { BuildContext, Recipe } from './recipe.ts';
+import type { BuildContext, Recipe, RecipeId } from './recipe.ts';
 
 const MACHINE_ASSETS = [
   'images/machine/assemble.sh',
@@ -132,19 +132,22 @@ const KERNEL_ARCHITECTURE: Readonly<Record<string, string>> = { amd64: 'x86_64',
 
 /** Assembles root file system, binaries, configuration and container images into the one machine image. */
 export async function buildMachineImage(context: BuildContext): Promise<void> {
-  await assemble(context, context.outputOf('kubernetes'), context.outputOf('container-images'));
+  await assemble(context, ['kubernetes', 'container-images']);
 }
 
 /** The same machine without Kubernetes and its images, which come to it later from a bundle. */
 export async function buildMachineBase(context: BuildContext): Promise<void> {
-  await assemble(context, '', '');
+  await assemble(context, []);
 }
 
 async function assemble(
-  { work, out, outputOf, script, parameters }: BuildContext,
-  binaries: string,
-  images: string,
+  { work, out, outputOf, run, script, parameters }: BuildContext,
+  contents: readonly RecipeId[],
 ): Promise<void> {
+  const root = join(work, 'rootfs');
+  // While Kubernetes is compiled.
+  const packed = join(await outputOf('machine-root'), 'root.squashfs');
+  await run(['unsquashfs', '-quiet', '-no-progress', '-dest', root, packed]);
   const files = join(work, 'files');
   await cp(assetPath('images', 'machine', 'files'), files, { recursive: true });
   await fillIn(join(files, 'etc', 'containerd', 'config.toml'), {
@@ -159,16 +162,8 @@ async function assemble(
     ARCHITECTURE: KERNEL_ARCHITECTURE[parameters.architecture ?? ''] ?? '',
     CREATION_DATE: String(Math.floor(Date.now() / 1000)),
   });
-  await script(
-    'machine/build.sh',
-    work,
-    out,
-    join(outputOf('machine-root'), 'root.squashfs'),
-    files,
-    binaries,
-    images,
-    metadata,
-  );
+  const [binaries = '', images = ''] = await Promise.all(contents.map(outputOf));
+  await script('machine/build.sh', out, root, files, binaries, images, metadata);
 }
 
 /** Replaces every @NAME@ in a file; a name without a value is a bug here. */

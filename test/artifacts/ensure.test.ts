@@ -7,6 +7,7 @@ import { ensureArtifacts, missingArtifacts, recipeKeys } from '../../scripts/art
 import type { BuildContext, Recipe, RecipeId } from '../../scripts/artifacts/recipe.ts';
 import { localExecutor } from '../../scripts/exec/local.ts';
 import type { LabEvent } from '../../scripts/shared/events.ts';
+import { gate } from '../../scripts/shared/wait.ts';
 
 let cache: string;
 let built: RecipeId[];
@@ -34,10 +35,8 @@ function recipe(
     lines: 2,
     build: async (context) => {
       await build?.(context);
-      writeFileSync(
-        join(context.out, 'file'),
-        needs.map((need) => join(context.outputOf(need), 'file')).join(),
-      );
+      const needed = await Promise.all(needs.map(context.outputOf));
+      writeFileSync(join(context.out, 'file'), needed.map((folder) => join(folder, 'file')).join());
       built.push(id);
     },
   };
@@ -106,6 +105,13 @@ describe('ensureArtifacts', () => {
     expect(built).toEqual(['kubernetes', 'machine-image']);
   });
 
+  it('begins when the first of its needs is made, and waits for the others where it asks for them', async () => {
+    const began = gate();
+    const early = recipe('machine-image', ['machine-root', 'kubernetes'], async () => began.open());
+    await ensure([recipe('machine-root'), recipe('kubernetes', [], () => began.passed), early]);
+    expect(built).toEqual(['machine-root', 'kubernetes', 'machine-image']);
+  });
+
   it('goes on while what a finished build worked with is removed', async () => {
     let left: readonly string[] = [];
     // What still runs there is ended before the removal, which takes a while.
@@ -115,6 +121,19 @@ describe('ensureArtifacts', () => {
     });
     await ensure([busy, next]);
     expect(left).toHaveLength(1);
+    expect(readdirSync(cache).filter((name) => name.startsWith('.build-'))).toEqual([]);
+  });
+
+  it('names the build that failed and not one that waited for it', async () => {
+    const began = gate();
+    const early = recipe('machine-image', ['machine-root', 'kubernetes'], async () => began.open());
+    const broken = recipe('kubernetes', [], async ({ run }) => {
+      await began.passed;
+      await run(['false']);
+    });
+    await expect(ensure([recipe('machine-root'), broken, early])).rejects.toThrow(
+      'Building the kubernetes failed.',
+    );
     expect(readdirSync(cache).filter((name) => name.startsWith('.build-'))).toEqual([]);
   });
 

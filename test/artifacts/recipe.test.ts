@@ -104,7 +104,7 @@ describe('the recipes', () => {
     await echo?.build({
       work,
       out,
-      outputOf(id) {
+      async outputOf(id) {
         if (id !== 'container-layers') throw new Error(`it needs ${id}`);
         return layers;
       },
