@@ -7,17 +7,27 @@ import { build } from 'rolldown';
 
 const bins = ['lab', 'labup', 'labtest', 'labdown'];
 
-await build({
-  input: {
-    ...Object.fromEntries(bins.map((bin) => [bin, `scripts/${bin}.ts`])),
-    // For build/schema.mjs.
-    schema: 'scripts/spec/schema.ts',
-  },
-  platform: 'node',
-  // Loaded by few commands; ssh2 looks for its compiled part beside its own files.
-  external: ['fzstd', 'junit-report-builder', 'listr2', 'node-ssh', 'ssh2', 'tar', 'undici'],
-  output: { dir: 'dist/scripts', sourcemap: true, chunkFileNames: '[name].js' },
-});
+const compile = (names, folder, groups) =>
+  build({
+    input: Object.fromEntries(names.map((name) => [name, `${folder}/${name}.ts`])),
+    platform: 'node',
+    // Loaded by few commands; ssh2 looks for its compiled part beside its own files.
+    external: ['fzstd', 'junit-report-builder', 'listr2', 'node-ssh', 'ssh2', 'tar', 'undici'],
+    output: {
+      dir: 'dist/scripts',
+      sourcemap: true,
+      chunkFileNames: '[name].js',
+      codeSplitting: { groups },
+    },
+  });
+await compile(bins, 'scripts', [
+  // What every command loads at once; then what many of those files share that only some load, else each combination of
+  // them would get a file of its own.
+  { name: 'base', tags: ['$initial'], minShareCount: bins.length, priority: 1 },
+  { name: 'common', minShareCount: 6 },
+]);
+// For build/schema.mjs.
+await compile(['schema'], 'scripts/spec', []);
 
 for (const bin of bins) {
   chmodSync(`dist/scripts/${bin}.js`, 0o755);

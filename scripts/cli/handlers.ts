@@ -8,6 +8,7 @@ import type { LabOptions } from '../commands/lab-file.ts';
 import type { labtest } from '../commands/test/labtest.ts';
 import type { UpOptions } from '../commands/up/labup.ts';
 import type { PlanOptions } from '../commands/up/load-plan.ts';
+import { sumOf } from '../commands/up/processor-time.ts';
 import { ANY_CODE } from '../exec/executor.ts';
 import { EXIT, UserError } from '../shared/errors.ts';
 import type { Terminal } from './deps.ts';
@@ -74,7 +75,6 @@ export function realHandlers(use: (args: Json) => Deps, terminal: Terminal, runT
 
     async up(args: UpOptions & Json & { readonly dryRun?: boolean; readonly timings?: boolean }) {
       const { dryRun, labup } = await import('../commands/up/labup.ts');
-      const { sumOf } = await import('../commands/up/processor-time.ts');
       const deps = use(args);
       if (args.dryRun === true) {
         const { plan, text } = await dryRun(deps, args);
