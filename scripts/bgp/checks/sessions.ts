@@ -22,7 +22,7 @@ export function checkSessions(plan: LabPlan, observed: Observed): readonly Sessi
 }
 
 /** Something that is not as planned, or will not be so much longer: the id of its check, and a sentence. */
-export interface Trouble {
+export interface BgpProblem {
   readonly id: string;
   readonly why: string;
 }
@@ -32,7 +32,7 @@ export interface Trouble {
  * after all machines stood still: BIRD 1.6 looks at its clock before poll() and not after, so to it what it reads first has
  * come before the pause (io_loop in https://github.com/projectcalico/bird/blob/master/sysdep/unix/io.c).
  */
-export function endingSessions({ bgp }: LabPlan, observed: Observed): readonly Trouble[] {
+export function endingSessions({ bgp }: LabPlan, observed: Observed): readonly BgpProblem[] {
   return bgp.peerings.flatMap(({ kind: protocol, a, b }) =>
     [a, b].flatMap(({ machine }) => {
       const other = machine === a.machine ? b : a;

@@ -1,6 +1,6 @@
 import type { Kubectl } from '../../cluster/kubectl.ts';
 import type { RemoteMachine } from '../../exec/ssh.ts';
-import type { KeptDisk, MachineDriver, Snapshots } from '../../machines/driver.ts';
+import type { KeptDisk, MachineDriver, Snapshots, SnapshotTime } from '../../machines/driver.ts';
 import type { LabPlan } from '../../plan/types.ts';
 import type { Emit } from '../../shared/events.ts';
 import type { LabState, SnapshotRecord } from '../state.ts';
@@ -62,7 +62,7 @@ export async function keepLabup(lab: LabThatIsUp, emit: Emit): Promise<boolean> 
 export async function keep(
   { snapshots, state }: Keeper,
   name: string,
-  when: 'at-one-time' | 'each',
+  when: SnapshotTime,
   record: SnapshotRecord,
   emit: Emit,
 ): Promise<void> {

@@ -1,6 +1,6 @@
 import { checkBgp } from '../../bgp/checks/judge.ts';
 import { observeBgp } from '../../bgp/checks/observe.ts';
-import { endingSessions, type Trouble } from '../../bgp/checks/sessions.ts';
+import { type BgpProblem, endingSessions } from '../../bgp/checks/sessions.ts';
 import { cniOf } from '../../bgp/choose-cni.ts';
 import type { Cni } from '../../bgp/cni.ts';
 import { ensureRouter } from '../../bgp/speakers.ts';
@@ -205,7 +205,7 @@ export async function wrongRoutes(
   plan: LabPlan,
   machines: ReadonlyMap<string, RemoteMachine>,
   signal: AbortSignal | undefined,
-): Promise<readonly Trouble[]> {
+): Promise<readonly BgpProblem[]> {
   const endpoints = await readEndpoints(kubectl, plan);
   const observed = await observeBgp(plan, machines, signal);
   const checks = checkBgp(meantPlan(plan, endpoints), announcements(plan, endpoints), observed);

@@ -1,7 +1,7 @@
 import { type LabPlan, theMachine } from '../../plan/types.ts';
 import { LabFailure } from '../../shared/errors.ts';
 import type { Emit } from '../../shared/events.ts';
-import { type KeptDisk, notDone, onEach } from '../driver.ts';
+import { type KeptDisk, notDone, onEach, type SnapshotTime } from '../driver.ts';
 import type { IncusApi } from './api.ts';
 import { type Instance, ownInstances, setState, waitForOperations } from './instances.ts';
 import { inProject, poolOf } from './resources.ts';
@@ -47,7 +47,7 @@ export async function saveSnapshot(
   api: IncusApi,
   plan: LabPlan,
   name: string,
-  when: 'at-one-time' | 'each',
+  when: SnapshotTime,
   emit: Emit,
 ): Promise<void> {
   const { lab } = plan;
