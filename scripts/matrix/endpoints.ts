@@ -93,7 +93,9 @@ export interface EchoPod {
   readonly node?: string;
   readonly hostname?: string;
   readonly subdomain?: string;
+  /** False for a pod that is being deleted. */
   readonly ready: boolean;
+  readonly isDeleted?: true;
   /** The pod lives in its node's network and has its address. */
   readonly hostNetwork: boolean;
   readonly usesClusterDns: boolean;

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { EchoPod } from '../../scripts/matrix/endpoints.ts';
 import { movedParts } from '../../scripts/matrix/state/fingerprint.ts';
+import type { ObservedState } from '../../scripts/matrix/state/types.ts';
 import { dead } from './network-of.ts';
 import { EXTERNAL, type LabWish, PODS, podAddress, syntheticLab } from './synthetic-lab.ts';
 
@@ -72,5 +74,20 @@ describe('movedParts', () => {
     const parts = moved({ pods: [...PODS.slice(1), { name: 'p9', on: 'w3' }] });
     expect(parts.some((part) => part.startsWith('pod p1: ') && part.endsWith('-> absent'))).toBe(true);
     expect(parts.some((part) => part.startsWith('pod p9: absent -> '))).toBe(true);
+  });
+
+  // kubelet 1.20 keeps one for up to a minute after its containers have ended.
+  it('does not name a pod that was being deleted and is gone, unless a port of its node led to it', () => {
+    const [gone, ...pods] = before.pods;
+    if (gone === undefined) throw new Error('no pod');
+    const without = { ...before, pods };
+    const leaving = (pod: Partial<EchoPod>): ObservedState => ({
+      ...before,
+      pods: [{ ...gone, ready: false, isDeleted: true, ...pod }, ...pods],
+    });
+    expect(movedParts(leaving({}), without)).toEqual([]);
+    expect(movedParts(before, leaving({}))).toHaveLength(1);
+    const ports = [{ port: 80, protocol: 'tcp', host: { port: 8080 } }] as const;
+    expect(movedParts(leaving({ ports }), without)).toHaveLength(1);
   });
 });

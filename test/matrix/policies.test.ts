@@ -478,6 +478,14 @@ describe('a policy', () => {
       policies: { ...before.policies, pods: before.policies?.pods.map((pod) => ({ ...pod, labels: {} })) },
     } as ObservedState;
     expect(movedParts(before, relabelled)[0]).toMatch(/^labels of pod office\/c1: /);
+    const leaving = (state: ObservedState): ObservedState => {
+      const deleted = { namespace: 'office', name: 'office/c1', ready: false, isDeleted: true } as const;
+      return {
+        ...state,
+        pods: state.pods.map((pod) => (pod.name === 'c1' ? { ...pod, ...deleted } : pod)),
+      };
+    };
+    expect(movedParts(leaving(before), leaving(relabelled)).some((part) => part.includes('c1'))).toBe(false);
   });
 
   it('that stops a connection is proven by what its rules have counted', () => {

@@ -100,7 +100,7 @@ describe('the objects of the cluster', () => {
       '"metadata":{"name":"echo-client1"}',
       '"metadata":{"name":"echo-client1","deletionTimestamp":"2026-01-01T00:00:00Z"}',
     );
-    expect(parseClusterObjects(text).pods.at(-1)?.ready).toBe(false);
+    expect(parseClusterObjects(text).pods.at(-1)).toMatchObject({ ready: false, isDeleted: true });
   });
 
   it('take the addresses that a load balancer controller wrote, for that type only', () => {

@@ -331,6 +331,7 @@ function podOf(
     ...(spec.hostname === undefined ? {} : { hostname: spec.hostname }),
     ...(spec.subdomain === undefined ? {} : { subdomain: spec.subdomain }),
     ready: isReady && deletionTimestamp === undefined,
+    ...(deletionTimestamp === undefined ? {} : { isDeleted: true as const }),
     hostNetwork: spec.hostNetwork,
     // ClusterFirst means the node's own resolver for a pod in the node's network (dns-pod-service).
     usesClusterDns: spec.hostNetwork

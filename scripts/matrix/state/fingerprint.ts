@@ -1,4 +1,4 @@
-import { type EchoPod, type EchoService, isKubernetesOwn } from '../endpoints.ts';
+import { bareName, type EchoPod, type EchoService, isKubernetesOwn } from '../endpoints.ts';
 import { type PolicyObjects, policyNames } from '../policy/policies.ts';
 import type { MachineState, NodeState, ObservedState } from './types.ts';
 
@@ -21,15 +21,24 @@ export function movedParts(before: ObservedState, after: ObservedState): readonl
 function partsOf(state: ObservedState): Parts {
   const parts = new Map<string, string>();
   for (const service of state.services) addService(parts, service);
-  for (const pod of state.pods) if (!isKubernetesOwn(pod)) parts.set(`pod ${pod.name}`, podText(pod));
+  for (const pod of state.pods)
+    if (!isKubernetesOwn(pod) && !isLeaving(pod)) parts.set(`pod ${pod.name}`, podText(pod));
   for (const node of state.nodes) parts.set(`node ${node.name}`, nodeText(node));
   for (const { prefix, node } of state.podBlocks ?? []) parts.set(`pod block ${prefix}`, node);
   for (const [key, value] of Object.entries(state.calico ?? {}))
     parts.set(`Calico ${key}`, JSON.stringify(value));
-  if (state.policies !== undefined) addPolicies(parts, state.policies);
+  if (state.policies !== undefined) addPolicies(parts, state.policies, state.pods.filter(isLeaving));
   for (const machine of state.machines.values()) addMachine(parts, machine);
   parts.set('kube-proxy', JSON.stringify(state.proxy, Object.keys(state.proxy).sort()));
   return parts;
+}
+
+/**
+ * Nothing leads to a pod that is being deleted, except a port of its node. The API server lists it until kubelet has
+ * removed its containers, which kubelet 1.20 does up to a minute later: that it goes then changes nothing.
+ */
+function isLeaving({ isDeleted, ports }: EchoPod): boolean {
+  return isDeleted === true && ports.every(({ host }) => host === undefined);
 }
 
 function addService(parts: Map<string, string>, service: EchoService): void {
@@ -82,7 +91,7 @@ function nodeText({ addresses, podCidrs, proxyVersion, labels }: NodeState): str
 }
 
 /** Labels matter where there is a policy that selects by them. */
-function addPolicies(parts: Map<string, string>, policies: PolicyObjects): void {
+function addPolicies(parts: Map<string, string>, policies: PolicyObjects, leaving: readonly EchoPod[]): void {
   const { kubernetes, admin, calico = [], pods, namespaces } = policies;
   for (const { namespace, name, spec } of kubernetes)
     parts.set(`NetworkPolicy ${namespace}/${name}`, JSON.stringify(spec));
@@ -92,7 +101,9 @@ function addPolicies(parts: Map<string, string>, policies: PolicyObjects): void 
   if (policyNames(policies).length === 0) return;
   for (const [name, labels] of Object.entries(namespaces))
     parts.set(`namespace ${name}`, JSON.stringify(labels));
-  for (const { namespace, name, ip: _, ...pod } of pods)
+  const isSeen = ({ namespace, name }: { readonly namespace: string; readonly name: string }) =>
+    !leaving.some((pod) => pod.namespace === namespace && bareName(pod.name) === name);
+  for (const { namespace, name, ip: _, ...pod } of pods.filter(isSeen))
     parts.set(`labels of pod ${namespace}/${name}`, JSON.stringify(pod));
 }
 
