@@ -12,7 +12,7 @@ import {
   MARK,
   named,
 } from './fault.ts';
-import { letGo, literally, nodePortWays, ownRule, pick, type Scene } from './scene.ts';
+import { literally, nodePortWays, ownRule, pick, type Scene } from './scene.ts';
 
 /** Faults of routing: what the router learns, how it spreads, and what is announced. */
 export function routingFaults(scene: Scene): readonly (Fault | InapplicableFault)[] {
@@ -288,7 +288,7 @@ function leakedDefault(scene: Scene): Fitted {
   };
 }
 
-const ANNOUNCER = '^/usr/bin/python3 -B /usr/local/lib/lab/announcer\\.py';
+const SIGNAL_ANNOUNCER = ['systemctl', 'kill', 'lab-announcer.service'];
 
 function unreadyPod(scene: Scene): Fitted {
   const spread = spreadAddress(scene);
@@ -308,8 +308,8 @@ function unreadyPod(scene: Scene): Fitted {
   const { add, remove } = ownRule(scene, node, 'filter', 'OUTPUT', how);
   const others = state.pods.filter(({ name }) => name === pod).map(({ name }) => `pod/${name}`);
   return {
-    inject: [{ on: node, argv: ['pkill', '-STOP', '-f', ANNOUNCER] }, add],
-    revert: [remove, letGo(node, '-f', ANNOUNCER)],
+    inject: [{ on: node, argv: [...SIGNAL_ANNOUNCER, '--signal=STOP'] }, add],
+    revert: [remove, { on: node, argv: [...SIGNAL_ANNOUNCER, '--signal=CONT'] }],
     effective: [
       {
         on: KUBECTL,
