@@ -68,10 +68,10 @@ export interface KeptDisk {
   readonly bytes?: number | undefined;
 }
 
-/** Whether the disks of all machines are kept as they are at one time, or each for itself. */
+/** Whether disks are kept as they all are at one time, or each for itself while all machines run on. */
 export type SnapshotTime = 'at-one-time' | 'each';
 
-/** The disks of all machines of a lab, kept under a name as they were at one time. */
+/** The disks of all machines of a lab, kept under a name. */
 export interface Snapshots {
   /** Every disk that is kept of this lab, of whole snapshots and of such as a killed command left. */
   list(plan: LabPlan): Promise<readonly KeptDisk[]>;
@@ -79,7 +79,7 @@ export interface Snapshots {
   cost(plan: LabPlan): Promise<string | undefined>;
   /** Whether no machine runs any more once one was taken. */
   readonly stops: boolean;
-  /** Keeps the disks of all machines, which run: as they are at one time, or each for itself while all run on. */
+  /** Keeps the disks of all machines, which run. */
   save(plan: LabPlan, name: string, when: SnapshotTime, emit: Emit): Promise<void>;
   /** Stops all machines and puts their disks back. Those may run already afterwards that others wait for. */
   putBack(plan: LabPlan, name: string, emit: Emit): Promise<void>;
